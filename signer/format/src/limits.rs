@@ -1,0 +1,54 @@
+//! Every limit of the format, in one place, each with its reason.
+//!
+//! They are part of the format: a file that exceeds one is refused by every reader and written by no signer.
+//! All sizes are in bytes. Each is checked against what is claimed before anything of that size is read.
+
+/// The component P. Real ones measure kilobytes to tens of megabytes; a verifier holds P in memory once, and small
+/// gateways have 512 MiB.
+pub const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The payload of S. Holds the largest statement and [`MAX_SIGNERS`] full chains
+/// (16 KiB + 4 × 3 × 8 KiB = 112 KiB) with their framing.
+pub const MAX_SIGNATURE_BYTES: u64 = 128 * 1024;
+
+/// Top-level sections of a component. wit-component writes tens, composition tools some thousands; each costs the
+/// reader a few steps.
+pub const MAX_SECTIONS: u64 = 65_536;
+
+/// Signers of one statement. Two serve a change of roots, three a quorum; each costs up to eight signature checks.
+pub const MAX_SIGNERS: u64 = 4;
+
+/// Certificates sent with one signature: leaf and two intermediates. The root is compiled in and never sent.
+pub const MAX_CHAIN_CERTIFICATES: u64 = 3;
+
+/// One certificate. Ours are about 700 bytes; those with post-quantum keys and signatures reach 6 KiB.
+pub const MAX_CERTIFICATE_BYTES: u64 = 8 * 1024;
+
+/// The encoded statement. A typical one measures 300 bytes; one with 64 device ids, 64 hosts and 16 documents,
+/// about 8 KiB.
+pub const MAX_STATEMENT_BYTES: u64 = 16 * 1024;
+
+/// A component name, `namespace:name`. Fits the file names and registry keys made from it.
+pub const MAX_COMPONENT_NAME_BYTES: u64 = 128;
+
+/// A semantic version with its pre-release and build parts.
+pub const MAX_VERSION_BYTES: u64 = 128;
+
+/// Any other text: a path, a host (DNS allows 253), a media type (RFC 6838 allows 127 + 1 + 127).
+pub const MAX_TEXT_BYTES: u64 = 255;
+
+/// Entries of any list in a statement, a scope or device metadata. Longer lists belong into a type or a namespace.
+pub const MAX_LIST_ENTRIES: u64 = 64;
+
+/// Characters of a device identity; also of a device type, a revision, a capability, a key name and a context.
+/// X.520 bounds serialNumber, which carries the identity in a certificate, to 64.
+pub const MAX_DEVICE_ID: u64 = 64;
+
+/// The DER value of one of our X.509 extensions. A scope of 24 full-length names still fits.
+pub const MAX_EXTENSION_BYTES: u64 = 4 * 1024;
+
+/// Seconds since 1970 of 9999-12-31T23:59:59Z, the last moment that X.509 and RFC 3339 can write.
+pub const MAX_UNIX_SECONDS: u64 = 253_402_300_799;
+
+/// The bytes of a signature: `r ‖ s` of ESP256, or Ed25519's.
+pub const SIGNATURE_LENGTH: u64 = 64;

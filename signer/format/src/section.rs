@@ -1,0 +1,89 @@
+//! S, the signature section: framing it for a signer, finding it in a buffer for a verifier.
+
+use crate::cbor::{length, within};
+use crate::layout::{Layout, LayoutScanner, SignatureRange};
+use crate::{FormatError, limits};
+
+/// The name of the custom section that holds the signature.
+pub const SECTION_NAME: &str = "component-signature";
+
+/// A buffer that is a component followed by one signature section, and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedFile<'a> {
+    component: &'a [u8],
+    signature: &'a [u8],
+    range: SignatureRange,
+}
+
+impl<'a> SignedFile<'a> {
+    /// Finds P and S in a file.
+    ///
+    /// # Errors
+    /// See [`FormatError`]: [`FormatError::SignatureMissing`] for a sound component without S.
+    pub fn parse(file: &'a [u8]) -> Result<Self, FormatError> {
+        let range = scan(file)?.signature().ok_or(FormatError::SignatureMissing)?;
+        let part = |range: core::ops::Range<u64>| {
+            let start = usize::try_from(range.start).ok()?;
+            let end = usize::try_from(range.end).ok()?;
+            file.get(start..end)
+        };
+        match (part(0..range.start()), part(range.payload())) {
+            (Some(component), Some(signature)) => Ok(Self { component, signature, range }),
+            _ => Err(FormatError::SignatureMissing),
+        }
+    }
+
+    /// P: the component as its compiler wrote it.
+    #[must_use]
+    pub fn component(&self) -> &'a [u8] {
+        self.component
+    }
+
+    /// The payload of S: the encoded envelope.
+    #[must_use]
+    pub fn signature(&self) -> &'a [u8] {
+        self.signature
+    }
+
+    /// Where S lies.
+    #[must_use]
+    pub fn range(&self) -> SignatureRange {
+        self.range
+    }
+}
+
+/// Scans a whole buffer.
+fn scan(file: &[u8]) -> Result<Layout, FormatError> {
+    let mut scanner = LayoutScanner::with_total(length(file.len()))?;
+    scanner.feed(file)?;
+    scanner.finish()
+}
+
+/// The whole of S around `payload`: a custom section to append to P.
+///
+/// # Errors
+/// [`FormatError::LimitExceeded`] if the payload is larger than [`limits::MAX_SIGNATURE_BYTES`].
+pub fn signature_section(payload: &[u8]) -> Result<Vec<u8>, FormatError> {
+    within("signature section", limits::MAX_SIGNATURE_BYTES, length(payload.len()))?;
+    let mut name = leb128(SECTION_NAME.len());
+    name.extend_from_slice(SECTION_NAME.as_bytes());
+    let mut section = vec![0];
+    section.extend_from_slice(&leb128(name.len().saturating_add(payload.len())));
+    section.extend_from_slice(&name);
+    section.extend_from_slice(payload);
+    Ok(section)
+}
+
+/// The shortest LEB128 of a length.
+fn leb128(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(value & 0x7f).unwrap_or(0);
+        value >>= 7;
+        if value == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
