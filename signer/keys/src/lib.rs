@@ -1,1 +1,36 @@
-//! Under construction.
+//! Keys: what signs, what verifies, and how a key is named.
+//!
+//! Decided here: which public keys are acceptable ([`PublicKey`]), when a signature is good
+//! ([`PublicKey::verify`]), that nothing leaves a process unverified ([`SigningKey::sign`]), and the spelling of key
+//! URIs ([`KeyUri`]).
+//!
+//! Left to others: where private keys live (one back end crate for each kind of store implements [`Signer`]), and
+//! whether the holder of a key is trusted for anything (`countersign-trust-store`).
+//!
+//! ```
+//! use countersign_keys::KeyUri;
+//!
+//! let uri: KeyUri = "tpm:0x81010001".parse()?;
+//! assert_eq!(uri.to_string(), "tpm:0x81010001");
+//! # Ok::<(), countersign_keys::KeyUriInvalid>(())
+//! ```
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions
+)]
+
+mod error;
+mod public_key;
+mod secret;
+mod signing;
+mod uri;
+
+pub use countersign_format::{Algorithm, Digest};
+pub use error::{Error, ErrorKind};
+pub use public_key::{PublicKey, PublicKeyInvalid, SignatureInvalid};
+pub use secret::Secret;
+pub use signing::{Signature, Signer, SigningKey};
+pub use uri::{Atecc608Key, KeyUri, KeyUriInvalid, Pkcs11Invalid, Pkcs11Key, TpmKey};

@@ -1,0 +1,146 @@
+//! Private bytes on disk: mode 0600 on the way in and on the way out, whole or not at all.
+
+use countersign_keys::{Error, ErrorKind};
+use std::fs::{self, File};
+use std::io::{ErrorKind as IoKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// The largest key file that is read, in bytes. Ours have below 600; the rest is room for the text that other tools
+/// write above a PEM block.
+const MAX_FILE_BYTES: usize = 16 * 1024;
+
+/// What to do when there is something at the path already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Leave it as it is, and report [`ErrorKind::Exists`].
+    Refuse,
+    /// Replace it. A symbolic link is itself replaced; what it points to stays as it is.
+    Replace,
+}
+
+/// Reads a private file. All checks are on the opened file, so that it cannot be swapped between check and use.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let shown = path.display();
+    let failed = |source: std::io::Error| {
+        let kind = match source.kind() {
+            IoKind::NotFound => ErrorKind::NotFound,
+            IoKind::PermissionDenied => ErrorKind::Permissions,
+            _ => ErrorKind::Io,
+        };
+        Error::with_source(
+            kind,
+            format!("the key file {shown} cannot be read: {source}"),
+            source,
+        )
+    };
+    let not_a_file = || {
+        Error::new(
+            ErrorKind::Io,
+            format!("{shown} is not a regular file, so not a key file"),
+        )
+    };
+
+    // Before opening, because opening a named pipe would wait for a writer.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(not_a_file());
+    }
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(not_a_file());
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(Error::new(
+            ErrorKind::Permissions,
+            format!(
+                "the key file {shown} has mode {mode:04o}, so others may read or change it; run: chmod 600 {shown}"
+            ),
+        ));
+    }
+
+    // The whole buffer at once: a growing vector would leave copies behind.
+    let mut bytes = Zeroizing::new(vec![0u8; MAX_FILE_BYTES.saturating_add(1)]);
+    let mut length = 0usize;
+    loop {
+        let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) else {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                format!("{shown} is larger than {MAX_FILE_BYTES} bytes, so not a key file"),
+            ));
+        };
+        match (&file).read(rest) {
+            Ok(0) => break,
+            Ok(read) => length = length.saturating_add(read),
+            Err(error) if error.kind() == IoKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Writes a private file through a temporary one in the same folder.
+pub(crate) fn write(path: &Path, contents: &[u8], overwrite: Overwrite) -> Result<(), Error> {
+    let shown = path.display();
+    let exists = || {
+        Error::new(
+            ErrorKind::Exists,
+            format!("{shown} exists, and a key that is overwritten is lost; choose another name"),
+        )
+    };
+    let failed = |source: std::io::Error| {
+        let kind = match source.kind() {
+            IoKind::NotFound => ErrorKind::NotFound,
+            IoKind::PermissionDenied => ErrorKind::Permissions,
+            _ => ErrorKind::Io,
+        };
+        Error::with_source(
+            kind,
+            format!("the key file {shown} cannot be written: {source}"),
+            source,
+        )
+    };
+
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => {
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("{shown} is a folder; name a file in it"),
+            ));
+        }
+        // Persisting below would find it as well; this spares the temporary file.
+        Ok(_) if overwrite == Overwrite::Refuse => return Err(exists()),
+        _ => {}
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Created exclusively, under a random name, and private from its first moment.
+    let mut file = tempfile::Builder::new()
+        .prefix(".key-")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    // The umask may have taken more away than we asked for.
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o600))
+        .map_err(failed)?;
+    file.write_all(contents).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    // Renaming replaces a symbolic link instead of following it.
+    let persisted = match overwrite {
+        Overwrite::Refuse => file.persist_noclobber(path),
+        Overwrite::Replace => file.persist(path),
+    };
+    persisted.map_err(|error| match error.error.kind() {
+        IoKind::AlreadyExists => exists(),
+        _ => failed(error.error),
+    })?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
+}
