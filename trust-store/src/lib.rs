@@ -1,1 +1,55 @@
-//! Under construction.
+//! Decides whether a signed component may be trusted.
+//!
+//! ```text
+//! bytes --parse--> UnverifiedComponent --Anchors::verify--> VerifiedComponent
+//! ```
+//!
+//! No files, no clock, no network, no async, no runtime: bytes, times and state come in as values, and a verdict comes
+//! out, either a [`VerifiedComponent`], which cannot be made in any other way, or a [`Rejection`] with a stable
+//! [`Code`]. The same code serves the host, the desk tool and the build that compiles roots in.
+//!
+//! - [`Anchors`]: the roots, checked.
+//! - [`profile`]: what each kind of certificate must contain, as tables.
+//! - [`Anchors::verify_chain`]: a chain to a [`VerifiedChain`]; path validation by rustls-webpki, the rest here.
+//! - [`Anchors::verify`]: a component, every check in the order of [`Check::ALL`].
+//! - [`TrustState`], [`Policy`], [`Now`]: what the machine remembers, demands and takes for the present.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
+#![cfg_attr(
+    test,
+    allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may stop by panicking")
+)]
+
+mod algorithm;
+mod anchor;
+mod anchor_encoding;
+mod authorisation;
+mod certificate;
+mod chain;
+mod code;
+mod component;
+mod crl;
+mod explain;
+mod fault;
+pub mod oid;
+mod policy;
+pub mod profile;
+mod rejection;
+mod state;
+mod time;
+
+pub use algorithm::KeyKind;
+pub use anchor::{Anchor, AnchorError, AnchorSource, Anchors, MAX_ANCHORS, MAX_DEVELOPMENT_VALIDITY, Purpose};
+pub use anchor_encoding::{decode_sources, encode_sources};
+pub use certificate::{Certificate, CertifiedDevice};
+pub use chain::{MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain};
+pub use code::Code;
+pub use component::{UnverifiedComponent, VerifiedComponent, VerifiedSigner};
+pub use crl::{Crl, CrlNumber, MAX_CRL_BYTES};
+pub use explain::{Check, Outcome, Step};
+pub use fault::Fault;
+pub use policy::{Policy, PolicyError};
+pub use rejection::Rejection;
+pub use state::{MAX_VERSION_STEP, TrustState};
+pub use time::{Now, TimeFormatError, UnixTime};

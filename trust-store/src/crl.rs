@@ -1,0 +1,297 @@
+//! Certificate revocation lists: which ones are read at all, and what they say.
+//!
+//! Full lists of one issuer only (RFC 5280 §5): no indirect, delta or partitioned ones. Entries and signature are
+//! webpki's; the header is checked here, because webpki keeps neither the number nor the key identifier. A list is
+//! believed only after its signature verified under its issuer's key, which [`crate::chain`] sees to.
+
+use std::{ops::Range, sync::Arc};
+
+use der::{
+    Decode, Encode, Reader, SliceReader, Tag, TagNumber,
+    asn1::{BitStringRef, ContextSpecific},
+};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
+use x509_cert::{
+    Version,
+    ext::{Extensions, pkix::AuthorityKeyIdentifier, pkix::CrlNumber as CrlNumberExtension},
+    name::Name,
+    spki::AlgorithmIdentifierOwned,
+    time::Time,
+};
+
+use crate::{
+    Rejection, UnixTime,
+    algorithm::{self, Checks, VerifyError, verify_x509},
+    certificate::{decode_canonical, printable, unix_time},
+    oid,
+};
+
+/// The largest revocation list that is read: a million entries of the usual 37 bytes, with room to spare.
+pub const MAX_CRL_BYTES: usize = 64 * 1024 * 1024;
+
+/// A CRL number: at most 20 octets, compared as a number (RFC 5280 §5.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CrlNumber([u8; 20]);
+
+impl CrlNumber {
+    /// The number in big-endian form, padded with zeros on the left.
+    #[must_use]
+    pub const fn to_be_bytes(self) -> [u8; 20] {
+        self.0
+    }
+
+    /// The number from its padded big-endian form.
+    #[must_use]
+    pub const fn from_be_bytes(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    fn from_octets(octets: &[u8]) -> Option<Self> {
+        let mut padded = [0; 20];
+        let start = padded.len().checked_sub(octets.len())?;
+        padded.get_mut(start..)?.copy_from_slice(octets);
+        Some(Self(padded))
+    }
+}
+
+impl std::fmt::Display for CrlNumber {
+    /// Decimal where it fits 128 bits, else hexadecimal.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (high, low) = self.0.split_at(4);
+        let mut word = [0; 16];
+        word.copy_from_slice(low);
+        if high.iter().all(|octet| *octet == 0) {
+            return write!(f, "{}", u128::from_be_bytes(word));
+        }
+        f.write_str("0x")?;
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+/// A well-formed revocation list, whose signature is not verified yet. Copies share one body.
+#[derive(Clone, Debug)]
+pub struct Crl(Arc<Body>);
+
+#[derive(Debug)]
+struct Body {
+    der: Vec<u8>,
+    to_be_signed: Range<usize>,
+    signature_algorithm: AlgorithmIdentifierOwned,
+    signature: Vec<u8>,
+    header: Header,
+    list: CertRevocationList<'static>,
+}
+
+#[derive(Debug)]
+struct Header {
+    issuer: Vec<u8>,
+    issuer_text: String,
+    authority_key: Vec<u8>,
+    number: CrlNumber,
+    this_update: UnixTime,
+    next_update: UnixTime,
+}
+
+impl Crl {
+    /// Parses one DER revocation list.
+    ///
+    /// # Errors
+    /// [`Rejection::CrlInvalid`]: not strict DER of a full version 2 list with number, authority key identifier and
+    /// nextUpdate, or larger than [`MAX_CRL_BYTES`].
+    pub fn parse(der: &[u8]) -> Result<Self, Rejection> {
+        let invalid = |issuer: &str, reason: &'static str| Rejection::CrlInvalid { issuer: issuer.to_owned(), reason };
+        if der.len() > MAX_CRL_BYTES {
+            return Err(invalid("unread", "it is larger than any list needs to be"));
+        }
+        let outer = Outer::read(der).ok_or_else(|| invalid("unreadable", "it is not strict DER of a revocation list"))?;
+        let tbs = der.get(outer.to_be_signed.clone()).unwrap_or_default();
+        let header = Header::read(tbs, &outer.signature_algorithm).map_err(|(issuer, reason)| invalid(&issuer, reason))?;
+        let list = OwnedCertRevocationList::from_der(der)
+            .map_err(|_| invalid(&header.issuer_text, "an entry or extension of it is malformed or of a kind that is not understood"))?;
+        Ok(Self(Arc::new(Body {
+            der: der.to_vec(),
+            to_be_signed: outer.to_be_signed,
+            signature_algorithm: outer.signature_algorithm,
+            signature: outer.signature,
+            header,
+            list: list.into(),
+        })))
+    }
+
+    /// The issuer's name, as RFC 4514 text safe to print.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.0.header.issuer_text
+    }
+
+    /// The list's number.
+    #[must_use]
+    pub fn number(&self) -> CrlNumber {
+        self.0.header.number
+    }
+
+    /// When the list was made.
+    #[must_use]
+    pub fn this_update(&self) -> UnixTime {
+        self.0.header.this_update
+    }
+
+    /// When a newer one should be there at the latest.
+    #[must_use]
+    pub fn next_update(&self) -> UnixTime {
+        self.0.header.next_update
+    }
+
+    /// The DER encoding that was parsed.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// Whether the list claims to come from the holder of this name and key identifier.
+    pub(crate) fn claims_issuer(&self, name: &[u8], key_identifier: &[u8]) -> bool {
+        self.0.header.issuer == name && self.0.header.authority_key == key_identifier
+    }
+
+    pub(crate) fn verify(&self, checks: &Checks, issuer_spki: &[u8]) -> Result<(), VerifyError> {
+        let body = &self.0;
+        let message = body.der.get(body.to_be_signed.clone()).ok_or(VerifyError::Invalid)?;
+        verify_x509(checks, issuer_spki, &body.signature_algorithm, message, &body.signature)
+    }
+
+    pub(crate) fn webpki(&self) -> &CertRevocationList<'static> {
+        &self.0.list
+    }
+}
+
+/// The three parts of a CertificateList (RFC 5280 §5.1.1).
+struct Outer {
+    to_be_signed: Range<usize>,
+    signature_algorithm: AlgorithmIdentifierOwned,
+    signature: Vec<u8>,
+}
+
+impl Outer {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = SliceReader::new(bytes).ok()?;
+        let outer = reader
+            .sequence(|inner| {
+                let start = inner.position();
+                inner.tlv_bytes()?;
+                let end = inner.position();
+                let algorithm = AlgorithmIdentifierOwned::decode(inner)?;
+                let signature = BitStringRef::decode(inner)?;
+                Ok::<_, der::Error>((start, end, algorithm, signature.as_bytes().map(<[u8]>::to_vec)))
+            })
+            .ok()?;
+        reader.finish().ok()?;
+        let (start, end, signature_algorithm, signature) = outer;
+        algorithm::check_signature_algorithm(&signature_algorithm).ok()?;
+        let to_be_signed = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
+        Some(Self { to_be_signed, signature_algorithm, signature: signature? })
+    }
+}
+
+type HeaderError = (String, &'static str);
+
+impl Header {
+    /// Everything of a TBSCertList but its entries, which are skipped.
+    fn read(tbs: &[u8], outer_algorithm: &AlgorithmIdentifierOwned) -> Result<Self, HeaderError> {
+        let unreadable = |_| ("unreadable".to_owned(), "it is not strict DER of a version 2 revocation list");
+        let mut reader = SliceReader::new(tbs).map_err(unreadable)?;
+        let (version, algorithm, issuer, this_update, next_update, extensions) = reader
+            .sequence(|tbs| {
+                let version = Version::decode(tbs)?;
+                let algorithm = AlgorithmIdentifierOwned::decode(tbs)?;
+                let issuer = Name::decode(tbs)?;
+                let this_update = Time::decode(tbs)?;
+                let next_update = Option::<Time>::decode(tbs)?;
+                if !tbs.is_finished() && Tag::peek(tbs)? == Tag::Sequence {
+                    tbs.tlv_bytes()?;
+                }
+                let extensions = if tbs.is_finished() {
+                    None
+                } else {
+                    ContextSpecific::<Extensions>::decode_explicit(tbs, TagNumber(0))?
+                };
+                Ok::<_, der::Error>((version, algorithm, issuer, this_update, next_update, extensions))
+            })
+            .map_err(unreadable)?;
+        let issuer_text = printable(&issuer.to_string());
+        let invalid = |reason| (issuer_text.clone(), reason);
+        // RFC 5280 §5.1.2.1: extensions need version 2.
+        if version != Version::V2 {
+            return Err(invalid("it is not of version 2"));
+        }
+        // RFC 5280 §5.1.1.2.
+        if algorithm != *outer_algorithm {
+            return Err(invalid("its two signature algorithm fields differ"));
+        }
+        if issuer.is_empty() {
+            return Err(invalid("its issuer is empty"));
+        }
+        // RFC 5280 §5.1.2.5: conforming issuers include nextUpdate.
+        let next_update = next_update.ok_or_else(|| invalid("it has no nextUpdate"))?;
+        let extensions = extensions.map(|extensions| extensions.value).unwrap_or_default();
+        let number: CrlNumberExtension =
+            extension(&extensions, oid::CRL_NUMBER).ok_or_else(|| invalid("it has no well-formed cRLNumber"))?;
+        let number = CrlNumber::from_octets(number.0.as_bytes())
+            .ok_or_else(|| invalid("its cRLNumber is longer than 20 octets"))?;
+        let authority: AuthorityKeyIdentifier = extension(&extensions, oid::AUTHORITY_KEY_IDENTIFIER)
+            .ok_or_else(|| invalid("it has no well-formed authorityKeyIdentifier"))?;
+        let authority_key = authority
+            .key_identifier
+            .ok_or_else(|| invalid("its authorityKeyIdentifier has no keyIdentifier"))?
+            .as_bytes()
+            .to_vec();
+        check_extensions(&extensions).map_err(invalid)?;
+        let this_update = unix_time(this_update);
+        let next_update = unix_time(next_update);
+        if next_update < this_update {
+            return Err(invalid("its nextUpdate is before its thisUpdate"));
+        }
+        let issuer = issuer.to_der().map_err(unreadable)?;
+        Ok(Self { issuer, issuer_text, authority_key, number, this_update, next_update })
+    }
+}
+
+/// RFC 5280 §5.2: no list of a part of the certificates (issuingDistributionPoint, §5.2.5), no delta (§5.2.4), no
+/// critical extension that is not understood, none twice.
+fn check_extensions(extensions: &Extensions) -> Result<(), &'static str> {
+    for (index, extension) in extensions.iter().enumerate() {
+        let id = extension.extn_id;
+        if id == oid::ISSUING_DISTRIBUTION_POINT {
+            return Err("it covers only a part of its issuer's certificates (issuingDistributionPoint)");
+        }
+        if id == oid::DELTA_CRL_INDICATOR {
+            return Err("it is a delta list; a full one is needed");
+        }
+        if extension.critical && id != oid::CRL_NUMBER && id != oid::AUTHORITY_KEY_IDENTIFIER {
+            return Err("it has a critical extension that is not understood");
+        }
+        if extensions.iter().take(index).any(|earlier| earlier.extn_id == id) {
+            return Err("one of its extensions occurs twice");
+        }
+    }
+    Ok(())
+}
+
+fn extension<T: for<'a> Decode<'a> + Encode>(extensions: &Extensions, id: const_oid::ObjectIdentifier) -> Option<T> {
+    let extension = extensions.iter().find(|extension| extension.extn_id == id)?;
+    decode_canonical(extension.extn_value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_compare_as_numbers_and_print_in_decimal() {
+        let number = |octets: &[u8]| CrlNumber::from_octets(octets).unwrap();
+        assert!(number(&[0x02]) < number(&[0x01, 0x00]));
+        assert_eq!(number(&[0x01, 0x00]), number(&[0x00, 0x01, 0x00]));
+        assert_eq!(number(&[0x01, 0x00]).to_string(), "256");
+        assert!(number(&[0xff; 20]).to_string().starts_with("0xffff"));
+        assert_eq!(CrlNumber::from_octets(&[1; 21]), None);
+    }
+}

@@ -1,0 +1,333 @@
+//! Refusals as values: which question was answered with no, and the facts of the case.
+
+use countersign_format::{ComponentName, Digest, FormatError};
+
+use crate::{AnchorError, Check, Code, CrlNumber, UnixTime, fault::Fault};
+
+/// Why a component was refused.
+///
+/// A refusal is an answer, not a failure of the program: its [`Code`] is stable, its text says what and why, and
+/// [`Code::next_step`] what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The algorithm that a signer states is not that of its certificate's key.
+    #[error("signer {signer} states the algorithm {stated}, but its certificate's key is of another kind")]
+    AlgorithmMismatch {
+        /// The signer, from 0.
+        signer: usize,
+        /// The algorithm stated.
+        stated: &'static str,
+    },
+    /// The compiled-in roots cannot be used.
+    #[error(transparent)]
+    Anchors(#[from] AnchorError),
+    /// The statement names devices or types that this machine cannot prove to be.
+    #[error("it is meant for {wanted}, and this machine is {own}")]
+    Audience {
+        /// The devices and types named.
+        wanted: String,
+        /// What this machine can prove of itself.
+        own: String,
+    },
+    /// A certificate breaks a rule.
+    #[error("certificate {depth} of signer {signer} ({subject}): {fault}")]
+    Certificate {
+        /// The signer, from 0.
+        signer: usize,
+        /// The certificate's place in the chain: 0 is the signer's own.
+        depth: usize,
+        /// Its subject, if it can be read.
+        subject: String,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// The certificates of a signer are no unbroken chain.
+    #[error("the chain of signer {signer} breaks at certificate {depth}: {reason}")]
+    ChainOrder {
+        /// The signer, from 0.
+        signer: usize,
+        /// The certificate after which it breaks.
+        depth: usize,
+        /// How.
+        reason: &'static str,
+    },
+    /// A signer's chain has more certificates than any may have.
+    #[error("the chain of signer {signer} has {actual} certificates; at most {limit} are allowed below the root")]
+    ChainTooLong {
+        /// The signer, from 0.
+        signer: usize,
+        /// The limit.
+        limit: u64,
+        /// How many there are.
+        actual: u64,
+    },
+    /// A revocation list cannot be used.
+    #[error("the revocation list of {issuer} cannot be used: {reason}")]
+    CrlInvalid {
+        /// Its issuer, if it can be read.
+        issuer: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A revocation list older than one already seen.
+    #[error("the revocation list of {issuer} has the number {number}, and {seen} was already seen")]
+    CrlRollback {
+        /// Its issuer.
+        issuer: String,
+        /// Its number.
+        number: CrlNumber,
+        /// The highest number seen.
+        seen: CrlNumber,
+    },
+    /// A revocation list past its nextUpdate and grace, or from the future.
+    #[error("the revocation list of {issuer} was valid from {this_update} to {next_update}, and it is {now}")]
+    CrlStale {
+        /// Its issuer.
+        issuer: String,
+        /// Made at this time.
+        this_update: UnixTime,
+        /// To be replaced at this time.
+        next_update: UnixTime,
+        /// The time of judging.
+        now: UnixTime,
+    },
+    /// The component is not the one that was signed.
+    #[error("its SHA-256 is {actual}, and {stated} was signed")]
+    DigestMismatch {
+        /// The digest in the statement.
+        stated: Digest,
+        /// The digest of the bytes at hand.
+        actual: Digest,
+    },
+    /// A certificate has expired.
+    #[error("{subject} was valid up to {not_after}, and it is {now}{}", if *.by_clock { " by this machine's clock" } else { " or later" })]
+    Expired {
+        /// The certificate.
+        subject: String,
+        /// Its notAfter.
+        not_after: UnixTime,
+        /// The time of judging.
+        now: UnixTime,
+        /// Whether that time is the wall clock's, not the floor.
+        by_clock: bool,
+    },
+    /// The bytes are not those of a signed component.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// This host has no root.
+    #[error("this host was built without a root, so it trusts no one")]
+    NoRoot,
+    /// A certificate is not valid yet.
+    #[error("{subject} is valid from {not_before}, and it is {now} by this machine's clock")]
+    NotYetValid {
+        /// The certificate.
+        subject: String,
+        /// Its notBefore.
+        not_before: UnixTime,
+        /// The time of judging.
+        now: UnixTime,
+    },
+    /// The path was refused for a reason that has no name of its own.
+    #[error("the chain of signer {signer} is not valid: {reason}")]
+    Path {
+        /// The signer, from 0.
+        signer: usize,
+        /// What the path validator said.
+        reason: String,
+    },
+    /// Nothing says whether a certificate was revoked.
+    #[error("{subject}, issued by {issuer}: there is no revocation list of that issuer")]
+    RevocationUnknown {
+        /// The certificate.
+        subject: String,
+        /// Its issuer.
+        issuer: String,
+    },
+    /// A certificate was revoked.
+    #[error("{subject} (serial number {serial}) was revoked by {issuer}")]
+    Revoked {
+        /// The certificate.
+        subject: String,
+        /// Its serial number.
+        serial: String,
+        /// Its issuer.
+        issuer: String,
+    },
+    /// The component is older than one that proved healthy here.
+    #[error("{name} has security version {version}, and {seen} already ran here")]
+    Rollback {
+        /// The component.
+        name: ComponentName,
+        /// Its security version.
+        version: u64,
+        /// The highest that ran here.
+        seen: u64,
+    },
+    /// No certificate of the chain says what the signer may sign.
+    #[error("signer {signer} ({subject}) has no scope: no certificate of its chain says what it may sign")]
+    ScopeMissing {
+        /// The signer, from 0.
+        signer: usize,
+        /// Its certificate.
+        subject: String,
+    },
+    /// The signature checks of one chain are spent.
+    #[error("the chain of signer {signer} needs more than {limit} signature checks")]
+    SignatureChecks {
+        /// The signer, from 0.
+        signer: usize,
+        /// The limit.
+        limit: u32,
+    },
+    /// A signer's signature does not verify.
+    #[error("the signature of signer {signer} ({subject}) does not verify")]
+    SignatureInvalid {
+        /// The signer, from 0.
+        signer: usize,
+        /// Its certificate.
+        subject: String,
+    },
+    /// The scope does not cover the component.
+    #[error("signer {signer} ({subject}) may sign {scope}, not {component}")]
+    SignerNotAuthorised {
+        /// The signer, from 0.
+        signer: usize,
+        /// Its certificate.
+        subject: String,
+        /// What it may sign.
+        scope: String,
+        /// What it signed.
+        component: String,
+    },
+    /// The signers are not those in the statement.
+    #[error("the statement lists {stated} signers, and those in the file are others or in another order")]
+    SignersMismatch {
+        /// The number of signers in the statement.
+        stated: usize,
+    },
+    /// Too few signers count.
+    #[error("{counted} of the signers count, and {needed} are required{}", reasons(.uncounted))]
+    SignersTooFew {
+        /// How many are required.
+        needed: u8,
+        /// How many count: trusted, valid, and of different devices.
+        counted: usize,
+        /// Why the others do not.
+        uncounted: Vec<String>,
+    },
+    /// The component's size is not the one that was signed.
+    #[error("it has {actual} bytes, and {stated} were signed")]
+    SizeMismatch {
+        /// The size in the statement, in bytes.
+        stated: u64,
+        /// The size of the bytes at hand.
+        actual: u64,
+    },
+    /// A signer's chain leads to no root of ours.
+    #[error("signer {signer} ({subject}): its chain ends at the issuer {issuer}, which is no root of this host")]
+    UntrustedRoot {
+        /// The signer, from 0.
+        signer: usize,
+        /// Its certificate.
+        subject: String,
+        /// The issuer that its chain ends with.
+        issuer: String,
+    },
+    /// The security version is further ahead than one step may be.
+    #[error("{name} has security version {version}; from {seen} at most {limit} are possible in one step")]
+    VersionLeap {
+        /// The component.
+        name: ComponentName,
+        /// Its security version.
+        version: u64,
+        /// The highest that ran here, 0 if none did.
+        seen: u64,
+        /// The largest step.
+        limit: u64,
+    },
+}
+
+impl Rejection {
+    /// The stable code of this refusal.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::AlgorithmMismatch { .. } => Code::AlgorithmForbidden,
+            Self::Anchors(_) => Code::RootUnusable,
+            Self::Audience { .. } => Code::Audience,
+            Self::Certificate { fault, .. } => fault.code(),
+            Self::ChainOrder { .. } => Code::ChainOrder,
+            Self::ChainTooLong { .. } => Code::ChainLength,
+            Self::CrlInvalid { .. } => Code::CrlInvalid,
+            Self::CrlRollback { .. } => Code::CrlRollback,
+            Self::CrlStale { .. } => Code::CrlStale,
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Code::DigestMismatch,
+            Self::Expired { .. } => Code::Expired,
+            Self::Format(error) => format_code(error),
+            Self::NoRoot => Code::NoRoot,
+            Self::NotYetValid { .. } => Code::NotYetValid,
+            Self::Path { .. } => Code::CertificateMalformed,
+            Self::RevocationUnknown { .. } => Code::RevocationUnknown,
+            Self::Revoked { .. } => Code::Revoked,
+            Self::Rollback { .. } | Self::VersionLeap { .. } => Code::Rollback,
+            Self::ScopeMissing { .. } | Self::SignerNotAuthorised { .. } => Code::SignerNotAuthorised,
+            Self::SignatureChecks { .. } => Code::LimitExceeded,
+            Self::SignatureInvalid { .. } => Code::SignatureInvalid,
+            Self::SignersMismatch { .. } => Code::SignersMismatch,
+            Self::SignersTooFew { .. } => Code::SignersTooFew,
+            Self::UntrustedRoot { .. } => Code::UntrustedRoot,
+        }
+    }
+}
+
+impl Rejection {
+    /// The check that this refusal answers.
+    #[must_use]
+    pub const fn check(&self) -> Check {
+        match self {
+            Self::AlgorithmMismatch { .. } | Self::SignatureInvalid { .. } => Check::Signature,
+            Self::Anchors(_)
+            | Self::ChainOrder { .. }
+            | Self::ChainTooLong { .. }
+            | Self::NoRoot
+            | Self::Path { .. }
+            | Self::SignatureChecks { .. }
+            | Self::UntrustedRoot { .. } => Check::Path,
+            Self::Audience { .. } => Check::Audience,
+            Self::Certificate { .. } => Check::Profile,
+            Self::CrlInvalid { .. }
+            | Self::CrlRollback { .. }
+            | Self::CrlStale { .. }
+            | Self::RevocationUnknown { .. }
+            | Self::Revoked { .. } => Check::Revocation,
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Check::Digest,
+            Self::Expired { .. } | Self::NotYetValid { .. } => Check::Time,
+            Self::Format(_) => Check::Framing,
+            Self::Rollback { .. } | Self::VersionLeap { .. } => Check::Rollback,
+            Self::ScopeMissing { .. } | Self::SignerNotAuthorised { .. } => Check::Scope,
+            Self::SignersMismatch { .. } => Check::Signers,
+            Self::SignersTooFew { .. } => Check::Threshold,
+        }
+    }
+}
+
+const fn format_code(error: &FormatError) -> Code {
+    match error {
+        FormatError::AlgorithmForbidden { .. } => Code::AlgorithmForbidden,
+        FormatError::LimitExceeded { .. } => Code::LimitExceeded,
+        FormatError::Noncanonical { .. } => Code::Noncanonical,
+        FormatError::NotAComponent { .. } => Code::NotAComponent,
+        FormatError::Purpose { .. } => Code::Purpose,
+        FormatError::SignatureDuplicate { .. } => Code::SignatureDuplicate,
+        FormatError::SignatureMissing { .. } => Code::SignatureMissing,
+        FormatError::SignaturePosition { .. } => Code::SignaturePosition,
+        FormatError::TrailingBytes { .. } => Code::TrailingBytes,
+        FormatError::VersionUnknown { .. } => Code::FormatVersion,
+        _ => Code::Malformed,
+    }
+}
+
+fn reasons(uncounted: &[String]) -> String {
+    uncounted.iter().map(|reason| format!("; {reason}")).collect()
+}

@@ -1,0 +1,121 @@
+//! What a machine remembers between components: revocation lists and their numbers, and the versions that ran.
+//!
+//! A value. Whoever keeps it on disk authenticates it there; this crate neither reads nor writes files.
+
+use std::collections::BTreeMap;
+
+use countersign_format::{ComponentName, Digest};
+
+use crate::{Crl, CrlNumber, Rejection};
+
+/// A security version rises by at most this much in one step, so that one signed mistake cannot use up the numbers.
+pub const MAX_VERSION_STEP: u64 = 1_024;
+
+/// What a machine remembers.
+#[derive(Clone, Debug, Default)]
+pub struct TrustState {
+    crls: Vec<Crl>,
+    crl_numbers: BTreeMap<Digest, CrlNumber>,
+    versions: Option<BTreeMap<(Digest, ComponentName), u64>>,
+}
+
+impl TrustState {
+    /// The state of a machine that remembers nothing: no rollback is noticed.
+    #[must_use]
+    pub fn stateless() -> Self {
+        Self::default()
+    }
+
+    /// The state of a machine that remembers versions, and has seen none yet.
+    #[must_use]
+    pub fn remembering() -> Self {
+        Self { versions: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    /// Adds a revocation list, DER. Its signature is verified when it is used.
+    ///
+    /// # Errors
+    /// [`Rejection::CrlInvalid`].
+    pub fn add_crl(&mut self, der: &[u8]) -> Result<(), Rejection> {
+        self.crls.push(Crl::parse(der)?);
+        Ok(())
+    }
+
+    /// Records that a list with this number was seen from the issuer whose key's SPKI has this SHA-256.
+    pub fn note_crl_number(&mut self, issuer_spki_sha256: Digest, number: CrlNumber) {
+        let seen = self.crl_numbers.entry(issuer_spki_sha256).or_insert(number);
+        *seen = number.max(*seen);
+    }
+
+    /// Records that a version proved healthy under a root. Does nothing on a machine that remembers no versions.
+    pub fn note_version(&mut self, root_spki_sha256: Digest, name: ComponentName, security_version: u64) {
+        if let Some(versions) = &mut self.versions {
+            let seen = versions.entry((root_spki_sha256, name)).or_insert(security_version);
+            *seen = security_version.max(*seen);
+        }
+    }
+
+    /// Whether versions are remembered.
+    #[must_use]
+    pub const fn remembers_versions(&self) -> bool {
+        self.versions.is_some()
+    }
+
+    /// The lists that claim to come from this issuer, the highest number first.
+    pub(crate) fn crls_of<'a>(&'a self, also: &'a [Crl], name: &[u8], key_identifier: &[u8]) -> Vec<&'a Crl> {
+        let claims = |crl: &&Crl| crl.claims_issuer(name, key_identifier);
+        let mut crls: Vec<_> = self.crls.iter().chain(also).filter(claims).collect();
+        crls.sort_by_key(|crl| std::cmp::Reverse((crl.number(), crl.this_update())));
+        crls
+    }
+
+    pub(crate) fn seen_crl_number(&self, issuer_spki_sha256: &Digest) -> Option<CrlNumber> {
+        self.crl_numbers.get(issuer_spki_sha256).copied()
+    }
+
+    /// Judges a version against what ran here under this root.
+    pub(crate) fn check_version(&self, root: Digest, name: &ComponentName, version: u64) -> Result<(), Rejection> {
+        let Some(versions) = &self.versions else { return Ok(()) };
+        let seen = versions.get(&(root, name.clone())).copied().unwrap_or(0);
+        if version < seen {
+            return Err(Rejection::Rollback { name: name.clone(), version, seen });
+        }
+        if version.saturating_sub(seen) > MAX_VERSION_STEP {
+            return Err(Rejection::VersionLeap { name: name.clone(), version, seen, limit: MAX_VERSION_STEP });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ComponentName {
+        ComponentName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn td07_a_version_never_falls_under_its_root() {
+        let root = Digest::of(b"root");
+        let mut state = TrustState::remembering();
+        state.note_version(root, name("acme:pump"), 7);
+        state.note_version(root, name("acme:pump"), 5);
+        let rollback = Rejection::Rollback { name: name("acme:pump"), version: 6, seen: 7 };
+        assert_eq!(state.check_version(root, &name("acme:pump"), 6), Err(rollback));
+        assert_eq!(state.check_version(root, &name("acme:pump"), 7), Ok(()));
+        assert_eq!(state.check_version(root, &name("acme:door"), 1), Ok(()));
+        assert_eq!(state.check_version(Digest::of(b"other"), &name("acme:pump"), 1), Ok(()));
+    }
+
+    #[test]
+    fn td09_a_version_does_not_leap() {
+        let state = TrustState::remembering();
+        let root = Digest::of(b"root");
+        assert_eq!(state.check_version(root, &name("acme:pump"), MAX_VERSION_STEP), Ok(()));
+        for version in [MAX_VERSION_STEP + 1, u64::MAX] {
+            assert!(matches!(state.check_version(root, &name("acme:pump"), version), Err(Rejection::VersionLeap { .. })));
+        }
+        assert_eq!(TrustState::stateless().check_version(root, &name("acme:pump"), u64::MAX), Ok(()));
+    }
+}
