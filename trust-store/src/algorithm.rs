@@ -44,7 +44,9 @@ impl KeyKind {
     /// The kind of the key in a SubjectPublicKeyInfo, which is checked to be a sound key of that kind.
     pub(crate) fn of(spki: &[u8]) -> Result<Self, Fault> {
         let info = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| Fault::NotDer)?;
-        let key_error = |reason: &str| Fault::Key { reason: reason.to_owned() };
+        let key_error = |reason: &str| Fault::Key {
+            reason: reason.to_owned(),
+        };
         let kind = match info.algorithm.oid {
             EC_PUBLIC_KEY => {
                 // RFC 5480 §2.1.1: a named curve, so that nobody brings a generator of his own.
@@ -56,11 +58,19 @@ impl KeyKind {
                 match curve {
                     SECP256R1 => Self::P256,
                     SECP384R1 => Self::P384,
-                    other => return Err(Fault::Algorithm { what: format!("the curve {other}") }),
+                    other => {
+                        return Err(Fault::Algorithm {
+                            what: format!("the curve {other}"),
+                        });
+                    }
                 }
             }
             ED25519 => Self::Ed25519,
-            other => return Err(Fault::Algorithm { what: format!("a key of the kind {other}") }),
+            other => {
+                return Err(Fault::Algorithm {
+                    what: format!("a key of the kind {other}"),
+                });
+            }
         };
         match kind {
             Self::P384 => {
@@ -69,7 +79,8 @@ impl KeyKind {
                 if point.len() != 97 || point.first() != Some(&0x04) {
                     return Err(key_error("its point is not in uncompressed form"));
                 }
-                p384::ecdsa::VerifyingKey::from_sec1_bytes(point).map_err(|_| key_error("its point is not on the curve P-384"))?;
+                p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                    .map_err(|_| key_error("its point is not on the curve P-384"))?;
             }
             Self::Ed25519 | Self::P256 => {
                 PublicKey::from_spki_der(spki).map_err(|error| key_error(&error.to_string()))?;
@@ -93,7 +104,9 @@ impl KeyKind {
 pub(crate) fn check_signature_algorithm(algorithm: &AlgorithmIdentifierOwned) -> Result<(), Fault> {
     let known = [ECDSA_WITH_SHA256, ECDSA_WITH_SHA384, ED25519].contains(&algorithm.oid);
     if !known || algorithm.parameters.is_some() {
-        return Err(Fault::Algorithm { what: format!("the signature algorithm {}", algorithm.oid) });
+        return Err(Fault::Algorithm {
+            what: format!("the signature algorithm {}", algorithm.oid),
+        });
     }
     Ok(())
 }
@@ -108,7 +121,10 @@ pub(crate) fn verify_x509(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), VerifyError> {
-    let (kind, algorithm) = match (KeyKind::of(spki).map_err(|_| VerifyError::Invalid)?, algorithm.oid) {
+    let (kind, algorithm) = match (
+        KeyKind::of(spki).map_err(|_| VerifyError::Invalid)?,
+        algorithm.oid,
+    ) {
         (KeyKind::P256, ECDSA_WITH_SHA256) => (Primitive::P256, algorithm),
         (KeyKind::P384, ECDSA_WITH_SHA384) => (Primitive::P384, algorithm),
         (KeyKind::Ed25519, ED25519) => (Primitive::Ed25519, algorithm),
@@ -118,7 +134,10 @@ pub(crate) fn verify_x509(
         return Err(VerifyError::Invalid);
     }
     let info = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| VerifyError::Invalid)?;
-    let key = info.subject_public_key.as_bytes().ok_or(VerifyError::Invalid)?;
+    let key = info
+        .subject_public_key
+        .as_bytes()
+        .ok_or(VerifyError::Invalid)?;
     checks.verify(kind, key, message, signature)
 }
 
@@ -143,13 +162,18 @@ pub(crate) struct Checks {
 impl Checks {
     /// A budget of `limit` checks.
     pub(crate) fn new(limit: u32) -> Self {
-        Self { left: AtomicU32::new(limit), verified: Mutex::new(Vec::new()) }
+        Self {
+            left: AtomicU32::new(limit),
+            verified: Mutex::new(Vec::new()),
+        }
     }
 
     /// Takes one check from the budget.
     pub(crate) fn consume(&self) -> Result<(), VerifyError> {
         self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
             .map(drop)
             .map_err(|_| VerifyError::BudgetSpent)
     }
@@ -159,13 +183,25 @@ impl Checks {
         self.left.load(Ordering::Relaxed) == 0
     }
 
-    fn verify(&self, primitive: Primitive, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
+    fn verify(
+        &self,
+        primitive: Primitive,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
         let memo = memo(primitive, key, message, signature);
-        if self.verified.lock().is_ok_and(|verified| verified.contains(&memo)) {
+        if self
+            .verified
+            .lock()
+            .is_ok_and(|verified| verified.contains(&memo))
+        {
             return Ok(());
         }
         self.consume()?;
-        primitive.verify(key, message, signature).map_err(|_| VerifyError::Invalid)?;
+        primitive
+            .verify(key, message, signature)
+            .map_err(|_| VerifyError::Invalid)?;
         if let Ok(mut verified) = self.verified.lock() {
             verified.push(memo);
         }
@@ -203,16 +239,25 @@ impl Primitive {
             Self::Ed25519 => verify(PublicKey::from_ed25519_bytes(key), message, signature),
             Self::P256 => verify(PublicKey::from_p256_point(key), message, signature),
             Self::P384 => {
-                let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(key).map_err(|_| InvalidSignature)?;
-                let signature = p384::ecdsa::DerSignature::from_bytes(signature).map_err(|_| InvalidSignature)?;
-                key.verify(message, &signature).map_err(|_| InvalidSignature)
+                let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(key)
+                    .map_err(|_| InvalidSignature)?;
+                let signature = p384::ecdsa::DerSignature::from_bytes(signature)
+                    .map_err(|_| InvalidSignature)?;
+                key.verify(message, &signature)
+                    .map_err(|_| InvalidSignature)
             }
         }
     }
 }
 
-fn verify(key: Result<PublicKey, PublicKeyInvalid>, message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-    key.map_err(|_| InvalidSignature)?.verify_x509(message, signature).map_err(|_| InvalidSignature)
+fn verify(
+    key: Result<PublicKey, PublicKeyInvalid>,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), InvalidSignature> {
+    key.map_err(|_| InvalidSignature)?
+        .verify_x509(message, signature)
+        .map_err(|_| InvalidSignature)
 }
 
 /// The three algorithms in the form that webpki takes, all drawing on one budget.
@@ -241,8 +286,15 @@ impl fmt::Debug for Counted<'_> {
 }
 
 impl SignatureVerificationAlgorithm for Counted<'_> {
-    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-        self.checks.verify(self.primitive, public_key, message, signature).map_err(|_| InvalidSignature)
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        self.checks
+            .verify(self.primitive, public_key, message, signature)
+            .map_err(|_| InvalidSignature)
     }
 
     fn public_key_alg_id(&self) -> AlgorithmIdentifier {
@@ -279,8 +331,17 @@ mod tests {
     #[test]
     fn the_memo_tells_all_its_inputs_apart() {
         let base = memo(Primitive::P256, b"key", b"message", b"signature");
-        assert_ne!(base, memo(Primitive::P384, b"key", b"message", b"signature"));
-        assert_ne!(base, memo(Primitive::P256, b"keym", b"essage", b"signature"));
-        assert_ne!(base, memo(Primitive::P256, b"key", b"messages", b"ignature"));
+        assert_ne!(
+            base,
+            memo(Primitive::P384, b"key", b"message", b"signature")
+        );
+        assert_ne!(
+            base,
+            memo(Primitive::P256, b"keym", b"essage", b"signature")
+        );
+        assert_ne!(
+            base,
+            memo(Primitive::P256, b"key", b"messages", b"ignature")
+        );
     }
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use countersign_format::{Digest, Scope};
 use pki_types::TrustAnchor;
 
-use crate::{Certificate, Crl, Rejection, UnixTime, algorithm::Checks, algorithm::verify_x509, fault::Fault, oid, profile};
+use crate::{
+    Certificate, Crl, Rejection, UnixTime, algorithm::Checks, algorithm::verify_x509, fault::Fault,
+    oid, profile,
+};
 
 /// At most this many roots in one host: enough to hold old and new roots of a few owners, few enough to try them all.
 pub const MAX_ANCHORS: usize = 16;
@@ -56,7 +59,13 @@ impl AnchorSource {
     /// A root for components with nothing besides.
     #[must_use]
     pub const fn new(certificate: Vec<u8>) -> Self {
-        Self { certificate, purpose: Purpose::Components, scope: None, crl_grace: Duration::ZERO, crls: Vec::new() }
+        Self {
+            certificate,
+            purpose: Purpose::Components,
+            scope: None,
+            crl_grace: Duration::ZERO,
+            crls: Vec::new(),
+        }
     }
 }
 
@@ -131,27 +140,51 @@ pub struct Anchor {
 
 impl Anchor {
     fn check(index: usize, source: AnchorSource) -> Result<Self, AnchorError> {
-        let unreadable = |fault| AnchorError::Certificate { index, subject: "unreadable".to_owned(), fault };
+        let unreadable = |fault| AnchorError::Certificate {
+            index,
+            subject: "unreadable".to_owned(),
+            fault,
+        };
         let certificate = Certificate::parse(&source.certificate).map_err(unreadable)?;
         let subject = certificate.subject();
-        check_root(&certificate, source.purpose)
-            .map_err(|fault| AnchorError::Certificate { index, subject: subject.clone(), fault })?;
+        check_root(&certificate, source.purpose).map_err(|fault| AnchorError::Certificate {
+            index,
+            subject: subject.clone(),
+            fault,
+        })?;
         if let (Some(beside), Ok(Some(inside))) = (&source.scope, certificate.scope())
             && !beside.contains(&inside)
         {
-            return Err(AnchorError::Certificate { index, subject, fault: Fault::ScopeWidened });
+            return Err(AnchorError::Certificate {
+                index,
+                subject,
+                fault: Fault::ScopeWidened,
+            });
         }
         let der = pki_types::CertificateDer::from(certificate.der());
-        let webpki = webpki::anchor_from_trusted_cert(&der).map_err(|_| unreadable(Fault::NotDer))?.to_owned();
+        let webpki = webpki::anchor_from_trusted_cert(&der)
+            .map_err(|_| unreadable(Fault::NotDer))?
+            .to_owned();
         let crls = source
             .crls
             .iter()
             .enumerate()
             .map(|(crl, der)| {
-                Crl::parse(der).map_err(|rejection| AnchorError::Crl { index, crl, rejection: Box::new(rejection) })
+                Crl::parse(der).map_err(|rejection| AnchorError::Crl {
+                    index,
+                    crl,
+                    rejection: Box::new(rejection),
+                })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { certificate, purpose: source.purpose, scope: source.scope, crl_grace: source.crl_grace, crls, webpki })
+        Ok(Self {
+            certificate,
+            purpose: source.purpose,
+            scope: source.scope,
+            crl_grace: source.crl_grace,
+            crls,
+            webpki,
+        })
     }
 
     /// The root certificate.
@@ -236,16 +269,22 @@ impl Anchors {
     /// ```
     pub fn new(sources: Vec<AnchorSource>) -> Result<Self, AnchorError> {
         if sources.len() > MAX_ANCHORS {
-            return Err(AnchorError::TooMany { actual: sources.len() });
+            return Err(AnchorError::TooMany {
+                actual: sources.len(),
+            });
         }
         let mut anchors: Vec<Anchor> = Vec::with_capacity(sources.len());
         for (index, source) in sources.into_iter().enumerate() {
             let anchor = Anchor::check(index, source)?;
-            let twice = anchors
-                .iter()
-                .any(|other| other.purpose == anchor.purpose && other.certificate.spki() == anchor.certificate.spki());
+            let twice = anchors.iter().any(|other| {
+                other.purpose == anchor.purpose
+                    && other.certificate.spki() == anchor.certificate.spki()
+            });
             if twice {
-                return Err(AnchorError::Duplicate { index, subject: anchor.subject() });
+                return Err(AnchorError::Duplicate {
+                    index,
+                    subject: anchor.subject(),
+                });
             }
             anchors.push(anchor);
         }
@@ -274,7 +313,10 @@ impl Anchors {
     /// # Errors
     /// [`AnchorError::NotValid`], for the first that is not.
     pub fn require_valid_at(&self, at: UnixTime) -> Result<(), AnchorError> {
-        let invalid = self.0.iter().find(|anchor| at < anchor.not_before() || at > anchor.not_after());
+        let invalid = self
+            .0
+            .iter()
+            .find(|anchor| at < anchor.not_before() || at > anchor.not_after());
         match invalid {
             Some(anchor) => Err(AnchorError::NotValid {
                 subject: anchor.subject(),
@@ -287,7 +329,9 @@ impl Anchors {
     }
 
     pub(crate) fn for_components(&self) -> impl Iterator<Item = &Anchor> {
-        self.0.iter().filter(|anchor| anchor.purpose == Purpose::Components)
+        self.0
+            .iter()
+            .filter(|anchor| anchor.purpose == Purpose::Components)
     }
 }
 
@@ -302,22 +346,38 @@ fn check_root(certificate: &Certificate, purpose: Purpose) -> Result<(), Fault> 
         return Err(Fault::Signature);
     }
     let (message, signature) = certificate.signed_parts()?;
-    verify_x509(&Checks::new(1), certificate.spki(), certificate.signature_algorithm(), &message, signature)
-        .map_err(|_| Fault::Signature)?;
+    verify_x509(
+        &Checks::new(1),
+        certificate.spki(),
+        certificate.signature_algorithm(),
+        &message,
+        signature,
+    )
+    .map_err(|_| Fault::Signature)?;
     check_own_key_identifier(certificate)?;
-    let validity = certificate.not_after().saturating_since(certificate.not_before());
+    let validity = certificate
+        .not_after()
+        .saturating_since(certificate.not_before());
     if certificate.is_development_root() && validity > MAX_DEVELOPMENT_VALIDITY {
-        return Err(Fault::Validity { reason: "a development root lives at most 31 days" });
+        return Err(Fault::Validity {
+            reason: "a development root lives at most 31 days",
+        });
     }
     Ok(())
 }
 
 /// RFC 5280 §4.2.1.1: a self-signed certificate's authority key identifier, if any, is its own.
 fn check_own_key_identifier(certificate: &Certificate) -> Result<(), Fault> {
-    let authority = certificate.authority_key_identifier()?.and_then(|identifier| identifier.key_identifier);
-    let own = certificate.subject_key_identifier()?.map(|identifier| identifier.0);
+    let authority = certificate
+        .authority_key_identifier()?
+        .and_then(|identifier| identifier.key_identifier);
+    let own = certificate
+        .subject_key_identifier()?
+        .map(|identifier| identifier.0);
     match authority {
-        Some(_) if authority != own => Err(Fault::KeyIdentifier { reason: "a root's authorityKeyIdentifier must be its own" }),
+        Some(_) if authority != own => Err(Fault::KeyIdentifier {
+            reason: "a root's authorityKeyIdentifier must be its own",
+        }),
         _ => Ok(()),
     }
 }

@@ -18,7 +18,9 @@ const MAX_CRLS: u64 = 64;
 /// # Errors
 /// [`AnchorError::Damaged`] if a scope cannot be encoded.
 pub fn encode_sources(sources: &[AnchorSource]) -> Result<Vec<u8>, AnchorError> {
-    const CANNOT: AnchorError = AnchorError::Damaged { what: "a root cannot be encoded" };
+    const CANNOT: AnchorError = AnchorError::Damaged {
+        what: "a root cannot be encoded",
+    };
     let mut encoder = Encoder::new(Vec::new());
     let done = (|| {
         encoder.array(sources.len().try_into().ok()?).ok()?;
@@ -56,9 +58,13 @@ pub fn decode_sources(bytes: &[u8]) -> Result<Vec<AnchorSource>, AnchorError> {
     if actual > MAX_ANCHORS {
         return Err(AnchorError::TooMany { actual });
     }
-    let sources = (0..count).map(|_| decode_source(&mut decoder)).collect::<Result<Vec<_>, _>>()?;
+    let sources = (0..count)
+        .map(|_| decode_source(&mut decoder))
+        .collect::<Result<Vec<_>, _>>()?;
     if decoder.position() != bytes.len() {
-        return Err(AnchorError::Damaged { what: "bytes after the roots" });
+        return Err(AnchorError::Damaged {
+            what: "bytes after the roots",
+        });
     }
     Ok(sources)
 }
@@ -71,30 +77,55 @@ fn decode_source(decoder: &mut Decoder<'_>) -> Result<AnchorSource, AnchorError>
     let purpose = match decoder.u8() {
         Ok(0) => Purpose::Components,
         Ok(1) => Purpose::PrecompiledCode,
-        _ => return Err(AnchorError::Damaged { what: "a root's purpose" }),
+        _ => {
+            return Err(AnchorError::Damaged {
+                what: "a root's purpose",
+            });
+        }
     };
-    const SCOPE: AnchorError = AnchorError::Damaged { what: "a root's scope" };
+    const SCOPE: AnchorError = AnchorError::Damaged {
+        what: "a root's scope",
+    };
     let scope = if matches!(decoder.datatype(), Ok(Type::Null)) {
         decoder.null().map_err(|_| SCOPE)?;
         None
     } else {
         Some(Scope::from_der(&bytes(decoder, "a root's scope")?).map_err(|_| SCOPE)?)
     };
-    let grace = decoder.u64().map_err(|_| AnchorError::Damaged { what: "a root's grace" })?;
+    let grace = decoder.u64().map_err(|_| AnchorError::Damaged {
+        what: "a root's grace",
+    })?;
     let crls = array(decoder, "a root's revocation lists")?;
     if crls > MAX_CRLS {
-        return Err(AnchorError::Damaged { what: "a root's revocation lists" });
+        return Err(AnchorError::Damaged {
+            what: "a root's revocation lists",
+        });
     }
-    let crls = (0..crls).map(|_| bytes(decoder, "a revocation list")).collect::<Result<_, _>>()?;
-    Ok(AnchorSource { certificate, purpose, scope, crl_grace: Duration::from_secs(grace), crls })
+    let crls = (0..crls)
+        .map(|_| bytes(decoder, "a revocation list"))
+        .collect::<Result<_, _>>()?;
+    Ok(AnchorSource {
+        certificate,
+        purpose,
+        scope,
+        crl_grace: Duration::from_secs(grace),
+        crls,
+    })
 }
 
 fn array(decoder: &mut Decoder<'_>, what: &'static str) -> Result<u64, AnchorError> {
-    decoder.array().ok().flatten().ok_or(AnchorError::Damaged { what })
+    decoder
+        .array()
+        .ok()
+        .flatten()
+        .ok_or(AnchorError::Damaged { what })
 }
 
 fn bytes(decoder: &mut Decoder<'_>, what: &'static str) -> Result<Vec<u8>, AnchorError> {
-    decoder.bytes().map(<[u8]>::to_vec).map_err(|_| AnchorError::Damaged { what })
+    decoder
+        .bytes()
+        .map(<[u8]>::to_vec)
+        .map_err(|_| AnchorError::Damaged { what })
 }
 
 #[cfg(test)]

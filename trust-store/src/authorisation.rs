@@ -7,21 +7,35 @@ use countersign_format::{Audience, Scope, Statement};
 use crate::{Policy, Rejection, VerifiedSigner, fault::Fault};
 
 /// The component's name and audience lie within every scope of the signer's chain; there is at least one.
-pub(crate) fn check_scope(signer: &VerifiedSigner, statement: &Statement) -> Result<String, Rejection> {
+pub(crate) fn check_scope(
+    signer: &VerifiedSigner,
+    statement: &Statement,
+) -> Result<String, Rejection> {
     let chain = signer.chain();
     let Some(innermost) = chain.scopes().last() else {
-        return Err(Rejection::ScopeMissing { signer: signer.index(), subject: chain.leaf().subject() });
+        return Err(Rejection::ScopeMissing {
+            signer: signer.index(),
+            subject: chain.leaf().subject(),
+        });
     };
     let admits = |scope: &Scope| scope.admits(statement.name(), statement.audience());
     match chain.scopes().iter().find(|scope| !admits(scope)) {
-        None => Ok(format!("{} lies within {}", statement.name(), describe_scope(innermost))),
+        None => Ok(format!(
+            "{} lies within {}",
+            statement.name(),
+            describe_scope(innermost)
+        )),
         Some(scope) => Err(Rejection::SignerNotAuthorised {
             signer: signer.index(),
             subject: chain.leaf().subject(),
             scope: describe_scope(scope),
             component: match statement.audience().is_empty() {
                 true => format!("{} for any device", statement.name()),
-                false => format!("{} for {}", statement.name(), describe_audience(statement.audience())),
+                false => format!(
+                    "{} for {}",
+                    statement.name(),
+                    describe_audience(statement.audience())
+                ),
             },
         }),
     }
@@ -33,11 +47,18 @@ pub(crate) fn check_audience(statement: &Statement, policy: &Policy) -> Result<S
     if audience.is_empty() {
         return Ok("it is meant for any device".to_owned());
     }
-    let refused = |own: String| Rejection::Audience { wanted: describe_audience(audience), own };
-    let (identity, device_type) =
-        policy.device().ok_or_else(|| refused("not told who it is, so it cannot prove to be one".to_owned()))?;
+    let refused = |own: String| Rejection::Audience {
+        wanted: describe_audience(audience),
+        own,
+    };
+    let (identity, device_type) = policy
+        .device()
+        .ok_or_else(|| refused("not told who it is, so it cannot prove to be one".to_owned()))?;
     if audience.admits(Some(identity.as_str()), device_type) {
-        return Ok(format!("it is meant for {}, and this is {identity}", describe_audience(audience)));
+        return Ok(format!(
+            "it is meant for {}, and this is {identity}",
+            describe_audience(audience)
+        ));
     }
     Err(refused(match device_type {
         Some(device_type) => format!("{identity} of the type {device_type}"),
@@ -46,11 +67,23 @@ pub(crate) fn check_audience(statement: &Statement, policy: &Policy) -> Result<S
 }
 
 /// Enough signers count; where more than one is required, each is a device of its own.
-pub(crate) fn check_threshold(signers: &[VerifiedSigner], policy: &Policy, uncounted: &[String]) -> Result<String, Rejection> {
+pub(crate) fn check_threshold(
+    signers: &[VerifiedSigner],
+    policy: &Policy,
+    uncounted: &[String],
+) -> Result<String, Rejection> {
     let needed = policy.min_signers();
-    let counted = if needed == 1 { signers.len() } else { different_devices(signers)? };
+    let counted = if needed == 1 {
+        signers.len()
+    } else {
+        different_devices(signers)?
+    };
     if counted < usize::from(needed) {
-        return Err(Rejection::SignersTooFew { needed, counted, uncounted: uncounted.to_vec() });
+        return Err(Rejection::SignersTooFew {
+            needed,
+            counted,
+            uncounted: uncounted.to_vec(),
+        });
     }
     Ok(format!("{counted} counted, {needed} required"))
 }
@@ -59,12 +92,17 @@ fn different_devices(signers: &[VerifiedSigner]) -> Result<usize, Rejection> {
     let mut devices = BTreeSet::new();
     for signer in signers {
         let leaf = signer.chain().leaf();
-        let device = signer.chain().device().ok_or_else(|| Rejection::Certificate {
-            signer: signer.index(),
-            depth: 0,
-            subject: leaf.subject(),
-            fault: Fault::Identity { reason: "it names no device, and several devices must sign" },
-        })?;
+        let device = signer
+            .chain()
+            .device()
+            .ok_or_else(|| Rejection::Certificate {
+                signer: signer.index(),
+                depth: 0,
+                subject: leaf.subject(),
+                fault: Fault::Identity {
+                    reason: "it names no device, and several devices must sign",
+                },
+            })?;
         devices.insert(device);
     }
     Ok(devices.len())
@@ -74,7 +112,11 @@ fn describe_scope(scope: &Scope) -> String {
     let names: Vec<_> = scope.components().iter().map(ToString::to_string).collect();
     match scope.audience().is_empty() {
         true => names.join(", "),
-        false => format!("{} for {}", names.join(", "), describe_audience(scope.audience())),
+        false => format!(
+            "{} for {}",
+            names.join(", "),
+            describe_audience(scope.audience())
+        ),
     }
 }
 

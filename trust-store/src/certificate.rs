@@ -10,7 +10,8 @@ use der::{Decode, Encode};
 use x509_cert::{
     Version,
     ext::pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName, SubjectKeyIdentifier,
+        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName,
+        SubjectKeyIdentifier,
         name::{GeneralName, HardwareModuleName},
     },
     time::Time,
@@ -42,7 +43,10 @@ impl Certificate {
     pub fn parse(der: &[u8]) -> Result<Self, Fault> {
         let actual = u64::try_from(der.len()).unwrap_or(u64::MAX);
         if actual > limits::MAX_CERTIFICATE_BYTES {
-            return Err(Fault::TooLarge { limit: limits::MAX_CERTIFICATE_BYTES, actual });
+            return Err(Fault::TooLarge {
+                limit: limits::MAX_CERTIFICATE_BYTES,
+                actual,
+            });
         }
         let inner: x509_cert::Certificate = decode_canonical(der).ok_or(Fault::NotDer)?;
         let tbs = inner.tbs_certificate();
@@ -73,17 +77,31 @@ impl Certificate {
             return Err(Fault::EmptyName { which: "subject" });
         }
 
-        let spki = tbs.subject_public_key_info().to_der().map_err(|_| Fault::NotDer)?;
+        let spki = tbs
+            .subject_public_key_info()
+            .to_der()
+            .map_err(|_| Fault::NotDer)?;
         let key = KeyKind::of(&spki)?;
         let issuer = tbs.issuer().to_der().map_err(|_| Fault::NotDer)?;
         let subject = tbs.subject().to_der().map_err(|_| Fault::NotDer)?;
         let not_before = unix_time(tbs.validity().not_before);
         let not_after = unix_time(tbs.validity().not_after);
         if not_before > not_after {
-            return Err(Fault::Validity { reason: "it ends before it begins" });
+            return Err(Fault::Validity {
+                reason: "it ends before it begins",
+            });
         }
 
-        let certificate = Self { der: der.to_vec(), key, spki, issuer, subject, not_before, not_after, inner };
+        let certificate = Self {
+            der: der.to_vec(),
+            key,
+            spki,
+            issuer,
+            subject,
+            not_before,
+            not_after,
+            inner,
+        };
         certificate.check_extensions_unique()?;
         Ok(certificate)
     }
@@ -147,7 +165,9 @@ impl Certificate {
     /// # Errors
     /// [`Fault::Key`] for a P-384 key, which only CAs may have.
     pub fn public_key(&self) -> Result<PublicKey, Fault> {
-        PublicKey::from_spki_der(&self.spki).map_err(|error| Fault::Key { reason: error.to_string() })
+        PublicKey::from_spki_der(&self.spki).map_err(|error| Fault::Key {
+            reason: error.to_string(),
+        })
     }
 
     /// The device that the certificate names in subjectAltName (hardwareModuleName, RFC 4108 §5), if it names one.
@@ -159,23 +179,36 @@ impl Certificate {
         let mut devices = Vec::new();
         if let Some(names) = self.extension::<SubjectAltName>(oid::SUBJECT_ALT_NAME)? {
             for name in &names.0 {
-                let GeneralName::OtherName(other) = name else { continue };
-                let module = HardwareModuleName::from_other_name(other)
-                    .map_err(|_| Fault::Identity { reason: "its hardwareModuleName cannot be read" })?;
+                let GeneralName::OtherName(other) = name else {
+                    continue;
+                };
+                let module =
+                    HardwareModuleName::from_other_name(other).map_err(|_| Fault::Identity {
+                        reason: "its hardwareModuleName cannot be read",
+                    })?;
                 devices.extend(module);
             }
         }
         let module = match devices.as_slice() {
             [] => return Ok(None),
             [module] => module,
-            _ => return Err(Fault::Identity { reason: "it names more than one device" }),
+            _ => {
+                return Err(Fault::Identity {
+                    reason: "it names more than one device",
+                });
+            }
         };
         let identity = std::str::from_utf8(module.hw_serial_num.as_bytes())
             .ok()
             .and_then(|text| DeviceIdentity::parse(text).ok())
-            .ok_or(Fault::Identity { reason: "the device id has characters or a length that no device id may have" })?;
+            .ok_or(Fault::Identity {
+                reason: "the device id has characters or a length that no device id may have",
+            })?;
         self.check_subject_serial(&identity)?;
-        Ok(Some(CertifiedDevice { module_type: module.hw_type, identity }))
+        Ok(Some(CertifiedDevice {
+            module_type: module.hw_type,
+            identity,
+        }))
     }
 
     /// The scope in the certificate's own extension, if it has one.
@@ -186,7 +219,9 @@ impl Certificate {
         self.raw_extension(oid::COMPONENT_SCOPE)
             .map(|(_, value)| Scope::from_der(value))
             .transpose()
-            .map_err(|_| Fault::ExtensionMalformed { extension: "component-scope" })
+            .map_err(|_| Fault::ExtensionMalformed {
+                extension: "component-scope",
+            })
     }
 
     /// One of our text extensions (device type, hardware revision, firmware version), if the certificate has it.
@@ -197,7 +232,9 @@ impl Certificate {
         self.raw_extension(oid::DEVICE_TYPE)
             .map(|(_, value)| countersign_format::text_from_der(value))
             .transpose()
-            .map_err(|_| Fault::ExtensionMalformed { extension: "device type" })
+            .map_err(|_| Fault::ExtensionMalformed {
+                extension: "device type",
+            })
     }
 
     /// Whether the certificate is marked as a development root.
@@ -232,7 +269,9 @@ impl Certificate {
     }
 
     pub(crate) fn extended_key_usage(&self) -> Result<Option<Vec<ObjectIdentifier>>, Fault> {
-        Ok(self.extension::<ExtendedKeyUsage>(oid::EXTENDED_KEY_USAGE)?.map(|usage| usage.0))
+        Ok(self
+            .extension::<ExtendedKeyUsage>(oid::EXTENDED_KEY_USAGE)?
+            .map(|usage| usage.0))
     }
 
     pub(crate) fn authority_key_identifier(&self) -> Result<Option<AuthorityKeyIdentifier>, Fault> {
@@ -245,7 +284,11 @@ impl Certificate {
 
     /// The to-be-signed bytes and the signature.
     pub(crate) fn signed_parts(&self) -> Result<(Vec<u8>, &[u8]), Fault> {
-        let message = self.inner.tbs_certificate().to_der().map_err(|_| Fault::NotDer)?;
+        let message = self
+            .inner
+            .tbs_certificate()
+            .to_der()
+            .map_err(|_| Fault::NotDer)?;
         Ok((message, self.inner.signature().raw_bytes()))
     }
 
@@ -255,17 +298,32 @@ impl Certificate {
 
     /// Every extension: identifier and criticality.
     pub(crate) fn extensions(&self) -> impl Iterator<Item = (ObjectIdentifier, bool)> + '_ {
-        self.inner.tbs_certificate().extensions().into_iter().flatten().map(|e| (e.extn_id, e.critical))
+        self.inner
+            .tbs_certificate()
+            .extensions()
+            .into_iter()
+            .flatten()
+            .map(|e| (e.extn_id, e.critical))
     }
 
     fn raw_extension(&self, id: ObjectIdentifier) -> Option<(bool, &[u8])> {
         let extensions = self.inner.tbs_certificate().extensions()?;
-        extensions.iter().find(|e| e.extn_id == id).map(|e| (e.critical, e.extn_value.as_bytes()))
+        extensions
+            .iter()
+            .find(|e| e.extn_id == id)
+            .map(|e| (e.critical, e.extn_value.as_bytes()))
     }
 
-    fn extension<T: for<'a> Decode<'a> + Encode>(&self, id: ObjectIdentifier) -> Result<Option<T>, Fault> {
+    fn extension<T: for<'a> Decode<'a> + Encode>(
+        &self,
+        id: ObjectIdentifier,
+    ) -> Result<Option<T>, Fault> {
         self.raw_extension(id)
-            .map(|(_, value)| decode_canonical(value).ok_or(Fault::ExtensionMalformed { extension: oid::name(id) }))
+            .map(|(_, value)| {
+                decode_canonical(value).ok_or(Fault::ExtensionMalformed {
+                    extension: oid::name(id),
+                })
+            })
             .transpose()
     }
 
@@ -274,11 +332,18 @@ impl Certificate {
         let mut seen = BTreeSet::new();
         for (id, _) in self.extensions() {
             if !seen.insert(id) {
-                return Err(Fault::ExtensionTwice { extension: oid::display(id) });
+                return Err(Fault::ExtensionTwice {
+                    extension: oid::display(id),
+                });
             }
         }
         // RFC 5280 §4.1.2.9: SIZE (1..MAX), so that an empty list is another encoding of none.
-        if self.inner.tbs_certificate().extensions().is_some_and(Vec::is_empty) {
+        if self
+            .inner
+            .tbs_certificate()
+            .extensions()
+            .is_some_and(Vec::is_empty)
+        {
             return Err(Fault::NotDer);
         }
         Ok(())
@@ -287,9 +352,13 @@ impl Certificate {
     /// IEEE 802.1AR §8.6: the subject's serialNumber is the device's serial number; it must not contradict the name
     /// that we go by.
     fn check_subject_serial(&self, identity: &DeviceIdentity) -> Result<(), Fault> {
-        const CONTRADICTION: Fault = Fault::Identity { reason: "its serialNumber names another device than its hardwareModuleName" };
+        const CONTRADICTION: Fault = Fault::Identity {
+            reason: "its serialNumber names another device than its hardwareModuleName",
+        };
         for attribute in self.inner.tbs_certificate().subject().iter() {
-            if attribute.oid == oid::SERIAL_NUMBER && attribute.value.value() != identity.as_str().as_bytes() {
+            if attribute.oid == oid::SERIAL_NUMBER
+                && attribute.value.value() != identity.as_str().as_bytes()
+            {
                 return Err(CONTRADICTION);
             }
         }
@@ -342,7 +411,15 @@ pub(crate) fn unix_time(time: Time) -> UnixTime {
 /// pass for other text.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
-        .flat_map(|c| if c.is_ascii_graphic() || c == ' ' { c.to_string() } else { c.escape_unicode().to_string() }.chars().collect::<Vec<_>>())
+        .flat_map(|c| {
+            if c.is_ascii_graphic() || c == ' ' {
+                c.to_string()
+            } else {
+                c.escape_unicode().to_string()
+            }
+            .chars()
+            .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -362,6 +439,9 @@ mod tests {
 
     #[test]
     fn tc19_text_of_strangers_is_printed_escaped() {
-        assert_eq!(printable("CN=pump\u{202e}\n\u{1b}[31m"), "CN=pump\\u{202e}\\u{a}\\u{1b}[31m");
+        assert_eq!(
+            printable("CN=pump\u{202e}\n\u{1b}[31m"),
+            "CN=pump\\u{202e}\\u{a}\\u{1b}[31m"
+        );
     }
 }

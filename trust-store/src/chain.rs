@@ -15,7 +15,8 @@ use webpki::{EndEntityCert, KeyUsage, RevocationOptionsBuilder, UnknownStatusPol
 use x509_cert::ext::pkix::KeyUsages;
 
 use crate::{
-    Anchor, Anchors, Certificate, CertifiedDevice, Check, Crl, Now, Rejection, TrustState, UnixTime,
+    Anchor, Anchors, Certificate, CertifiedDevice, Check, Crl, Now, Rejection, TrustState,
+    UnixTime,
     algorithm::{Algorithms, Checks, VerifyError, verify_x509},
     fault::Fault,
     oid,
@@ -38,8 +39,11 @@ pub struct PathProfile {
 
 impl PathProfile {
     /// Paths of component signers.
-    pub const COMPONENTS: Self =
-        Self { end_entity: &profile::COMPONENT_SIGNER, intermediate: &profile::INTERMEDIATE, purpose: &oid::CODE_SIGNING };
+    pub const COMPONENTS: Self = Self {
+        end_entity: &profile::COMPONENT_SIGNER,
+        intermediate: &profile::INTERMEDIATE,
+        purpose: &oid::CODE_SIGNING,
+    };
 }
 
 /// A chain that leads to a trust anchor, and was valid and not revoked at the time of judging.
@@ -122,10 +126,23 @@ impl Anchors {
     ///
     /// # Errors
     /// The first [`Rejection`].
-    pub fn verify_chain(&self, chain: &[Vec<u8>], profile: &PathProfile, now: &Now, state: &TrustState) -> Result<VerifiedChain, Rejection> {
+    pub fn verify_chain(
+        &self,
+        chain: &[Vec<u8>],
+        profile: &PathProfile,
+        now: &Now,
+        state: &TrustState,
+    ) -> Result<VerifiedChain, Rejection> {
         let checks = Checks::new(MAX_SIGNATURE_CHECKS);
         let chain = parse(0, chain)?;
-        let verifier = ChainVerifier { signer: 0, anchors: self, profile, now, state, checks: &checks };
+        let verifier = ChainVerifier {
+            signer: 0,
+            anchors: self,
+            profile,
+            now,
+            state,
+            checks: &checks,
+        };
         match verifier.verify(&chain, &mut |_, _| {})? {
             Outcome::Verified(chain) => Ok(*chain),
             Outcome::Foreign(rejection) => Err(rejection),
@@ -136,15 +153,33 @@ impl Anchors {
 /// Parses the certificates of a signer.
 pub(crate) fn parse(signer: usize, chain: &[Vec<u8>]) -> Result<Vec<Certificate>, Rejection> {
     if chain.is_empty() {
-        return Err(Rejection::ChainOrder { signer, depth: 0, reason: "it has no certificate" });
+        return Err(Rejection::ChainOrder {
+            signer,
+            depth: 0,
+            reason: "it has no certificate",
+        });
     }
     let actual = u64::try_from(chain.len()).unwrap_or(u64::MAX);
     if actual > limits::MAX_CHAIN_CERTIFICATES {
-        return Err(Rejection::ChainTooLong { signer, limit: limits::MAX_CHAIN_CERTIFICATES, actual });
+        return Err(Rejection::ChainTooLong {
+            signer,
+            limit: limits::MAX_CHAIN_CERTIFICATES,
+            actual,
+        });
     }
-    let unreadable =
-        |depth| move |fault| Rejection::Certificate { signer, depth, subject: "unread".to_owned(), fault };
-    chain.iter().enumerate().map(|(depth, der)| Certificate::parse(der).map_err(unreadable(depth))).collect()
+    let unreadable = |depth| {
+        move |fault| Rejection::Certificate {
+            signer,
+            depth,
+            subject: "unread".to_owned(),
+            fault,
+        }
+    };
+    chain
+        .iter()
+        .enumerate()
+        .map(|(depth, der)| Certificate::parse(der).map_err(unreadable(depth)))
+        .collect()
 }
 
 /// What became of a chain that was not refused.
@@ -166,48 +201,87 @@ pub(crate) struct ChainVerifier<'a> {
 
 impl ChainVerifier<'_> {
     /// `passed` is told of each check that passed, with what was found.
-    pub(crate) fn verify(&self, chain: &[Certificate], passed: &mut dyn FnMut(Check, String)) -> Result<Outcome, Rejection> {
+    pub(crate) fn verify(
+        &self,
+        chain: &[Certificate],
+        passed: &mut dyn FnMut(Check, String),
+    ) -> Result<Outcome, Rejection> {
         let anchor = match self.reach(chain)? {
             Reach::Anchor(anchor) => anchor,
             Reach::Nothing(rejection) => return Ok(Outcome::Foreign(rejection)),
         };
         self.inspect(chain, anchor)?;
-        passed(Check::Profile, format!("{} certificates, each with what its kind needs and nothing that it must not have", chain.len()));
+        passed(
+            Check::Profile,
+            format!(
+                "{} certificates, each with what its kind needs and nothing that it must not have",
+                chain.len()
+            ),
+        );
 
         let at = self.now.judging_time(latest_not_before(chain, anchor));
         self.check_validity(chain, anchor, at)?;
         let crls = self.choose_crls(chain, anchor, at)?;
         self.validate_path(chain, anchor, at, &crls)?;
-        passed(Check::Path, format!("leads to the root {}", anchor.subject()));
+        passed(
+            Check::Path,
+            format!("leads to the root {}", anchor.subject()),
+        );
         passed(Check::Time, self.describe_time(chain, anchor, at));
         passed(Check::Revocation, describe_revocation(&crls));
-        self.into_verified(chain, anchor).map(|chain| Outcome::Verified(Box::new(chain)))
+        self.into_verified(chain, anchor)
+            .map(|chain| Outcome::Verified(Box::new(chain)))
     }
 
     /// Follows names and signatures from the end entity up to a root of ours.
     fn reach(&self, chain: &[Certificate]) -> Result<Reach<'_>, Rejection> {
         for (depth, pair) in chain.windows(2).enumerate() {
-            let [certificate, issuer] = pair else { continue };
+            let [certificate, issuer] = pair else {
+                continue;
+            };
             if certificate.issuer_der() != issuer.subject_der() {
-                return Ok(Reach::Nothing(self.broken(depth, "the next certificate is not its issuer's")));
+                return Ok(Reach::Nothing(
+                    self.broken(depth, "the next certificate is not its issuer's"),
+                ));
             }
             if !self.is_signed_by(certificate, issuer.spki())? {
-                return Ok(Reach::Nothing(self.broken(depth, "its signature is not by the next certificate's key")));
+                return Ok(Reach::Nothing(self.broken(
+                    depth,
+                    "its signature is not by the next certificate's key",
+                )));
             }
         }
-        let Some(last) = chain.last() else { return Ok(Reach::Nothing(self.broken(0, "it has no certificate"))) };
-        for anchor in self.anchors.for_components().filter(|anchor| anchor.certificate().subject_der() == last.issuer_der()) {
+        let Some(last) = chain.last() else {
+            return Ok(Reach::Nothing(self.broken(0, "it has no certificate")));
+        };
+        for anchor in self
+            .anchors
+            .for_components()
+            .filter(|anchor| anchor.certificate().subject_der() == last.issuer_der())
+        {
             if self.is_signed_by(last, anchor.certificate().spki())? {
                 return Ok(Reach::Anchor(anchor));
             }
         }
         let subject = chain.first().map(Certificate::subject).unwrap_or_default();
-        Ok(Reach::Nothing(Rejection::UntrustedRoot { signer: self.signer, subject, issuer: last.issuer() }))
+        Ok(Reach::Nothing(Rejection::UntrustedRoot {
+            signer: self.signer,
+            subject,
+            issuer: last.issuer(),
+        }))
     }
 
     fn is_signed_by(&self, certificate: &Certificate, spki: &[u8]) -> Result<bool, Rejection> {
-        let Ok((message, signature)) = certificate.signed_parts() else { return Ok(false) };
-        match verify_x509(self.checks, spki, certificate.signature_algorithm(), &message, signature) {
+        let Ok((message, signature)) = certificate.signed_parts() else {
+            return Ok(false);
+        };
+        match verify_x509(
+            self.checks,
+            spki,
+            certificate.signature_algorithm(),
+            &message,
+            signature,
+        ) {
             Ok(()) => Ok(true),
             Err(VerifyError::Invalid) => Ok(false),
             Err(VerifyError::BudgetSpent) => Err(self.spent()),
@@ -217,26 +291,45 @@ impl ChainVerifier<'_> {
     /// Each certificate by itself and beside its issuer.
     fn inspect(&self, chain: &[Certificate], anchor: &Anchor) -> Result<(), Rejection> {
         for (depth, certificate) in chain.iter().enumerate() {
-            let profile = if depth == 0 { self.profile.end_entity } else { self.profile.intermediate };
+            let profile = if depth == 0 {
+                self.profile.end_entity
+            } else {
+                self.profile.intermediate
+            };
             let fault = |fault| self.fault(depth, certificate, fault);
-            profile.inspect(certificate, Some(*self.profile.purpose)).map_err(fault)?;
+            profile
+                .inspect(certificate, Some(*self.profile.purpose))
+                .map_err(fault)?;
             // The root is not sent, and a CA's second certificate for its own name is no way around that.
             if certificate.is_self_issued() || certificate.spki() == anchor.certificate().spki() {
-                return Err(self.broken(depth, "it is self-issued; roots are compiled in, never sent"));
+                return Err(self.broken(
+                    depth,
+                    "it is self-issued; roots are compiled in, never sent",
+                ));
             }
             let issuer = issuer_of(chain, depth, anchor);
             check_key_identifiers(certificate, issuer).map_err(fault)?;
             check_path_length(certificate, depth).map_err(fault)?;
         }
-        check_path_length(anchor.certificate(), chain.len()).map_err(|fault| self.fault(chain.len(), anchor.certificate(), fault))
+        check_path_length(anchor.certificate(), chain.len())
+            .map_err(|fault| self.fault(chain.len(), anchor.certificate(), fault))
     }
 
     /// RFC 5280 §6.1.3 (a)(2), for the root too: its dates bound what it can vouch for.
-    fn check_validity(&self, chain: &[Certificate], anchor: &Anchor, at: UnixTime) -> Result<(), Rejection> {
+    fn check_validity(
+        &self,
+        chain: &[Certificate],
+        anchor: &Anchor,
+        at: UnixTime,
+    ) -> Result<(), Rejection> {
         for certificate in chain.iter().chain([anchor.certificate()]) {
             if at < certificate.not_before() {
                 let (subject, not_before) = (certificate.subject(), certificate.not_before());
-                return Err(Rejection::NotYetValid { subject, not_before, now: at });
+                return Err(Rejection::NotYetValid {
+                    subject,
+                    not_before,
+                    now: at,
+                });
             }
             if at > certificate.not_after() {
                 return Err(self.expired(certificate, at));
@@ -246,7 +339,12 @@ impl ChainVerifier<'_> {
     }
 
     /// A verified, current list for each certificate, or none for an end entity that says noRevAvail (RFC 9608 §4).
-    fn choose_crls<'c>(&'c self, chain: &[Certificate], anchor: &'c Anchor, at: UnixTime) -> Result<Vec<Option<&'c Crl>>, Rejection> {
+    fn choose_crls<'c>(
+        &'c self,
+        chain: &[Certificate],
+        anchor: &'c Anchor,
+        at: UnixTime,
+    ) -> Result<Vec<Option<&'c Crl>>, Rejection> {
         let mut chosen = Vec::with_capacity(chain.len());
         for (depth, certificate) in chain.iter().enumerate() {
             if depth == 0 && certificate.is_no_rev_avail() {
@@ -266,10 +364,20 @@ impl ChainVerifier<'_> {
         Ok(chosen)
     }
 
-    fn choose_crl<'c>(&'c self, certificate: &Certificate, issuer: &Certificate, anchor: &'c Anchor) -> Result<&'c Crl, Rejection> {
+    fn choose_crl<'c>(
+        &'c self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        anchor: &'c Anchor,
+    ) -> Result<&'c Crl, Rejection> {
         let identifier = issuer.subject_key_identifier().ok().flatten();
-        let identifier = identifier.as_ref().map(|identifier| identifier.0.as_bytes()).unwrap_or_default();
-        let candidates = self.state.crls_of(anchor.crls(), issuer.subject_der(), identifier);
+        let identifier = identifier
+            .as_ref()
+            .map(|identifier| identifier.0.as_bytes())
+            .unwrap_or_default();
+        let candidates = self
+            .state
+            .crls_of(anchor.crls(), issuer.subject_der(), identifier);
         for crl in &candidates {
             match crl.verify(self.checks, issuer.spki()) {
                 Ok(()) => return Ok(crl),
@@ -278,34 +386,67 @@ impl ChainVerifier<'_> {
             }
         }
         if candidates.is_empty() {
-            return Err(Rejection::RevocationUnknown { subject: certificate.subject(), issuer: certificate.issuer() });
+            return Err(Rejection::RevocationUnknown {
+                subject: certificate.subject(),
+                issuer: certificate.issuer(),
+            });
         }
-        Err(Rejection::CrlInvalid { issuer: issuer.subject(), reason: "its signature does not verify under its issuer's key" })
+        Err(Rejection::CrlInvalid {
+            issuer: issuer.subject(),
+            reason: "its signature does not verify under its issuer's key",
+        })
     }
 
-    fn check_crl(&self, crl: &Crl, issuer: &Certificate, grace: Duration, at: UnixTime) -> Result<(), Rejection> {
+    fn check_crl(
+        &self,
+        crl: &Crl,
+        issuer: &Certificate,
+        grace: Duration,
+        at: UnixTime,
+    ) -> Result<(), Rejection> {
         // RFC 5280 §6.3.3 (f). Stricter: absent key usage permits nothing.
         let usage = issuer.key_usage().ok().flatten();
         if !usage.is_some_and(|usage| usage.0.contains(KeyUsages::CRLSign)) {
-            return Err(Rejection::CrlInvalid { issuer: issuer.subject(), reason: "its issuer's key usage lacks cRLSign" });
+            return Err(Rejection::CrlInvalid {
+                issuer: issuer.subject(),
+                reason: "its issuer's key usage lacks cRLSign",
+            });
         }
         let number = crl.number();
         if let Some(seen) = self.state.seen_crl_number(&issuer.spki_sha256())
             && number < seen
         {
-            return Err(Rejection::CrlRollback { issuer: issuer.subject(), number, seen });
+            return Err(Rejection::CrlRollback {
+                issuer: issuer.subject(),
+                number,
+                seen,
+            });
         }
-        let from_the_future = self.now.clock().is_some_and(|clock| crl.this_update() > clock);
+        let from_the_future = self
+            .now
+            .clock()
+            .is_some_and(|clock| crl.this_update() > clock);
         if from_the_future || at > crl.next_update().saturating_add(grace) {
             let (this_update, next_update) = (crl.this_update(), crl.next_update());
-            return Err(Rejection::CrlStale { issuer: issuer.subject(), this_update, next_update, now: at });
+            return Err(Rejection::CrlStale {
+                issuer: issuer.subject(),
+                this_update,
+                next_update,
+                now: at,
+            });
         }
         Ok(())
     }
 
-    fn check_not_revoked(&self, depth: usize, certificate: &Certificate, crl: &Crl) -> Result<(), Rejection> {
+    fn check_not_revoked(
+        &self,
+        depth: usize,
+        certificate: &Certificate,
+        crl: &Crl,
+    ) -> Result<(), Rejection> {
         let der = CertificateDer::from(certificate.der());
-        let parsed = EndEntityCert::try_from(&der).map_err(|_| self.fault(depth, certificate, Fault::NotDer))?;
+        let parsed = EndEntityCert::try_from(&der)
+            .map_err(|_| self.fault(depth, certificate, Fault::NotDer))?;
         match crl.webpki().find_serial(parsed.serial()) {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(Rejection::Revoked {
@@ -313,21 +454,41 @@ impl ChainVerifier<'_> {
                 serial: certificate.serial(),
                 issuer: certificate.issuer(),
             }),
-            Err(_) => Err(Rejection::CrlInvalid { issuer: crl.issuer().to_owned(), reason: "one of its entries is malformed" }),
+            Err(_) => Err(Rejection::CrlInvalid {
+                issuer: crl.issuer().to_owned(),
+                reason: "one of its entries is malformed",
+            }),
         }
     }
 
     /// webpki's own validation, which must agree, and must take exactly this path.
-    fn validate_path(&self, chain: &[Certificate], anchor: &Anchor, at: UnixTime, crls: &[Option<&Crl>]) -> Result<(), Rejection> {
-        let refused = |reason: String| Rejection::Path { signer: self.signer, reason };
-        let ders: Vec<_> = chain.iter().map(|certificate| CertificateDer::from(certificate.der())).collect();
-        let Some((leaf, intermediates)) = ders.split_first() else { return Err(self.broken(0, "it has no certificate")) };
-        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| refused(error.to_string()))?;
+    fn validate_path(
+        &self,
+        chain: &[Certificate],
+        anchor: &Anchor,
+        at: UnixTime,
+        crls: &[Option<&Crl>],
+    ) -> Result<(), Rejection> {
+        let refused = |reason: String| Rejection::Path {
+            signer: self.signer,
+            reason,
+        };
+        let ders: Vec<_> = chain
+            .iter()
+            .map(|certificate| CertificateDer::from(certificate.der()))
+            .collect();
+        let Some((leaf, intermediates)) = ders.split_first() else {
+            return Err(self.broken(0, "it has no certificate"));
+        };
+        let end_entity =
+            EndEntityCert::try_from(leaf).map_err(|error| refused(error.to_string()))?;
         let lists: Vec<_> = crls.iter().flatten().map(|crl| crl.webpki()).collect();
         // Unknown status is allowed here because `choose_crls` has demanded one for each; a list that is there counts.
-        let revocation = RevocationOptionsBuilder::new(&lists)
-            .ok()
-            .map(|options| options.with_status_policy(UnknownStatusPolicy::Allow).build());
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            options
+                .with_status_policy(UnknownStatusPolicy::Allow)
+                .build()
+        });
         let algorithms = Algorithms::new(self.checks);
         let anchors = [anchor.webpki().clone()];
         let path = end_entity
@@ -340,7 +501,13 @@ impl ChainVerifier<'_> {
                 revocation,
                 None,
             )
-            .map_err(|error| if self.checks.is_spent() { self.spent() } else { refused(error.to_string()) })?;
+            .map_err(|error| {
+                if self.checks.is_spent() {
+                    self.spent()
+                } else {
+                    refused(error.to_string())
+                }
+            })?;
         let taken = path.intermediate_certificates().map(webpki::Cert::der);
         if !taken.eq(intermediates.iter().cloned()) {
             return Err(self.broken(0, "not every certificate is needed, each by the one before"));
@@ -348,8 +515,14 @@ impl ChainVerifier<'_> {
         Ok(())
     }
 
-    fn into_verified(&self, chain: &[Certificate], anchor: &Anchor) -> Result<VerifiedChain, Rejection> {
-        let Some(leaf) = chain.first() else { return Err(self.broken(0, "it has no certificate")) };
+    fn into_verified(
+        &self,
+        chain: &[Certificate],
+        anchor: &Anchor,
+    ) -> Result<VerifiedChain, Rejection> {
+        let Some(leaf) = chain.first() else {
+            return Err(self.broken(0, "it has no certificate"));
+        };
         let fault = |fault| self.fault(0, leaf, fault);
         Ok(VerifiedChain {
             key: leaf.public_key().map_err(fault)?,
@@ -359,7 +532,12 @@ impl ChainVerifier<'_> {
             anchor_spki_sha256: anchor.spki_sha256(),
             development: anchor.is_development(),
             scopes: self.scopes(chain, anchor)?,
-            valid_until: chain.iter().map(Certificate::not_after).chain([anchor.not_after()]).min().unwrap_or(UnixTime::from_secs(0)),
+            valid_until: chain
+                .iter()
+                .map(Certificate::not_after)
+                .chain([anchor.not_after()])
+                .min()
+                .unwrap_or(UnixTime::from_secs(0)),
             leaf: leaf.clone(),
         })
     }
@@ -368,9 +546,14 @@ impl ChainVerifier<'_> {
     fn scopes(&self, chain: &[Certificate], anchor: &Anchor) -> Result<Vec<Scope>, Rejection> {
         let mut scopes: Vec<Scope> = anchor.scope().cloned().into_iter().collect();
         let below = chain.iter().enumerate().rev();
-        for (depth, certificate) in [(chain.len(), anchor.certificate())].into_iter().chain(below) {
+        for (depth, certificate) in [(chain.len(), anchor.certificate())]
+            .into_iter()
+            .chain(below)
+        {
             let fault = |fault| self.fault(depth, certificate, fault);
-            let Some(scope) = certificate.scope().map_err(fault)? else { continue };
+            let Some(scope) = certificate.scope().map_err(fault)? else {
+                continue;
+            };
             if scopes.last().is_some_and(|above| !above.contains(&scope)) {
                 return Err(fault(Fault::ScopeWidened));
             }
@@ -380,7 +563,12 @@ impl ChainVerifier<'_> {
     }
 
     fn describe_time(&self, chain: &[Certificate], anchor: &Anchor, at: UnixTime) -> String {
-        let until = chain.iter().map(Certificate::not_after).chain([anchor.not_after()]).min().unwrap_or(at);
+        let until = chain
+            .iter()
+            .map(Certificate::not_after)
+            .chain([anchor.not_after()])
+            .min()
+            .unwrap_or(at);
         match self.now.clock() {
             Some(_) => format!("judged at {at} by the clock; all are valid until {until}"),
             None => format!(
@@ -400,15 +588,27 @@ impl ChainVerifier<'_> {
     }
 
     fn fault(&self, depth: usize, certificate: &Certificate, fault: Fault) -> Rejection {
-        Rejection::Certificate { signer: self.signer, depth, subject: certificate.subject(), fault }
+        Rejection::Certificate {
+            signer: self.signer,
+            depth,
+            subject: certificate.subject(),
+            fault,
+        }
     }
 
     const fn broken(&self, depth: usize, reason: &'static str) -> Rejection {
-        Rejection::ChainOrder { signer: self.signer, depth, reason }
+        Rejection::ChainOrder {
+            signer: self.signer,
+            depth,
+            reason,
+        }
     }
 
     const fn spent(&self) -> Rejection {
-        Rejection::SignatureChecks { signer: self.signer, limit: MAX_SIGNATURE_CHECKS }
+        Rejection::SignatureChecks {
+            signer: self.signer,
+            limit: MAX_SIGNATURE_CHECKS,
+        }
     }
 }
 
@@ -418,26 +618,40 @@ enum Reach<'a> {
 }
 
 fn issuer_of<'a>(chain: &'a [Certificate], depth: usize, anchor: &'a Anchor) -> &'a Certificate {
-    chain.get(depth.saturating_add(1)).unwrap_or_else(|| anchor.certificate())
+    chain
+        .get(depth.saturating_add(1))
+        .unwrap_or_else(|| anchor.certificate())
 }
 
 fn latest_not_before(chain: &[Certificate], anchor: &Anchor) -> UnixTime {
-    chain.iter().map(Certificate::not_before).fold(anchor.not_before(), UnixTime::max)
+    chain
+        .iter()
+        .map(Certificate::not_before)
+        .fold(anchor.not_before(), UnixTime::max)
 }
 
 /// RFC 5280 §4.2.1.1: the key identifier in a certificate is its issuer's subject key identifier.
 fn check_key_identifiers(certificate: &Certificate, issuer: &Certificate) -> Result<(), Fault> {
-    let authority = certificate.authority_key_identifier()?.and_then(|identifier| identifier.key_identifier);
-    let subject = issuer.subject_key_identifier()?.map(|identifier| identifier.0);
+    let authority = certificate
+        .authority_key_identifier()?
+        .and_then(|identifier| identifier.key_identifier);
+    let subject = issuer
+        .subject_key_identifier()?
+        .map(|identifier| identifier.0);
     if authority.is_some() && authority == subject {
         return Ok(());
     }
-    Err(Fault::KeyIdentifier { reason: "its authorityKeyIdentifier is not its issuer's subjectKeyIdentifier" })
+    Err(Fault::KeyIdentifier {
+        reason: "its authorityKeyIdentifier is not its issuer's subjectKeyIdentifier",
+    })
 }
 
 /// RFC 5280 §4.2.1.9: pathLenConstraint bounds the CAs below. Stricter: self-issued ones do not occur at all.
 fn check_path_length(certificate: &Certificate, depth: usize) -> Result<(), Fault> {
-    let Some(allowed) = certificate.basic_constraints()?.and_then(|constraints| constraints.path_len_constraint) else {
+    let Some(allowed) = certificate
+        .basic_constraints()?
+        .and_then(|constraints| constraints.path_len_constraint)
+    else {
         return Ok(());
     };
     let actual = depth.saturating_sub(1);
@@ -448,12 +662,18 @@ fn check_path_length(certificate: &Certificate, depth: usize) -> Result<(), Faul
 }
 
 fn describe_revocation(crls: &[Option<&Crl>]) -> String {
-    let each: Vec<_> = crls
-        .iter()
-        .map(|crl| match crl {
-            Some(crl) => format!("list {} of {} from {}", crl.number(), crl.issuer(), crl.this_update()),
-            None => "the signer's certificate says that there is no list for it (noRevAvail)".to_owned(),
-        })
-        .collect();
+    let each: Vec<_> =
+        crls.iter()
+            .map(|crl| match crl {
+                Some(crl) => format!(
+                    "list {} of {} from {}",
+                    crl.number(),
+                    crl.issuer(),
+                    crl.this_update()
+                ),
+                None => "the signer's certificate says that there is no list for it (noRevAvail)"
+                    .to_owned(),
+            })
+            .collect();
     each.join("; ")
 }

@@ -239,9 +239,17 @@ mod tests {
         let words: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(words.len(), Code::ALL.len());
         for code in Code::ALL {
-            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{code}");
+            assert!(
+                code.as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{code}"
+            );
             assert!((110..=119).contains(&code.exit_status()), "{code}");
-            assert!(code.meaning().ends_with('.') && code.next_step().ends_with('.'), "{code}");
+            assert!(
+                code.meaning().ends_with('.') && code.next_step().ends_with('.'),
+                "{code}"
+            );
         }
     }
 }

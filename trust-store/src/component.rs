@@ -36,26 +36,47 @@ impl UnverifiedComponent {
     ///
     /// # Errors
     /// [`Rejection::Format`].
-    pub fn parse_explained(bytes: Vec<u8>, report: &mut dyn FnMut(Step)) -> Result<Self, Rejection> {
+    pub fn parse_explained(
+        bytes: Vec<u8>,
+        report: &mut dyn FnMut(Step),
+    ) -> Result<Self, Rejection> {
         let mut reporter = Reporter(report);
-        let refused = |check, error: countersign_format::FormatError, reporter: &mut Reporter<'_>| {
-            let rejection = Rejection::from(error);
-            reporter.refused(check, None, &rejection);
-            rejection
-        };
-        let file = SignedFile::parse(&bytes).map_err(|error| refused(Check::Framing, error, &mut reporter))?;
+        let refused =
+            |check, error: countersign_format::FormatError, reporter: &mut Reporter<'_>| {
+                let rejection = Rejection::from(error);
+                reporter.refused(check, None, &rejection);
+                rejection
+            };
+        let file = SignedFile::parse(&bytes)
+            .map_err(|error| refused(Check::Framing, error, &mut reporter))?;
         let component_size = file.component().len();
-        reporter.passed(Check::Framing, None, format!("a component of {component_size} bytes, then one signature section"));
-        let parsed = Envelope::decode(file.signature())
-            .and_then(|envelope| Statement::decode(envelope.statement_bytes()).map(|statement| (envelope, statement)));
-        let (envelope, statement) = parsed.map_err(|error| refused(Check::CanonicalForm, error, &mut reporter))?;
+        reporter.passed(
+            Check::Framing,
+            None,
+            format!("a component of {component_size} bytes, then one signature section"),
+        );
+        let parsed = Envelope::decode(file.signature()).and_then(|envelope| {
+            Statement::decode(envelope.statement_bytes()).map(|statement| (envelope, statement))
+        });
+        let (envelope, statement) =
+            parsed.map_err(|error| refused(Check::CanonicalForm, error, &mut reporter))?;
         let signers = envelope.signers().len();
         reporter.passed(
             Check::CanonicalForm,
             None,
-            format!("says: {} {}, security version {}, {signers} signer(s)", statement.name(), statement.version(), statement.security_version()),
+            format!(
+                "says: {} {}, security version {}, {signers} signer(s)",
+                statement.name(),
+                statement.version(),
+                statement.security_version()
+            ),
         );
-        Ok(Self { component_size, envelope, statement, bytes })
+        Ok(Self {
+            component_size,
+            envelope,
+            statement,
+            bytes,
+        })
     }
 
     /// What the file claims. Not verified.
@@ -130,7 +151,9 @@ impl VerifiedComponent {
     /// Whether one of the roots is for development only.
     #[must_use]
     pub fn uses_development_root(&self) -> bool {
-        self.signers.iter().any(|signer| signer.chain.is_development())
+        self.signers
+            .iter()
+            .any(|signer| signer.chain.is_development())
     }
 }
 
@@ -183,9 +206,25 @@ impl Anchors {
         report: &mut dyn FnMut(Step),
     ) -> Result<VerifiedComponent, Rejection> {
         let mut reporter = Reporter(report);
-        let verdict = Verification { anchors: self, component: &component, policy, now, state }.run(&mut reporter);
+        let verdict = Verification {
+            anchors: self,
+            component: &component,
+            policy,
+            now,
+            state,
+        }
+        .run(&mut reporter);
         match verdict {
-            Ok(Verdict { digest, signers, uncounted }) => Ok(VerifiedComponent { unverified: component, digest, signers, uncounted }),
+            Ok(Verdict {
+                digest,
+                signers,
+                uncounted,
+            }) => Ok(VerifiedComponent {
+                unverified: component,
+                digest,
+                signers,
+                uncounted,
+            }),
             Err((check, signer, rejection)) => {
                 reporter.refused(check, signer, &rejection);
                 Err(rejection)
@@ -224,7 +263,10 @@ impl Verification<'_> {
         let mut foreign = Vec::new();
         for entry in &entries {
             match self.verify_chain(entry, reporter)? {
-                chain::Outcome::Verified(chain) => signers.push(VerifiedSigner { index: entry.index, chain: *chain }),
+                chain::Outcome::Verified(chain) => signers.push(VerifiedSigner {
+                    index: entry.index,
+                    chain: *chain,
+                }),
                 chain::Outcome::Foreign(rejection) => foreign.push((entry.index, rejection)),
             }
         }
@@ -232,14 +274,19 @@ impl Verification<'_> {
             self.check_signature(entry, reporter)?;
         }
         for signer in &signers {
-            let passed = authorisation::check_scope(signer, statement).map_err(|rejection| (Check::Scope, Some(signer.index), rejection))?;
+            let passed = authorisation::check_scope(signer, statement)
+                .map_err(|rejection| (Check::Scope, Some(signer.index), rejection))?;
             reporter.passed(Check::Scope, Some(signer.index), passed);
         }
-        let passed = authorisation::check_audience(statement, self.policy).map_err(|rejection| (Check::Audience, None, rejection))?;
+        let passed = authorisation::check_audience(statement, self.policy)
+            .map_err(|rejection| (Check::Audience, None, rejection))?;
         reporter.passed(Check::Audience, None, passed);
 
         // With no trusted signer at all, the reason why the first is not trusted says more than a count.
-        let uncounted: Vec<_> = foreign.iter().map(|(_, rejection)| rejection.to_string()).collect();
+        let uncounted: Vec<_> = foreign
+            .iter()
+            .map(|(_, rejection)| rejection.to_string())
+            .collect();
         if signers.is_empty()
             && let Some((index, rejection)) = foreign.into_iter().next()
         {
@@ -249,7 +296,11 @@ impl Verification<'_> {
             .map_err(|rejection| (Check::Threshold, None, rejection))?;
         reporter.passed(Check::Threshold, None, passed);
         self.check_rollback(&signers, reporter)?;
-        Ok(Verdict { digest, signers, uncounted })
+        Ok(Verdict {
+            digest,
+            signers,
+            uncounted,
+        })
     }
 
     fn check_digest(&self, reporter: &mut Reporter<'_>) -> Result<Digest, Refused> {
@@ -258,11 +309,17 @@ impl Verification<'_> {
         let refused = |rejection| (Check::Digest, None, rejection);
         let actual = u64::try_from(component.len()).unwrap_or(u64::MAX);
         if actual != statement.component_size() {
-            return Err(refused(Rejection::SizeMismatch { stated: statement.component_size(), actual }));
+            return Err(refused(Rejection::SizeMismatch {
+                stated: statement.component_size(),
+                actual,
+            }));
         }
         let digest = Digest::of(component);
         if digest != *statement.component_digest() {
-            return Err(refused(Rejection::DigestMismatch { stated: *statement.component_digest(), actual: digest }));
+            return Err(refused(Rejection::DigestMismatch {
+                stated: *statement.component_digest(),
+                actual: digest,
+            }));
         }
         reporter.passed(Check::Digest, None, format!("SHA-256 {digest}"));
         Ok(digest)
@@ -275,19 +332,43 @@ impl Verification<'_> {
         for (index, signer) in self.component.envelope.signers().iter().enumerate() {
             let refused = |rejection| (Check::Profile, Some(index), rejection);
             let certificates = chain::parse(index, signer.chain()).map_err(refused)?;
-            let Some(leaf) = certificates.first() else { continue };
-            present.push(SignerId { algorithm: signer.algorithm(), spki_sha256: leaf.spki_sha256() });
-            entries.push(Entry { index, signer, certificates, checks: Checks::new(MAX_SIGNATURE_CHECKS) });
+            let Some(leaf) = certificates.first() else {
+                continue;
+            };
+            present.push(SignerId {
+                algorithm: signer.algorithm(),
+                spki_sha256: leaf.spki_sha256(),
+            });
+            entries.push(Entry {
+                index,
+                signer,
+                certificates,
+                checks: Checks::new(MAX_SIGNATURE_CHECKS),
+            });
         }
         let stated = self.component.statement.signers();
         if present != stated {
-            return Err((Check::Signers, None, Rejection::SignersMismatch { stated: stated.len() }));
+            return Err((
+                Check::Signers,
+                None,
+                Rejection::SignersMismatch {
+                    stated: stated.len(),
+                },
+            ));
         }
-        reporter.passed(Check::Signers, None, format!("exactly the {} that the statement lists", stated.len()));
+        reporter.passed(
+            Check::Signers,
+            None,
+            format!("exactly the {} that the statement lists", stated.len()),
+        );
         Ok(entries)
     }
 
-    fn verify_chain(&self, entry: &Entry<'_>, reporter: &mut Reporter<'_>) -> Result<chain::Outcome, Refused> {
+    fn verify_chain(
+        &self,
+        entry: &Entry<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<chain::Outcome, Refused> {
         let signer = entry.index;
         let verifier = ChainVerifier {
             signer,
@@ -298,48 +379,96 @@ impl Verification<'_> {
             checks: &entry.checks,
         };
         let outcome = verifier
-            .verify(&entry.certificates, &mut |check, detail| reporter.passed(check, Some(signer), detail))
+            .verify(&entry.certificates, &mut |check, detail| {
+                reporter.passed(check, Some(signer), detail)
+            })
             .map_err(|rejection| (rejection.check(), Some(signer), rejection))?;
         if let chain::Outcome::Foreign(rejection) = &outcome {
-            reporter.tell(Check::Path, Some(signer), Outcome::NotCounted, rejection.to_string());
+            reporter.tell(
+                Check::Path,
+                Some(signer),
+                Outcome::NotCounted,
+                rejection.to_string(),
+            );
         }
         Ok(outcome)
     }
 
     /// RFC 9052 §4.4. Also for signers that do not count: a file with a bad signature is refused, whoever's it is.
-    fn check_signature(&self, entry: &Entry<'_>, reporter: &mut Reporter<'_>) -> Result<(), Refused> {
+    fn check_signature(
+        &self,
+        entry: &Entry<'_>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(), Refused> {
         let signer = entry.index;
         let refused = |rejection| (Check::Signature, Some(signer), rejection);
         let Some(leaf) = entry.certificates.first() else {
-            return Err(refused(Rejection::ChainOrder { signer, depth: 0, reason: "it has no certificate" }));
+            return Err(refused(Rejection::ChainOrder {
+                signer,
+                depth: 0,
+                reason: "it has no certificate",
+            }));
         };
-        let invalid = || Rejection::SignatureInvalid { signer, subject: leaf.subject() };
-        let key = leaf
-            .public_key()
-            .map_err(|fault| refused(Rejection::Certificate { signer, depth: 0, subject: leaf.subject(), fault }))?;
+        let invalid = || Rejection::SignatureInvalid {
+            signer,
+            subject: leaf.subject(),
+        };
+        let key = leaf.public_key().map_err(|fault| {
+            refused(Rejection::Certificate {
+                signer,
+                depth: 0,
+                subject: leaf.subject(),
+                fault,
+            })
+        })?;
         let algorithm = entry.signer.algorithm();
         if key.algorithm() != algorithm {
-            return Err(refused(Rejection::AlgorithmMismatch { signer, stated: algorithm.name() }));
+            return Err(refused(Rejection::AlgorithmMismatch {
+                signer,
+                stated: algorithm.name(),
+            }));
         }
-        entry
-            .checks
-            .consume()
-            .map_err(|_| refused(Rejection::SignatureChecks { signer, limit: MAX_SIGNATURE_CHECKS }))?;
-        let message = self.component.envelope.to_be_signed(signer).ok_or_else(|| refused(invalid()))?;
-        key.verify(&message, entry.signer.signature()).map_err(|_| refused(invalid()))?;
-        reporter.passed(Check::Signature, Some(signer), format!("{} by {}", algorithm.name(), leaf.subject()));
+        entry.checks.consume().map_err(|_| {
+            refused(Rejection::SignatureChecks {
+                signer,
+                limit: MAX_SIGNATURE_CHECKS,
+            })
+        })?;
+        let message = self
+            .component
+            .envelope
+            .to_be_signed(signer)
+            .ok_or_else(|| refused(invalid()))?;
+        key.verify(&message, entry.signer.signature())
+            .map_err(|_| refused(invalid()))?;
+        reporter.passed(
+            Check::Signature,
+            Some(signer),
+            format!("{} by {}", algorithm.name(), leaf.subject()),
+        );
         Ok(())
     }
 
-    fn check_rollback(&self, signers: &[VerifiedSigner], reporter: &mut Reporter<'_>) -> Result<(), Refused> {
+    fn check_rollback(
+        &self,
+        signers: &[VerifiedSigner],
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(), Refused> {
         let statement = &self.component.statement;
         for signer in signers {
             self.state
-                .check_version(signer.chain.anchor_spki_sha256(), statement.name(), statement.security_version())
+                .check_version(
+                    signer.chain.anchor_spki_sha256(),
+                    statement.name(),
+                    statement.security_version(),
+                )
                 .map_err(|rejection| (Check::Rollback, Some(signer.index), rejection))?;
         }
         let detail = if self.state.remembers_versions() {
-            format!("security version {} is not below any that ran here", statement.security_version())
+            format!(
+                "security version {} is not below any that ran here",
+                statement.security_version()
+            )
         } else {
             "this program remembers no versions, so an older one is not noticed".to_owned()
         };
@@ -364,10 +493,20 @@ impl Reporter<'_> {
     }
 
     fn refused(&mut self, check: Check, signer: Option<usize>, rejection: &Rejection) {
-        self.tell(check, signer, Outcome::Refused(Box::new(rejection.clone())), rejection.to_string());
+        self.tell(
+            check,
+            signer,
+            Outcome::Refused(Box::new(rejection.clone())),
+            rejection.to_string(),
+        );
     }
 
     fn tell(&mut self, check: Check, signer: Option<usize>, outcome: Outcome, detail: String) {
-        (self.0)(Step { check, signer, outcome, detail });
+        (self.0)(Step {
+            check,
+            signer,
+            outcome,
+            detail,
+        });
     }
 }

@@ -99,15 +99,24 @@ impl Crl {
     /// [`Rejection::CrlInvalid`]: not strict DER of a full version 2 list with number, authority key identifier and
     /// nextUpdate, or larger than [`MAX_CRL_BYTES`].
     pub fn parse(der: &[u8]) -> Result<Self, Rejection> {
-        let invalid = |issuer: &str, reason: &'static str| Rejection::CrlInvalid { issuer: issuer.to_owned(), reason };
+        let invalid = |issuer: &str, reason: &'static str| Rejection::CrlInvalid {
+            issuer: issuer.to_owned(),
+            reason,
+        };
         if der.len() > MAX_CRL_BYTES {
             return Err(invalid("unread", "it is larger than any list needs to be"));
         }
-        let outer = Outer::read(der).ok_or_else(|| invalid("unreadable", "it is not strict DER of a revocation list"))?;
+        let outer = Outer::read(der)
+            .ok_or_else(|| invalid("unreadable", "it is not strict DER of a revocation list"))?;
         let tbs = der.get(outer.to_be_signed.clone()).unwrap_or_default();
-        let header = Header::read(tbs, &outer.signature_algorithm).map_err(|(issuer, reason)| invalid(&issuer, reason))?;
-        let list = OwnedCertRevocationList::from_der(der)
-            .map_err(|_| invalid(&header.issuer_text, "an entry or extension of it is malformed or of a kind that is not understood"))?;
+        let header = Header::read(tbs, &outer.signature_algorithm)
+            .map_err(|(issuer, reason)| invalid(&issuer, reason))?;
+        let list = OwnedCertRevocationList::from_der(der).map_err(|_| {
+            invalid(
+                &header.issuer_text,
+                "an entry or extension of it is malformed or of a kind that is not understood",
+            )
+        })?;
         Ok(Self(Arc::new(Body {
             der: der.to_vec(),
             to_be_signed: outer.to_be_signed,
@@ -155,8 +164,17 @@ impl Crl {
 
     pub(crate) fn verify(&self, checks: &Checks, issuer_spki: &[u8]) -> Result<(), VerifyError> {
         let body = &self.0;
-        let message = body.der.get(body.to_be_signed.clone()).ok_or(VerifyError::Invalid)?;
-        verify_x509(checks, issuer_spki, &body.signature_algorithm, message, &body.signature)
+        let message = body
+            .der
+            .get(body.to_be_signed.clone())
+            .ok_or(VerifyError::Invalid)?;
+        verify_x509(
+            checks,
+            issuer_spki,
+            &body.signature_algorithm,
+            message,
+            &body.signature,
+        )
     }
 
     pub(crate) fn webpki(&self) -> &CertRevocationList<'static> {
@@ -181,14 +199,23 @@ impl Outer {
                 let end = inner.position();
                 let algorithm = AlgorithmIdentifierOwned::decode(inner)?;
                 let signature = BitStringRef::decode(inner)?;
-                Ok::<_, der::Error>((start, end, algorithm, signature.as_bytes().map(<[u8]>::to_vec)))
+                Ok::<_, der::Error>((
+                    start,
+                    end,
+                    algorithm,
+                    signature.as_bytes().map(<[u8]>::to_vec),
+                ))
             })
             .ok()?;
         reader.finish().ok()?;
         let (start, end, signature_algorithm, signature) = outer;
         algorithm::check_signature_algorithm(&signature_algorithm).ok()?;
         let to_be_signed = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
-        Some(Self { to_be_signed, signature_algorithm, signature: signature? })
+        Some(Self {
+            to_be_signed,
+            signature_algorithm,
+            signature: signature?,
+        })
     }
 }
 
@@ -197,7 +224,12 @@ type HeaderError = (String, &'static str);
 impl Header {
     /// Everything of a TBSCertList but its entries, which are skipped.
     fn read(tbs: &[u8], outer_algorithm: &AlgorithmIdentifierOwned) -> Result<Self, HeaderError> {
-        let unreadable = |_| ("unreadable".to_owned(), "it is not strict DER of a version 2 revocation list");
+        let unreadable = |_| {
+            (
+                "unreadable".to_owned(),
+                "it is not strict DER of a version 2 revocation list",
+            )
+        };
         let mut reader = SliceReader::new(tbs).map_err(unreadable)?;
         let (version, algorithm, issuer, this_update, next_update, extensions) = reader
             .sequence(|tbs| {
@@ -214,7 +246,14 @@ impl Header {
                 } else {
                     ContextSpecific::<Extensions>::decode_explicit(tbs, TagNumber(0))?
                 };
-                Ok::<_, der::Error>((version, algorithm, issuer, this_update, next_update, extensions))
+                Ok::<_, der::Error>((
+                    version,
+                    algorithm,
+                    issuer,
+                    this_update,
+                    next_update,
+                    extensions,
+                ))
             })
             .map_err(unreadable)?;
         let issuer_text = printable(&issuer.to_string());
@@ -232,13 +271,16 @@ impl Header {
         }
         // RFC 5280 §5.1.2.5: conforming issuers include nextUpdate.
         let next_update = next_update.ok_or_else(|| invalid("it has no nextUpdate"))?;
-        let extensions = extensions.map(|extensions| extensions.value).unwrap_or_default();
-        let number: CrlNumberExtension =
-            extension(&extensions, oid::CRL_NUMBER).ok_or_else(|| invalid("it has no well-formed cRLNumber"))?;
+        let extensions = extensions
+            .map(|extensions| extensions.value)
+            .unwrap_or_default();
+        let number: CrlNumberExtension = extension(&extensions, oid::CRL_NUMBER)
+            .ok_or_else(|| invalid("it has no well-formed cRLNumber"))?;
         let number = CrlNumber::from_octets(number.0.as_bytes())
             .ok_or_else(|| invalid("its cRLNumber is longer than 20 octets"))?;
-        let authority: AuthorityKeyIdentifier = extension(&extensions, oid::AUTHORITY_KEY_IDENTIFIER)
-            .ok_or_else(|| invalid("it has no well-formed authorityKeyIdentifier"))?;
+        let authority: AuthorityKeyIdentifier =
+            extension(&extensions, oid::AUTHORITY_KEY_IDENTIFIER)
+                .ok_or_else(|| invalid("it has no well-formed authorityKeyIdentifier"))?;
         let authority_key = authority
             .key_identifier
             .ok_or_else(|| invalid("its authorityKeyIdentifier has no keyIdentifier"))?
@@ -251,7 +293,14 @@ impl Header {
             return Err(invalid("its nextUpdate is before its thisUpdate"));
         }
         let issuer = issuer.to_der().map_err(unreadable)?;
-        Ok(Self { issuer, issuer_text, authority_key, number, this_update, next_update })
+        Ok(Self {
+            issuer,
+            issuer_text,
+            authority_key,
+            number,
+            this_update,
+            next_update,
+        })
     }
 }
 
@@ -261,7 +310,9 @@ fn check_extensions(extensions: &Extensions) -> Result<(), &'static str> {
     for (index, extension) in extensions.iter().enumerate() {
         let id = extension.extn_id;
         if id == oid::ISSUING_DISTRIBUTION_POINT {
-            return Err("it covers only a part of its issuer's certificates (issuingDistributionPoint)");
+            return Err(
+                "it covers only a part of its issuer's certificates (issuingDistributionPoint)",
+            );
         }
         if id == oid::DELTA_CRL_INDICATOR {
             return Err("it is a delta list; a full one is needed");
@@ -269,15 +320,24 @@ fn check_extensions(extensions: &Extensions) -> Result<(), &'static str> {
         if extension.critical && id != oid::CRL_NUMBER && id != oid::AUTHORITY_KEY_IDENTIFIER {
             return Err("it has a critical extension that is not understood");
         }
-        if extensions.iter().take(index).any(|earlier| earlier.extn_id == id) {
+        if extensions
+            .iter()
+            .take(index)
+            .any(|earlier| earlier.extn_id == id)
+        {
             return Err("one of its extensions occurs twice");
         }
     }
     Ok(())
 }
 
-fn extension<T: for<'a> Decode<'a> + Encode>(extensions: &Extensions, id: const_oid::ObjectIdentifier) -> Option<T> {
-    let extension = extensions.iter().find(|extension| extension.extn_id == id)?;
+fn extension<T: for<'a> Decode<'a> + Encode>(
+    extensions: &Extensions,
+    id: const_oid::ObjectIdentifier,
+) -> Option<T> {
+    let extension = extensions
+        .iter()
+        .find(|extension| extension.extn_id == id)?;
     decode_canonical(extension.extn_value.as_bytes())
 }
 

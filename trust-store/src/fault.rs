@@ -151,7 +151,9 @@ impl Fault {
     pub const fn code(&self) -> Code {
         match self {
             Self::Algorithm { .. } | Self::AlgorithmMismatch => Code::AlgorithmForbidden,
-            Self::EmptyName { .. } | Self::NotDer | Self::UniqueIdentifier | Self::Version => Code::CertificateMalformed,
+            Self::EmptyName { .. } | Self::NotDer | Self::UniqueIdentifier | Self::Version => {
+                Code::CertificateMalformed
+            }
             Self::ExtendedKeyUsage { .. } => Code::ExtendedKeyUsage,
             Self::ExtensionCriticality { .. }
             | Self::ExtensionForbidden { .. }

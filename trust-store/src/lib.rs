@@ -15,10 +15,22 @@
 //! - [`TrustState`], [`Policy`], [`Now`]: what the machine remembers, demands and takes for the present.
 
 #![forbid(unsafe_code)]
-#![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic
+)]
 #![cfg_attr(
     test,
-    allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may stop by panicking")
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test may stop by panicking"
+    )
 )]
 
 mod algorithm;
@@ -40,7 +52,9 @@ mod state;
 mod time;
 
 pub use algorithm::KeyKind;
-pub use anchor::{Anchor, AnchorError, AnchorSource, Anchors, MAX_ANCHORS, MAX_DEVELOPMENT_VALIDITY, Purpose};
+pub use anchor::{
+    Anchor, AnchorError, AnchorSource, Anchors, MAX_ANCHORS, MAX_DEVELOPMENT_VALIDITY, Purpose,
+};
 pub use anchor_encoding::{decode_sources, encode_sources};
 pub use certificate::{Certificate, CertifiedDevice};
 pub use chain::{MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain};

@@ -13,13 +13,19 @@ pub struct Policy {
 
 /// The required number of signers is not between 1 and [`limits::MAX_SIGNERS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the number of signers required must be between 1 and {}", limits::MAX_SIGNERS)]
+#[error(
+    "the number of signers required must be between 1 and {}",
+    limits::MAX_SIGNERS
+)]
 pub struct PolicyError;
 
 impl Default for Policy {
     /// One signer, and a machine that can prove nothing of itself.
     fn default() -> Self {
-        Self { min_signers: NonZeroU8::MIN, device: None }
+        Self {
+            min_signers: NonZeroU8::MIN,
+            device: None,
+        }
     }
 }
 
@@ -50,6 +56,8 @@ impl Policy {
     }
 
     pub(crate) fn device(&self) -> Option<(&DeviceIdentity, Option<&str>)> {
-        self.device.as_ref().map(|(identity, device_type)| (identity, device_type.as_deref()))
+        self.device
+            .as_ref()
+            .map(|(identity, device_type)| (identity, device_type.as_deref()))
     }
 }

@@ -84,8 +84,16 @@ pub struct Profile {
     pub may_never_expire: bool,
 }
 
-const fn rule(extension: ObjectIdentifier, presence: Presence, criticality: Criticality) -> ExtensionRule {
-    ExtensionRule { extension, presence, criticality }
+const fn rule(
+    extension: ObjectIdentifier,
+    presence: Presence,
+    criticality: Criticality,
+) -> ExtensionRule {
+    ExtensionRule {
+        extension,
+        presence,
+        criticality,
+    }
 }
 
 use Criticality::{Critical, Either, NonCritical};
@@ -261,9 +269,19 @@ impl Profile {
     ///
     /// # Errors
     /// The first [`Fault`], in the order: key, constraints, extensions, key usage, extended key usage, validity, device.
-    pub fn inspect(&self, certificate: &Certificate, purpose: Option<ObjectIdentifier>) -> Result<(), Fault> {
+    pub fn inspect(
+        &self,
+        certificate: &Certificate,
+        purpose: Option<ObjectIdentifier>,
+    ) -> Result<(), Fault> {
         if !self.keys.contains(&certificate.key_kind()) {
-            return Err(Fault::Algorithm { what: format!("a {} key, which a {} must not have", certificate.key_kind().name(), self.name) });
+            return Err(Fault::Algorithm {
+                what: format!(
+                    "a {} key, which a {} must not have",
+                    certificate.key_kind().name(),
+                    self.name
+                ),
+            });
         }
         self.inspect_constraints(certificate)?;
         self.inspect_extensions(certificate)?;
@@ -271,7 +289,9 @@ impl Profile {
         self.inspect_extended_key_usage(certificate, purpose)?;
         self.inspect_key_identifiers(certificate)?;
         if certificate.not_after() == UnixTime::NO_EXPIRY && !self.may_never_expire {
-            return Err(Fault::Validity { reason: "it never ends" });
+            return Err(Fault::Validity {
+                reason: "it never ends",
+            });
         }
         if self.position == Position::EndEntity {
             certificate.device()?;
@@ -284,12 +304,16 @@ impl Profile {
     /// RFC 5280 §4.2.1.9. First of the extensions, because "this is no CA" says more than "this lacks an extension".
     fn inspect_constraints(&self, certificate: &Certificate) -> Result<(), Fault> {
         let constraints = certificate.basic_constraints()?;
-        let is_ca = constraints.as_ref().is_some_and(|constraints| constraints.ca);
+        let is_ca = constraints
+            .as_ref()
+            .is_some_and(|constraints| constraints.ca);
         match self.position {
             Position::EndEntity if is_ca => Err(Fault::LeafIsCa),
             // RFC 5280 §4.2.1.9: no pathLenConstraint unless cA is set.
             Position::EndEntity if constraints.is_some_and(|c| c.path_len_constraint.is_some()) => {
-                Err(Fault::ExtensionMalformed { extension: oid::name(oid::BASIC_CONSTRAINTS) })
+                Err(Fault::ExtensionMalformed {
+                    extension: oid::name(oid::BASIC_CONSTRAINTS),
+                })
             }
             Position::Intermediate | Position::Root if !is_ca => Err(Fault::NotACa),
             _ => Ok(()),
@@ -300,12 +324,17 @@ impl Profile {
         for (id, critical) in certificate.extensions() {
             let Some(rule) = self.extensions.iter().find(|rule| rule.extension == id) else {
                 if critical {
-                    return Err(Fault::ExtensionUnknown { extension: oid::display(id) });
+                    return Err(Fault::ExtensionUnknown {
+                        extension: oid::display(id),
+                    });
                 }
                 continue;
             };
             if rule.presence == Presence::Forbidden {
-                return Err(Fault::ExtensionForbidden { extension: oid::name(id), profile: self.name });
+                return Err(Fault::ExtensionForbidden {
+                    extension: oid::name(id),
+                    profile: self.name,
+                });
             }
             let must_be_critical = match rule.criticality {
                 Criticality::Critical => true,
@@ -313,14 +342,27 @@ impl Profile {
                 Criticality::Either => continue,
             };
             if critical != must_be_critical {
-                return Err(Fault::ExtensionCriticality { extension: oid::name(id), must_be_critical });
+                return Err(Fault::ExtensionCriticality {
+                    extension: oid::name(id),
+                    must_be_critical,
+                });
             }
         }
-        for rule in self.extensions.iter().filter(|rule| rule.presence == Presence::Required) {
+        for rule in self
+            .extensions
+            .iter()
+            .filter(|rule| rule.presence == Presence::Required)
+        {
             let present = certificate.extensions().any(|(id, _)| id == rule.extension);
             // Absent key usages have codes of their own, below.
-            if !present && rule.extension != oid::KEY_USAGE && rule.extension != oid::EXTENDED_KEY_USAGE {
-                return Err(Fault::ExtensionMissing { extension: oid::name(rule.extension), profile: self.name });
+            if !present
+                && rule.extension != oid::KEY_USAGE
+                && rule.extension != oid::EXTENDED_KEY_USAGE
+            {
+                return Err(Fault::ExtensionMissing {
+                    extension: oid::name(rule.extension),
+                    profile: self.name,
+                });
             }
         }
         Ok(())
@@ -328,47 +370,80 @@ impl Profile {
 
     /// RFC 5280 §4.2.1.3. Stricter: absent key usage permits nothing.
     fn inspect_key_usage(&self, certificate: &Certificate) -> Result<(), Fault> {
-        let set = certificate.key_usage()?.map(|usage| usage.0).unwrap_or_default();
-        if let Some(missing) = self.key_usage_required.iter().find(|bit| !set.contains(**bit)) {
-            return Err(Fault::KeyUsage { usage: usage_name(*missing), missing: true });
+        let set = certificate
+            .key_usage()?
+            .map(|usage| usage.0)
+            .unwrap_or_default();
+        if let Some(missing) = self
+            .key_usage_required
+            .iter()
+            .find(|bit| !set.contains(**bit))
+        {
+            return Err(Fault::KeyUsage {
+                usage: usage_name(*missing),
+                missing: true,
+            });
         }
-        let permitted = |bit: &KeyUsages| self.key_usage_required.contains(bit) || self.key_usage_allowed.contains(bit);
+        let permitted = |bit: &KeyUsages| {
+            self.key_usage_required.contains(bit) || self.key_usage_allowed.contains(bit)
+        };
         match set.into_iter().find(|bit| !permitted(bit)) {
-            Some(extra) => Err(Fault::KeyUsage { usage: usage_name(extra), missing: false }),
+            Some(extra) => Err(Fault::KeyUsage {
+                usage: usage_name(extra),
+                missing: false,
+            }),
             None => Ok(()),
         }
     }
 
     /// RFC 5280 §4.2.1.12. Stricter: anyExtendedKeyUsage stands for nothing.
-    fn inspect_extended_key_usage(&self, certificate: &Certificate, purpose: Option<ObjectIdentifier>) -> Result<(), Fault> {
+    fn inspect_extended_key_usage(
+        &self,
+        certificate: &Certificate,
+        purpose: Option<ObjectIdentifier>,
+    ) -> Result<(), Fault> {
         let found = certificate.extended_key_usage()?;
         let listed = found.as_deref().unwrap_or_default();
         let (satisfied, needed) = match self.extended_key_usage {
-            ExtendedKeyUsageRule::AbsentOrPathPurpose => {
-                (found.is_none() || purpose.is_some_and(|purpose| listed.contains(&purpose)), purpose.into_iter().collect())
-            }
-            ExtendedKeyUsageRule::Exactly(all) => {
-                (all.len() == listed.len() && all.iter().all(|id| listed.contains(id)), all.to_vec())
-            }
-            ExtendedKeyUsageRule::SomeOf(some) => {
-                (!listed.is_empty() && listed.iter().all(|id| some.contains(id)), some.to_vec())
-            }
+            ExtendedKeyUsageRule::AbsentOrPathPurpose => (
+                found.is_none() || purpose.is_some_and(|purpose| listed.contains(&purpose)),
+                purpose.into_iter().collect(),
+            ),
+            ExtendedKeyUsageRule::Exactly(all) => (
+                all.len() == listed.len() && all.iter().all(|id| listed.contains(id)),
+                all.to_vec(),
+            ),
+            ExtendedKeyUsageRule::SomeOf(some) => (
+                !listed.is_empty() && listed.iter().all(|id| some.contains(id)),
+                some.to_vec(),
+            ),
         };
         if satisfied {
             return Ok(());
         }
-        Err(Fault::ExtendedKeyUsage { needed: usage_list(&needed), found: usage_list(listed) })
+        Err(Fault::ExtendedKeyUsage {
+            needed: usage_list(&needed),
+            found: usage_list(listed),
+        })
     }
 
     /// RFC 5280 §4.2.1.1: the authority key identifier names the issuer's key by keyIdentifier. Stricter: only so,
     /// because the other form is not checked by anyone.
     fn inspect_key_identifiers(&self, certificate: &Certificate) -> Result<(), Fault> {
-        let Some(identifier) = certificate.authority_key_identifier()? else { return Ok(()) };
+        let Some(identifier) = certificate.authority_key_identifier()? else {
+            return Ok(());
+        };
         if identifier.key_identifier.is_none() {
-            return Err(Fault::KeyIdentifier { reason: "authorityKeyIdentifier has no keyIdentifier" });
+            return Err(Fault::KeyIdentifier {
+                reason: "authorityKeyIdentifier has no keyIdentifier",
+            });
         }
-        if identifier.authority_cert_issuer.is_some() || identifier.authority_cert_serial_number.is_some() {
-            return Err(Fault::KeyIdentifier { reason: "authorityKeyIdentifier names its issuer by name and number" });
+        if identifier.authority_cert_issuer.is_some()
+            || identifier.authority_cert_serial_number.is_some()
+        {
+            return Err(Fault::KeyIdentifier {
+                reason: "authorityKeyIdentifier names its issuer by name and number",
+            });
         }
         Ok(())
     }

@@ -12,7 +12,9 @@ use crate::{AnchorError, Check, Code, CrlNumber, UnixTime, fault::Fault};
 #[non_exhaustive]
 pub enum Rejection {
     /// The algorithm that a signer states is not that of its certificate's key.
-    #[error("signer {signer} states the algorithm {stated}, but its certificate's key is of another kind")]
+    #[error(
+        "signer {signer} states the algorithm {stated}, but its certificate's key is of another kind"
+    )]
     AlgorithmMismatch {
         /// The signer, from 0.
         signer: usize,
@@ -53,7 +55,9 @@ pub enum Rejection {
         reason: &'static str,
     },
     /// A signer's chain has more certificates than any may have.
-    #[error("the chain of signer {signer} has {actual} certificates; at most {limit} are allowed below the root")]
+    #[error(
+        "the chain of signer {signer} has {actual} certificates; at most {limit} are allowed below the root"
+    )]
     ChainTooLong {
         /// The signer, from 0.
         signer: usize,
@@ -81,7 +85,9 @@ pub enum Rejection {
         seen: CrlNumber,
     },
     /// A revocation list past its nextUpdate and grace, or from the future.
-    #[error("the revocation list of {issuer} was valid from {this_update} to {next_update}, and it is {now}")]
+    #[error(
+        "the revocation list of {issuer} was valid from {this_update} to {next_update}, and it is {now}"
+    )]
     CrlStale {
         /// Its issuer.
         issuer: String,
@@ -165,7 +171,9 @@ pub enum Rejection {
         seen: u64,
     },
     /// No certificate of the chain says what the signer may sign.
-    #[error("signer {signer} ({subject}) has no scope: no certificate of its chain says what it may sign")]
+    #[error(
+        "signer {signer} ({subject}) has no scope: no certificate of its chain says what it may sign"
+    )]
     ScopeMissing {
         /// The signer, from 0.
         signer: usize,
@@ -201,7 +209,9 @@ pub enum Rejection {
         component: String,
     },
     /// The signers are not those in the statement.
-    #[error("the statement lists {stated} signers, and those in the file are others or in another order")]
+    #[error(
+        "the statement lists {stated} signers, and those in the file are others or in another order"
+    )]
     SignersMismatch {
         /// The number of signers in the statement.
         stated: usize,
@@ -225,7 +235,9 @@ pub enum Rejection {
         actual: u64,
     },
     /// A signer's chain leads to no root of ours.
-    #[error("signer {signer} ({subject}): its chain ends at the issuer {issuer}, which is no root of this host")]
+    #[error(
+        "signer {signer} ({subject}): its chain ends at the issuer {issuer}, which is no root of this host"
+    )]
     UntrustedRoot {
         /// The signer, from 0.
         signer: usize,
@@ -235,7 +247,9 @@ pub enum Rejection {
         issuer: String,
     },
     /// The security version is further ahead than one step may be.
-    #[error("{name} has security version {version}; from {seen} at most {limit} are possible in one step")]
+    #[error(
+        "{name} has security version {version}; from {seen} at most {limit} are possible in one step"
+    )]
     VersionLeap {
         /// The component.
         name: ComponentName,
@@ -271,7 +285,9 @@ impl Rejection {
             Self::RevocationUnknown { .. } => Code::RevocationUnknown,
             Self::Revoked { .. } => Code::Revoked,
             Self::Rollback { .. } | Self::VersionLeap { .. } => Code::Rollback,
-            Self::ScopeMissing { .. } | Self::SignerNotAuthorised { .. } => Code::SignerNotAuthorised,
+            Self::ScopeMissing { .. } | Self::SignerNotAuthorised { .. } => {
+                Code::SignerNotAuthorised
+            }
             Self::SignatureChecks { .. } => Code::LimitExceeded,
             Self::SignatureInvalid { .. } => Code::SignatureInvalid,
             Self::SignersMismatch { .. } => Code::SignersMismatch,
@@ -329,5 +345,8 @@ const fn format_code(error: &FormatError) -> Code {
 }
 
 fn reasons(uncounted: &[String]) -> String {
-    uncounted.iter().map(|reason| format!("; {reason}")).collect()
+    uncounted
+        .iter()
+        .map(|reason| format!("; {reason}"))
+        .collect()
 }

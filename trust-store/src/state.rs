@@ -29,7 +29,10 @@ impl TrustState {
     /// The state of a machine that remembers versions, and has seen none yet.
     #[must_use]
     pub fn remembering() -> Self {
-        Self { versions: Some(BTreeMap::new()), ..Self::default() }
+        Self {
+            versions: Some(BTreeMap::new()),
+            ..Self::default()
+        }
     }
 
     /// Adds a revocation list, DER. Its signature is verified when it is used.
@@ -48,9 +51,16 @@ impl TrustState {
     }
 
     /// Records that a version proved healthy under a root. Does nothing on a machine that remembers no versions.
-    pub fn note_version(&mut self, root_spki_sha256: Digest, name: ComponentName, security_version: u64) {
+    pub fn note_version(
+        &mut self,
+        root_spki_sha256: Digest,
+        name: ComponentName,
+        security_version: u64,
+    ) {
         if let Some(versions) = &mut self.versions {
-            let seen = versions.entry((root_spki_sha256, name)).or_insert(security_version);
+            let seen = versions
+                .entry((root_spki_sha256, name))
+                .or_insert(security_version);
             *seen = security_version.max(*seen);
         }
     }
@@ -62,7 +72,12 @@ impl TrustState {
     }
 
     /// The lists that claim to come from this issuer, the highest number first.
-    pub(crate) fn crls_of<'a>(&'a self, also: &'a [Crl], name: &[u8], key_identifier: &[u8]) -> Vec<&'a Crl> {
+    pub(crate) fn crls_of<'a>(
+        &'a self,
+        also: &'a [Crl],
+        name: &[u8],
+        key_identifier: &[u8],
+    ) -> Vec<&'a Crl> {
         let claims = |crl: &&Crl| crl.claims_issuer(name, key_identifier);
         let mut crls: Vec<_> = self.crls.iter().chain(also).filter(claims).collect();
         crls.sort_by_key(|crl| std::cmp::Reverse((crl.number(), crl.this_update())));
@@ -74,14 +89,30 @@ impl TrustState {
     }
 
     /// Judges a version against what ran here under this root.
-    pub(crate) fn check_version(&self, root: Digest, name: &ComponentName, version: u64) -> Result<(), Rejection> {
-        let Some(versions) = &self.versions else { return Ok(()) };
+    pub(crate) fn check_version(
+        &self,
+        root: Digest,
+        name: &ComponentName,
+        version: u64,
+    ) -> Result<(), Rejection> {
+        let Some(versions) = &self.versions else {
+            return Ok(());
+        };
         let seen = versions.get(&(root, name.clone())).copied().unwrap_or(0);
         if version < seen {
-            return Err(Rejection::Rollback { name: name.clone(), version, seen });
+            return Err(Rejection::Rollback {
+                name: name.clone(),
+                version,
+                seen,
+            });
         }
         if version.saturating_sub(seen) > MAX_VERSION_STEP {
-            return Err(Rejection::VersionLeap { name: name.clone(), version, seen, limit: MAX_VERSION_STEP });
+            return Err(Rejection::VersionLeap {
+                name: name.clone(),
+                version,
+                seen,
+                limit: MAX_VERSION_STEP,
+            });
         }
         Ok(())
     }
@@ -101,21 +132,40 @@ mod tests {
         let mut state = TrustState::remembering();
         state.note_version(root, name("acme:pump"), 7);
         state.note_version(root, name("acme:pump"), 5);
-        let rollback = Rejection::Rollback { name: name("acme:pump"), version: 6, seen: 7 };
-        assert_eq!(state.check_version(root, &name("acme:pump"), 6), Err(rollback));
+        let rollback = Rejection::Rollback {
+            name: name("acme:pump"),
+            version: 6,
+            seen: 7,
+        };
+        assert_eq!(
+            state.check_version(root, &name("acme:pump"), 6),
+            Err(rollback)
+        );
         assert_eq!(state.check_version(root, &name("acme:pump"), 7), Ok(()));
         assert_eq!(state.check_version(root, &name("acme:door"), 1), Ok(()));
-        assert_eq!(state.check_version(Digest::of(b"other"), &name("acme:pump"), 1), Ok(()));
+        assert_eq!(
+            state.check_version(Digest::of(b"other"), &name("acme:pump"), 1),
+            Ok(())
+        );
     }
 
     #[test]
     fn td09_a_version_does_not_leap() {
         let state = TrustState::remembering();
         let root = Digest::of(b"root");
-        assert_eq!(state.check_version(root, &name("acme:pump"), MAX_VERSION_STEP), Ok(()));
+        assert_eq!(
+            state.check_version(root, &name("acme:pump"), MAX_VERSION_STEP),
+            Ok(())
+        );
         for version in [MAX_VERSION_STEP + 1, u64::MAX] {
-            assert!(matches!(state.check_version(root, &name("acme:pump"), version), Err(Rejection::VersionLeap { .. })));
+            assert!(matches!(
+                state.check_version(root, &name("acme:pump"), version),
+                Err(Rejection::VersionLeap { .. })
+            ));
         }
-        assert_eq!(TrustState::stateless().check_version(root, &name("acme:pump"), u64::MAX), Ok(()));
+        assert_eq!(
+            TrustState::stateless().check_version(root, &name("acme:pump"), u64::MAX),
+            Ok(())
+        );
     }
 }

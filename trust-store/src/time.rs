@@ -76,13 +76,19 @@ impl Now {
     /// The present of a machine whose floor is `floor` and whose wall clock, if it has one, shows `wall_clock`.
     #[must_use]
     pub fn new(floor: UnixTime, wall_clock: Option<UnixTime>) -> Self {
-        Self { floor, clock: wall_clock.filter(|clock| *clock >= floor) }
+        Self {
+            floor,
+            clock: wall_clock.filter(|clock| *clock >= floor),
+        }
     }
 
     /// A given time, for judging a file as of then.
     #[must_use]
     pub const fn at(time: UnixTime) -> Self {
-        Self { floor: time, clock: Some(time) }
+        Self {
+            floor: time,
+            clock: Some(time),
+        }
     }
 
     /// The time that has certainly passed.
@@ -103,7 +109,8 @@ impl Now {
     /// has come. What expired before the floor stays expired.
     #[must_use]
     pub fn judging_time(&self, latest_not_before: UnixTime) -> UnixTime {
-        self.clock.unwrap_or_else(|| self.floor.max(latest_not_before))
+        self.clock
+            .unwrap_or_else(|| self.floor.max(latest_not_before))
     }
 }
 
@@ -125,8 +132,14 @@ mod tests {
 
     #[test]
     fn td03_a_clock_at_or_above_the_floor_is_used_as_it_stands() {
-        assert_eq!(Now::new(t(1_000), Some(t(1_000))).judging_time(t(5_000)), t(1_000));
-        assert_eq!(Now::new(t(1_000), Some(t(9_000))).judging_time(t(0)), t(9_000));
+        assert_eq!(
+            Now::new(t(1_000), Some(t(1_000))).judging_time(t(5_000)),
+            t(1_000)
+        );
+        assert_eq!(
+            Now::new(t(1_000), Some(t(9_000))).judging_time(t(0)),
+            t(9_000)
+        );
     }
 
     #[test]
@@ -134,14 +147,23 @@ mod tests {
         assert_eq!(t(2_147_483_648).to_string(), "2038-01-19T03:14:08Z");
         assert_eq!(t(4_294_967_296).to_string(), "2106-02-07T06:28:16Z");
         assert_eq!(UnixTime::NO_EXPIRY.to_string(), "9999-12-31T23:59:59Z");
-        assert_eq!(t(u64::MAX).saturating_add(Duration::from_secs(1)), t(u64::MAX));
+        assert_eq!(
+            t(u64::MAX).saturating_add(Duration::from_secs(1)),
+            t(u64::MAX)
+        );
         assert!(t(u64::MAX).to_string().ends_with("seconds after 1970"));
     }
 
     #[test]
     fn a_time_is_read_as_it_is_written() {
         assert_eq!("2038-01-19T03:14:08Z".parse(), Ok(t(2_147_483_648)));
-        for bad in ["", "2038-01-19", "2038-01-19T03:14:08", "2038-13-19T03:14:08Z", "yesterday"] {
+        for bad in [
+            "",
+            "2038-01-19",
+            "2038-01-19T03:14:08",
+            "2038-13-19T03:14:08Z",
+            "yesterday",
+        ] {
             assert_eq!(bad.parse::<UnixTime>(), Err(TimeFormatError), "{bad}");
         }
     }
