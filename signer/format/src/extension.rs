@@ -225,3 +225,145 @@ fn same(encoded: &[u8], der: &[u8]) -> Result<(), FormatError> {
         Err(FormatError::Noncanonical { what: "an extension that is not in its one DER form", offset: 0 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(components: &[&str], devices: &[&str], types: &[&str]) -> Scope {
+        let audience = Audience {
+            devices: devices.iter().map(ToString::to_string).collect(),
+            types: types.iter().map(ToString::to_string).collect(),
+        };
+        let components = components.iter().map(|text| NamePattern::parse(text).unwrap()).collect();
+        Scope::new(components, audience).unwrap()
+    }
+
+    #[test]
+    fn scopes_round_trip() {
+        for scope in [
+            scope(&["acme:*"], &[], &[]),
+            scope(&["acme:pump", "acme:valve", "other:*"], &["SN-1"], &[]),
+            scope(&["acme:*"], &[], &["gateway-x2", "gateway-x3"]),
+            scope(&["acme:*"], &["SN-1"], &["gateway-x2"]),
+        ] {
+            assert_eq!(Scope::from_der(&scope.to_der().unwrap()).unwrap(), scope);
+        }
+        // SEQUENCE { SEQUENCE { UTF8String } }, by hand.
+        let expected = [&[0x30, 10, 0x30, 8, 0x0c, 6][..], b"acme:*"].concat();
+        assert_eq!(scope(&["acme:*"], &[], &[]).to_der().unwrap(), expected);
+        // Order of what is given says nothing.
+        assert_eq!(scope(&["b:*", "a:x"], &["2", "1"], &[]), scope(&["a:x", "b:*"], &["1", "2"], &[]));
+    }
+
+    #[test]
+    fn tc21_scopes_in_another_encoding() {
+        let refused = |der: &[u8]| assert!(Scope::from_der(der).is_err(), "{der:?}");
+        let good = scope(&["acme:*"], &["SN-1"], &[]).to_der().unwrap();
+        assert!(Scope::from_der(&good).is_ok());
+        for end in 0..good.len() {
+            refused(&good[..end]);
+        }
+        refused(&[&good[..], &[0]].concat());
+        // Long-form and indefinite lengths.
+        refused(&[&[0x30, 0x81, 10, 0x30, 8, 0x0c, 6][..], b"acme:*"].concat());
+        refused(&[&[0x30, 0x80, 0x30, 8, 0x0c, 6][..], b"acme:*", &[0, 0]].concat());
+        // PrintableString in place of UTF8String.
+        refused(&[&[0x30, 10, 0x30, 8, 0x13, 6][..], b"acme:*"].concat());
+        // An audience that is there and empty; an empty list in one.
+        refused(&[&[0x30, 12, 0x30, 8, 0x0c, 6][..], b"acme:*", &[0xa0, 0]].concat());
+        refused(&[&[0x30, 14, 0x30, 8, 0x0c, 6][..], b"acme:*", &[0xa0, 2, 0xa0, 0]].concat());
+        // An unknown element.
+        refused(&[&[0x30, 12, 0x30, 8, 0x0c, 6][..], b"acme:*", &[0xa1, 0]].concat());
+        // No component; unsorted; twice.
+        refused(&[0x30, 2, 0x30, 0]);
+        refused(&[&[0x30, 14, 0x30, 12, 0x0c, 4][..], b"b:bb", &[0x0c, 4], b"a:aa"].concat());
+        refused(&[&[0x30, 14, 0x30, 12, 0x0c, 4][..], b"a:aa", &[0x0c, 4], b"a:aa"].concat());
+    }
+
+    #[test]
+    fn tc39_patterns_in_a_scope_are_names() {
+        for pattern in ["*", "", "acme", "acme*", "Acme:*", ":*"] {
+            let mut der = vec![0x30, 4 + u8::try_from(pattern.len()).unwrap(), 0x30];
+            der.push(2 + u8::try_from(pattern.len()).unwrap());
+            der.extend([0x0c, u8::try_from(pattern.len()).unwrap()]);
+            der.extend(pattern.as_bytes());
+            assert!(matches!(Scope::from_der(&der), Err(FormatError::Text { .. })), "{pattern:?}");
+        }
+        assert!(Scope::new(Vec::new(), Audience::default()).is_err());
+    }
+
+    #[test]
+    fn tc30_scopes_are_limited() {
+        let many = |count: usize| {
+            let components = (0..count).map(|index| NamePattern::parse(&format!("a{index}:*")).unwrap()).collect();
+            Scope::new(components, Audience::default())
+        };
+        assert!(many(64).is_ok());
+        assert!(matches!(many(65), Err(FormatError::LimitExceeded { limit: 64, .. })));
+        let long = |count: usize| {
+            let components =
+                (0..count).map(|index| NamePattern::parse(&format!("a{index:0>125}:*")).unwrap()).collect();
+            Scope::new(components, Audience::default())
+        };
+        assert!(long(24).is_ok());
+        assert!(matches!(long(64), Err(FormatError::LimitExceeded { what: "extension", .. })));
+        assert!(matches!(Scope::from_der(&[0x30; 4097]), Err(FormatError::LimitExceeded { .. })));
+    }
+
+    #[test]
+    fn tc39_scopes_admit_and_contain() {
+        let name = |text: &str| ComponentName::parse(text).unwrap();
+        let any = Audience::default();
+        let fleet = Audience { devices: Vec::new(), types: vec!["x2".to_owned()] };
+        let open = scope(&["acme:*", "other:one"], &[], &[]);
+        assert!(open.admits(&name("acme:pump"), &any));
+        assert!(open.admits(&name("other:one"), &fleet));
+        assert!(!open.admits(&name("other:two"), &any));
+        assert!(!open.admits(&name("acme-evil:pump"), &any));
+        let bound = scope(&["acme:*"], &[], &["x2", "x3"]);
+        assert!(bound.admits(&name("acme:pump"), &fleet));
+        assert!(!bound.admits(&name("acme:pump"), &any));
+        assert!(!bound.admits(&name("acme:pump"), &Audience { devices: vec!["x2".to_owned()], types: Vec::new() }));
+
+        assert!(open.contains(&bound));
+        assert!(open.contains(&open));
+        assert!(!bound.contains(&open));
+        assert!(!bound.contains(&scope(&["acme:*"], &[], &[])));
+        assert!(bound.contains(&scope(&["acme:pump"], &["SN-1"], &["x2"])));
+        assert!(!scope(&["acme:pump"], &[], &[]).contains(&scope(&["acme:*"], &[], &[])));
+    }
+
+    #[test]
+    fn metadata_round_trips_and_is_strict() {
+        assert_eq!(text_to_der("gateway-x2").unwrap(), [&[0x0c, 10][..], b"gateway-x2"].concat());
+        assert_eq!(text_from_der(&text_to_der("1.2.3+b").unwrap()).unwrap(), "1.2.3+b");
+        for der in [&[][..], &[0x0c, 0], &[0x0c, 1, b' '], &[0x0c, 1, b'a', 0], &[0x0c, 0x81, 1, b'a'], &[0x13, 1, b'a'],
+            &[0x0c, 1, 0xff]]
+        {
+            assert!(text_from_der(der).is_err(), "{der:?}");
+        }
+        let capabilities = vec!["modbus".to_owned(), "relay".to_owned()];
+        let der = capabilities_to_der(&capabilities).unwrap();
+        assert_eq!(capabilities_from_der(&der).unwrap(), capabilities);
+        assert!(capabilities_from_der(&[0x30, 0]).is_err());
+        assert!(capabilities_from_der(&[0x30, 6, 0x0c, 1, b'b', 0x0c, 1, b'a']).is_err());
+        assert!(capabilities_from_der(&[0x30, 6, 0x0c, 1, b'a', 0x0c, 1, b'a']).is_err());
+        assert!(development_root_from_der(&development_root_to_der()).is_ok());
+        for der in [&[][..], &[5], &[5, 1, 0], &[5, 0, 0], &[5, 0x81, 0], &[1, 1, 0xff]] {
+            assert!(development_root_from_der(der).is_err(), "{der:?}");
+        }
+    }
+
+    #[test]
+    fn object_identifiers_are_distinct_and_under_one_arc() {
+        let all = [
+            oid::COMPONENT_SCOPE, oid::DEVICE_TYPE, oid::HARDWARE_REVISION, oid::FIRMWARE_VERSION,
+            oid::CAPABILITIES, oid::DEVELOPMENT_ROOT, oid::HARDWARE_TYPE,
+        ];
+        for (index, oid) in all.iter().enumerate() {
+            assert!(oid.to_string().starts_with("1.3.6.1.4.1.32473."));
+            assert!(!all[..index].contains(oid), "{oid} twice");
+        }
+    }
+}

@@ -304,3 +304,66 @@ fn unique<T>(what: &'static str, list: &[T], name: impl Fn(&T) -> &String) -> Re
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    fn refused(grants: Grants, field: &str) {
+        match grants.clone().normalise() {
+            Err(FormatError::Text { what, .. }) => assert_eq!(what, field),
+            other => panic!("{other:?}: {grants:?}"),
+        }
+    }
+
+    fn directory(guest: &str, writable: bool) -> DirectoryGrant {
+        DirectoryGrant { guest: guest.to_owned(), writable }
+    }
+
+    fn key(name: &str, contexts: &[&str]) -> KeyGrant {
+        KeyGrant { name: name.to_owned(), contexts: strings(contexts), per_minute: None }
+    }
+
+    #[test]
+    fn the_default_is_nothing() {
+        let grants = Grants::default();
+        assert!(grants.encode().is_empty());
+        assert!(!grants.args && grants.http_outgoing.is_none() && grants.sockets.is_none() && !grants.wall_clock);
+        assert!(GuestLimits::default().encode().is_empty());
+    }
+
+    #[test]
+    fn every_text_is_checked() {
+        refused(Grants { env: strings(&["A=B"]), ..Grants::default() }, "environment variable");
+        refused(Grants { directories: vec![directory("data", false)], ..Grants::default() }, "directory");
+        refused(Grants { http_outgoing: Some(strings(&["*"])), ..Grants::default() }, "HTTP host");
+        refused(Grants { sockets: Some(strings(&["*"])), ..Grants::default() }, "socket");
+        refused(Grants { keys: vec![key("a b", &[])], ..Grants::default() }, "key name");
+        refused(Grants { keys: vec![key("a", &["b c"])], ..Grants::default() }, "key context");
+    }
+
+    #[test]
+    fn nothing_is_granted_twice() {
+        refused(Grants { env: strings(&["A", "A"]), ..Grants::default() }, "environment variables");
+        // Read-only and writable at once: which one counts must not be a question.
+        let both = vec![directory("/data", false), directory("/data", true)];
+        refused(Grants { directories: both, ..Grants::default() }, "directories");
+        refused(Grants { keys: vec![key("a", &["b"]), key("a", &["c"])], ..Grants::default() }, "keys");
+        refused(Grants { keys: vec![key("a", &["b", "b"])], ..Grants::default() }, "key contexts");
+    }
+
+    #[test]
+    fn key_grants_are_read_strictly() {
+        let read = |bytes: &[u8]| KeyGrant::decode(&mut Reader::new(bytes));
+        assert_eq!(read(&[0xa1, 1, 0x61, b'a']).unwrap(), key("a", &[]));
+        assert!(matches!(read(&[0xa1, 3, 1]), Err(FormatError::Malformed { what: "a key grant has no name", .. })));
+        assert!(read(&[0xa2, 1, 0x61, b'a', 3, 0x1a, 0xff, 0xff, 0xff, 0xff]).is_ok());
+        assert!(read(&[0xa2, 1, 0x61, b'a', 3, 0x1b, 0, 0, 0, 1, 0, 0, 0, 0]).is_err());
+        assert!(read(&[0xa2, 1, 0x61, b'a', 2, 0x80]).is_err());
+        assert!(read(&[0xa2, 1, 0x61, b'a', 4, 1]).is_err());
+    }
+}

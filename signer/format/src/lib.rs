@@ -51,6 +51,8 @@ mod grants;
 mod layout;
 pub mod limits;
 mod name;
+#[cfg(test)]
+mod samples;
 mod section;
 mod statement;
 mod text;

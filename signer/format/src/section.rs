@@ -87,3 +87,18 @@ fn leb128(mut value: usize) -> Vec<u8> {
         bytes.push(low | 0x80);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_is_framed_in_shortest_form() {
+        for (length, size) in [(0, &[0x14][..]), (107, &[0x7f]), (108, &[0x80, 0x01]), (20_000, &[0xb4, 0x9c, 0x01])] {
+            let payload = vec![7; length];
+            let section = signature_section(&payload).unwrap();
+            let expected = [&[0][..], size, &[19], SECTION_NAME.as_bytes(), &payload].concat();
+            assert_eq!(section, expected, "{length}");
+        }
+    }
+}
