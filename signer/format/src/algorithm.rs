@@ -48,8 +48,10 @@ impl Algorithm {
 
     /// Like [`Self::from_cose_id`], with the refusal.
     pub(crate) fn require(id: i64) -> Result<Self, FormatError> {
-        Self::from_cose_id(id)
-            .ok_or(FormatError::AlgorithmForbidden { what: "signature algorithm", found: id })
+        Self::from_cose_id(id).ok_or(FormatError::AlgorithmForbidden {
+            what: "signature algorithm",
+            found: id,
+        })
     }
 }
 
@@ -66,7 +68,10 @@ mod tests {
     #[test]
     fn numbers_round_trip() {
         for algorithm in [Algorithm::Ed25519, Algorithm::Esp256] {
-            assert_eq!(Algorithm::from_cose_id(algorithm.cose_id()), Some(algorithm));
+            assert_eq!(
+                Algorithm::from_cose_id(algorithm.cose_id()),
+                Some(algorithm)
+            );
         }
     }
 
@@ -76,7 +81,10 @@ mod tests {
         for id in [0, -8, -7, -35, -36, -37, -65535, 5, i64::MIN, i64::MAX] {
             assert_eq!(
                 Algorithm::require(id),
-                Err(FormatError::AlgorithmForbidden { what: "signature algorithm", found: id })
+                Err(FormatError::AlgorithmForbidden {
+                    what: "signature algorithm",
+                    found: id
+                })
             );
         }
     }

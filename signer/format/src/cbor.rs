@@ -23,7 +23,10 @@ impl<'b> Reader<'b> {
 
     /// A reader of bytes that start at `base` in what the user gave.
     pub(crate) fn at(base: u64, input: &'b [u8]) -> Self {
-        Self { decoder: Decoder::new(input), base }
+        Self {
+            decoder: Decoder::new(input),
+            base,
+        }
     }
 
     pub(crate) fn offset(&self) -> u64 {
@@ -31,11 +34,17 @@ impl<'b> Reader<'b> {
     }
 
     pub(crate) fn malformed(&self, what: &'static str) -> FormatError {
-        FormatError::Malformed { what, offset: self.offset() }
+        FormatError::Malformed {
+            what,
+            offset: self.offset(),
+        }
     }
 
     pub(crate) fn noncanonical(&self, what: &'static str) -> FormatError {
-        FormatError::Noncanonical { what, offset: self.offset() }
+        FormatError::Noncanonical {
+            what,
+            offset: self.offset(),
+        }
     }
 
     /// RFC 8949 §3.1: the major type of the next item, 0 to 7, if there is one.
@@ -50,39 +59,61 @@ impl<'b> Reader<'b> {
     pub(crate) fn integer(&mut self, what: &'static str) -> Result<i64, FormatError> {
         self.item(what, |decoder| {
             // RFC 8949 §3.1: the argument of a negative integer n is -1 - n, which is !n in two's complement.
-            decoder.i64().map(|value| (value, if value < 0 { !value } else { value }.unsigned_abs(), 0))
+            decoder.i64().map(|value| {
+                (
+                    value,
+                    if value < 0 { !value } else { value }.unsigned_abs(),
+                    0,
+                )
+            })
         })
     }
 
     pub(crate) fn boolean(&mut self, what: &'static str) -> Result<bool, FormatError> {
         let offset = self.offset();
-        self.decoder.bool().map_err(|_| FormatError::Malformed { what, offset })
+        self.decoder
+            .bool()
+            .map_err(|_| FormatError::Malformed { what, offset })
     }
 
-    pub(crate) fn bytes(&mut self, what: &'static str, limit: u64) -> Result<&'b [u8], FormatError> {
+    pub(crate) fn bytes(
+        &mut self,
+        what: &'static str,
+        limit: u64,
+    ) -> Result<&'b [u8], FormatError> {
         let bytes = self.item(what, |decoder| {
-            decoder.bytes().map(|bytes| (bytes, length(bytes.len()), length(bytes.len())))
+            decoder
+                .bytes()
+                .map(|bytes| (bytes, length(bytes.len()), length(bytes.len())))
         })?;
         within(what, limit, length(bytes.len()))?;
         Ok(bytes)
     }
 
     /// A byte string of exactly `N` bytes.
-    pub(crate) fn array_of<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], FormatError> {
+    pub(crate) fn array_of<const N: usize>(
+        &mut self,
+        what: &'static str,
+    ) -> Result<[u8; N], FormatError> {
         let error = self.malformed(what);
         self.bytes(what, u64::MAX)?.try_into().map_err(|_| error)
     }
 
     pub(crate) fn text(&mut self, what: &'static str, limit: u64) -> Result<&'b str, FormatError> {
-        let text = self
-            .item(what, |decoder| decoder.str().map(|text| (text, length(text.len()), length(text.len()))))?;
+        let text = self.item(what, |decoder| {
+            decoder
+                .str()
+                .map(|text| (text, length(text.len()), length(text.len())))
+        })?;
         within(what, limit, length(text.len()))?;
         Ok(text)
     }
 
     /// The head of an array of at most `limit` items: their number.
     pub(crate) fn array(&mut self, what: &'static str, limit: u64) -> Result<u64, FormatError> {
-        let count = self.item(what, |decoder| decoder.array().map(|count| (count, count.unwrap_or(0), 0)))?;
+        let count = self.item(what, |decoder| {
+            decoder.array().map(|count| (count, count.unwrap_or(0), 0))
+        })?;
         let count = count.ok_or_else(|| self.malformed(what))?;
         within(what, limit, count)?;
         Ok(count)
@@ -91,7 +122,11 @@ impl<'b> Reader<'b> {
     /// The head of an array of exactly `count` items.
     pub(crate) fn tuple(&mut self, what: &'static str, count: u64) -> Result<(), FormatError> {
         let error = self.malformed(what);
-        if self.array(what, u64::MAX)? == count { Ok(()) } else { Err(error) }
+        if self.array(what, u64::MAX)? == count {
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     /// A list of at most `limit` items. An empty one is refused unless `may_be_empty`: what is empty is left out.
@@ -112,19 +147,31 @@ impl<'b> Reader<'b> {
 
     /// The head of a map with unsigned integer keys; read its entries with [`Keys::next`].
     pub(crate) fn map(&mut self, what: &'static str, limit: u64) -> Result<Keys, FormatError> {
-        let count = self.item(what, |decoder| decoder.map().map(|count| (count, count.unwrap_or(0), 0)))?;
+        let count = self.item(what, |decoder| {
+            decoder.map().map(|count| (count, count.unwrap_or(0), 0))
+        })?;
         let left = count.ok_or_else(|| self.malformed(what))?;
         within(what, limit, left)?;
-        Ok(Keys { what, left, last: None })
+        Ok(Keys {
+            what,
+            left,
+            last: None,
+        })
     }
 
     pub(crate) fn tag(&mut self, what: &'static str) -> Result<u64, FormatError> {
-        self.item(what, |decoder| decoder.tag().map(|tag| (tag.as_u64(), tag.as_u64(), 0)))
+        self.item(what, |decoder| {
+            decoder.tag().map(|tag| (tag.as_u64(), tag.as_u64(), 0))
+        })
     }
 
     /// Nothing may be left over.
     pub(crate) fn finish(self, what: &'static str) -> Result<(), FormatError> {
-        if self.next().is_none() { Ok(()) } else { Err(self.noncanonical(what)) }
+        if self.next().is_none() {
+            Ok(())
+        } else {
+            Err(self.noncanonical(what))
+        }
     }
 
     fn next(&self) -> Option<u8> {
@@ -141,7 +188,10 @@ impl<'b> Reader<'b> {
         let start = self.decoder.position();
         let offset = self.offset();
         // RFC 8949 §4.2.1: no indefinite lengths (additional information 31 of major types 2 to 5).
-        if self.next().is_some_and(|byte| (0x40..0xc0).contains(&byte) && byte & 0x1f == 31) {
+        if self
+            .next()
+            .is_some_and(|byte| (0x40..0xc0).contains(&byte) && byte & 0x1f == 31)
+        {
             return Err(self.noncanonical("a string, array or map of indefinite length"));
         }
         let (value, argument, content) =
@@ -174,17 +224,21 @@ impl Keys {
 
     /// The next key, or `None` at the end of the map. The caller reads its value.
     pub(crate) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<u64>, FormatError> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
         self.left = left;
         let offset = reader.offset();
         let key = reader.unsigned(self.what)?;
         match self.last.replace(key) {
-            Some(last) if last == key => {
-                Err(FormatError::Noncanonical { what: "a map key that appears twice", offset })
-            }
-            Some(last) if last > key => {
-                Err(FormatError::Noncanonical { what: "map keys that are not sorted", offset })
-            }
+            Some(last) if last == key => Err(FormatError::Noncanonical {
+                what: "a map key that appears twice",
+                offset,
+            }),
+            Some(last) if last > key => Err(FormatError::Noncanonical {
+                what: "map keys that are not sorted",
+                offset,
+            }),
             _ => Ok(Some(key)),
         }
     }
@@ -200,7 +254,11 @@ impl Writer {
     }
 
     pub(crate) fn integer(&mut self, value: i64) {
-        if value < 0 { self.head(0x20, (!value).unsigned_abs()) } else { self.head(0x00, value.unsigned_abs()) }
+        if value < 0 {
+            self.head(0x20, (!value).unsigned_abs())
+        } else {
+            self.head(0x00, value.unsigned_abs())
+        }
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
@@ -275,7 +333,12 @@ impl MapWriter {
     }
 
     /// Adds an entry if there is something to say.
-    pub(crate) fn optional<T>(&mut self, key: u64, value: Option<T>, write: impl FnOnce(&mut Writer, T)) {
+    pub(crate) fn optional<T>(
+        &mut self,
+        key: u64,
+        value: Option<T>,
+        write: impl FnOnce(&mut Writer, T),
+    ) {
         if let Some(value) = value {
             self.entry(key, |writer| write(writer, value));
         }
@@ -299,7 +362,15 @@ impl MapWriter {
 
 /// Refuses what exceeds a limit.
 pub(crate) fn within(what: &'static str, limit: u64, actual: u64) -> Result<(), FormatError> {
-    if actual <= limit { Ok(()) } else { Err(FormatError::LimitExceeded { what, limit, actual }) }
+    if actual <= limit {
+        Ok(())
+    } else {
+        Err(FormatError::LimitExceeded {
+            what,
+            limit,
+            actual,
+        })
+    }
 }
 
 /// A length in memory as the number that formats and limits count in.
@@ -319,93 +390,4 @@ fn head_length(argument: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shortest<T: core::fmt::Debug>(result: Result<T, FormatError>) -> bool {
-        matches!(result, Err(FormatError::Noncanonical { what, .. }) if what.contains("shortest"))
-    }
-
-    #[test]
-    fn written_heads_read_back_at_every_width() {
-        for value in [0, 23, 24, 255, 256, 65_535, 65_536, 0xffff_ffff, 0x1_0000_0000, u64::MAX] {
-            let mut writer = Writer::default();
-            writer.unsigned(value);
-            let bytes = writer.finish();
-            assert_eq!(length(bytes.len()), head_length(value));
-            assert_eq!(Reader::new(&bytes).unsigned("value"), Ok(value));
-        }
-        for value in [0, -1, -24, -25, -256, -257, -65_536, -65_537, i64::MIN, i64::MAX, -9, -16, -19] {
-            let mut writer = Writer::default();
-            writer.integer(value);
-            assert_eq!(Reader::new(&writer.finish()).integer("value"), Ok(value));
-        }
-    }
-
-    #[test]
-    fn ta24_longer_heads_are_noncanonical() {
-        assert!(shortest(Reader::new(&[0x18, 0x17]).unsigned("")));
-        assert!(shortest(Reader::new(&[0x19, 0, 0xff]).unsigned("")));
-        assert!(shortest(Reader::new(&[0x1a, 0, 0, 0xff, 0xff]).unsigned("")));
-        assert!(shortest(Reader::new(&[0x1b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]).unsigned("")));
-        assert!(shortest(Reader::new(&[0x38, 0x08]).integer("")));
-        assert!(shortest(Reader::new(&[0x58, 1, 7]).bytes("", 9)));
-        assert!(shortest(Reader::new(&[0x78, 1, b'a']).text("", 9)));
-        assert!(shortest(Reader::new(&[0x98, 1, 7]).array("", 9)));
-        assert!(shortest(Reader::new(&[0xb8, 1, 7, 7]).map("", 9).map(|_| ())));
-        assert!(shortest(Reader::new(&[0xd9, 0, 98, 7]).tag("")));
-    }
-
-    #[test]
-    fn ta24_indefinite_lengths_are_noncanonical() {
-        let indefinite = |error| matches!(error, FormatError::Noncanonical { what, .. } if what.contains("indefinite"));
-        assert!(indefinite(Reader::new(&[0x5f, 0x41, 7, 0xff]).bytes("", 9).unwrap_err()));
-        assert!(indefinite(Reader::new(&[0x7f, 0x61, b'a', 0xff]).text("", 9).unwrap_err()));
-        assert!(indefinite(Reader::new(&[0x9f, 7, 0xff]).array("", 9).unwrap_err()));
-        assert!(indefinite(Reader::new(&[0xbf, 7, 7, 0xff]).map("", 9).map(|_| ()).unwrap_err()));
-    }
-
-    #[test]
-    fn ta25_claimed_lengths_are_limited_before_they_are_read() {
-        assert_eq!(
-            Reader::new(&[0x9b, 0, 0, 0, 1, 0, 0, 0, 0]).array("list", 64),
-            Err(FormatError::LimitExceeded { what: "list", limit: 64, actual: 1 << 32 })
-        );
-        assert!(matches!(
-            Reader::new(&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).map("map", 8).map(|_| ()),
-            Err(FormatError::LimitExceeded { actual: u64::MAX, .. })
-        ));
-        assert!(Reader::new(&[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).bytes("", 8).is_err());
-    }
-
-    #[test]
-    fn ta24_keys_must_rise() {
-        let mut reader = Reader::new(&[0xa2, 1, 1]);
-        let mut keys = reader.map("map", 8).unwrap();
-        assert_eq!(keys.next(&mut reader), Ok(Some(1)));
-        assert!(matches!(
-            keys.next(&mut reader),
-            Err(FormatError::Noncanonical { what: "a map key that appears twice", .. })
-        ));
-        let mut reader = Reader::new(&[0xa2, 2, 1]);
-        let mut keys = reader.map("map", 8).unwrap();
-        assert_eq!(keys.next(&mut reader), Ok(Some(2)));
-        assert!(matches!(
-            keys.next(&mut reader),
-            Err(FormatError::Noncanonical { what: "map keys that are not sorted", .. })
-        ));
-    }
-
-    #[test]
-    fn wrong_types_and_ends_are_malformed() {
-        let malformed = |error| matches!(error, FormatError::Malformed { what: "field", .. });
-        assert!(malformed(Reader::new(&[]).unsigned("field").unwrap_err()));
-        assert!(malformed(Reader::new(&[0x20]).unsigned("field").unwrap_err()));
-        assert!(malformed(Reader::new(&[0x19, 1]).unsigned("field").unwrap_err()));
-        assert!(malformed(Reader::new(&[0x42, 1]).bytes("field", 9).unwrap_err()));
-        assert!(malformed(Reader::new(&[0x61, 0xff]).text("field", 9).unwrap_err()));
-        assert!(malformed(Reader::new(&[0xf6]).boolean("field").unwrap_err()));
-        assert!(malformed(Reader::new(&[0x1c]).unsigned("field").unwrap_err()));
-        assert!(malformed(Reader::new(&[0x3b, 0x80, 0, 0, 0, 0, 0, 0, 0]).integer("field").unwrap_err()));
-    }
-}
+mod tests;

@@ -6,8 +6,8 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::text::{check_label, check_safe, sort_unique};
 use crate::FormatError;
+use crate::text::{check_label, check_safe, sort_unique};
 
 /// A device's identity: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`, the first a letter or digit. Compared byte
 /// for byte.
@@ -38,7 +38,11 @@ impl DeviceIdentity {
         let [first, ..] = address;
         // IEEE 802 §8.2.2: the lowest bit of the first octet marks a group.
         if first & 1 == 1 || address == [0; 6] {
-            return Err(FormatError::text("MAC address", &text, "a group address or all zeros names no device"));
+            return Err(FormatError::text(
+                "MAC address",
+                &text,
+                "a group address or all zeros names no device",
+            ));
         }
         Self::parse(&text)
     }
@@ -50,7 +54,11 @@ impl DeviceIdentity {
     /// [`FormatError::Text`] for anything else, and as [`Self::from_mac`].
     pub fn from_mac_text(text: &str) -> Result<Self, FormatError> {
         let refuse = || {
-            FormatError::text("MAC address", text, "write six pairs of hexadecimal digits, as in 00:1b:21:0a:0b:0c")
+            FormatError::text(
+                "MAC address",
+                text,
+                "write six pairs of hexadecimal digits, as in 00:1b:21:0a:0b:0c",
+            )
         };
         let separator = if text.contains('-') { '-' } else { ':' };
         let address = from_hex_groups(text, &[1; 6], separator)
@@ -66,7 +74,11 @@ impl DeviceIdentity {
     pub fn from_uuid(uuid: [u8; 16]) -> Result<Self, FormatError> {
         let text = hex_groups(&uuid, &[4, 2, 2, 2, 6], '-');
         if uuid == [0; 16] || uuid == [0xff; 16] {
-            return Err(FormatError::text("UUID", &text, "the nil and the max UUID name no device"));
+            return Err(FormatError::text(
+                "UUID",
+                &text,
+                "the nil and the max UUID name no device",
+            ));
         }
         Self::parse(&text)
     }
@@ -77,7 +89,11 @@ impl DeviceIdentity {
     /// [`FormatError::Text`] for anything else, and as [`Self::from_uuid`].
     pub fn from_uuid_text(text: &str) -> Result<Self, FormatError> {
         let refuse = || {
-            FormatError::text("UUID", text, "write a UUID as in f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
+            FormatError::text(
+                "UUID",
+                text,
+                "write a UUID as in f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+            )
         };
         let digits = text.strip_prefix("urn:uuid:").unwrap_or(text);
         Self::from_uuid(from_hex_groups(digits, &[4, 2, 2, 2, 6], '-').ok_or_else(refuse)?)
@@ -149,9 +165,16 @@ impl DeviceMetadata {
     ///
     /// # Errors
     /// As [`Self::with_device_type`]; also for a capability given twice and for more than 64.
-    pub fn with_capabilities(mut self, capabilities: &[impl AsRef<str>]) -> Result<Self, FormatError> {
-        let mut list: Vec<String> = capabilities.iter().map(|text| text.as_ref().to_owned()).collect();
-        list.iter().try_for_each(|capability| check_label("capability", capability))?;
+    pub fn with_capabilities(
+        mut self,
+        capabilities: &[impl AsRef<str>],
+    ) -> Result<Self, FormatError> {
+        let mut list: Vec<String> = capabilities
+            .iter()
+            .map(|text| text.as_ref().to_owned())
+            .collect();
+        list.iter()
+            .try_for_each(|capability| check_label("capability", capability))?;
         sort_unique("capabilities", &mut list)?;
         self.capabilities = list;
         Ok(self)
@@ -190,13 +213,20 @@ fn hex_groups(bytes: &[u8], groups: &[usize], separator: char) -> String {
         if index != 0 {
             text.push(separator);
         }
-        bytes.by_ref().take(*group).for_each(|byte| text.push_str(&format!("{byte:02x}")));
+        bytes
+            .by_ref()
+            .take(*group)
+            .for_each(|byte| text.push_str(&format!("{byte:02x}")));
     }
     text
 }
 
 /// Reads what [`hex_groups`] writes, in either case.
-fn from_hex_groups<const N: usize>(text: &str, groups: &[usize], separator: char) -> Option<[u8; N]> {
+fn from_hex_groups<const N: usize>(
+    text: &str,
+    groups: &[usize],
+    separator: char,
+) -> Option<[u8; N]> {
     let mut bytes = Vec::with_capacity(N);
     let mut parts = text.split(separator);
     for group in groups {
@@ -206,12 +236,20 @@ fn from_hex_groups<const N: usize>(text: &str, groups: &[usize], separator: char
             return None;
         }
         for pair in pairs {
-            let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            let digit = |digit: u8| {
+                char::from(digit)
+                    .to_digit(16)
+                    .and_then(|digit| u8::try_from(digit).ok())
+            };
             let [high, low] = *pair;
             bytes.push((digit(high)? << 4) | digit(low)?);
         }
     }
-    if parts.next().is_some() { None } else { bytes.try_into().ok() }
+    if parts.next().is_some() {
+        None
+    } else {
+        bytes.try_into().ok()
+    }
 }
 
 #[cfg(test)]
@@ -231,12 +269,30 @@ mod tests {
 
     #[test]
     fn tc19_unsafe_identities_are_refused() {
-        for text in ["", "-a", ".a", "a b", "a\0", "a\n", "a/b", "gëräte", "a\u{202e}b", "ＡＢ", "a=b", "a,b", "a+b"] {
+        for text in [
+            "",
+            "-a",
+            ".a",
+            "a b",
+            "a\0",
+            "a\n",
+            "a/b",
+            "gëräte",
+            "a\u{202e}b",
+            "ＡＢ",
+            "a=b",
+            "a,b",
+            "a+b",
+        ] {
             assert!(is_text(DeviceIdentity::parse(text)), "{text:?}");
         }
         assert!(matches!(
             DeviceIdentity::parse(&"a".repeat(65)),
-            Err(FormatError::LimitExceeded { limit: 64, actual: 65, .. })
+            Err(FormatError::LimitExceeded {
+                limit: 64,
+                actual: 65,
+                ..
+            })
         ));
     }
 
@@ -245,11 +301,24 @@ mod tests {
         let identity = DeviceIdentity::from_mac([0, 0x1b, 0x21, 0x0a, 0x0b, 0x0c]).unwrap();
         assert_eq!(identity.as_str(), "00:1b:21:0a:0b:0c");
         for text in ["00:1b:21:0a:0b:0c", "00-1B-21-0A-0B-0C", "001b210A0b0c"] {
-            assert_eq!(DeviceIdentity::from_mac_text(text).unwrap(), identity, "{text}");
+            assert_eq!(
+                DeviceIdentity::from_mac_text(text).unwrap(),
+                identity,
+                "{text}"
+            );
         }
-        for text in ["", "00:1b:21:0a:0b", "00:1b:21:0a:0b:0c:0d", "00:1b-21:0a:0b:0c", "0:1b:21:0a:0b:0c",
-            "00:1b:21:0a:0b:0g", "+0:1b:21:0a:0b:0c", "01:1b:21:0a:0b:0c", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"]
-        {
+        for text in [
+            "",
+            "00:1b:21:0a:0b",
+            "00:1b:21:0a:0b:0c:0d",
+            "00:1b-21:0a:0b:0c",
+            "0:1b:21:0a:0b:0c",
+            "00:1b:21:0a:0b:0g",
+            "+0:1b:21:0a:0b:0c",
+            "01:1b:21:0a:0b:0c",
+            "ff:ff:ff:ff:ff:ff",
+            "00:00:00:00:00:00",
+        ] {
             assert!(is_text(DeviceIdentity::from_mac_text(text)), "{text:?}");
         }
     }
@@ -259,11 +328,23 @@ mod tests {
         let text = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
         let identity = DeviceIdentity::from_uuid_text(text).unwrap();
         assert_eq!(identity.as_str(), text);
-        assert_eq!(DeviceIdentity::from_uuid_text(&text.to_uppercase()).unwrap(), identity);
-        assert_eq!(DeviceIdentity::from_uuid_text(&format!("urn:uuid:{text}")).unwrap(), identity);
-        for wrong in ["", "f81d4fae7dec11d0a76500a0c91e6bf6", &text[1..], &format!("{text}0"), &format!("{{{text}}}"),
-            "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"]
-        {
+        assert_eq!(
+            DeviceIdentity::from_uuid_text(&text.to_uppercase()).unwrap(),
+            identity
+        );
+        assert_eq!(
+            DeviceIdentity::from_uuid_text(&format!("urn:uuid:{text}")).unwrap(),
+            identity
+        );
+        for wrong in [
+            "",
+            "f81d4fae7dec11d0a76500a0c91e6bf6",
+            &text[1..],
+            &format!("{text}0"),
+            &format!("{{{text}}}"),
+            "00000000-0000-0000-0000-000000000000",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+        ] {
             assert!(is_text(DeviceIdentity::from_uuid_text(wrong)), "{wrong:?}");
         }
     }
@@ -271,15 +352,21 @@ mod tests {
     #[test]
     fn metadata_is_safe_text() {
         let metadata = DeviceMetadata::default()
-            .with_device_type("gateway-x2").unwrap()
-            .with_hardware_revision("B.3").unwrap()
-            .with_firmware_version("1.4.0+build7").unwrap()
-            .with_capabilities(&["relay", "modbus"]).unwrap();
+            .with_device_type("gateway-x2")
+            .unwrap()
+            .with_hardware_revision("B.3")
+            .unwrap()
+            .with_firmware_version("1.4.0+build7")
+            .unwrap()
+            .with_capabilities(&["relay", "modbus"])
+            .unwrap();
         assert_eq!(metadata.device_type(), Some("gateway-x2"));
         assert_eq!(metadata.hardware_revision(), Some("B.3"));
         assert_eq!(metadata.firmware_version(), Some("1.4.0+build7"));
         assert_eq!(metadata.capabilities(), ["modbus", "relay"]);
         assert!(is_text(DeviceMetadata::default().with_device_type("a b")));
-        assert!(is_text(DeviceMetadata::default().with_capabilities(&["a", "a"])));
+        assert!(is_text(
+            DeviceMetadata::default().with_capabilities(&["a", "a"])
+        ));
     }
 }

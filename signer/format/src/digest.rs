@@ -49,14 +49,22 @@ impl FromStr for Digest {
 
     /// Reads 64 lower-case hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, FormatError> {
-        let refuse = || FormatError::text("digest", text, "a digest is 64 lower-case hexadecimal digits");
+        let refuse = || {
+            FormatError::text(
+                "digest",
+                text,
+                "a digest is 64 lower-case hexadecimal digits",
+            )
+        };
         let mut digest = [0; 32];
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
         if pairs.len() != digest.len() || !rest.is_empty() {
             return Err(refuse());
         }
         for (byte, &[high, low]) in digest.iter_mut().zip(pairs) {
-            let (Some(high), Some(low)) = (nibble(high), nibble(low)) else { return Err(refuse()) };
+            let (Some(high), Some(low)) = (nibble(high), nibble(low)) else {
+                return Err(refuse());
+            };
             *byte = (high << 4) | low;
         }
         Ok(Self(digest))
@@ -125,8 +133,18 @@ mod tests {
     #[test]
     fn text_round_trips_and_has_one_form() {
         assert_eq!(ABC.parse::<Digest>().unwrap(), Digest::of(b"abc"));
-        for wrong in ["", "ab", &ABC[1..], &ABC.to_uppercase(), &format!("{ABC}00"), &ABC.replace('a', "g")] {
-            assert!(matches!(wrong.parse::<Digest>(), Err(FormatError::Text { .. })), "{wrong}");
+        for wrong in [
+            "",
+            "ab",
+            &ABC[1..],
+            &ABC.to_uppercase(),
+            &format!("{ABC}00"),
+            &ABC.replace('a', "g"),
+        ] {
+            assert!(
+                matches!(wrong.parse::<Digest>(), Err(FormatError::Text { .. })),
+                "{wrong}"
+            );
         }
     }
 }

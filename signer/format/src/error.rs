@@ -33,7 +33,9 @@ pub enum FormatError {
     },
 
     /// The bytes do not follow the format.
-    #[error("malformed at byte {offset}: {what}; the file is damaged or was not made by a signing tool")]
+    #[error(
+        "malformed at byte {offset}: {what}; the file is damaged or was not made by a signing tool"
+    )]
     Malformed {
         /// What is wrong.
         what: &'static str,
@@ -83,7 +85,9 @@ pub enum FormatError {
     },
 
     /// No signature section at top level; nested ones count for nothing.
-    #[error("the component is not signed: it has no top-level section \"component-signature\"; sign it first")]
+    #[error(
+        "the component is not signed: it has no top-level section \"component-signature\"; sign it first"
+    )]
     SignatureMissing,
 
     /// Another section follows the signature section.
@@ -135,7 +139,11 @@ pub enum FormatError {
 impl FormatError {
     /// A text error, its text shortened so that a log line stays a line.
     pub(crate) fn text(what: &'static str, text: &str, why: &'static str) -> Self {
-        Self::Text { what, text: text.chars().take(80).collect(), why }
+        Self::Text {
+            what,
+            text: text.chars().take(80).collect(),
+            why,
+        }
     }
 }
 

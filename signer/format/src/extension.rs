@@ -26,20 +26,26 @@ pub mod oid {
     use der::asn1::ObjectIdentifier;
 
     /// The components that a signer, or the signers under a CA, may sign: [`super::Scope`].
-    pub const COMPONENT_SCOPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.1");
+    pub const COMPONENT_SCOPE: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.1");
     /// The type of a device.
     pub const DEVICE_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.2");
     /// The revision of a device's hardware.
-    pub const HARDWARE_REVISION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.3");
+    pub const HARDWARE_REVISION: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.3");
     /// The version of a device's firmware when the certificate was issued.
-    pub const FIRMWARE_VERSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.4");
+    pub const FIRMWARE_VERSION: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.4");
     /// What a device can do.
-    pub const CAPABILITIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.5");
+    pub const CAPABILITIES: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.5");
     /// Marks the root of a development PKI, which is loud and short-lived.
-    pub const DEVELOPMENT_ROOT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.6");
+    pub const DEVELOPMENT_ROOT: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.6");
     /// Not an extension: the `hwType` of the hardwareModuleName (RFC 4108 §5) that carries a device identity as its
     /// `hwSerialNum`.
-    pub const HARDWARE_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.2.1");
+    pub const HARDWARE_TYPE: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.2.1");
 }
 
 /// What a component signer may sign: component names and, if wanted, audiences.
@@ -55,16 +61,25 @@ impl Scope {
     /// # Errors
     /// [`FormatError::Malformed`] without a pattern; [`FormatError::Text`] for a pattern given twice or a bad
     /// audience; [`FormatError::LimitExceeded`] over 64 entries or 4 KiB of DER.
-    pub fn new(mut components: Vec<NamePattern>, mut audience: Audience) -> Result<Self, FormatError> {
+    pub fn new(
+        mut components: Vec<NamePattern>,
+        mut audience: Audience,
+    ) -> Result<Self, FormatError> {
         if components.is_empty() {
-            return Err(FormatError::Malformed { what: "a component scope names no component", offset: 0 });
+            return Err(FormatError::Malformed {
+                what: "a component scope names no component",
+                offset: 0,
+            });
         }
         // By text, so that the order in the encoding can be told without our types.
         components.sort_by_cached_key(ToString::to_string);
         let mut sorted: Vec<String> = components.iter().map(ToString::to_string).collect();
         sort_unique("component scope", &mut sorted)?;
         audience.normalise()?;
-        let scope = Self { components, audience };
+        let scope = Self {
+            components,
+            audience,
+        };
         scope.to_der()?;
         Ok(scope)
     }
@@ -85,13 +100,17 @@ impl Scope {
     /// statement that could reach beyond them, so none with an empty audience.
     #[must_use]
     pub fn admits(&self, name: &ComponentName, audience: &Audience) -> bool {
-        self.components.iter().any(|pattern| pattern.matches(name)) && audience.is_within(&self.audience)
+        self.components.iter().any(|pattern| pattern.matches(name))
+            && audience.is_within(&self.audience)
     }
 
     /// Whether everything that `inner` admits is admitted by this scope too: `inner` may stand below it.
     #[must_use]
     pub fn contains(&self, inner: &Self) -> bool {
-        inner.components.iter().all(|inner| self.components.iter().any(|outer| outer.contains(inner)))
+        inner
+            .components
+            .iter()
+            .all(|inner| self.components.iter().any(|outer| outer.contains(inner)))
             && inner.audience.is_within(&self.audience)
     }
 
@@ -116,11 +135,17 @@ impl Scope {
     /// See [`FormatError`].
     pub fn from_der(der: &[u8]) -> Result<Self, FormatError> {
         let read: ScopeDer = decode(der, "component scope")?;
-        let components = read.components.iter().map(|text| NamePattern::parse(text)).collect::<Result<_, _>>()?;
-        let audience = read.audience.map_or_else(Audience::default, |audience| Audience {
-            devices: audience.devices.unwrap_or_default(),
-            types: audience.types.unwrap_or_default(),
-        });
+        let components = read
+            .components
+            .iter()
+            .map(|text| NamePattern::parse(text))
+            .collect::<Result<_, _>>()?;
+        let audience = read
+            .audience
+            .map_or_else(Audience::default, |audience| Audience {
+                devices: audience.devices.unwrap_or_default(),
+                types: audience.types.unwrap_or_default(),
+            });
         let scope = Self::new(components, audience)?;
         same(&scope.to_der()?, der)?;
         Ok(scope)
@@ -153,10 +178,15 @@ pub fn text_from_der(der: &[u8]) -> Result<String, FormatError> {
 /// As [`text_to_der`]; also for none, more than 64, or one given twice.
 pub fn capabilities_to_der(capabilities: &[String]) -> Result<Vec<u8>, FormatError> {
     if capabilities.is_empty() {
-        return Err(FormatError::Malformed { what: "an empty list of capabilities, which must be left out", offset: 0 });
+        return Err(FormatError::Malformed {
+            what: "an empty list of capabilities, which must be left out",
+            offset: 0,
+        });
     }
     let mut capabilities = capabilities.to_vec();
-    capabilities.iter().try_for_each(|capability| check_label("capability", capability))?;
+    capabilities
+        .iter()
+        .try_for_each(|capability| check_label("capability", capability))?;
     sort_unique("capabilities", &mut capabilities)?;
     encode(&capabilities)
 }
@@ -205,9 +235,10 @@ struct ScopeAudienceDer {
 }
 
 fn encode(value: &impl Encode) -> Result<Vec<u8>, FormatError> {
-    let der = value
-        .to_der()
-        .map_err(|_| FormatError::Malformed { what: "an extension that DER cannot express", offset: 0 })?;
+    let der = value.to_der().map_err(|_| FormatError::Malformed {
+        what: "an extension that DER cannot express",
+        offset: 0,
+    })?;
     within("extension", limits::MAX_EXTENSION_BYTES, length(der.len()))?;
     Ok(der)
 }
@@ -222,7 +253,10 @@ fn same(encoded: &[u8], der: &[u8]) -> Result<(), FormatError> {
     if encoded == der {
         Ok(())
     } else {
-        Err(FormatError::Noncanonical { what: "an extension that is not in its one DER form", offset: 0 })
+        Err(FormatError::Noncanonical {
+            what: "an extension that is not in its one DER form",
+            offset: 0,
+        })
     }
 }
 
@@ -235,7 +269,10 @@ mod tests {
             devices: devices.iter().map(ToString::to_string).collect(),
             types: types.iter().map(ToString::to_string).collect(),
         };
-        let components = components.iter().map(|text| NamePattern::parse(text).unwrap()).collect();
+        let components = components
+            .iter()
+            .map(|text| NamePattern::parse(text).unwrap())
+            .collect();
         Scope::new(components, audience).unwrap()
     }
 
@@ -253,7 +290,10 @@ mod tests {
         let expected = [&[0x30, 10, 0x30, 8, 0x0c, 6][..], b"acme:*"].concat();
         assert_eq!(scope(&["acme:*"], &[], &[]).to_der().unwrap(), expected);
         // Order of what is given says nothing.
-        assert_eq!(scope(&["b:*", "a:x"], &["2", "1"], &[]), scope(&["a:x", "b:*"], &["1", "2"], &[]));
+        assert_eq!(
+            scope(&["b:*", "a:x"], &["2", "1"], &[]),
+            scope(&["a:x", "b:*"], &["1", "2"], &[])
+        );
     }
 
     #[test]
@@ -272,13 +312,36 @@ mod tests {
         refused(&[&[0x30, 10, 0x30, 8, 0x13, 6][..], b"acme:*"].concat());
         // An audience that is there and empty; an empty list in one.
         refused(&[&[0x30, 12, 0x30, 8, 0x0c, 6][..], b"acme:*", &[0xa0, 0]].concat());
-        refused(&[&[0x30, 14, 0x30, 8, 0x0c, 6][..], b"acme:*", &[0xa0, 2, 0xa0, 0]].concat());
+        refused(
+            &[
+                &[0x30, 14, 0x30, 8, 0x0c, 6][..],
+                b"acme:*",
+                &[0xa0, 2, 0xa0, 0],
+            ]
+            .concat(),
+        );
         // An unknown element.
         refused(&[&[0x30, 12, 0x30, 8, 0x0c, 6][..], b"acme:*", &[0xa1, 0]].concat());
         // No component; unsorted; twice.
         refused(&[0x30, 2, 0x30, 0]);
-        refused(&[&[0x30, 14, 0x30, 12, 0x0c, 4][..], b"b:bb", &[0x0c, 4], b"a:aa"].concat());
-        refused(&[&[0x30, 14, 0x30, 12, 0x0c, 4][..], b"a:aa", &[0x0c, 4], b"a:aa"].concat());
+        refused(
+            &[
+                &[0x30, 14, 0x30, 12, 0x0c, 4][..],
+                b"b:bb",
+                &[0x0c, 4],
+                b"a:aa",
+            ]
+            .concat(),
+        );
+        refused(
+            &[
+                &[0x30, 14, 0x30, 12, 0x0c, 4][..],
+                b"a:aa",
+                &[0x0c, 4],
+                b"a:aa",
+            ]
+            .concat(),
+        );
     }
 
     #[test]
@@ -288,7 +351,10 @@ mod tests {
             der.push(2 + u8::try_from(pattern.len()).unwrap());
             der.extend([0x0c, u8::try_from(pattern.len()).unwrap()]);
             der.extend(pattern.as_bytes());
-            assert!(matches!(Scope::from_der(&der), Err(FormatError::Text { .. })), "{pattern:?}");
+            assert!(
+                matches!(Scope::from_der(&der), Err(FormatError::Text { .. })),
+                "{pattern:?}"
+            );
         }
         assert!(Scope::new(Vec::new(), Audience::default()).is_err());
     }
@@ -296,26 +362,44 @@ mod tests {
     #[test]
     fn tc30_scopes_are_limited() {
         let many = |count: usize| {
-            let components = (0..count).map(|index| NamePattern::parse(&format!("a{index}:*")).unwrap()).collect();
+            let components = (0..count)
+                .map(|index| NamePattern::parse(&format!("a{index}:*")).unwrap())
+                .collect();
             Scope::new(components, Audience::default())
         };
         assert!(many(64).is_ok());
-        assert!(matches!(many(65), Err(FormatError::LimitExceeded { limit: 64, .. })));
+        assert!(matches!(
+            many(65),
+            Err(FormatError::LimitExceeded { limit: 64, .. })
+        ));
         let long = |count: usize| {
-            let components =
-                (0..count).map(|index| NamePattern::parse(&format!("a{index:0>125}:*")).unwrap()).collect();
+            let components = (0..count)
+                .map(|index| NamePattern::parse(&format!("a{index:0>125}:*")).unwrap())
+                .collect();
             Scope::new(components, Audience::default())
         };
         assert!(long(24).is_ok());
-        assert!(matches!(long(64), Err(FormatError::LimitExceeded { what: "extension", .. })));
-        assert!(matches!(Scope::from_der(&[0x30; 4097]), Err(FormatError::LimitExceeded { .. })));
+        assert!(matches!(
+            long(64),
+            Err(FormatError::LimitExceeded {
+                what: "extension",
+                ..
+            })
+        ));
+        assert!(matches!(
+            Scope::from_der(&[0x30; 4097]),
+            Err(FormatError::LimitExceeded { .. })
+        ));
     }
 
     #[test]
     fn tc39_scopes_admit_and_contain() {
         let name = |text: &str| ComponentName::parse(text).unwrap();
         let any = Audience::default();
-        let fleet = Audience { devices: Vec::new(), types: vec!["x2".to_owned()] };
+        let fleet = Audience {
+            devices: Vec::new(),
+            types: vec!["x2".to_owned()],
+        };
         let open = scope(&["acme:*", "other:one"], &[], &[]);
         assert!(open.admits(&name("acme:pump"), &any));
         assert!(open.admits(&name("other:one"), &fleet));
@@ -324,7 +408,13 @@ mod tests {
         let bound = scope(&["acme:*"], &[], &["x2", "x3"]);
         assert!(bound.admits(&name("acme:pump"), &fleet));
         assert!(!bound.admits(&name("acme:pump"), &any));
-        assert!(!bound.admits(&name("acme:pump"), &Audience { devices: vec!["x2".to_owned()], types: Vec::new() }));
+        assert!(!bound.admits(
+            &name("acme:pump"),
+            &Audience {
+                devices: vec!["x2".to_owned()],
+                types: Vec::new()
+            }
+        ));
 
         assert!(open.contains(&bound));
         assert!(open.contains(&open));
@@ -336,11 +426,23 @@ mod tests {
 
     #[test]
     fn metadata_round_trips_and_is_strict() {
-        assert_eq!(text_to_der("gateway-x2").unwrap(), [&[0x0c, 10][..], b"gateway-x2"].concat());
-        assert_eq!(text_from_der(&text_to_der("1.2.3+b").unwrap()).unwrap(), "1.2.3+b");
-        for der in [&[][..], &[0x0c, 0], &[0x0c, 1, b' '], &[0x0c, 1, b'a', 0], &[0x0c, 0x81, 1, b'a'], &[0x13, 1, b'a'],
-            &[0x0c, 1, 0xff]]
-        {
+        assert_eq!(
+            text_to_der("gateway-x2").unwrap(),
+            [&[0x0c, 10][..], b"gateway-x2"].concat()
+        );
+        assert_eq!(
+            text_from_der(&text_to_der("1.2.3+b").unwrap()).unwrap(),
+            "1.2.3+b"
+        );
+        for der in [
+            &[][..],
+            &[0x0c, 0],
+            &[0x0c, 1, b' '],
+            &[0x0c, 1, b'a', 0],
+            &[0x0c, 0x81, 1, b'a'],
+            &[0x13, 1, b'a'],
+            &[0x0c, 1, 0xff],
+        ] {
             assert!(text_from_der(der).is_err(), "{der:?}");
         }
         let capabilities = vec!["modbus".to_owned(), "relay".to_owned()];
@@ -350,7 +452,14 @@ mod tests {
         assert!(capabilities_from_der(&[0x30, 6, 0x0c, 1, b'b', 0x0c, 1, b'a']).is_err());
         assert!(capabilities_from_der(&[0x30, 6, 0x0c, 1, b'a', 0x0c, 1, b'a']).is_err());
         assert!(development_root_from_der(&development_root_to_der()).is_ok());
-        for der in [&[][..], &[5], &[5, 1, 0], &[5, 0, 0], &[5, 0x81, 0], &[1, 1, 0xff]] {
+        for der in [
+            &[][..],
+            &[5],
+            &[5, 1, 0],
+            &[5, 0, 0],
+            &[5, 0x81, 0],
+            &[1, 1, 0xff],
+        ] {
             assert!(development_root_from_der(der).is_err(), "{der:?}");
         }
     }
@@ -358,8 +467,13 @@ mod tests {
     #[test]
     fn object_identifiers_are_distinct_and_under_one_arc() {
         let all = [
-            oid::COMPONENT_SCOPE, oid::DEVICE_TYPE, oid::HARDWARE_REVISION, oid::FIRMWARE_VERSION,
-            oid::CAPABILITIES, oid::DEVELOPMENT_ROOT, oid::HARDWARE_TYPE,
+            oid::COMPONENT_SCOPE,
+            oid::DEVICE_TYPE,
+            oid::HARDWARE_REVISION,
+            oid::FIRMWARE_VERSION,
+            oid::CAPABILITIES,
+            oid::DEVELOPMENT_ROOT,
+            oid::HARDWARE_TYPE,
         ];
         for (index, oid) in all.iter().enumerate() {
             assert!(oid.to_string().starts_with("1.3.6.1.4.1.32473."));

@@ -91,24 +91,34 @@ impl Grants {
     /// [`FormatError::Text`] for a text that its field may not hold or an entry that appears twice,
     /// [`FormatError::LimitExceeded`] for a list of more than 64 entries or a text that is too long.
     pub fn normalise(&mut self) -> Result<(), FormatError> {
-        self.env.iter().try_for_each(|name| text::check_environment_name("environment variable", name))?;
+        self.env
+            .iter()
+            .try_for_each(|name| text::check_environment_name("environment variable", name))?;
         text::sort_unique("environment variables", &mut self.env)?;
         for directory in &self.directories {
             text::check_guest_path("directory", &directory.guest)?;
         }
         text::sort_unique("directories", &mut self.directories)?;
-        unique("directories", &self.directories, |directory| &directory.guest)?;
+        unique("directories", &self.directories, |directory| {
+            &directory.guest
+        })?;
         if let Some(hosts) = &mut self.http_outgoing {
-            hosts.iter().try_for_each(|host| text::check_host("HTTP host", host))?;
+            hosts
+                .iter()
+                .try_for_each(|host| text::check_host("HTTP host", host))?;
             text::sort_unique("HTTP hosts", hosts)?;
         }
         if let Some(sockets) = &mut self.sockets {
-            sockets.iter().try_for_each(|socket| text::check_socket("socket", socket))?;
+            sockets
+                .iter()
+                .try_for_each(|socket| text::check_socket("socket", socket))?;
             text::sort_unique("sockets", sockets)?;
         }
         for key in &mut self.keys {
             text::check_label("key name", &key.name)?;
-            key.contexts.iter().try_for_each(|context| text::check_label("key context", context))?;
+            key.contexts
+                .iter()
+                .try_for_each(|context| text::check_label("key context", context))?;
             text::sort_unique("key contexts", &mut key.contexts)?;
         }
         text::sort_unique("keys", &mut self.keys)?;
@@ -156,19 +166,22 @@ impl Grants {
                 2 => grants.env = read_texts(reader, "environment variables", false)?,
                 3 => grants.stdio = Stdio::decode(reader)?,
                 4 => {
-                    grants.directories = reader.list("directories", MAX_LIST_ENTRIES, false, |reader| {
-                        reader.tuple("a directory is a path and whether it is writable", 2)?;
-                        Ok(DirectoryGrant {
-                            guest: reader.text("directory", MAX_TEXT_BYTES)?.to_owned(),
-                            writable: reader.boolean("directory")?,
-                        })
-                    })?;
+                    grants.directories =
+                        reader.list("directories", MAX_LIST_ENTRIES, false, |reader| {
+                            reader.tuple("a directory is a path and whether it is writable", 2)?;
+                            Ok(DirectoryGrant {
+                                guest: reader.text("directory", MAX_TEXT_BYTES)?.to_owned(),
+                                writable: reader.boolean("directory")?,
+                            })
+                        })?;
                 }
                 5 => grants.http_outgoing = Some(read_texts(reader, "HTTP hosts", true)?),
                 6 => grants.http_incoming = read_true(reader)?,
                 7 => grants.sockets = Some(read_texts(reader, "sockets", true)?),
                 8 => grants.wall_clock = read_true(reader)?,
-                9 => grants.keys = reader.list("keys", MAX_LIST_ENTRIES, false, KeyGrant::decode)?,
+                9 => {
+                    grants.keys = reader.list("keys", MAX_LIST_ENTRIES, false, KeyGrant::decode)?
+                }
                 _ => return Err(reader.malformed("a grant that the format does not have")),
             }
         }
@@ -180,14 +193,19 @@ impl Stdio {
     /// The granted streams by their POSIX numbers.
     fn numbers(self) -> Vec<u64> {
         let granted = [self.stdin, self.stdout, self.stderr];
-        (0..).zip(granted).filter_map(|(number, granted)| granted.then_some(number)).collect()
+        (0..)
+            .zip(granted)
+            .filter_map(|(number, granted)| granted.then_some(number))
+            .collect()
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         let mut stdio = Self::default();
         let unknown = reader.malformed("a standard stream is 0, 1 or 2");
         let order = reader.noncanonical("standard streams that repeat or are not sorted");
-        let numbers = reader.list("standard streams", 3, false, |reader| reader.unsigned("standard stream"))?;
+        let numbers = reader.list("standard streams", 3, false, |reader| {
+            reader.unsigned("standard stream")
+        })?;
         for number in &numbers {
             match number {
                 0 => stdio.stdin = true,
@@ -196,7 +214,11 @@ impl Stdio {
                 _ => return Err(unknown),
             }
         }
-        if stdio.numbers() == numbers { Ok(stdio) } else { Err(order) }
+        if stdio.numbers() == numbers {
+            Ok(stdio)
+        } else {
+            Err(order)
+        }
     }
 }
 
@@ -205,7 +227,9 @@ impl KeyGrant {
         let mut map = MapWriter::default();
         map.entry(1, |writer| writer.text(&self.name));
         map.optional(2, filled(&self.contexts), write_texts);
-        map.optional(3, self.per_minute, |writer, rate| writer.unsigned(rate.into()));
+        map.optional(3, self.per_minute, |writer, rate| {
+            writer.unsigned(rate.into())
+        });
         map
     }
 
@@ -220,13 +244,25 @@ impl KeyGrant {
                 1 => name = Some(reader.text("key name", MAX_TEXT_BYTES)?.to_owned()),
                 2 => contexts = read_texts(reader, "key contexts", false)?,
                 3 => {
-                    let large = reader.malformed("signatures a minute are a number of at most 32 bits");
-                    per_minute = Some(u32::try_from(reader.unsigned("signatures a minute")?).map_err(|_| large)?);
+                    let large =
+                        reader.malformed("signatures a minute are a number of at most 32 bits");
+                    per_minute = Some(
+                        u32::try_from(reader.unsigned("signatures a minute")?)
+                            .map_err(|_| large)?,
+                    );
                 }
-                _ => return Err(reader.malformed("a part of a key grant that the format does not have")),
+                _ => {
+                    return Err(
+                        reader.malformed("a part of a key grant that the format does not have")
+                    );
+                }
             }
         }
-        Ok(Self { name: name.ok_or(missing)?, contexts, per_minute })
+        Ok(Self {
+            name: name.ok_or(missing)?,
+            contexts,
+            per_minute,
+        })
     }
 }
 
@@ -294,12 +330,24 @@ pub(crate) fn read_texts(
 /// A grant that is present is `true`; what is not granted is left out.
 fn read_true(reader: &mut Reader<'_>) -> Result<bool, FormatError> {
     let denied = reader.noncanonical("a grant that says false, which must be left out");
-    if reader.boolean("grant")? { Ok(true) } else { Err(denied) }
+    if reader.boolean("grant")? {
+        Ok(true)
+    } else {
+        Err(denied)
+    }
 }
 
 /// Refuses two sorted entries with one name.
-fn unique<T>(what: &'static str, list: &[T], name: impl Fn(&T) -> &String) -> Result<(), FormatError> {
-    match list.iter().zip(list.iter().skip(1)).find(|(a, b)| name(a) == name(b)) {
+fn unique<T>(
+    what: &'static str,
+    list: &[T],
+    name: impl Fn(&T) -> &String,
+) -> Result<(), FormatError> {
+    match list
+        .iter()
+        .zip(list.iter().skip(1))
+        .find(|(a, b)| name(a) == name(b))
+    {
         Some((twice, _)) => Err(FormatError::text(what, name(twice), "it appears twice")),
         None => Ok(()),
     }
@@ -321,46 +369,124 @@ mod tests {
     }
 
     fn directory(guest: &str, writable: bool) -> DirectoryGrant {
-        DirectoryGrant { guest: guest.to_owned(), writable }
+        DirectoryGrant {
+            guest: guest.to_owned(),
+            writable,
+        }
     }
 
     fn key(name: &str, contexts: &[&str]) -> KeyGrant {
-        KeyGrant { name: name.to_owned(), contexts: strings(contexts), per_minute: None }
+        KeyGrant {
+            name: name.to_owned(),
+            contexts: strings(contexts),
+            per_minute: None,
+        }
     }
 
     #[test]
     fn the_default_is_nothing() {
         let grants = Grants::default();
         assert!(grants.encode().is_empty());
-        assert!(!grants.args && grants.http_outgoing.is_none() && grants.sockets.is_none() && !grants.wall_clock);
+        assert!(
+            !grants.args
+                && grants.http_outgoing.is_none()
+                && grants.sockets.is_none()
+                && !grants.wall_clock
+        );
         assert!(GuestLimits::default().encode().is_empty());
     }
 
     #[test]
     fn every_text_is_checked() {
-        refused(Grants { env: strings(&["A=B"]), ..Grants::default() }, "environment variable");
-        refused(Grants { directories: vec![directory("data", false)], ..Grants::default() }, "directory");
-        refused(Grants { http_outgoing: Some(strings(&["*"])), ..Grants::default() }, "HTTP host");
-        refused(Grants { sockets: Some(strings(&["*"])), ..Grants::default() }, "socket");
-        refused(Grants { keys: vec![key("a b", &[])], ..Grants::default() }, "key name");
-        refused(Grants { keys: vec![key("a", &["b c"])], ..Grants::default() }, "key context");
+        refused(
+            Grants {
+                env: strings(&["A=B"]),
+                ..Grants::default()
+            },
+            "environment variable",
+        );
+        refused(
+            Grants {
+                directories: vec![directory("data", false)],
+                ..Grants::default()
+            },
+            "directory",
+        );
+        refused(
+            Grants {
+                http_outgoing: Some(strings(&["*"])),
+                ..Grants::default()
+            },
+            "HTTP host",
+        );
+        refused(
+            Grants {
+                sockets: Some(strings(&["*"])),
+                ..Grants::default()
+            },
+            "socket",
+        );
+        refused(
+            Grants {
+                keys: vec![key("a b", &[])],
+                ..Grants::default()
+            },
+            "key name",
+        );
+        refused(
+            Grants {
+                keys: vec![key("a", &["b c"])],
+                ..Grants::default()
+            },
+            "key context",
+        );
     }
 
     #[test]
     fn nothing_is_granted_twice() {
-        refused(Grants { env: strings(&["A", "A"]), ..Grants::default() }, "environment variables");
+        refused(
+            Grants {
+                env: strings(&["A", "A"]),
+                ..Grants::default()
+            },
+            "environment variables",
+        );
         // Read-only and writable at once: which one counts must not be a question.
         let both = vec![directory("/data", false), directory("/data", true)];
-        refused(Grants { directories: both, ..Grants::default() }, "directories");
-        refused(Grants { keys: vec![key("a", &["b"]), key("a", &["c"])], ..Grants::default() }, "keys");
-        refused(Grants { keys: vec![key("a", &["b", "b"])], ..Grants::default() }, "key contexts");
+        refused(
+            Grants {
+                directories: both,
+                ..Grants::default()
+            },
+            "directories",
+        );
+        refused(
+            Grants {
+                keys: vec![key("a", &["b"]), key("a", &["c"])],
+                ..Grants::default()
+            },
+            "keys",
+        );
+        refused(
+            Grants {
+                keys: vec![key("a", &["b", "b"])],
+                ..Grants::default()
+            },
+            "key contexts",
+        );
     }
 
     #[test]
     fn key_grants_are_read_strictly() {
         let read = |bytes: &[u8]| KeyGrant::decode(&mut Reader::new(bytes));
         assert_eq!(read(&[0xa1, 1, 0x61, b'a']).unwrap(), key("a", &[]));
-        assert!(matches!(read(&[0xa1, 3, 1]), Err(FormatError::Malformed { what: "a key grant has no name", .. })));
+        assert!(matches!(
+            read(&[0xa1, 3, 1]),
+            Err(FormatError::Malformed {
+                what: "a key grant has no name",
+                ..
+            })
+        ));
         assert!(read(&[0xa2, 1, 0x61, b'a', 3, 0x1a, 0xff, 0xff, 0xff, 0xff]).is_ok());
         assert!(read(&[0xa2, 1, 0x61, b'a', 3, 0x1b, 0, 0, 0, 1, 0, 0, 0, 0]).is_err());
         assert!(read(&[0xa2, 1, 0x61, b'a', 2, 0x80]).is_err());

@@ -62,7 +62,9 @@ pub use device::{DeviceIdentity, DeviceMetadata};
 pub use digest::{Digest, DigestWriter};
 pub use envelope::{CONTENT_TYPE, Envelope, SignerEntry, signer_to_be_signed};
 pub use error::{FormatError, Found};
-pub use extension::{Scope, capabilities_from_der, capabilities_to_der, oid, text_from_der, text_to_der};
+pub use extension::{
+    Scope, capabilities_from_der, capabilities_to_der, oid, text_from_der, text_to_der,
+};
 pub use extension::{development_root_from_der, development_root_to_der};
 pub use grants::{DirectoryGrant, Grants, GuestLimits, KeyGrant, Stdio};
 pub use layout::{Layout, LayoutScanner, SignatureRange};

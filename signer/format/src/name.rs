@@ -27,11 +27,16 @@ impl ComponentName {
     /// [`FormatError::Text`] if it is not `namespace:name` in lower-case kebab case,
     /// [`FormatError::LimitExceeded`] over 128 bytes.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
-        within("component name", MAX_COMPONENT_NAME_BYTES, length(text.len()))?;
+        within(
+            "component name",
+            MAX_COMPONENT_NAME_BYTES,
+            length(text.len()),
+        )?;
         match text.split_once(':') {
-            Some((namespace, name)) if is_kebab(namespace) && is_kebab(name) => {
-                Ok(Self { text: text.to_owned(), colon: namespace.len() })
-            }
+            Some((namespace, name)) if is_kebab(namespace) && is_kebab(name) => Ok(Self {
+                text: text.to_owned(),
+                colon: namespace.len(),
+            }),
             _ => Err(FormatError::text("component name", text, RULE)),
         }
     }
@@ -51,7 +56,9 @@ impl ComponentName {
     /// The part after the colon.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.text.get(self.colon.saturating_add(1)..).unwrap_or_default()
+        self.text
+            .get(self.colon.saturating_add(1)..)
+            .unwrap_or_default()
     }
 }
 
@@ -80,8 +87,16 @@ impl Namespace {
     /// [`FormatError::Text`] if it is not lower-case kebab case, [`FormatError::LimitExceeded`] over 126 bytes,
     /// which leave room for `:` and one character.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
-        within("namespace", MAX_COMPONENT_NAME_BYTES.saturating_sub(2), length(text.len()))?;
-        if is_kebab(text) { Ok(Self(text.to_owned())) } else { Err(FormatError::text("namespace", text, RULE)) }
+        within(
+            "namespace",
+            MAX_COMPONENT_NAME_BYTES.saturating_sub(2),
+            length(text.len()),
+        )?;
+        if is_kebab(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(FormatError::text("namespace", text, RULE))
+        }
     }
 
     /// The namespace.
@@ -157,9 +172,14 @@ impl FromStr for NamePattern {
 
 /// Lower-case words of letters and digits, joined by single hyphens, the first starting with a letter.
 fn is_kebab(text: &str) -> bool {
-    text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+    text.bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase())
         && text.split('-').all(|word| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            !word.is_empty()
+                && word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         })
 }
 
@@ -180,22 +200,49 @@ mod tests {
         let name = name("acme:pump-control-2");
         assert_eq!((name.namespace(), name.name()), ("acme", "pump-control-2"));
         assert_eq!(name.to_string(), "acme:pump-control-2");
-        assert_eq!("acme:pump-control-2".parse::<ComponentName>().unwrap(), name);
+        assert_eq!(
+            "acme:pump-control-2".parse::<ComponentName>().unwrap(),
+            name
+        );
     }
 
     #[test]
     fn tc39_names_have_one_spelling() {
         for text in [
-            "", ":", "acme", "acme:", ":pump", "Acme:pump", "acme:Pump", "acme:pump:x", "acme:pump/x", "acme:-pump",
-            "acme:pump-", "acme:pu--mp", "acme:2pump", "2acme:pump", "acme:pümp", "acme: pump", "acme:pump\0",
-            "acme:pump@1.0.0", "аcme:pump", "acme:*",
+            "",
+            ":",
+            "acme",
+            "acme:",
+            ":pump",
+            "Acme:pump",
+            "acme:Pump",
+            "acme:pump:x",
+            "acme:pump/x",
+            "acme:-pump",
+            "acme:pump-",
+            "acme:pu--mp",
+            "acme:2pump",
+            "2acme:pump",
+            "acme:pümp",
+            "acme: pump",
+            "acme:pump\0",
+            "acme:pump@1.0.0",
+            "аcme:pump",
+            "acme:*",
         ] {
-            assert!(matches!(ComponentName::parse(text), Err(FormatError::Text { .. })), "{text:?}");
+            assert!(
+                matches!(ComponentName::parse(text), Err(FormatError::Text { .. })),
+                "{text:?}"
+            );
         }
         assert!(ComponentName::parse(&format!("acme:{}", "p".repeat(123))).is_ok());
         assert!(matches!(
             ComponentName::parse(&format!("acme:{}", "p".repeat(124))),
-            Err(FormatError::LimitExceeded { limit: 128, actual: 129, .. })
+            Err(FormatError::LimitExceeded {
+                limit: 128,
+                actual: 129,
+                ..
+            })
         ));
     }
 
@@ -207,7 +254,9 @@ mod tests {
             assert!(!pattern("acme:*").matches(&name(other)), "{other}");
         }
         assert!(!pattern("acme:pump").matches(&name("acme:pump-2")));
-        for wrong in ["*", ":*", "*:*", "acme:p*", "acme:**", "acme*", "Acme:*", "acme:*:*", "acme::*"] {
+        for wrong in [
+            "*", ":*", "*:*", "acme:p*", "acme:**", "acme*", "Acme:*", "acme:*:*", "acme::*",
+        ] {
             assert!(NamePattern::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,8 +1,8 @@
 //! What the unit tests start from: a small component, a statement that says everything, an envelope around it.
 
 use crate::{
-    Algorithm, Audience, ComponentName, Digest, DirectoryGrant, Document, Envelope, Grants, GuestLimits, KeyGrant,
-    SignerEntry, SignerId, Statement, StatementFields, Stdio,
+    Algorithm, Audience, ComponentName, Digest, DirectoryGrant, Document, Envelope, Grants,
+    GuestLimits, KeyGrant, SignerEntry, SignerId, Statement, StatementFields, Stdio,
 };
 
 /// A component of three sections: a custom one, a core module, and a type.
@@ -35,7 +35,10 @@ pub(crate) fn least() -> StatementFields {
         name: ComponentName::parse("acme:pump").unwrap(),
         version: semver::Version::new(1, 2, 3),
         security_version: 4,
-        signers: vec![SignerId { algorithm: Algorithm::Esp256, spki_sha256: Digest::of(b"key") }],
+        signers: vec![SignerId {
+            algorithm: Algorithm::Esp256,
+            spki_sha256: Digest::of(b"key"),
+        }],
         audience: Audience::default(),
         grants: Grants::default(),
         limits: GuestLimits::default(),
@@ -49,17 +52,36 @@ pub(crate) fn most() -> StatementFields {
     let list = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     StatementFields {
         signers: vec![
-            SignerId { algorithm: Algorithm::Ed25519, spki_sha256: Digest::of(b"one") },
-            SignerId { algorithm: Algorithm::Esp256, spki_sha256: Digest::of(b"two") },
+            SignerId {
+                algorithm: Algorithm::Ed25519,
+                spki_sha256: Digest::of(b"one"),
+            },
+            SignerId {
+                algorithm: Algorithm::Esp256,
+                spki_sha256: Digest::of(b"two"),
+            },
         ],
-        audience: Audience { devices: list(&["SN-1", "SN-2"]), types: list(&["gateway-x2"]) },
+        audience: Audience {
+            devices: list(&["SN-1", "SN-2"]),
+            types: list(&["gateway-x2"]),
+        },
         grants: Grants {
             args: true,
             env: list(&["LANG", "TZ"]),
-            stdio: Stdio { stdin: true, stdout: true, stderr: true },
+            stdio: Stdio {
+                stdin: true,
+                stdout: true,
+                stderr: true,
+            },
             directories: vec![
-                DirectoryGrant { guest: "/data".to_owned(), writable: true },
-                DirectoryGrant { guest: "/etc".to_owned(), writable: false },
+                DirectoryGrant {
+                    guest: "/data".to_owned(),
+                    writable: true,
+                },
+                DirectoryGrant {
+                    guest: "/etc".to_owned(),
+                    writable: false,
+                },
             ],
             http_outgoing: Some(list(&["example.com", "example.com:8443"])),
             http_incoming: true,
@@ -93,7 +115,11 @@ pub(crate) fn most() -> StatementFields {
 pub(crate) fn envelope() -> Envelope {
     let statement = Statement::new(most()).unwrap().encode();
     let one = SignerEntry::new(Algorithm::Ed25519, vec![b"leaf".to_vec()], [1; 64]).unwrap();
-    let two =
-        SignerEntry::new(Algorithm::Esp256, vec![b"leaf".to_vec(), b"intermediate".to_vec()], [2; 64]).unwrap();
+    let two = SignerEntry::new(
+        Algorithm::Esp256,
+        vec![b"leaf".to_vec(), b"intermediate".to_vec()],
+        [2; 64],
+    )
+    .unwrap();
     Envelope::new(statement, vec![one, two]).unwrap()
 }

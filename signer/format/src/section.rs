@@ -21,14 +21,20 @@ impl<'a> SignedFile<'a> {
     /// # Errors
     /// See [`FormatError`]: [`FormatError::SignatureMissing`] for a sound component without S.
     pub fn parse(file: &'a [u8]) -> Result<Self, FormatError> {
-        let range = scan(file)?.signature().ok_or(FormatError::SignatureMissing)?;
+        let range = scan(file)?
+            .signature()
+            .ok_or(FormatError::SignatureMissing)?;
         let part = |range: core::ops::Range<u64>| {
             let start = usize::try_from(range.start).ok()?;
             let end = usize::try_from(range.end).ok()?;
             file.get(start..end)
         };
         match (part(0..range.start()), part(range.payload())) {
-            (Some(component), Some(signature)) => Ok(Self { component, signature, range }),
+            (Some(component), Some(signature)) => Ok(Self {
+                component,
+                signature,
+                range,
+            }),
             _ => Err(FormatError::SignatureMissing),
         }
     }
@@ -64,7 +70,11 @@ fn scan(file: &[u8]) -> Result<Layout, FormatError> {
 /// # Errors
 /// [`FormatError::LimitExceeded`] if the payload is larger than [`limits::MAX_SIGNATURE_BYTES`].
 pub fn signature_section(payload: &[u8]) -> Result<Vec<u8>, FormatError> {
-    within("signature section", limits::MAX_SIGNATURE_BYTES, length(payload.len()))?;
+    within(
+        "signature section",
+        limits::MAX_SIGNATURE_BYTES,
+        length(payload.len()),
+    )?;
     let mut name = leb128(SECTION_NAME.len());
     name.extend_from_slice(SECTION_NAME.as_bytes());
     let mut section = vec![0];
@@ -94,7 +104,12 @@ mod tests {
 
     #[test]
     fn the_section_is_framed_in_shortest_form() {
-        for (length, size) in [(0, &[0x14][..]), (107, &[0x7f]), (108, &[0x80, 0x01]), (20_000, &[0xb4, 0x9c, 0x01])] {
+        for (length, size) in [
+            (0, &[0x14][..]),
+            (107, &[0x7f]),
+            (108, &[0x80, 0x01]),
+            (20_000, &[0xb4, 0x9c, 0x01]),
+        ] {
             let payload = vec![7; length];
             let section = signature_section(&payload).unwrap();
             let expected = [&[0][..], size, &[19], SECTION_NAME.as_bytes(), &payload].concat();

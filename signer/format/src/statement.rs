@@ -6,7 +6,10 @@
 
 use crate::cbor::{MapWriter, Reader, Writer, length, within};
 use crate::grants::{filled, read_texts, write_texts};
-use crate::{Algorithm, ComponentName, DeviceIdentity, Digest, FormatError, Grants, GuestLimits, limits, text};
+use crate::{
+    Algorithm, ComponentName, DeviceIdentity, Digest, FormatError, Grants, GuestLimits, limits,
+    text,
+};
 
 /// The version of the statement that this crate reads and writes.
 const VERSION: u64 = 1;
@@ -82,11 +85,26 @@ impl Statement {
     /// [`FormatError::Text`] for a text that its field may not hold or an entry that appears twice,
     /// [`FormatError::LimitExceeded`] for anything too large, [`FormatError::Malformed`] without a signer.
     pub fn new(mut fields: StatementFields) -> Result<Self, FormatError> {
-        within("component", limits::MAX_COMPONENT_BYTES, fields.component_size)?;
-        within("version", limits::MAX_VERSION_BYTES, length(fields.version.to_string().len()))?;
-        within("number of signers", limits::MAX_SIGNERS, length(fields.signers.len()))?;
+        within(
+            "component",
+            limits::MAX_COMPONENT_BYTES,
+            fields.component_size,
+        )?;
+        within(
+            "version",
+            limits::MAX_VERSION_BYTES,
+            length(fields.version.to_string().len()),
+        )?;
+        within(
+            "number of signers",
+            limits::MAX_SIGNERS,
+            length(fields.signers.len()),
+        )?;
         if fields.signers.is_empty() {
-            return Err(FormatError::Malformed { what: "the statement names no signer", offset: 0 });
+            return Err(FormatError::Malformed {
+                what: "the statement names no signer",
+                offset: 0,
+            });
         }
         text::sort_unique("signers", &mut fields.signers)?;
         fields.audience.normalise()?;
@@ -99,7 +117,11 @@ impl Statement {
             within("issue time", limits::MAX_UNIX_SECONDS, issued_at)?;
         }
         let statement = Self { fields };
-        within("statement", limits::MAX_STATEMENT_BYTES, length(statement.encode().len()))?;
+        within(
+            "statement",
+            limits::MAX_STATEMENT_BYTES,
+            length(statement.encode().len()),
+        )?;
         Ok(statement)
     }
 
@@ -108,7 +130,11 @@ impl Statement {
     /// # Errors
     /// See [`FormatError`]; [`FormatError::VersionUnknown`] before anything else in it is looked at.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        within("statement", limits::MAX_STATEMENT_BYTES, length(bytes.len()))?;
+        within(
+            "statement",
+            limits::MAX_STATEMENT_BYTES,
+            length(bytes.len()),
+        )?;
         let mut reader = Reader::new(bytes);
         let fields = decode_fields(&mut reader)?;
         reader.finish("bytes are left over after the statement")?;
@@ -116,7 +142,10 @@ impl Statement {
         // What is left to compare are the orders that `new` sorts.
         match differs(&statement.encode(), bytes) {
             None => Ok(statement),
-            Some(offset) => Err(FormatError::Noncanonical { what: "a list that is not sorted", offset }),
+            Some(offset) => Err(FormatError::Noncanonical {
+                what: "a list that is not sorted",
+                offset,
+            }),
         }
     }
 
@@ -140,9 +169,15 @@ impl Statement {
                 writer.bytes(signer.spki_sha256.as_bytes());
             }
         });
-        map.optional(9, non_empty(fields.audience.encode()), |writer, map| map.write_to(writer));
-        map.optional(10, non_empty(fields.grants.encode()), |writer, map| map.write_to(writer));
-        map.optional(11, non_empty(fields.limits.encode()), |writer, map| map.write_to(writer));
+        map.optional(9, non_empty(fields.audience.encode()), |writer, map| {
+            map.write_to(writer)
+        });
+        map.optional(10, non_empty(fields.grants.encode()), |writer, map| {
+            map.write_to(writer)
+        });
+        map.optional(11, non_empty(fields.limits.encode()), |writer, map| {
+            map.write_to(writer)
+        });
         map.optional(12, filled(&fields.documents), |writer, documents| {
             writer.array(documents.len());
             for document in documents {
@@ -249,7 +284,8 @@ impl Audience {
     #[must_use]
     pub fn is_within(&self, outer: &Self) -> bool {
         let within = |inner: &[String], outer: &[String]| {
-            outer.is_empty() || (!inner.is_empty() && inner.iter().all(|entry| outer.contains(entry)))
+            outer.is_empty()
+                || (!inner.is_empty() && inner.iter().all(|entry| outer.contains(entry)))
         };
         within(&self.devices, &outer.devices) && within(&self.types, &outer.types)
     }
@@ -259,9 +295,13 @@ impl Audience {
     /// # Errors
     /// As [`Grants::normalise`].
     pub fn normalise(&mut self) -> Result<(), FormatError> {
-        self.devices.iter().try_for_each(|device| DeviceIdentity::parse(device).map(|_| ()))?;
+        self.devices
+            .iter()
+            .try_for_each(|device| DeviceIdentity::parse(device).map(|_| ()))?;
         text::sort_unique("audience devices", &mut self.devices)?;
-        self.types.iter().try_for_each(|device_type| text::check_label("device type", device_type))?;
+        self.types
+            .iter()
+            .try_for_each(|device_type| text::check_label("device type", device_type))?;
         text::sort_unique("audience types", &mut self.types)
     }
 
@@ -283,7 +323,11 @@ impl Audience {
             match key {
                 1 => audience.devices = read_texts(reader, "audience devices", false)?,
                 2 => audience.types = read_texts(reader, "audience types", false)?,
-                _ => return Err(reader.malformed("a part of the audience that the format does not have")),
+                _ => {
+                    return Err(
+                        reader.malformed("a part of the audience that the format does not have")
+                    );
+                }
             }
         }
         Ok(audience)
@@ -292,14 +336,19 @@ impl Audience {
 
 fn decode_fields(reader: &mut Reader<'_>) -> Result<StatementFields, FormatError> {
     let mut keys = reader.map("a statement is a map", 32)?;
-    let mut require = |reader: &mut Reader<'_>, expected: u64| match keys.next(reader)? {
-        Some(key) if key == expected => Ok(()),
-        _ => Err(reader.malformed("the statement lacks a required part, or it has one that is unknown")),
-    };
+    let mut require =
+        |reader: &mut Reader<'_>, expected: u64| match keys.next(reader)? {
+            Some(key) if key == expected => Ok(()),
+            _ => Err(reader
+                .malformed("the statement lacks a required part, or it has one that is unknown")),
+        };
     require(reader, 1)?;
     let version = reader.unsigned("statement version")?;
     if version != VERSION {
-        return Err(FormatError::VersionUnknown { found: version, supported: VERSION });
+        return Err(FormatError::VersionUnknown {
+            found: version,
+            supported: VERSION,
+        });
     }
     require(reader, 2)?;
     expect_sha_256(reader)?;
@@ -308,7 +357,8 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<StatementFields, FormatError
     require(reader, 4)?;
     let component_size = reader.unsigned("component size")?;
     require(reader, 5)?;
-    let name = ComponentName::parse(reader.text("component name", limits::MAX_COMPONENT_NAME_BYTES)?)?;
+    let name =
+        ComponentName::parse(reader.text("component name", limits::MAX_COMPONENT_NAME_BYTES)?)?;
     require(reader, 6)?;
     let version = decode_version(reader)?;
     require(reader, 7)?;
@@ -317,7 +367,10 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<StatementFields, FormatError
     let signers = reader.list("number of signers", limits::MAX_SIGNERS, false, |reader| {
         reader.tuple("a signer is an algorithm and a digest", 2)?;
         let algorithm = Algorithm::require(reader.integer("signature algorithm")?)?;
-        Ok(SignerId { algorithm, spki_sha256: decode_digest(reader)? })
+        Ok(SignerId {
+            algorithm,
+            spki_sha256: decode_digest(reader)?,
+        })
     })?;
     let mut fields = StatementFields {
         component_digest,
@@ -338,37 +391,65 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<StatementFields, FormatError
             10 => fields.grants = Grants::decode(reader)?,
             11 => fields.limits = GuestLimits::decode(reader)?,
             12 => {
-                fields.documents = reader.list("documents", limits::MAX_LIST_ENTRIES, false, |reader| {
-                    reader.tuple("a document is a media type, a digest algorithm and a digest", 3)?;
-                    let media_type = reader.text("media type", limits::MAX_TEXT_BYTES)?.to_owned();
-                    expect_sha_256(reader)?;
-                    Ok(Document { media_type, digest: decode_digest(reader)? })
-                })?;
+                fields.documents =
+                    reader.list("documents", limits::MAX_LIST_ENTRIES, false, |reader| {
+                        reader.tuple(
+                            "a document is a media type, a digest algorithm and a digest",
+                            3,
+                        )?;
+                        let media_type = reader
+                            .text("media type", limits::MAX_TEXT_BYTES)?
+                            .to_owned();
+                        expect_sha_256(reader)?;
+                        Ok(Document {
+                            media_type,
+                            digest: decode_digest(reader)?,
+                        })
+                    })?;
             }
             13 => fields.issued_at = Some(reader.unsigned("issue time")?),
-            _ => return Err(reader.malformed("a part of the statement that the format does not have")),
+            _ => {
+                return Err(
+                    reader.malformed("a part of the statement that the format does not have")
+                );
+            }
         }
     }
     Ok(fields)
 }
 
 fn decode_digest(reader: &mut Reader<'_>) -> Result<Digest, FormatError> {
-    reader.array_of("a digest is a byte string of 32 bytes").map(Digest::from_bytes)
+    reader
+        .array_of("a digest is a byte string of 32 bytes")
+        .map(Digest::from_bytes)
 }
 
 fn expect_sha_256(reader: &mut Reader<'_>) -> Result<(), FormatError> {
     match reader.integer("digest algorithm")? {
         COSE_SHA_256 => Ok(()),
-        found => Err(FormatError::AlgorithmForbidden { what: "digest algorithm", found }),
+        found => Err(FormatError::AlgorithmForbidden {
+            what: "digest algorithm",
+            found,
+        }),
     }
 }
 
 fn decode_version(reader: &mut Reader<'_>) -> Result<semver::Version, FormatError> {
     let text = reader.text("version", limits::MAX_VERSION_BYTES)?;
-    let refuse = || FormatError::text("version", text, "write a semantic version, as in 1.2.3 or 1.2.3-rc.1");
+    let refuse = || {
+        FormatError::text(
+            "version",
+            text,
+            "write a semantic version, as in 1.2.3 or 1.2.3-rc.1",
+        )
+    };
     let version = semver::Version::parse(text).map_err(|_| refuse())?;
     // A version has one spelling: semver refuses leading zeros, this refuses whatever else it may let through.
-    if version.to_string() == text { Ok(version) } else { Err(refuse()) }
+    if version.to_string() == text {
+        Ok(version)
+    } else {
+        Err(refuse())
+    }
 }
 
 fn non_empty(map: MapWriter) -> Option<MapWriter> {
@@ -385,265 +466,4 @@ fn differs(a: &[u8], b: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::samples::{least, most};
-
-    /// A statement given as its encoded entries, in the order given.
-    fn map(entries: &[(u64, Vec<u8>)]) -> Vec<u8> {
-        let mut writer = Writer::default();
-        writer.map(entries.len());
-        for (key, value) in entries {
-            writer.unsigned(*key);
-            writer.encoded(value);
-        }
-        writer.finish()
-    }
-
-    fn value(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let mut writer = Writer::default();
-        write(&mut writer);
-        writer.finish()
-    }
-
-    /// The entries of the least statement.
-    fn entries() -> Vec<(u64, Vec<u8>)> {
-        let signer = value(|writer| {
-            writer.array(1);
-            writer.array(2);
-            writer.integer(-9);
-            writer.bytes(Digest::of(b"key").as_bytes());
-        });
-        vec![
-            (1, value(|writer| writer.unsigned(1))),
-            (2, value(|writer| writer.integer(-16))),
-            (3, value(|writer| writer.bytes(Digest::of(b"component").as_bytes()))),
-            (4, value(|writer| writer.unsigned(9))),
-            (5, value(|writer| writer.text("acme:pump"))),
-            (6, value(|writer| writer.text("1.2.3"))),
-            (7, value(|writer| writer.unsigned(4))),
-            (8, signer),
-        ]
-    }
-
-    /// The least statement with one entry replaced or added.
-    fn with(key: u64, replacement: Vec<u8>) -> Result<Statement, FormatError> {
-        let mut entries = entries();
-        entries.retain(|(other, _)| *other != key);
-        entries.push((key, replacement));
-        entries.sort();
-        Statement::decode(&map(&entries))
-    }
-
-    fn noncanonical(result: Result<Statement, FormatError>) -> bool {
-        matches!(result, Err(FormatError::Noncanonical { .. }))
-    }
-
-    fn malformed(result: Result<Statement, FormatError>) -> bool {
-        matches!(result, Err(FormatError::Malformed { .. }))
-    }
-
-    fn text(result: Result<Statement, FormatError>) -> bool {
-        matches!(result, Err(FormatError::Text { .. }))
-    }
-
-    #[test]
-    fn decode_undoes_encode() {
-        for fields in [least(), most()] {
-            let statement = Statement::new(fields).unwrap();
-            assert_eq!(Statement::decode(&statement.encode()).unwrap(), statement);
-        }
-        let least = Statement::new(least()).unwrap();
-        assert_eq!(least.encode(), map(&entries()));
-    }
-
-    #[test]
-    fn new_sorts_what_has_no_order() {
-        let mut fields = most();
-        fields.signers.reverse();
-        fields.audience.devices.reverse();
-        fields.grants.env.reverse();
-        fields.grants.directories.reverse();
-        assert_eq!(Statement::new(fields).unwrap(), Statement::new(most()).unwrap());
-    }
-
-    #[test]
-    fn ta11_every_truncation_and_ta24_anything_left_over() {
-        let bytes = Statement::new(most()).unwrap().encode();
-        for end in 0..bytes.len() {
-            assert!(Statement::decode(&bytes[..end]).is_err(), "at {end}");
-        }
-        assert!(noncanonical(Statement::decode(&[bytes, vec![0]].concat())));
-    }
-
-    #[test]
-    fn ta15_versions_and_parts_that_are_unknown() {
-        assert_eq!(
-            with(1, value(|writer| writer.unsigned(2))),
-            Err(FormatError::VersionUnknown { found: 2, supported: 1 })
-        );
-        // A later version may change everything behind its number.
-        let later = map(&[(1, vec![2]), (99, vec![0xf6])]);
-        assert!(matches!(Statement::decode(&later), Err(FormatError::VersionUnknown { found: 2, .. })));
-        assert!(malformed(with(14, vec![0])));
-        assert!(malformed(with(0, vec![0])));
-        assert!(malformed(with(u64::MAX, vec![0])));
-        assert!(malformed(with(9, map(&[(3, vec![0])]))));
-        assert!(malformed(with(10, map(&[(10, vec![0xf5])]))));
-        assert!(malformed(with(11, map(&[(8, vec![1])]))));
-    }
-
-    #[test]
-    fn every_required_part_is_required() {
-        for key in 1..=8 {
-            let mut entries = entries();
-            entries.retain(|(other, _)| *other != key);
-            assert!(Statement::decode(&map(&entries)).is_err(), "without {key}");
-            assert!(Statement::decode(&map(&entries[..0])).is_err());
-            assert!(malformed(with(key, vec![0xf6])), "null in {key}");
-        }
-    }
-
-    #[test]
-    fn ta24_other_spellings_of_a_statement() {
-        let mut swapped = entries();
-        swapped.swap(6, 7);
-        assert!(Statement::decode(&map(&swapped)).is_err());
-        let mut twice = entries();
-        twice.push(twice[7].clone());
-        assert!(noncanonical(Statement::decode(&map(&twice))));
-        assert!(noncanonical(with(7, vec![0x18, 4])));
-        assert!(noncanonical(with(5, [&[0x78, 9][..], b"acme:pump"].concat())));
-        let mut indefinite = map(&entries());
-        indefinite[0] = 0xbf;
-        indefinite.push(0xff);
-        assert!(noncanonical(Statement::decode(&indefinite)));
-        // Optional parts that say nothing.
-        assert!(noncanonical(with(9, map(&[]))));
-        assert!(noncanonical(with(9, map(&[(1, vec![0x80])]))));
-        assert!(noncanonical(with(10, map(&[]))));
-        assert!(noncanonical(with(10, map(&[(1, vec![0xf4])]))));
-        assert!(noncanonical(with(10, map(&[(2, vec![0x80])]))));
-        assert!(noncanonical(with(11, map(&[]))));
-        assert!(noncanonical(with(12, vec![0x80])));
-        // Lists in another order.
-        let list = |texts: &[&str]| {
-            value(|writer| {
-                writer.array(texts.len());
-                texts.iter().for_each(|text| writer.text(text));
-            })
-        };
-        assert!(with(9, map(&[(1, list(&["SN-1", "SN-2"]))])).is_ok());
-        assert!(noncanonical(with(9, map(&[(1, list(&["SN-2", "SN-1"]))]))));
-        assert!(text(with(9, map(&[(1, list(&["SN-1", "SN-1"]))]))));
-        assert!(noncanonical(with(10, map(&[(3, vec![0x82, 2, 1])]))));
-        assert!(noncanonical(with(10, map(&[(3, vec![0x82, 1, 1])]))));
-        assert!(malformed(with(10, map(&[(3, vec![0x81, 3])]))));
-    }
-
-    #[test]
-    fn an_empty_list_of_hosts_or_sockets_is_a_grant() {
-        let statement = with(10, map(&[(5, vec![0x80]), (7, vec![0x80])])).unwrap();
-        assert_eq!(statement.grants().http_outgoing, Some(Vec::new()));
-        assert_eq!(statement.grants().sockets, Some(Vec::new()));
-        assert_eq!(with(10, map(&[(1, vec![0xf5])])).unwrap().grants().sockets, None);
-    }
-
-    #[test]
-    fn ta33_tb11_digests_of_another_kind() {
-        for found in [-15, -14, -17, -43, -44, 0] {
-            assert_eq!(
-                with(2, value(|writer| writer.integer(found))),
-                Err(FormatError::AlgorithmForbidden { what: "digest algorithm", found })
-            );
-        }
-        for length in [0, 20, 31, 33, 64] {
-            assert!(malformed(with(3, value(|writer| writer.bytes(&vec![0; length])))), "{length}");
-        }
-    }
-
-    #[test]
-    fn ta35_the_list_of_signers() {
-        let signers = |list: &[(i64, &[u8])]| {
-            with(8, value(|writer| {
-                writer.array(list.len());
-                for (algorithm, key) in list {
-                    writer.array(2);
-                    writer.integer(*algorithm);
-                    writer.bytes(Digest::of(key).as_bytes());
-                }
-            }))
-        };
-        assert!(signers(&[(-19, b"a"), (-9, b"a")]).is_ok());
-        assert!(noncanonical(signers(&[(-9, b"a"), (-19, b"a")])));
-        assert!(text(signers(&[(-9, b"a"), (-9, b"a")])));
-        assert!(noncanonical(signers(&[])));
-        assert!(matches!(signers(&[(-7, b"a")]), Err(FormatError::AlgorithmForbidden { found: -7, .. })));
-        assert!(matches!(signers(&[(-9, &b"a"[..]); 5]), Err(FormatError::LimitExceeded { limit: 4, actual: 5, .. })));
-        assert!(malformed(Statement::new(StatementFields { signers: Vec::new(), ..least() })));
-    }
-
-    #[test]
-    fn texts_hold_what_their_field_may_hold() {
-        let string = |text: &str| value(|writer| writer.text(text));
-        for name in ["acme", "Acme:pump", "acme:pump\0", "acme:*", ""] {
-            assert!(text(with(5, string(name))), "{name:?}");
-        }
-        for version in ["", "1", "1.2", "01.2.3", "1.2.3 ", "v1.2.3", "1.2.3-", "1.2.3\0", "1.2.99999999999999999999"] {
-            assert!(text(with(6, string(version))), "{version:?}");
-        }
-        assert!(with(6, string("1.2.3-rc.1+build.05")).is_ok());
-        assert!(malformed(with(5, vec![0x62, 0xff, 0xfe])));
-        let document = |media_type: &str| {
-            with(12, value(|writer| {
-                writer.array(1);
-                writer.array(3);
-                writer.text(media_type);
-                writer.integer(-16);
-                writer.bytes(&[0; 32]);
-            }))
-        };
-        assert!(document("application/spdx+json").is_ok());
-        assert!(text(document("Application/SPDX")));
-    }
-
-    #[test]
-    fn numbers_are_limited() {
-        let limited = |result| matches!(result, Err(FormatError::LimitExceeded { .. }));
-        let number = |number: u64| value(|writer| writer.unsigned(number));
-        assert!(with(4, number(limits::MAX_COMPONENT_BYTES)).is_ok());
-        assert!(limited(with(4, number(limits::MAX_COMPONENT_BYTES + 1))));
-        assert!(with(7, number(u64::MAX)).is_ok());
-        assert!(with(13, number(limits::MAX_UNIX_SECONDS)).is_ok());
-        assert!(limited(with(13, number(limits::MAX_UNIX_SECONDS + 1))));
-        assert!(limited(Statement::decode(&vec![0; 16 * 1024 + 1])));
-        // 64 paths of 255 bytes each are within their own limits, and together too much.
-        let mut fields = least();
-        fields.grants.directories = (0..64)
-            .map(|index| crate::DirectoryGrant { guest: format!("/{index:0>254}"), writable: false })
-            .collect();
-        assert!(limited(Statement::new(fields)));
-    }
-
-    #[test]
-    fn ta34_audiences() {
-        let audience = |devices: &[&str], types: &[&str]| Audience {
-            devices: devices.iter().map(ToString::to_string).collect(),
-            types: types.iter().map(ToString::to_string).collect(),
-        };
-        assert!(audience(&[], &[]).admits(None, None));
-        assert!(audience(&["a", "b"], &[]).admits(Some("b"), None));
-        assert!(!audience(&["a", "b"], &[]).admits(Some("c"), Some("a")));
-        assert!(!audience(&["a"], &[]).admits(None, None));
-        assert!(!audience(&[], &["x"]).admits(Some("a"), None));
-        assert!(audience(&["a"], &["x"]).admits(Some("a"), Some("x")));
-        assert!(!audience(&["a"], &["x"]).admits(Some("a"), Some("y")));
-        assert!(!audience(&["a"], &["x"]).admits(Some("b"), Some("x")));
-
-        assert!(audience(&["a"], &[]).is_within(&audience(&[], &[])));
-        assert!(audience(&["a"], &["x"]).is_within(&audience(&["a", "b"], &[])));
-        assert!(!audience(&[], &[]).is_within(&audience(&["a"], &[])));
-        assert!(!audience(&["a", "c"], &[]).is_within(&audience(&["a", "b"], &[])));
-        assert!(!audience(&["a"], &[]).is_within(&audience(&["a"], &["x"])));
-    }
-}
+mod tests;

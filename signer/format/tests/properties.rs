@@ -1,11 +1,15 @@
 //! What must hold for every input: no bytes make a decoder panic, and what it accepts has exactly one spelling.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets something unexpected should panic")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets something unexpected should panic"
+)]
 
 use countersign_format::{
-    Algorithm, Audience, ComponentName, Digest, DirectoryGrant, Document, Envelope, Grants, GuestLimits, KeyGrant,
-    LayoutScanner, NamePattern, Scope, SignedFile, SignerEntry, SignerId, Statement, StatementFields, Stdio,
-    capabilities_from_der, capabilities_to_der, signature_section, text_from_der, text_to_der,
+    Algorithm, Audience, ComponentName, Digest, DirectoryGrant, Document, Envelope, Grants,
+    GuestLimits, KeyGrant, LayoutScanner, NamePattern, Scope, SignedFile, SignerEntry, SignerId,
+    Statement, StatementFields, Stdio, capabilities_from_der, capabilities_to_der,
+    signature_section, text_from_der, text_to_der,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -19,47 +23,99 @@ fn texts(pattern: &'static str) -> impl Strategy<Value = Vec<String>> {
 fn grants() -> impl Strategy<Value = Grants> {
     let directories = texts("/[a-z]{1,8}").prop_flat_map(|paths| {
         vec(any::<bool>(), paths.len()).prop_map(move |writable| {
-            let directory = |(guest, writable): (&String, bool)| DirectoryGrant { guest: guest.clone(), writable };
-            paths.iter().zip(writable).map(directory).collect::<Vec<_>>()
+            let directory = |(guest, writable): (&String, bool)| DirectoryGrant {
+                guest: guest.clone(),
+                writable,
+            };
+            paths
+                .iter()
+                .zip(writable)
+                .map(directory)
+                .collect::<Vec<_>>()
         })
     });
     let keys = texts("[a-z]{1,8}").prop_flat_map(|names| {
-        vec((texts("[a-z]{1,8}/v[1-9]"), option::of(any::<u32>())), names.len()).prop_map(move |rest| {
-            let key = |(name, (contexts, per_minute)): (&String, (Vec<String>, Option<u32>))| KeyGrant {
-                name: name.clone(),
-                contexts,
-                per_minute,
-            };
+        vec(
+            (texts("[a-z]{1,8}/v[1-9]"), option::of(any::<u32>())),
+            names.len(),
+        )
+        .prop_map(move |rest| {
+            let key =
+                |(name, (contexts, per_minute)): (&String, (Vec<String>, Option<u32>))| KeyGrant {
+                    name: name.clone(),
+                    contexts,
+                    per_minute,
+                };
             names.iter().zip(rest).map(key).collect::<Vec<_>>()
         })
     });
     let flags = any::<[bool; 6]>();
     let hosts = option::of(texts("[a-z]{1,8}\\.example(:443)?"));
     let sockets = option::of(texts("(tcp|udp):[a-z]{1,8}\\.example:[1-9][0-9]{0,3}"));
-    (flags, texts("[A-Z_]{1,8}"), directories, hosts, sockets, keys).prop_map(
-        |([args, stdin, stdout, stderr, http_incoming, wall_clock], env, directories, http_outgoing, sockets, keys)| {
-            let stdio = Stdio { stdin, stdout, stderr };
-            Grants { args, env, stdio, directories, http_outgoing, http_incoming, sockets, wall_clock, keys }
+    (
+        flags,
+        texts("[A-Z_]{1,8}"),
+        directories,
+        hosts,
+        sockets,
+        keys,
+    )
+        .prop_map(
+            |(
+                [args, stdin, stdout, stderr, http_incoming, wall_clock],
+                env,
+                directories,
+                http_outgoing,
+                sockets,
+                keys,
+            )| {
+                let stdio = Stdio {
+                    stdin,
+                    stdout,
+                    stderr,
+                };
+                Grants {
+                    args,
+                    env,
+                    stdio,
+                    directories,
+                    http_outgoing,
+                    http_incoming,
+                    sockets,
+                    wall_clock,
+                    keys,
+                }
+            },
+        )
+}
+
+fn guest_limits() -> impl Strategy<Value = GuestLimits> {
+    any::<[Option<u64>; 7]>().prop_map(
+        |[
+            memory_bytes,
+            table_elements,
+            run,
+            cpu,
+            handles,
+            hostcall_bytes,
+            log_bytes,
+        ]| {
+            GuestLimits {
+                memory_bytes,
+                table_elements,
+                run_milliseconds: run,
+                cpu_milliseconds: cpu,
+                handles,
+                hostcall_bytes,
+                log_bytes,
+            }
         },
     )
 }
 
-fn guest_limits() -> impl Strategy<Value = GuestLimits> {
-    any::<[Option<u64>; 7]>().prop_map(|[memory_bytes, table_elements, run, cpu, handles, hostcall_bytes, log_bytes]| {
-        GuestLimits {
-            memory_bytes,
-            table_elements,
-            run_milliseconds: run,
-            cpu_milliseconds: cpu,
-            handles,
-            hostcall_bytes,
-            log_bytes,
-        }
-    })
-}
-
 fn audience() -> impl Strategy<Value = Audience> {
-    (texts("[A-Z0-9]{1,8}"), texts("[a-z0-9]{1,8}")).prop_map(|(devices, types)| Audience { devices, types })
+    (texts("[A-Z0-9]{1,8}"), texts("[a-z0-9]{1,8}"))
+        .prop_map(|(devices, types)| Audience { devices, types })
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
@@ -67,8 +123,21 @@ fn statement() -> impl Strategy<Value = Statement> {
     let signers = btree_set((any::<bool>(), any::<[u8; 32]>()), 1..=4);
     let documents = btree_set(any::<[u8; 32]>(), 0..4);
     (
-        (digest(), 0..=256_u64 << 20, "[a-z]{1,9}:[a-z]{1,9}(-[a-z0-9]{1,5})?", any::<[u64; 3]>(), any::<u64>()),
-        (signers, audience(), grants(), guest_limits(), documents, option::of(0..253_402_300_800_u64)),
+        (
+            digest(),
+            0..=256_u64 << 20,
+            "[a-z]{1,9}:[a-z]{1,9}(-[a-z0-9]{1,5})?",
+            any::<[u64; 3]>(),
+            any::<u64>(),
+        ),
+        (
+            signers,
+            audience(),
+            grants(),
+            guest_limits(),
+            documents,
+            option::of(0..253_402_300_800_u64),
+        ),
     )
         .prop_map(
             |(
@@ -76,7 +145,11 @@ fn statement() -> impl Strategy<Value = Statement> {
                 (signers, audience, grants, limits, documents, issued_at),
             )| {
                 let signer = |(edwards, key)| SignerId {
-                    algorithm: if edwards { Algorithm::Ed25519 } else { Algorithm::Esp256 },
+                    algorithm: if edwards {
+                        Algorithm::Ed25519
+                    } else {
+                        Algorithm::Esp256
+                    },
                     spki_sha256: Digest::from_bytes(key),
                 };
                 let document = |digest| Document {
@@ -103,10 +176,19 @@ fn statement() -> impl Strategy<Value = Statement> {
 
 fn envelope() -> impl Strategy<Value = Envelope> {
     let signature = (any::<[u8; 32]>(), any::<[u8; 32]>());
-    let entry = (any::<bool>(), vec(vec(any::<u8>(), 1..300), 1..=3), signature).prop_map(|(edwards, chain, (r, s))| {
-        let algorithm = if edwards { Algorithm::Ed25519 } else { Algorithm::Esp256 };
-        SignerEntry::new(algorithm, chain, [r, s].concat().try_into().unwrap()).unwrap()
-    });
+    let entry = (
+        any::<bool>(),
+        vec(vec(any::<u8>(), 1..300), 1..=3),
+        signature,
+    )
+        .prop_map(|(edwards, chain, (r, s))| {
+            let algorithm = if edwards {
+                Algorithm::Ed25519
+            } else {
+                Algorithm::Esp256
+            };
+            SignerEntry::new(algorithm, chain, [r, s].concat().try_into().unwrap()).unwrap()
+        });
     (statement(), vec(entry, 1..=4))
         .prop_map(|(statement, signers)| Envelope::new(statement.encode(), signers).unwrap())
 }
