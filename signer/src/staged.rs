@@ -1,0 +1,197 @@
+//! A component copied to its output while it is hashed and its layout is scanned: one pass, 64 KiB at a time.
+
+use crate::output::Output;
+use crate::{Overwrite, SignError};
+use countersign_format::{Digest, DigestWriter, LayoutScanner, SignatureRange, limits};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// Bytes read at once. The whole memory that a component of any size takes.
+const PIECE: usize = 64 * 1024;
+
+/// The largest file that is read: the largest component with the largest signature and its section header (at most
+/// 26 bytes).
+const MAX_FILE_BYTES: u64 = limits::MAX_COMPONENT_BYTES + limits::MAX_SIGNATURE_BYTES + 26;
+
+/// P, alone, in an output that is not in its place yet.
+pub(crate) struct Staged<'a> {
+    pub(crate) output: Output<'a>,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+/// What to do with a signature that the input carries already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OldSignature {
+    Refuse,
+    Drop,
+}
+
+impl<'a> Staged<'a> {
+    /// Copies P from `input` (named `name` in errors) to an output at `path`.
+    pub(crate) fn copy(
+        input: &mut dyn Read,
+        name: &Path,
+        path: &'a Path,
+        overwrite: Overwrite,
+        old: OldSignature,
+    ) -> Result<Self, SignError> {
+        let mut output = Output::create(path, overwrite)?;
+        let (scanned, digest) = {
+            let file = output.file();
+            scan(input, name, |piece| {
+                file.write_all(piece).map_err(SignError::write(path))
+            })?
+        };
+        let size = scanned.component_size;
+        if scanned.signature.is_none() {
+            return Ok(Self {
+                output,
+                digest,
+                size,
+            });
+        }
+        if old == OldSignature::Refuse {
+            return Err(SignError::AlreadySigned);
+        }
+        // P is what was copied up to the old signature; its digest has to be taken of that alone.
+        output
+            .file()
+            .set_len(size)
+            .map_err(SignError::write(path))?;
+        output
+            .file()
+            .seek(SeekFrom::Start(0))
+            .map_err(SignError::write(path))?;
+        let (_, digest) = scan(output.file(), path, |_| Ok(()))?;
+        output
+            .file()
+            .seek(SeekFrom::Start(size))
+            .map_err(SignError::write(path))?;
+        Ok(Self {
+            output,
+            digest,
+            size,
+        })
+    }
+
+    /// Appends S with this payload, reads the whole file back, and puts it in its place.
+    pub(crate) fn finish(mut self, payload: &[u8]) -> Result<(), SignError> {
+        let path = self.output.path().to_owned();
+        let section =
+            countersign_format::signature_section(payload).map_err(SignError::Statement)?;
+        self.output
+            .file()
+            .write_all(&section)
+            .map_err(SignError::write(&path))?;
+
+        self.output
+            .file()
+            .seek(SeekFrom::Start(0))
+            .map_err(SignError::write(&path))?;
+        let (scanned, _) = scan(self.output.file(), &path, |_| Ok(()))?;
+        let range = scanned.signature.ok_or(SignError::SelfCheck {
+            what: "the signature is not there",
+        })?;
+        let (digest, written) = reread(self.output.file(), range, &path)?;
+        if scanned.component_size != self.size || digest != self.digest {
+            return Err(SignError::SelfCheck {
+                what: "the component's digest",
+            });
+        }
+        if written != payload {
+            return Err(SignError::SelfCheck {
+                what: "the signature",
+            });
+        }
+        self.output.persist()
+    }
+
+    /// Puts P alone in its place.
+    pub(crate) fn finish_unsigned(self) -> Result<(), SignError> {
+        self.output.persist()
+    }
+}
+
+/// Where things lie in a file.
+pub(crate) struct Scanned {
+    pub(crate) component_size: u64,
+    pub(crate) signature: Option<SignatureRange>,
+}
+
+/// Reads `input` to its end, hands every piece to `each`, and returns the layout and the digest of all of it.
+pub(crate) fn scan(
+    input: &mut dyn Read,
+    name: &Path,
+    mut each: impl FnMut(&[u8]) -> Result<(), SignError>,
+) -> Result<(Scanned, Digest), SignError> {
+    let mut scanner = LayoutScanner::new();
+    let mut digest = DigestWriter::new();
+    let mut buffer = vec![0u8; PIECE];
+    let mut total = 0u64;
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(SignError::read(name)(error)),
+        };
+        let piece = buffer.get(..count).unwrap_or_default();
+        total = total.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        if total > MAX_FILE_BYTES {
+            // Before the layout, so that an endless input ends here.
+            return Err(SignError::Component(too_large(total)));
+        }
+        scanner.feed(piece).map_err(SignError::Component)?;
+        digest.update(piece);
+        each(piece)?;
+    }
+    let layout = scanner.finish().map_err(SignError::Component)?;
+    if layout.component_size() > limits::MAX_COMPONENT_BYTES {
+        return Err(SignError::Component(too_large(layout.component_size())));
+    }
+    let scanned = Scanned {
+        component_size: layout.component_size(),
+        signature: layout.signature(),
+    };
+    Ok((scanned, digest.finish()))
+}
+
+/// Reads a signed file's two parts once more: the digest of P, and the payload of S.
+pub(crate) fn reread(
+    file: &mut (impl Read + Seek),
+    range: SignatureRange,
+    name: &Path,
+) -> Result<(Digest, Vec<u8>), SignError> {
+    let mut digest = DigestWriter::new();
+    let mut buffer = vec![0u8; PIECE];
+    file.seek(SeekFrom::Start(0))
+        .map_err(SignError::read(name))?;
+    let mut component = file.by_ref().take(range.start());
+    loop {
+        match component.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => digest.update(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(SignError::read(name)(error)),
+        }
+    }
+    let payload = range.payload();
+    file.seek(SeekFrom::Start(payload.start))
+        .map_err(SignError::read(name))?;
+    let mut bytes = Vec::new();
+    let length = payload.end.saturating_sub(payload.start);
+    file.by_ref()
+        .take(length)
+        .read_to_end(&mut bytes)
+        .map_err(SignError::read(name))?;
+    Ok((digest.finish(), bytes))
+}
+
+fn too_large(actual: u64) -> countersign_format::FormatError {
+    countersign_format::FormatError::LimitExceeded {
+        what: "component",
+        limit: limits::MAX_COMPONENT_BYTES,
+        actual,
+    }
+}
