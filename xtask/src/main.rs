@@ -1,2 +1,45 @@
-//! Under construction.
-fn main() {}
+//! The project's own commands. Each installs what it needs where it may (Debian packages, as root) and
+//! otherwise prints the one line to run; `test` and CI are the same command.
+#![forbid(unsafe_code)]
+
+mod check;
+mod guests;
+mod process;
+mod roots;
+mod setup;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  guests              build the guests of guest-examples/ into target/guests/
+  check               compare the packages with the allowed arrows and the rules about unsafe code
+  roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
+
+Each command installs what it needs when run as root on Debian; otherwise it prints the line to run.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["guests"] => guests::build(),
+        ["check"] => check::all(),
+        ["roots", binary, file] => roots::fill(binary.as_ref(), file.as_ref()),
+        ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Packages: the allowed arrows between ours, and what no tree of theirs may hold.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::process::{capture, cargo};
+
+/// What each package of the workspace may depend on. Three floors, and arrows point down: programs and
+/// runtime; trust store and provisioning; formats, keys and signing.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("countersign-format", &[]),
+    ("countersign-keys", &["countersign-format"]),
+    ("countersign-backend-file", &["countersign-format", "countersign-keys"]),
+    (
+        "countersign-signer",
+        &["countersign-format", "countersign-keys", "countersign-backend-file"],
+    ),
+    ("countersign-trust-store", &["countersign-format", "countersign-keys"]),
+    ("countersign-roots", &["countersign-trust-store", "countersign-roots-file"]),
+    ("countersign-roots-file", &["countersign-trust-store"]),
+    (
+        "countersign-provisioning",
+        &["countersign-format", "countersign-keys", "countersign-trust-store"],
+    ),
+    (
+        "countersign-ca",
+        &[
+            "countersign-provisioning",
+            "countersign-keys",
+            "countersign-backend-file",
+            "countersign-signer",
+            "countersign-format",
+            "countersign-trust-store",
+        ],
+    ),
+    (
+        "countersign",
+        &[
+            "countersign-format",
+            "countersign-keys",
+            "countersign-backend-file",
+            "countersign-signer",
+            "countersign-trust-store",
+            "countersign-roots-file",
+        ],
+    ),
+    ("countersign-runtime", &["countersign-trust-store", "countersign-format"]),
+    (
+        "countersign-run",
+        &[
+            "countersign-runtime",
+            "countersign-roots",
+            "countersign-trust-store",
+            "countersign-format",
+        ],
+    ),
+    (
+        "countersign-testing",
+        &[
+            "countersign-format",
+            "countersign-keys",
+            "countersign-backend-file",
+            "countersign-signer",
+            "countersign-trust-store",
+            "countersign-provisioning",
+        ],
+    ),
+    ("xtask", &[]),
+    ("xtask-tools", &["countersign-roots-file"]),
+];
+
+/// What tests may use besides: the throw-away PKI everywhere, and the roots' file reader in the suite over
+/// the built programs.
+const TEST_ARROWS: &[(&str, &str)] = &[("countersign-testing", "countersign-roots-file")];
+
+/// Foreign packages that must not be in a package's tree, at any depth, and why.
+const ABSENT: &[(&str, &[&str], &str)] = &[
+    (
+        "countersign",
+        &["wasmtime", "wasmtime-wasi", "cranelift-codegen"],
+        "the desk tool verifies and signs; it runs nothing",
+    ),
+    (
+        "countersign-signer",
+        &["wasmtime", "tokio", "clap"],
+        "build scripts use it",
+    ),
+    (
+        "countersign-runtime",
+        &["clap", "tss-esapi", "cryptoki", "sqlx"],
+        "embedders do not inherit what our programs need",
+    ),
+    (
+        "countersign-run",
+        &["countersign-provisioning", "countersign-signer", "tss-esapi", "sqlx"],
+        "a host issues and signs nothing",
+    ),
+    (
+        "countersign-trust-store",
+        &["wasmtime", "tokio", "cap-std", "tempfile", "async-trait"],
+        "verifying is a pure function of bytes, policy and time",
+    ),
+    (
+        "countersign-format",
+        &["wasmtime", "tokio", "cap-std", "tempfile", "x509-cert", "p256", "rustls-webpki"],
+        "the format knows no files, keys or trust",
+    ),
+];
+
+/// Packages in whose tree there may be one version of wasmparser and no more: another one beside Wasmtime's
+/// would read some file differently.
+const ONE_PARSER: &[&str] = &["countersign-run", "countersign"];
+
+/// Compares the workspace's packages with [`ARROWS`].
+pub(crate) fn arrows(broken: &mut Vec<String>) -> Result<()> {
+    let metadata =
+        capture(cargo().args(["metadata", "--format-version=1", "--no-deps", "--locked"]))?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let ours: BTreeSet<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
+
+    for package in packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        let Some((_, allowed)) = ARROWS.iter().find(|(from, _)| *from == name) else {
+            broken.push(format!("{name} is not in the table of allowed arrows"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            let to = dependency["name"].as_str().unwrap_or_default();
+            let for_tests = dependency["kind"] == "dev";
+            let test_arrow = to == "countersign-testing" || TEST_ARROWS.contains(&(name, to));
+            if ours.contains(to) && !allowed.contains(&to) && !(for_tests && test_arrow) {
+                broken.push(format!("{name} must not depend on {to}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looks into the resolved trees for what must be absent, and counts the parsers.
+pub(crate) fn trees(broken: &mut Vec<String>) -> Result<()> {
+    for (package, absent, why) in ABSENT {
+        let tree = tree(package)?;
+        for (name, version) in tree.iter().filter(|(name, _)| absent.contains(&name.as_str())) {
+            broken.push(format!("{package} has {name} {version} in its tree: {why}"));
+        }
+    }
+    for package in ONE_PARSER {
+        let versions: BTreeSet<String> = tree(package)?
+            .into_iter()
+            .filter_map(|(name, version)| (name == "wasmparser").then_some(version))
+            .collect();
+        if versions.len() > 1 {
+            broken.push(format!("{package} has several versions of wasmparser: {versions:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Names and versions of everything that is compiled into a package, on every platform.
+fn tree(package: &str) -> Result<Vec<(String, String)>> {
+    let mut command = cargo();
+    command.args(["tree", "--locked", "--package", package, "--target", "all"]);
+    command.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let lines = capture(&mut command)?;
+    Ok(lines
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        })
+        .collect())
+}

@@ -1,0 +1,194 @@
+//! Sources: where `unsafe` may be, and the one file that may call Wasmtime's compiler.
+//!
+//! The compiler and clippy enforce both as far as the packages' own attributes say so; this looks that the
+//! attributes are there, and nobody lifted them elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::process::root;
+
+/// Packages whose every target must begin with `#![forbid(unsafe_code)]`.
+const FORBID: &[&str] = &[
+    "signer/format",
+    "signer/keys",
+    "signer/backends/file",
+    "signer",
+    "trust-store",
+    "trust-store/roots/file",
+    "provisioning",
+    "provisioning/ca",
+    "cli",
+    "runtime/run",
+    "xtask",
+    "xtask/tools",
+];
+
+/// Where `unsafe` may be written: the link section of the roots, and the loader of authenticated
+/// precompiled code.
+const UNSAFE_ALLOWED: &[&str] = &["trust-store/roots/src", "runtime/src/load.rs"];
+
+/// The only file that may lift the ban of clippy.toml on Wasmtime's compiling calls.
+const COMPILER_ALLOWED: &str = "runtime/src/load.rs";
+
+/// The calls that clippy.toml must name at least.
+const BANNED: &[&str] = &[
+    "wasmtime::component::Component::new",
+    "wasmtime::component::Component::from_binary",
+    "wasmtime::component::Component::from_file",
+    "wasmtime::component::Component::deserialize",
+    "wasmtime::component::Component::deserialize_file",
+    "wasmtime::component::Component::deserialize_raw",
+    "wasmtime::CodeBuilder::compile_component",
+    "wasmtime::Module::new",
+    "wasmtime::Module::deserialize",
+];
+
+/// Folders that hold no source of the workspace.
+const SKIPPED: &[&str] = &["target", ".git", "guest-examples"];
+
+/// `unsafe` only where it is allowed, and forbidden at the top of every package that needs none.
+pub(crate) fn unsafe_code(broken: &mut Vec<String>) -> Result<()> {
+    for package in FORBID {
+        for top in ["src/lib.rs", "src/main.rs"] {
+            let path = root().join(package).join(top);
+            if path.exists() && !read(&path)?.contains("#![forbid(unsafe_code)]") {
+                broken.push(format!("{package}/{top} lacks #![forbid(unsafe_code)]"));
+            }
+        }
+    }
+    for (path, text) in sources()? {
+        let allowed = UNSAFE_ALLOWED.iter().any(|place| path.starts_with(place));
+        if !allowed && words(&text).iter().any(|word| word == "unsafe") {
+            broken.push(format!("{} holds unsafe code", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody but the loader lifts the ban on Wasmtime's compiling and deserialising calls.
+pub(crate) fn compiler_calls(broken: &mut Vec<String>) -> Result<()> {
+    // In two halves, or this file would find itself.
+    let lint = concat!("disallowed", "_methods");
+    for (path, text) in sources()? {
+        if path != Path::new(COMPILER_ALLOWED) && words(&text).iter().any(|word| word == lint) {
+            broken.push(format!("{} lifts clippy's {lint}", path.display()));
+        }
+    }
+    let banned = read(&root().join("clippy.toml"))?;
+    for call in BANNED {
+        if !banned.contains(&format!("\"{call}\"")) {
+            broken.push(format!("clippy.toml no longer bans {call}"));
+        }
+    }
+    Ok(())
+}
+
+/// Every Rust source of the workspace, by its path from the root.
+fn sources() -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)
+            .with_context(|| format!("cannot list {}", folder.display()))?
+        {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() && !SKIPPED.contains(&name.as_str()) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = read(&path)?;
+                let path = path.strip_prefix(root()).unwrap_or(&path).to_path_buf();
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The identifiers and keywords of a source, without what stands in comments and in string literals.
+fn words(text: &str) -> Vec<String> {
+    code_only(text)
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The text with a space in place of every comment and string literal.
+fn code_only(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
+            // A quotation mark as a character begins no string.
+            rest[1..].find('\'').map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw_string(rest) {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let begin = hashes + 2;
+            rest[begin..].find(&end).map_or(rest.len(), |at| begin + at + end.len())
+        } else if c == '"' {
+            string_length(rest)
+        } else {
+            code.push(c);
+            rest = &rest[c.len_utf8()..];
+            continue;
+        };
+        code.push(' ');
+        rest = &rest[skipped..];
+    }
+    code
+}
+
+/// How many `#` a raw string that begins here has, if one does.
+fn raw_string(text: &str) -> Option<usize> {
+    let after = text.strip_prefix('r')?;
+    let hashes = after.len() - after.trim_start_matches('#').len();
+    after[hashes..].starts_with('"').then_some(hashes)
+}
+
+/// The length of the string literal at the start of `text`, quotation marks and escapes included.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    fn finds_unsafe(text: &str) -> bool {
+        words(text).iter().any(|word| word == "unsafe")
+    }
+
+    #[test]
+    fn comments_and_strings_are_no_code() {
+        assert!(!finds_unsafe("let a = \"unsafe\"; // unsafe\n/// unsafe\n/* unsafe */ fn f() {}"));
+        assert!(!finds_unsafe("let a = \"two\nlines of unsafe\"; let b = r#\" \"unsafe\" \"#;"));
+    }
+
+    #[test]
+    fn code_after_a_string_is_code() {
+        assert!(finds_unsafe("f(\"a \\\" // b\"); unsafe { g() }"));
+        assert!(finds_unsafe("f(r#\" \" \"#); unsafe { g() }"));
+        assert!(finds_unsafe("f('\"'); unsafe { g('\"') }"));
+    }
+}

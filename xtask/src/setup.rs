@@ -1,0 +1,105 @@
+//! Installs what a command needs and the machine does not have.
+//!
+//! Each need is looked for first, so that a machine that has everything loses no time. What is missing is
+//! installed with apt-get by root on Debian; anyone else is told the one line to run.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::process::{capture, run, say, succeeds};
+
+/// Something that a command needs from the machine.
+#[derive(Clone, Copy)]
+pub(crate) enum Need {
+    /// A toolchain for guests: rustup's target where installed, Debian's own Rust otherwise.
+    GuestToolchain,
+    /// Python with pip and venv: the demo's foreign component comes from PyPI.
+    Python,
+}
+
+/// Makes sure that everything in `needs` is there.
+pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
+    let missing: Vec<Need> = needs.iter().copied().filter(|need| !need.is_there()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages()).copied().collect();
+    if !succeeds("apt-get", &["--version"]) || !is_root() {
+        let lines: Vec<String> = missing.iter().map(|need| need.line_to_run()).collect();
+        bail!("something is missing on this machine; please run\n\n    {}\n", lines.join("\n    "));
+    }
+    say(&format!("installing {}", packages.join(" ")));
+    install(&packages)?;
+    match missing.iter().find(|need| !need.is_there()) {
+        None => Ok(()),
+        Some(need) => bail!(
+            "{} were installed and are still not enough for {}",
+            need.packages().join(" "),
+            need.purpose()
+        ),
+    }
+}
+
+impl Need {
+    fn is_there(self) -> bool {
+        match self {
+            Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
+            Self::Python => {
+                succeeds("python3", &["-m", "pip", "--version"])
+                    && succeeds("python3", &["-c", "import ensurepip, venv"])
+            }
+        }
+    }
+
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            // rust-lld is a dangling link without lld-22; the standard library is built from its source.
+            Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
+            Self::Python => &["python3", "python3-pip", "python3-venv"],
+        }
+    }
+
+    fn line_to_run(self) -> String {
+        match self {
+            Self::GuestToolchain if succeeds("rustup", &["--version"]) => {
+                format!("rustup target add {}", crate::guests::RUSTUP_TARGET)
+            }
+            _ => format!("sudo apt-get install -y {}", self.packages().join(" ")),
+        }
+    }
+
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::GuestToolchain => "building guests",
+            Self::Python => "fetching a package from PyPI",
+        }
+    }
+}
+
+/// Whether rustup's active toolchain can build guests.
+pub(crate) fn rustup_has_guest_target() -> bool {
+    capture(Command::new("rustup").args(["target", "list", "--installed"]))
+        .is_ok_and(|list| list.lines().any(|target| target == crate::guests::RUSTUP_TARGET))
+}
+
+fn debian_has_guest_toolchain() -> bool {
+    Path::new("/usr/bin/rustc").exists()
+        && Path::new("/usr/lib/rustlib/src/rust/library/std/Cargo.toml").exists()
+        && Path::new("/usr/bin/rust-lld").exists()
+}
+
+fn is_root() -> bool {
+    capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
+        command
+    };
+    run(apt().arg("update"))?;
+    run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
+}
