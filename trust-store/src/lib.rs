@@ -45,6 +45,7 @@ mod crl;
 mod explain;
 mod fault;
 pub mod oid;
+pub mod pem;
 mod policy;
 pub mod profile;
 mod rejection;
