@@ -1,1 +1,34 @@
-//! Under construction.
+//! The issuing core of a private certification authority.
+//!
+//! It decides what a certificate or a revocation list contains: each kind has one profile, and nothing a
+//! requester writes changes it. Keys are borrowed ([`SigningKey`](countersign_keys::SigningKey)), time and
+//! randomness are passed in, and nothing is stored: whoever calls records the serial before the certificate leaves
+//! the house.
+//!
+//! - [`Issuer::root`] makes a self-signed root, [`Issuer::intermediate`] an authority below it,
+//!   [`Issuer::end_entity`] a device's certificate by [`Profile`], [`Issuer::crl`] a revocation list.
+//! - [`CertificateRequest`] reads a PKCS#10 request and demands proof of possession.
+//!
+//! What a certificate is worth to a host is judged elsewhere, in `countersign-trust-store`.
+#![forbid(unsafe_code)]
+
+mod crl;
+mod error;
+mod extensions;
+mod issuer;
+mod name;
+mod profile;
+mod request;
+mod serial;
+mod sign;
+mod validity;
+
+pub use crl::{Reason, Revocation, RevocationList};
+pub use error::Error;
+pub use extensions::{ATTESTATION, CODE_SIGNING, DOCUMENT_SIGNING, NO_REV_AVAIL};
+pub use issuer::{EndEntity, Intermediate, Issued, Issuer, Root};
+pub use name::{CaName, DeviceName};
+pub use profile::Profile;
+pub use request::CertificateRequest;
+pub use serial::Serial;
+pub use validity::{DEVELOPMENT_ROOT_DAYS, SECONDS_PER_DAY, Validity};

@@ -1,0 +1,480 @@
+//! The authority on disk.
+//!
+//! ```text
+//! DIR/                            mode 0700
+//!   ca.json                       what this is
+//!   lock                          held while a process works here
+//!   keys/SHA256.json              what each public key was certified for
+//!   authorities/ID/
+//!     authority.json certificate.pem certificate.der key.pem
+//!     issued/SERIAL.json          written before the certificate leaves
+//!     revoked/SERIAL.json
+//!     crl-number.json             raised before a list is signed
+//!     crl.pem crl.der             the newest list
+//! ```
+//!
+//! A crash leaves each file old or new, and an authority whole or absent: it is built in a folder whose name starts with
+//! a dot and put in place by one rename. Such folders are leftovers when found later, and are removed.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use countersign_backend_file::{FileKey, Overwrite};
+use countersign_keys::{ErrorKind, Secret, SigningKey};
+use countersign_provisioning::{Reason, Revocation, Serial};
+use countersign_trust_store::UnixTime;
+
+use crate::durable::{self, Existing};
+use crate::output::{self, CERTIFICATE};
+use crate::passphrase;
+use crate::records::{self, VERSION};
+
+/// Name of the root's folder.
+pub(crate) const ROOT: &str = "root";
+
+/// An authority's directory, locked for this process.
+#[derive(Debug)]
+pub(crate) struct CaDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl CaDirectory {
+    /// Makes the directory, or continues one whose making was interrupted. Refuses one that has a root.
+    pub(crate) fn create(path: &Path, now: UnixTime) -> anyhow::Result<Self> {
+        let marker = path.join("ca.json");
+        if path.is_dir() && !marker.exists() {
+            let mut entries = fs::read_dir(path).with_context(|| format!("{} could not be read", path.display()))?;
+            let foreign = entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock"));
+            anyhow::ensure!(!foreign, "{} has other files in it: name a new or an empty folder with --dir", path.display());
+        }
+        durable::create_private_folder(path)?;
+        let lock = lock(path)?;
+        if !marker.exists() {
+            let record = records::Directory {
+                version: VERSION,
+                created: now.as_secs(),
+            };
+            records::write(&marker, &record, Existing::Refuse)?;
+        }
+        let directory = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        durable::create_private_folder(&directory.authorities())?;
+        durable::create_private_folder(&path.join("keys"))?;
+        directory.remove_leftovers()?;
+        anyhow::ensure!(
+            !directory.authorities().join(ROOT).exists(),
+            "{} has a root already and was not touched: name another folder with --dir",
+            path.display()
+        );
+        Ok(directory)
+    }
+
+    /// Opens an existing directory.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let record: Option<records::Directory> = records::read(&path.join("ca.json"))?;
+        anyhow::ensure!(
+            record.is_some(),
+            "{} is not an authority's directory: name one with --dir, or make one with `countersign-ca init`",
+            path.display()
+        );
+        let directory = Self {
+            path: path.to_owned(),
+            _lock: lock(path)?,
+        };
+        anyhow::ensure!(
+            directory.authorities().join(ROOT).is_dir(),
+            "{} has no root, its making was interrupted: run `countersign-ca init` again",
+            path.display()
+        );
+        directory.remove_leftovers()?;
+        Ok(directory)
+    }
+
+    /// Every authority, oldest first.
+    pub(crate) fn list(&self) -> anyhow::Result<Vec<Authority>> {
+        let folder = self.authorities();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder).with_context(|| format!("{} could not be read", folder.display()))? {
+            let name = entry.with_context(|| format!("{} could not be read", folder.display()))?.file_name();
+            match name.to_str() {
+                Some(name) if !name.starts_with('.') => found.push(self.authority(name)?),
+                _ => {}
+            }
+        }
+        found.sort_by(|a, b| {
+            let key = |authority: &Authority| (authority.record.not_before, authority.record.issuer.is_some(), authority.record.id.clone());
+            key(a).cmp(&key(b))
+        });
+        Ok(found)
+    }
+
+    /// The authority with this name.
+    pub(crate) fn authority(&self, id: &str) -> anyhow::Result<Authority> {
+        check_id(id)?;
+        let path = self.authorities().join(id);
+        let record: Option<records::Authority> = records::read(&path.join("authority.json"))?;
+        let record = record.with_context(|| format!("there is no authority {id:?}: `countersign-ca show` lists them"))?;
+        Ok(Authority { path, record })
+    }
+
+    /// Puts a new authority in place: all of it or nothing.
+    ///
+    /// The key is stored and opened again before `certify` sees it, so an authority never has a key that it cannot read.
+    pub(crate) fn add(
+        &self,
+        id: &str,
+        key: &FileKey,
+        secret: Option<&Secret>,
+        certify: impl FnOnce(&SigningKey) -> anyhow::Result<(records::Authority, Vec<u8>)>,
+    ) -> anyhow::Result<Authority> {
+        self.check_free(id)?;
+        let building = self.authorities().join(format!(".{id}"));
+        durable::create_private_folder(&building)?;
+        let made = build_authority(&building, key, secret, certify);
+        match made.and_then(|record| {
+            let path = self.authorities().join(id);
+            durable::rename_folder(&building, &path)?;
+            Ok(Authority { path, record })
+        }) {
+            Ok(authority) => Ok(authority),
+            Err(error) => {
+                // The error is what matters; what cannot be removed now is removed at the next start.
+                let _ = fs::remove_dir_all(&building);
+                Err(error)
+            }
+        }
+    }
+
+    /// A name for a new authority that no other has.
+    pub(crate) fn check_free(&self, id: &str) -> anyhow::Result<()> {
+        check_id(id)?;
+        anyhow::ensure!(
+            !self.authorities().join(id).exists(),
+            "there is an authority {id:?} already: give the new one another name with --id"
+        );
+        Ok(())
+    }
+
+    /// Reserves a public key for one profile and one device. The same key for the same again is a renewal.
+    pub(crate) fn reserve_key(&self, spki_sha256: &str, profile: &str, device_id: Option<&str>) -> anyhow::Result<()> {
+        let path = self.path.join("keys").join(format!("{spki_sha256}.json"));
+        let wanted = records::KeyUse {
+            version: VERSION,
+            profile: profile.to_owned(),
+            device_id: device_id.map(str::to_owned),
+        };
+        match records::read::<records::KeyUse>(&path)? {
+            None => records::write(&path, &wanted, Existing::Refuse),
+            Some(found) if found == wanted => Ok(()),
+            Some(found) => anyhow::bail!(
+                "this public key was certified before, as {} of {}: a key has one purpose and one device, so make a new key",
+                found.profile,
+                found.device_id.as_deref().unwrap_or("an authority"),
+            ),
+        }
+    }
+
+    fn authorities(&self) -> PathBuf {
+        self.path.join("authorities")
+    }
+
+    fn remove_leftovers(&self) -> anyhow::Result<()> {
+        let folder = self.authorities();
+        let failed = || format!("{} could not be cleaned up", folder.display());
+        for entry in fs::read_dir(&folder).with_context(failed)? {
+            let entry = entry.with_context(failed)?;
+            if entry.file_name().to_string_lossy().starts_with('.') && entry.file_type().with_context(failed)?.is_dir() {
+                fs::remove_dir_all(entry.path()).with_context(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One authority of a directory.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    path: PathBuf,
+    pub(crate) record: records::Authority,
+}
+
+impl Authority {
+    /// The certificate, DER.
+    pub(crate) fn certificate(&self) -> anyhow::Result<Vec<u8>> {
+        let path = self.path.join("certificate.der");
+        fs::read(&path).with_context(|| format!("{} could not be read", path.display()))
+    }
+
+    /// Where the certificate lies as PEM.
+    pub(crate) fn certificate_path(&self) -> PathBuf {
+        self.path.join("certificate.pem")
+    }
+
+    /// Opens the key.
+    pub(crate) fn key(&self, passphrase: &passphrase::Source) -> anyhow::Result<SigningKey> {
+        let what = format!("authority {:?}", self.record.id);
+        Ok(FileKey::open(&self.path.join("key.pem"), || passphrase.for_key(&what))?)
+    }
+
+    /// Records a certificate. After this returns, the serial is taken for ever; only then may the certificate leave.
+    pub(crate) fn record_issued(&self, record: &records::Issued) -> anyhow::Result<()> {
+        records::write(&self.issued_path(&record.serial), record, Existing::Refuse)
+    }
+
+    /// The record of a certificate that this authority issued.
+    pub(crate) fn issued(&self, serial: &Serial) -> anyhow::Result<Option<records::Issued>> {
+        records::read(&self.issued_path(&serial.to_string()))
+    }
+
+    /// The serials of every certificate that this authority issued, sorted.
+    pub(crate) fn issued_serials(&self) -> anyhow::Result<Vec<Serial>> {
+        serials(&self.path.join("issued"))
+    }
+
+    /// Records a revocation. `false` when the serial was revoked before; the first record stands.
+    pub(crate) fn record_revoked(&self, record: &records::Revoked) -> anyhow::Result<bool> {
+        let path = self.path.join("revoked").join(format!("{}.json", record.serial));
+        if path.exists() {
+            return Ok(false);
+        }
+        records::write(&path, record, Existing::Refuse).map(|()| true)
+    }
+
+    /// The revocation of a serial, if it is revoked.
+    pub(crate) fn revoked(&self, serial: &Serial) -> anyhow::Result<Option<records::Revoked>> {
+        records::read(&self.path.join("revoked").join(format!("{serial}.json")))
+    }
+
+    /// Every revocation.
+    pub(crate) fn revocations(&self) -> anyhow::Result<Vec<Revocation>> {
+        let mut revocations = Vec::new();
+        for serial in serials(&self.path.join("revoked"))? {
+            let Some(record) = self.revoked(&serial)? else {
+                continue;
+            };
+            let reason: Reason = record
+                .reason
+                .parse()
+                .map_err(|error| anyhow::anyhow!("the record of the revocation of {serial} is damaged: {error}"))?;
+            revocations.push(Revocation {
+                serial,
+                at: UnixTime::from_secs(record.at),
+                reason,
+            });
+        }
+        Ok(revocations)
+    }
+
+    /// The number of the last list; 0 when there was none.
+    pub(crate) fn crl_number(&self) -> anyhow::Result<u64> {
+        let record: Option<records::CrlNumber> = records::read(&self.path.join("crl-number.json"))?;
+        Ok(record.map_or(0, |record| record.number))
+    }
+
+    /// Takes the next number for a list, durably: a number that was taken is never given out again, crash or not.
+    ///
+    /// It is the present in seconds, or one more than the last where that is higher. So a directory that was restored
+    /// from an old copy still numbers above the lists it no longer remembers, which hosts would otherwise refuse.
+    pub(crate) fn next_crl_number(&self, now: UnixTime) -> anyhow::Result<u64> {
+        let last = self.crl_number()?;
+        let number = last.checked_add(1).context("the CRL numbers of this authority are used up")?.max(now.as_secs());
+        let record = records::CrlNumber { version: VERSION, number };
+        records::write(&self.path.join("crl-number.json"), &record, Existing::Replace)?;
+        Ok(number)
+    }
+
+    /// Keeps the newest list.
+    pub(crate) fn store_crl(&self, crl: &[u8]) -> anyhow::Result<()> {
+        let pem = output::pem(output::CRL, &[crl.to_vec()])?;
+        durable::write(&self.path.join("crl.der"), crl, Existing::Replace)?;
+        durable::write(&self.path.join("crl.pem"), pem.as_bytes(), Existing::Replace)
+    }
+
+    fn issued_path(&self, serial: &str) -> PathBuf {
+        self.path.join("issued").join(format!("{serial}.json"))
+    }
+}
+
+fn build_authority(
+    building: &Path,
+    key: &FileKey,
+    secret: Option<&Secret>,
+    certify: impl FnOnce(&SigningKey) -> anyhow::Result<(records::Authority, Vec<u8>)>,
+) -> anyhow::Result<records::Authority> {
+    let key_path = building.join("key.pem");
+    key.save(&key_path, secret, Overwrite::Refuse)?;
+    let key = FileKey::open(&key_path, || {
+        secret
+            .cloned()
+            .ok_or_else(|| countersign_keys::Error::new(ErrorKind::Passphrase, "the key was stored encrypted without a passphrase"))
+    })?;
+    let (record, certificate) = certify(&key)?;
+    let pem = output::pem(CERTIFICATE, std::slice::from_ref(&certificate))?;
+    durable::write(&building.join("certificate.pem"), pem.as_bytes(), Existing::Refuse)?;
+    durable::write(&building.join("certificate.der"), &certificate, Existing::Refuse)?;
+    durable::create_private_folder(&building.join("issued"))?;
+    durable::create_private_folder(&building.join("revoked"))?;
+    records::write(&building.join("authority.json"), &record, Existing::Refuse)?;
+    Ok(record)
+}
+
+/// The serials that name the records in a folder.
+fn serials(folder: &Path) -> anyhow::Result<Vec<Serial>> {
+    let failed = || format!("{} could not be read", folder.display());
+    let mut serials = Vec::new();
+    for entry in fs::read_dir(folder).with_context(failed)? {
+        let name = entry.with_context(failed)?.file_name();
+        let serial = name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse().ok());
+        serials.extend(serial);
+    }
+    serials.sort();
+    Ok(serials)
+}
+
+/// Takes the lock or says who may have it. It goes when the process ends, however it ends.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let lock = path.join("lock");
+    let failed = || format!("the lock {} could not be opened", lock.display());
+    let file = File::options().create(true).append(true).open(&lock).with_context(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("another process works in {}: wait until it has finished", path.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(failed),
+    }
+}
+
+/// Names become folders, so they are plain words.
+fn check_id(id: &str) -> anyhow::Result<()> {
+    let plain = (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !id.starts_with('-');
+    anyhow::ensure!(plain, "{id:?} is not a name for an authority: use 1 to 64 lower-case letters, digits and hyphens");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    fn authority(directory: &CaDirectory) -> Authority {
+        let record = records::Authority {
+            version: VERSION,
+            id: ROOT.to_owned(),
+            issuer: None,
+            organization: "Acme".to_owned(),
+            country: None,
+            common_name: "Root".to_owned(),
+            serial: "41".to_owned(),
+            spki_sha256: String::new(),
+            not_before: 0,
+            not_after: 1,
+            path_length: 1,
+            development: false,
+        };
+        let key = FileKey::generate(countersign_keys::Algorithm::Ed25519, &mut countersign_backend_file::SystemRandom).expect("a key");
+        directory.add(ROOT, &key, None, |_| Ok((record, b"certificate".to_vec()))).expect("added")
+    }
+
+    #[test]
+    fn tg22_crl_numbers_never_fall() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
+        let root = authority(&directory);
+        assert_eq!(root.next_crl_number(NOW).expect("a number"), NOW.as_secs());
+        assert_eq!(root.next_crl_number(NOW).expect("a number"), NOW.as_secs() + 1);
+        let earlier = UnixTime::from_secs(5);
+        assert_eq!(root.next_crl_number(earlier).expect("a clock set back"), NOW.as_secs() + 2);
+    }
+
+    #[test]
+    fn tg16_a_restored_directory_still_numbers_upwards() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
+        let root = authority(&directory);
+        let before = root.next_crl_number(UnixTime::from_secs(NOW.as_secs() + 100)).expect("a number");
+        fs::remove_file(root.path.join("crl-number.json")).expect("as in a copy from before the first list");
+        let after = root.next_crl_number(UnixTime::from_secs(NOW.as_secs() + 101)).expect("a number");
+        assert!(after > before);
+    }
+
+    #[test]
+    fn a_second_process_is_refused_and_the_lock_goes_with_the_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ca");
+        let directory = CaDirectory::create(&path, NOW).expect("made");
+        authority(&directory);
+        let error = CaDirectory::open(&path).expect_err("locked");
+        assert!(error.to_string().contains("another process"), "{error}");
+        drop(directory);
+        CaDirectory::open(&path).expect("free again");
+    }
+
+    #[test]
+    fn tg12_what_a_crash_left_half_made_is_removed_and_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ca");
+        let directory = CaDirectory::create(&path, NOW).expect("made");
+        fs::create_dir(directory.authorities().join(".root")).expect("a leftover");
+        fs::write(directory.authorities().join(".root/key.pem"), "half").expect("a leftover");
+        drop(directory);
+        assert!(CaDirectory::open(&path).expect_err("no root yet").to_string().contains("init` again"));
+        let directory = CaDirectory::create(&path, NOW).expect("continued");
+        assert!(!directory.authorities().join(".root").exists());
+        authority(&directory);
+        drop(directory);
+        assert!(CaDirectory::create(&path, NOW).expect_err("has a root").to_string().contains("has a root already"));
+    }
+
+    #[test]
+    fn tg02_a_serial_is_recorded_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
+        let root = authority(&directory);
+        let mut record = records::Issued {
+            version: VERSION,
+            serial: "4f".to_owned(),
+            issuer: ROOT.to_owned(),
+            profile: "tls".to_owned(),
+            device_id: Some("a".to_owned()),
+            spki_sha256: String::new(),
+            not_before: 0,
+            not_after: 1,
+            no_rev_avail: false,
+            issued_at: 0,
+            certificate: String::new(),
+        };
+        root.record_issued(&record).expect("first");
+        record.device_id = Some("b".to_owned());
+        root.record_issued(&record).expect_err("second");
+        let stored = root.issued(&"4F".parse().expect("a serial")).expect("readable").expect("recorded");
+        assert_eq!(stored.device_id.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn tg04_a_key_has_one_device_and_one_purpose() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
+        directory.reserve_key("aa", "tls", Some("one")).expect("first");
+        directory.reserve_key("aa", "tls", Some("one")).expect("renewal");
+        directory.reserve_key("aa", "tls", Some("two")).expect_err("another device");
+        directory.reserve_key("aa", "component-signer", Some("one")).expect_err("another purpose");
+    }
+
+    #[test]
+    fn tg08_names_never_leave_the_directory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
+        for bad in ["", "..", "../x", "a/b", ".hidden", "A", "-x", "a\0", &"x".repeat(65)] {
+            assert!(directory.authority(bad).is_err(), "{bad:?}");
+            assert!(directory.check_free(bad).is_err(), "{bad:?}");
+        }
+    }
+}

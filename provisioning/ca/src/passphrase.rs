@@ -1,0 +1,85 @@
+//! Where the passphrase of the authority's keys comes from: a file, or the terminal.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use countersign_keys::{Error, ErrorKind, Secret};
+use zeroize::Zeroizing;
+
+/// The fewest characters of a new passphrase. The key file can be copied and guessed at in peace.
+const MIN_CHARACTERS: usize = 8;
+
+/// How this run gets passphrases.
+#[derive(Debug)]
+pub(crate) struct Source {
+    file: Option<PathBuf>,
+}
+
+impl Source {
+    pub(crate) fn new(file: Option<&Path>) -> Self {
+        Self {
+            file: file.map(Path::to_owned),
+        }
+    }
+
+    /// For a new key: `None` only when `unencrypted` was asked for.
+    pub(crate) fn for_new_key(&self, unencrypted: bool) -> anyhow::Result<Option<Secret>> {
+        if unencrypted {
+            return Ok(None);
+        }
+        let secret = match &self.file {
+            Some(path) => first_line(path)?,
+            None => {
+                if !std::io::stdin().is_terminal() {
+                    anyhow::bail!(
+                        "no passphrase for the new key: give --passphrase-file FILE, \
+                         or --unencrypted to protect the key by file permissions alone"
+                    );
+                }
+                let first = prompt("Passphrase for the new key: ")?;
+                let second = prompt("The same again: ")?;
+                if *first != *second {
+                    anyhow::bail!("the two passphrases differ: nothing was made");
+                }
+                first
+            }
+        };
+        if secret.chars().count() < MIN_CHARACTERS {
+            anyhow::bail!("the passphrase has fewer than {MIN_CHARACTERS} characters: choose a longer one");
+        }
+        Ok(Some(Secret::new(secret.as_bytes())))
+    }
+
+    /// For a key that turns out to be encrypted.
+    pub(crate) fn for_key(&self, what: &str) -> Result<Secret, Error> {
+        let unavailable = |reason: String| Error::new(ErrorKind::Passphrase, reason);
+        let secret = match &self.file {
+            Some(path) => first_line(path).map_err(|error| unavailable(format!("{error:#}")))?,
+            None if std::io::stdin().is_terminal() => {
+                prompt(&format!("Passphrase for {what}: ")).map_err(|error| unavailable(format!("{error:#}")))?
+            }
+            None => {
+                return Err(unavailable(format!("the key of {what} is encrypted: give --passphrase-file FILE")));
+            }
+        };
+        Ok(Secret::new(secret.as_bytes()))
+    }
+}
+
+fn first_line(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .with_context(|| format!("the passphrase file {} could not be read", path.display()))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        anyhow::bail!("the passphrase file {} has an empty first line", path.display());
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+fn prompt(text: &str) -> anyhow::Result<Zeroizing<String>> {
+    rpassword::prompt_password(text)
+        .map(Zeroizing::new)
+        .context("the passphrase could not be read from the terminal")
+}

@@ -1,0 +1,166 @@
+//! One module for each verb, and what they share.
+
+pub(crate) mod crl;
+pub(crate) mod dev;
+pub(crate) mod init;
+pub(crate) mod intermediate;
+pub(crate) mod issue;
+pub(crate) mod revoke;
+pub(crate) mod show;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use countersign_format::{Audience, Scope};
+use countersign_keys::SigningKey;
+use countersign_provisioning::{CaName, Issued, Issuer, SECONDS_PER_DAY, Validity};
+use countersign_trust_store::UnixTime;
+
+use crate::arguments::ScopeArguments;
+use crate::directory::Authority;
+use crate::output::{self, CERTIFICATE, Console};
+use crate::passphrase;
+use crate::records::{self, VERSION};
+
+/// How far certificates and lists reach back, in seconds, so that a machine whose clock is a little slow accepts them
+/// at once.
+const BACKDATE: u64 = 300;
+
+/// The largest certificate request, public key or certificate file that is read, in bytes.
+const MAX_INPUT_BYTES: u64 = 64 * 1024;
+
+/// What every verb gets from `main`.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: UnixTime,
+    pub(crate) console: &'a Console,
+    pub(crate) passphrase: passphrase::Source,
+}
+
+/// From shortly before `now`, but not before `issuer` is valid, for `days` days counted from that moment.
+fn validity(now: UnixTime, days: u64, issuer: Option<Validity>) -> anyhow::Result<Validity> {
+    let backdated = UnixTime::from_secs(now.as_secs().saturating_sub(BACKDATE));
+    let start = match issuer {
+        Some(issuer) => backdated.max(issuer.not_before()),
+        None => backdated,
+    };
+    Ok(Validity::days(start, days)?)
+}
+
+/// Calendar years in days, leap days included.
+fn years_in_days(years: u16) -> u64 {
+    // 365.2425 days on average; the odd day does not matter to an authority's life.
+    u64::from(years).saturating_mul(3_652_425).div_euclid(10_000)
+}
+
+/// The scope the arguments ask for, if any.
+fn scope(arguments: &ScopeArguments) -> anyhow::Result<Option<Scope>> {
+    if arguments.components.is_empty() {
+        return Ok(None);
+    }
+    let audience = Audience {
+        devices: arguments.devices.clone(),
+        types: arguments.types.clone(),
+    };
+    Scope::new(arguments.components.clone(), audience).map(Some).context("the scope is not accepted")
+}
+
+/// Reads a file that holds one object, PEM with one of `labels` or DER.
+fn read_object(path: &Path, labels: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let failed = || format!("{} could not be read", path.display());
+    let metadata = path.metadata().with_context(failed)?;
+    anyhow::ensure!(!metadata.is_dir(), "{} is a folder: name a file", path.display());
+    anyhow::ensure!(
+        metadata.len() <= MAX_INPUT_BYTES,
+        "{} is {} bytes, far more than what is expected here",
+        path.display(),
+        metadata.len()
+    );
+    let bytes = std::fs::read(path).with_context(failed)?;
+    anyhow::ensure!(!bytes.is_empty(), "{} is empty", path.display());
+    // X.690 §8.9: everything read here is a SEQUENCE.
+    if bytes.first() == Some(&0x30) {
+        return Ok(bytes);
+    }
+    let (label, der) = der::pem::decode_vec(&bytes)
+        .map_err(|error| anyhow::anyhow!("{} is neither DER nor one PEM block: {error}", path.display()))?;
+    anyhow::ensure!(
+        labels.contains(&label),
+        "{} holds a {label}, and a {} is needed here",
+        path.display(),
+        labels.first().unwrap_or(&"other object")
+    );
+    Ok(der)
+}
+
+/// The record of a new authority.
+fn authority_record(id: &str, issuer: Option<&str>, name: &CaName, key: &SigningKey, issued: &Issued, path_length: u8, development: bool) -> records::Authority {
+    records::Authority {
+        version: VERSION,
+        id: id.to_owned(),
+        issuer: issuer.map(str::to_owned),
+        organization: name.organization().to_owned(),
+        country: name.country().map(str::to_owned),
+        common_name: name.common_name().to_owned(),
+        serial: issued.serial.to_string(),
+        spki_sha256: key.public_key().spki_sha256().to_string(),
+        not_before: issued.validity.not_before().as_secs(),
+        not_after: issued.validity.not_after().as_secs(),
+        path_length,
+        development,
+    }
+}
+
+/// The record of a new certificate.
+fn issued_record(now: UnixTime, issuer: &str, profile: &str, device_id: Option<&str>, spki_sha256: &str, no_rev_avail: bool, issued: &Issued) -> anyhow::Result<records::Issued> {
+    Ok(records::Issued {
+        version: VERSION,
+        serial: issued.serial.to_string(),
+        issuer: issuer.to_owned(),
+        profile: profile.to_owned(),
+        device_id: device_id.map(str::to_owned),
+        spki_sha256: spki_sha256.to_owned(),
+        not_before: issued.validity.not_before().as_secs(),
+        not_after: issued.validity.not_after().as_secs(),
+        no_rev_avail,
+        issued_at: now.as_secs(),
+        certificate: output::pem(CERTIFICATE, &[issued.certificate.clone()])?,
+    })
+}
+
+/// A revocation list that was made.
+struct MadeCrl {
+    number: u64,
+    validity: Validity,
+    revoked: usize,
+    crl: Vec<u8>,
+}
+
+/// Makes, numbers and stores an authority's revocation list.
+fn make_crl(context: &Context<'_>, authority: &Authority, key: &SigningKey, days: u64) -> anyhow::Result<MadeCrl> {
+    let issuer = Issuer::new(key, &authority.certificate()?)?;
+    let validity = validity(context.now, days, Some(issuer.validity()))?;
+    let mut revoked = authority.revocations()?;
+    for revocation in &mut revoked {
+        // The list is dated back; an entry must not be younger than its list.
+        revocation.at = revocation.at.min(validity.not_before());
+    }
+    let number = authority.next_crl_number(context.now)?;
+    let crl = issuer.crl(&countersign_provisioning::RevocationList {
+        number,
+        validity,
+        revoked: &revoked,
+    })?;
+    authority.store_crl(&crl)?;
+    Ok(MadeCrl {
+        number,
+        validity,
+        revoked: revoked.len(),
+        crl,
+    })
+}
+
+/// Whole days from `now` until `end`.
+fn days_until(now: UnixTime, end: u64) -> u64 {
+    end.saturating_sub(now.as_secs()).div_euclid(SECONDS_PER_DAY)
+}

@@ -1,0 +1,73 @@
+//! `init`: the directory and its root.
+
+use std::path::Path;
+
+use countersign_backend_file::rand_core::TryCryptoRng;
+use countersign_backend_file::FileKey;
+use countersign_keys::Secret;
+use countersign_provisioning::{CaName, Issuer, Root};
+use serde::Serialize;
+
+use super::{Context, authority_record, validity, years_in_days};
+use crate::arguments::{Init, KeyAlgorithm};
+use crate::directory::{Authority, CaDirectory, ROOT};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    id: &'a str,
+    serial: &'a str,
+    spki_sha256: &'a str,
+    not_after: u64,
+    certificate: String,
+    encrypted: bool,
+}
+
+pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Init, rng: &mut impl TryCryptoRng) -> anyhow::Result<()> {
+    let name = CaName::new(&arguments.org, &arguments.name, arguments.country.as_deref())?;
+    let secret = context.passphrase.for_new_key(arguments.unencrypted)?;
+    let directory = CaDirectory::create(dir, context.now)?;
+    let root = Root {
+        name,
+        validity: validity(context.now, years_in_days(arguments.years), None)?,
+        path_length: arguments.path_length,
+        development: false,
+    };
+    let authority = make_root(&directory, &root, arguments.algorithm, secret.as_ref(), rng)?;
+    if secret.is_none() {
+        context.console.warn("the root's key is not encrypted: whoever reads this folder is the authority");
+    }
+    let record = &authority.record;
+    let certificate = authority.certificate_path().display().to_string();
+    context.console.note("next: `countersign-ca intermediate --name NAME`; then keep the root's key offline");
+    context.console.result(
+        &format!(
+            "root         {}, {}\nserial       {}\nkey          sha256:{}\nvalid until  {}\ncertificate  {certificate}\n",
+            record.common_name,
+            record.organization,
+            record.serial,
+            record.spki_sha256,
+            root.validity.not_after(),
+        ),
+        &Report {
+            version: 1,
+            id: &record.id,
+            serial: &record.serial,
+            spki_sha256: &record.spki_sha256,
+            not_after: record.not_after,
+            certificate: certificate.clone(),
+            encrypted: secret.is_some(),
+        },
+    )
+}
+
+/// Makes the root's key and certificate and puts both in place.
+pub(super) fn make_root(directory: &CaDirectory, root: &Root, algorithm: KeyAlgorithm, secret: Option<&Secret>, rng: &mut impl TryCryptoRng) -> anyhow::Result<Authority> {
+    let stored = FileKey::generate(algorithm.into(), rng)?;
+    directory.add(ROOT, &stored, secret, |key| {
+        let issued = Issuer::root(key, root, rng)?;
+        directory.reserve_key(&key.public_key().spki_sha256().to_string(), "root", None)?;
+        let record = authority_record(ROOT, None, &root.name, key, &issued, root.path_length, root.development);
+        Ok((record, issued.certificate))
+    })
+}

@@ -1,0 +1,125 @@
+//! `intermediate`: an authority below the root, or below another that allows it.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use countersign_backend_file::FileKey;
+use countersign_backend_file::rand_core::TryCryptoRng;
+use countersign_keys::{Secret, SigningKey};
+use countersign_provisioning::{CaName, Issuer};
+use serde::Serialize;
+
+use super::{Context, authority_record, issued_record, scope, validity, years_in_days};
+use crate::arguments::{Intermediate, KeyAlgorithm};
+use crate::directory::{Authority, CaDirectory};
+
+/// The kind under which intermediates are recorded.
+pub(super) const KIND: &str = "intermediate";
+
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    id: &'a str,
+    issuer: &'a str,
+    serial: &'a str,
+    spki_sha256: &'a str,
+    not_after: u64,
+    certificate: String,
+    encrypted: bool,
+}
+
+pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Intermediate, rng: &mut impl TryCryptoRng) -> anyhow::Result<()> {
+    let directory = CaDirectory::open(dir)?;
+    let parent = directory.authority(&arguments.issuer)?;
+    let id = match &arguments.id {
+        Some(id) => id.clone(),
+        None => id_from_name(&arguments.name),
+    };
+    directory
+        .check_free(&id)
+        .with_context(|| format!("the name {:?} does not give the authority a folder of its own", arguments.name))?;
+    let parent_key = parent.key(&context.passphrase)?;
+    let secret = context.passphrase.for_new_key(arguments.unencrypted)?;
+
+    let issuer = Issuer::new(&parent_key, &parent.certificate()?)?;
+    let wanted = countersign_provisioning::Intermediate {
+        name: CaName::new(&parent.record.organization, &arguments.name, parent.record.country.as_deref())?,
+        validity: validity(context.now, years_in_days(arguments.years), Some(issuer.validity()))?,
+        path_length: arguments.path_length,
+        scope: scope(&arguments.scope)?,
+    };
+    let authority = make_intermediate(context, &directory, &parent, &parent_key, &id, &wanted, arguments.algorithm, secret.as_ref(), rng)?;
+    if secret.is_none() {
+        context.console.warn("the key is not encrypted: whoever reads this folder is the authority");
+    }
+    let record = &authority.record;
+    let certificate = authority.certificate_path().display().to_string();
+    context.console.result(
+        &format!(
+            "authority    {id}: {}, {}\nissued by    {}\nserial       {}\nkey          sha256:{}\nvalid until  {}\ncertificate  {certificate}\n",
+            record.common_name,
+            record.organization,
+            parent.record.id,
+            record.serial,
+            record.spki_sha256,
+            wanted.validity.not_after(),
+        ),
+        &Report {
+            version: 1,
+            id: &record.id,
+            issuer: &parent.record.id,
+            serial: &record.serial,
+            spki_sha256: &record.spki_sha256,
+            not_after: record.not_after,
+            certificate: certificate.clone(),
+            encrypted: secret.is_some(),
+        },
+    )
+}
+
+/// Makes the key, has it certified, records that with the issuer, and puts the authority in place.
+#[expect(clippy::too_many_arguments, reason = "each is a different thing, and the two callers have all of them")]
+pub(super) fn make_intermediate(
+    context: &Context<'_>,
+    directory: &CaDirectory,
+    parent: &Authority,
+    parent_key: &SigningKey,
+    id: &str,
+    wanted: &countersign_provisioning::Intermediate,
+    algorithm: KeyAlgorithm,
+    secret: Option<&Secret>,
+    rng: &mut impl TryCryptoRng,
+) -> anyhow::Result<Authority> {
+    let issuer = Issuer::new(parent_key, &parent.certificate()?)?;
+    let stored = FileKey::generate(algorithm.into(), rng)?;
+    directory.add(id, &stored, secret, |key| {
+        let issued = issuer.intermediate(key.public_key(), wanted, rng)?;
+        let spki = key.public_key().spki_sha256().to_string();
+        directory.reserve_key(&spki, KIND, None)?;
+        parent.record_issued(&issued_record(context.now, &parent.record.id, KIND, None, &spki, false, &issued)?)?;
+        let record = authority_record(id, Some(&parent.record.id), &wanted.name, key, &issued, wanted.path_length, false);
+        Ok((record, issued.certificate))
+    })
+}
+
+/// A folder's name from a common name: its letters and digits, joined by hyphens.
+fn id_from_name(name: &str) -> String {
+    let words: Vec<String> = name
+        .split(|character: char| !character.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    words.join("-").chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_named_after_their_authorities() {
+        assert_eq!(id_from_name("Acme Devices 1"), "acme-devices-1");
+        assert_eq!(id_from_name("../../etc"), "etc");
+        assert_eq!(id_from_name("日本"), "");
+    }
+}

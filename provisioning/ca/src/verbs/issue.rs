@@ -1,0 +1,191 @@
+//! `issue`: a device's certificate, recorded first and handed out second.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use countersign_backend_file::rand_core::TryCryptoRng;
+use countersign_format::{DeviceIdentity, DeviceMetadata};
+use countersign_keys::{PublicKey, SigningKey};
+use countersign_provisioning::{CertificateRequest, DeviceName, EndEntity, Issued, Issuer, Profile};
+use serde::Serialize;
+
+use super::{Context, issued_record, read_object, scope, validity};
+use crate::arguments::Issue;
+use crate::directory::{Authority, CaDirectory};
+use crate::output::{self, CERTIFICATE};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    serial: String,
+    issuer: &'a str,
+    profile: &'a str,
+    device_id: &'a str,
+    spki_sha256: String,
+    not_before: u64,
+    not_after: u64,
+    chain_pem: String,
+    ignored: &'a [String],
+}
+
+pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Issue, rng: &mut impl TryCryptoRng) -> anyhow::Result<()> {
+    output::check_writable(&arguments.output)?;
+    let given = given_identity(arguments)?;
+    let (public_key, identity, ignored) = subject_key(arguments, given.as_ref())?;
+    for request in &ignored {
+        context.console.note(&format!("ignored in the request: {request}"));
+    }
+
+    let directory = CaDirectory::open(dir)?;
+    let authority = match &arguments.issuer {
+        Some(id) => directory.authority(id)?,
+        None => newest_intermediate(context, &directory)?,
+    };
+    let key = authority.key(&context.passphrase)?;
+    let issuer = Issuer::new(&key, &authority.certificate()?)?;
+    let request = EndEntity {
+        name: device_name(arguments, &authority, identity)?,
+        metadata: metadata(arguments)?,
+        validity: validity(context.now, arguments.days, Some(issuer.validity()))?,
+        scope: scope(&arguments.scope)?,
+        dns_names: arguments.dns_names.clone(),
+        no_rev_avail: arguments.no_rev_avail,
+    };
+    let issued = make_end_entity(context, &directory, &authority, &key, arguments.profile, &public_key, &request, rng)?;
+
+    let mut chain = vec![issued.certificate.clone()];
+    chain.extend(chain_above(&directory, &authority)?);
+    context.console.deliver(&arguments.output, CERTIFICATE, &chain)?;
+    context.console.note(&format!(
+        "issued {} for {} by {}, serial {}, valid until {}",
+        arguments.profile,
+        request.name.identity(),
+        authority.record.id,
+        issued.serial,
+        issued.validity.not_after(),
+    ));
+    let report = Report {
+        version: 1,
+        serial: issued.serial.to_string(),
+        issuer: &authority.record.id,
+        profile: arguments.profile.as_str(),
+        device_id: request.name.identity().as_str(),
+        spki_sha256: public_key.spki_sha256().to_string(),
+        not_before: issued.validity.not_before().as_secs(),
+        not_after: issued.validity.not_after().as_secs(),
+        chain_pem: output::pem(CERTIFICATE, &chain)?,
+        ignored: &ignored,
+    };
+    context.console.result("", &report)
+}
+
+/// Issues and records; the certificate is returned only when its serial is on the disk.
+#[expect(clippy::too_many_arguments, reason = "each is a different thing, and the two callers have all of them")]
+pub(super) fn make_end_entity(
+    context: &Context<'_>,
+    directory: &CaDirectory,
+    authority: &Authority,
+    key: &SigningKey,
+    profile: Profile,
+    public_key: &PublicKey,
+    request: &EndEntity,
+    rng: &mut impl TryCryptoRng,
+) -> anyhow::Result<Issued> {
+    let issuer = Issuer::new(key, &authority.certificate()?)?;
+    let spki = public_key.spki_sha256().to_string();
+    let device_id = Some(request.name.identity().as_str());
+    let issued = issuer.end_entity(profile, public_key, request, rng)?;
+    directory.reserve_key(&spki, profile.as_str(), device_id)?;
+    let record = issued_record(
+        context.now,
+        &authority.record.id,
+        profile.as_str(),
+        device_id,
+        &spki,
+        request.no_rev_avail,
+        &issued,
+    )?;
+    authority.record_issued(&record)?;
+    Ok(issued)
+}
+
+/// The certificates from `authority` upwards, without the root: the host has that.
+pub(super) fn chain_above(directory: &CaDirectory, authority: &Authority) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut chain = Vec::new();
+    let mut next = authority.record.issuer.clone();
+    if next.is_none() {
+        return Ok(chain);
+    }
+    chain.push(authority.certificate()?);
+    while let Some(id) = next {
+        let above = directory.authority(&id)?;
+        next = above.record.issuer.clone();
+        if next.is_some() {
+            chain.push(above.certificate()?);
+        }
+        // Each authority was made below one that existed, so this ends; a damaged record must not make it endless.
+        anyhow::ensure!(chain.len() <= 8, "the records of the authorities go in circles");
+    }
+    Ok(chain)
+}
+
+fn given_identity(arguments: &Issue) -> anyhow::Result<Option<DeviceIdentity>> {
+    if let Some(mac) = &arguments.device_mac {
+        return DeviceIdentity::from_mac_text(mac).map(Some).context("--device-mac is not accepted");
+    }
+    if let Some(uuid) = &arguments.device_uuid {
+        return DeviceIdentity::from_uuid_text(uuid).map(Some).context("--device-uuid is not accepted");
+    }
+    Ok(arguments.device_id.clone())
+}
+
+/// The key to certify, whose it is, and what else its request asked for.
+fn subject_key(arguments: &Issue, given: Option<&DeviceIdentity>) -> anyhow::Result<(PublicKey, DeviceIdentity, Vec<String>)> {
+    if let Some(path) = &arguments.csr {
+        let der = read_object(path, &["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"])?;
+        let request = CertificateRequest::verify(&der).with_context(|| format!("{} was refused", path.display()))?;
+        let identity = request.identity(given).with_context(|| format!("{} was refused", path.display()))?;
+        return Ok((request.public_key().clone(), identity, request.ignored().to_vec()));
+    }
+    let path = arguments.public_key.as_ref().context("give --csr or --public-key")?;
+    let der = read_object(path, &["PUBLIC KEY"])?;
+    let public_key = PublicKey::from_spki_der(&der).with_context(|| format!("{} was refused", path.display()))?;
+    let identity = given.cloned().context("a public key does not say whose it is: give --device-id")?;
+    Ok((public_key, identity, Vec::new()))
+}
+
+fn device_name(arguments: &Issue, authority: &Authority, identity: DeviceIdentity) -> anyhow::Result<DeviceName> {
+    let organization = arguments.org.as_deref().unwrap_or(&authority.record.organization);
+    let mut name = DeviceName::new(identity).with_organization(organization)?;
+    if let Some(unit) = &arguments.unit {
+        name = name.with_organizational_unit(unit)?;
+    }
+    if let Some(common_name) = &arguments.common_name {
+        name = name.with_common_name(common_name)?;
+    }
+    Ok(name)
+}
+
+fn metadata(arguments: &Issue) -> anyhow::Result<DeviceMetadata> {
+    let mut metadata = DeviceMetadata::default();
+    if let Some(text) = &arguments.device_type {
+        metadata = metadata.with_device_type(text)?;
+    }
+    if let Some(text) = &arguments.hardware_revision {
+        metadata = metadata.with_hardware_revision(text)?;
+    }
+    if let Some(text) = &arguments.firmware_version {
+        metadata = metadata.with_firmware_version(text)?;
+    }
+    Ok(metadata.with_capabilities(&arguments.capabilities)?)
+}
+
+/// After a rotation both intermediates exist for a while; the newest that is valid issues.
+fn newest_intermediate(context: &Context<'_>, directory: &CaDirectory) -> anyhow::Result<Authority> {
+    let now = context.now.as_secs();
+    directory
+        .list()?
+        .into_iter()
+        .rfind(|authority| authority.record.issuer.is_some() && authority.record.not_before <= now && now <= authority.record.not_after)
+        .context("there is no intermediate that is valid now: make one with `countersign-ca intermediate`, or name an authority with --issuer")
+}

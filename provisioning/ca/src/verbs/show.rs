@@ -1,0 +1,155 @@
+//! `show`: what there is, for people and for programs. Reads only.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use countersign_trust_store::UnixTime;
+use serde::Serialize;
+
+use super::{Context, days_until};
+use crate::arguments::Show;
+use crate::directory::{Authority, CaDirectory};
+use crate::records;
+
+/// Authorities that end sooner than this are pointed out.
+const EXPIRY_NOTICE_DAYS: u64 = 30;
+
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    authorities: Vec<AuthorityReport>,
+}
+
+#[derive(Serialize)]
+struct AuthorityReport {
+    #[serde(flatten)]
+    record: records::Authority,
+    certificate: String,
+    issued: usize,
+    revoked: usize,
+    crl_number: u64,
+}
+
+#[derive(Serialize)]
+struct CertificatesReport {
+    version: u32,
+    certificates: Vec<CertificateReport>,
+}
+
+#[derive(Serialize)]
+struct CertificateReport {
+    #[serde(flatten)]
+    record: records::Issued,
+    revoked: Option<records::Revoked>,
+}
+
+pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Show) -> anyhow::Result<()> {
+    let directory = CaDirectory::open(dir)?;
+    let authorities = directory.list()?;
+    if arguments.issued {
+        return list_issued(context, &authorities);
+    }
+    match &arguments.serial {
+        Some(serial) => {
+            for authority in &authorities {
+                if let Some(record) = authority.issued(serial)? {
+                    return show_certificate(context, authority, record);
+                }
+            }
+            anyhow::bail!("no authority here has issued serial {serial}")
+        }
+        None => list_authorities(context, &authorities),
+    }
+}
+
+fn list_authorities(context: &Context<'_>, authorities: &[Authority]) -> anyhow::Result<()> {
+    let mut text = String::new();
+    let mut reports = Vec::new();
+    for authority in authorities {
+        let record = &authority.record;
+        let report = AuthorityReport {
+            record: record.clone(),
+            certificate: authority.certificate_path().display().to_string(),
+            issued: authority.issued_serials()?.len(),
+            revoked: authority.revocations()?.len(),
+            crl_number: authority.crl_number()?,
+        };
+        writeln!(text, "{}{}", record.id, if record.development { "  (development)" } else { "" })?;
+        writeln!(text, "  name        {}, {}", record.common_name, record.organization)?;
+        writeln!(text, "  issued by   {}", record.issuer.as_deref().unwrap_or("itself"))?;
+        writeln!(text, "  serial      {}", record.serial)?;
+        writeln!(text, "  key         sha256:{}", record.spki_sha256)?;
+        writeln!(
+            text,
+            "  valid       {} to {}",
+            UnixTime::from_secs(record.not_before),
+            UnixTime::from_secs(record.not_after)
+        )?;
+        writeln!(text, "  certificates {}, revoked {}, CRL number {}", report.issued, report.revoked, report.crl_number)?;
+        let left = days_until(context.now, record.not_after);
+        if left < EXPIRY_NOTICE_DAYS {
+            context.console.warn(&format!("{} ends in {left} days", record.id));
+        }
+        reports.push(report);
+    }
+    context.console.result(
+        &text,
+        &Report {
+            version: 1,
+            authorities: reports,
+        },
+    )
+}
+
+fn list_issued(context: &Context<'_>, authorities: &[Authority]) -> anyhow::Result<()> {
+    let mut text = String::new();
+    let mut certificates = Vec::new();
+    for authority in authorities {
+        for serial in authority.issued_serials()? {
+            let Some(record) = authority.issued(&serial)? else {
+                continue;
+            };
+            let revoked = authority.revoked(&serial)?;
+            writeln!(
+                text,
+                "{serial}  {:<16}  {:<24}  {}  {}{}",
+                record.profile,
+                record.device_id.as_deref().unwrap_or("-"),
+                authority.record.id,
+                UnixTime::from_secs(record.not_after),
+                revoked.as_ref().map_or(String::new(), |revoked| format!("  revoked ({})", revoked.reason)),
+            )?;
+            certificates.push(CertificateReport { record, revoked });
+        }
+    }
+    context.console.result(&text, &CertificatesReport { version: 1, certificates })
+}
+
+fn show_certificate(context: &Context<'_>, authority: &Authority, record: records::Issued) -> anyhow::Result<()> {
+    let revoked = authority.revoked(&record.serial.parse()?)?;
+    let mut text = String::new();
+    writeln!(text, "serial       {}", record.serial)?;
+    writeln!(text, "profile      {}", record.profile)?;
+    writeln!(text, "device       {}", record.device_id.as_deref().unwrap_or("-"))?;
+    writeln!(text, "issued by    {} at {}", record.issuer, UnixTime::from_secs(record.issued_at))?;
+    writeln!(text, "key          sha256:{}", record.spki_sha256)?;
+    writeln!(
+        text,
+        "valid        {} to {}",
+        UnixTime::from_secs(record.not_before),
+        UnixTime::from_secs(record.not_after)
+    )?;
+    match &revoked {
+        Some(revoked) => writeln!(text, "revoked      {} ({})", UnixTime::from_secs(revoked.at), revoked.reason)?,
+        None if record.no_rev_avail => writeln!(text, "revoked      no, and its revocation is never published (noRevAvail)")?,
+        None => writeln!(text, "revoked      no")?,
+    }
+    text.push_str(&record.certificate);
+    context.console.result(
+        &text,
+        &CertificatesReport {
+            version: 1,
+            certificates: vec![CertificateReport { record, revoked }],
+        },
+    )
+}

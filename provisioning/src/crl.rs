@@ -1,0 +1,160 @@
+//! Certificate revocation lists: version 2, full, direct, numbered (RFC 5280 §5).
+
+use std::fmt;
+use std::str::FromStr;
+
+use countersign_keys::SigningKey;
+use countersign_trust_store::UnixTime;
+use der::Encode;
+use der::asn1::OctetString;
+use x509_cert::certificate::Version;
+use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
+use x509_cert::ext::pkix::CrlReason;
+use x509_cert::name::Name;
+
+use crate::sign::{algorithm_identifier, sign};
+use crate::validity::{Validity, x509_time};
+use crate::{Error, Serial, extensions};
+
+/// Why a certificate was revoked (RFC 5280 §5.3.1).
+///
+/// `certificateHold` and `removeFromCRL` are left out: a revocation that can be taken back needs a reader that is sure
+/// to see the next list, and a host without a network is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Not said.
+    Unspecified,
+    /// The private key may be in other hands.
+    KeyCompromise,
+    /// The authority's private key may be in other hands.
+    CaCompromise,
+    /// The device changed its owner or its name.
+    AffiliationChanged,
+    /// Another certificate took its place.
+    Superseded,
+    /// The device is out of service.
+    CessationOfOperation,
+    /// The holder may no longer do what the certificate allows.
+    PrivilegeWithdrawn,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Unspecified,
+        Self::KeyCompromise,
+        Self::CaCompromise,
+        Self::AffiliationChanged,
+        Self::Superseded,
+        Self::CessationOfOperation,
+        Self::PrivilegeWithdrawn,
+    ];
+
+    /// The spelling on command lines and in records, such as `key-compromise`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::KeyCompromise => "key-compromise",
+            Self::CaCompromise => "ca-compromise",
+            Self::AffiliationChanged => "affiliation-changed",
+            Self::Superseded => "superseded",
+            Self::CessationOfOperation => "cessation-of-operation",
+            Self::PrivilegeWithdrawn => "privilege-withdrawn",
+        }
+    }
+
+    /// RFC 5280 §5.3.1: "unspecified" is said by leaving the extension out.
+    fn to_x509(self) -> Option<CrlReason> {
+        match self {
+            Self::Unspecified => None,
+            Self::KeyCompromise => Some(CrlReason::KeyCompromise),
+            Self::CaCompromise => Some(CrlReason::CaCompromise),
+            Self::AffiliationChanged => Some(CrlReason::AffiliationChanged),
+            Self::Superseded => Some(CrlReason::Superseded),
+            Self::CessationOfOperation => Some(CrlReason::CessationOfOperation),
+            Self::PrivilegeWithdrawn => Some(CrlReason::PrivilegeWithdrawn),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|reason| reason.as_str()).collect();
+            format!("{text:?} is not a reason; there are {}", names.join(", "))
+        })
+    }
+}
+
+/// One revoked certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Its serial.
+    pub serial: Serial,
+    /// Since when it is revoked.
+    pub at: UnixTime,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What a revocation list says. [`Issuer::crl`](crate::Issuer::crl) signs it.
+#[derive(Clone, Debug)]
+pub struct RevocationList<'a> {
+    /// The list's number; each list of an issuer has a higher one than all before it.
+    pub number: u64,
+    /// thisUpdate and nextUpdate.
+    pub validity: Validity,
+    /// Every certificate of this issuer that is revoked, in any order.
+    pub revoked: &'a [Revocation],
+}
+
+/// Assembles and signs. x509-cert's own builder is not used: it names the authority by its *issuer's* key identifier,
+/// and writes an empty list of certificates where RFC 5280 §5.1.2.6 wants none.
+pub(crate) fn build(list: &RevocationList<'_>, issuer: &Name, key_id: &OctetString, key: &SigningKey) -> Result<Vec<u8>, Error> {
+    let encoding = || Error::encoding("a revocation list");
+    let mut revoked: Vec<&Revocation> = list.revoked.iter().collect();
+    revoked.sort_by(|a, b| a.serial.cmp(&b.serial));
+    revoked.dedup_by(|a, b| a.serial == b.serial);
+    let entries = revoked.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+
+    let algorithm = algorithm_identifier(key.public_key().algorithm())?;
+    let tbs_cert_list: TbsCertList = TbsCertList {
+        version: Version::V2,
+        signature: algorithm.clone(),
+        issuer: issuer.clone(),
+        this_update: x509_time(list.validity.not_before())?,
+        next_update: Some(x509_time(list.validity.not_after())?),
+        revoked_certificates: (!entries.is_empty()).then_some(entries),
+        crl_extensions: Some(vec![
+            extensions::authority_key_identifier(key_id)?,
+            extensions::crl_number(list.number)?,
+        ]),
+    };
+    let signature = sign(key, &tbs_cert_list.to_der().map_err(encoding())?)?;
+    CertificateList {
+        tbs_cert_list,
+        signature_algorithm: algorithm,
+        signature,
+    }
+    .to_der()
+    .map_err(encoding())
+}
+
+fn entry(revocation: &Revocation) -> Result<RevokedCert, Error> {
+    let reason = revocation.reason.to_x509().map(extensions::crl_reason).transpose()?;
+    Ok(RevokedCert {
+        serial_number: revocation.serial.to_x509()?,
+        revocation_date: x509_time(revocation.at)?,
+        crl_entry_extensions: reason.map(|reason| vec![reason]),
+    })
+}
