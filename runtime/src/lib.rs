@@ -1,1 +1,49 @@
-//! Under construction.
+//! Runs verified WebAssembly components, and nothing else.
+//!
+//! A component gets from bytes to a running guest by four types, each of which takes the one before:
+//!
+//! ```text
+//! bytes ─ Runtime::verify ─> VerifiedComponent ─ Runtime::load ─> ReadyGuest ─ start ─> RunningGuest
+//! ```
+//!
+//! - [`Runtime::verify`] checks the signature and its chain up to a root that the host brings;
+//! - [`Runtime::load`] holds the component's imports against its signed statement and the operator's [`Ceiling`],
+//!   compiles the very buffer that was verified, and links it;
+//! - [`ReadyGuest::start`] and [`ReadyGuest::run_command`] run it under its [`Limits`].
+//!
+//! There is no way around a step, and no option that skips one. A host brings its own `Linker<T>` and `Store<T>`; the
+//! data `T` of the store holds a [`GuestContext`]. Wasmtime is re-exported as [`wasmtime`], so that a host uses the
+//! version that this library was built with.
+//!
+//! Three examples to start from are in `examples/`: a command, a plug-in with a host function, a refused component.
+//!
+//! # What a guest has without any grant
+//!
+//! `wasi:io`, `wasi:random`, exit, an empty environment, streams that are closed or discard, a clock for durations, a
+//! date that stands at 1970-01-01, and a file system without a single directory. An import beyond that is refused by
+//! name before anything is compiled.
+
+pub mod audit;
+mod command;
+mod context;
+mod deadline;
+mod engine;
+mod error;
+mod grants;
+mod guest;
+mod imports;
+mod limits;
+mod load;
+mod runtime;
+mod wasi;
+
+pub use countersign_trust_store as trust_store;
+pub use wasmtime;
+
+pub use context::{GuestContext, HasGuestContext};
+pub use error::{LoadError, RunError};
+pub use grants::{Access, Captured, Ceiling, Granted, Input, Output};
+pub use guest::{CallFuture, ReadyGuest, RunningGuest};
+pub use imports::ImportKind;
+pub use limits::{LimitKind, Limits};
+pub use runtime::{AuditSink, BuildError, Builder, Runtime};

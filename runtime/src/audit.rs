@@ -1,0 +1,246 @@
+//! One record for every acceptance and refusal, as a line of JSON.
+//!
+//! Decides what is recorded and how it is escaped; where the line goes and what time it is, the host says. A line is
+//! pure ASCII: whatever a stranger wrote into a component's name, a subject or a symbol reaches a log or a terminal as
+//! `\u001b`, never as a control sequence or a letter that looks like another.
+
+use std::io;
+
+use countersign_format::Digest;
+use countersign_trust_store::{Anchors, Code, UnixTime, VerifiedComponent, VerifiedSigner};
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+
+/// The version of the record's form: raised when a field changes its meaning or disappears, not when one is added.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Most characters of a reason that a record keeps. What goes on beyond that is cut: a stranger must not fill a log.
+const MAX_REASON: usize = 1_024;
+
+/// What happened to one component.
+#[derive(Clone, Debug)]
+pub struct Record {
+    body: Body,
+}
+
+impl Record {
+    pub(crate) fn accepted(verified: &VerifiedComponent) -> Self {
+        Self {
+            body: Body::of(verified, Event::Accepted, None, None),
+        }
+    }
+
+    pub(crate) fn refused(verified: &VerifiedComponent, code: Code, reason: &str) -> Self {
+        Self {
+            body: Body::of(verified, Event::Refused, Some(code), Some(reason)),
+        }
+    }
+
+    pub(crate) fn rejected(file: Digest, code: Code, reason: &str, anchors: &Anchors) -> Self {
+        let anchors: Vec<_> = anchors.iter().collect();
+        Self {
+            body: Body {
+                event: Event::Refused,
+                code: Some(code.as_str()),
+                reason: Some(cut(reason)),
+                file_sha256: Some(file.to_string()),
+                component: None,
+                signers: Vec::new(),
+                uncounted: Vec::new(),
+                anchors: anchors
+                    .iter()
+                    .map(|anchor| anchor.spki_sha256().to_string())
+                    .collect(),
+                development: anchors.iter().any(|anchor| anchor.is_development()),
+            },
+        }
+    }
+
+    /// Whether the component was accepted.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.body.event, Event::Accepted)
+    }
+
+    /// The code of a refusal, as it stands in the line.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.body.code
+    }
+
+    /// The record as one line of JSON, ended by a newline, dated `at`.
+    #[must_use]
+    pub fn line(&self, at: UnixTime) -> String {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            version: u32,
+            time: String,
+            #[serde(flatten)]
+            body: &'a Body,
+        }
+        let line = Line {
+            version: RECORD_VERSION,
+            time: at.to_string(),
+            body: &self.body,
+        };
+        let mut text = Vec::new();
+        let mut serializer = Serializer::with_formatter(&mut text, Ascii);
+        line.serialize(&mut serializer)
+            .expect("strings, numbers and lists always serialise into memory");
+        text.push(b'\n');
+        String::from_utf8(text).expect("the formatter writes ASCII only")
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Body {
+    event: Event,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Of the whole file, where nothing in it could be believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    component: Option<Component>,
+    signers: Vec<Signer>,
+    /// Why signers beside them do not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    uncounted: Vec<String>,
+    /// SHA-256 of the public keys: of the roots that the signers led to, or of all that this host trusts where the
+    /// file was refused.
+    anchors: Vec<String>,
+    development: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Event {
+    Accepted,
+    Refused,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Component {
+    sha256: String,
+    name: String,
+    version: String,
+    security_version: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Signer {
+    subject: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    key_sha256: String,
+    anchor: String,
+}
+
+impl Body {
+    fn of(
+        verified: &VerifiedComponent,
+        event: Event,
+        code: Option<Code>,
+        reason: Option<&str>,
+    ) -> Self {
+        let statement = verified.statement();
+        let mut anchors: Vec<_> = verified
+            .signers()
+            .iter()
+            .map(|signer| signer.chain().anchor_spki_sha256().to_string())
+            .collect();
+        anchors.sort_unstable();
+        anchors.dedup();
+        Self {
+            event,
+            code: code.map(Code::as_str),
+            reason: reason.map(cut),
+            file_sha256: None,
+            component: Some(Component {
+                sha256: verified.digest().to_string(),
+                name: statement.name().to_string(),
+                version: statement.version().to_string(),
+                security_version: statement.security_version(),
+            }),
+            signers: verified.signers().iter().map(signer).collect(),
+            uncounted: verified
+                .uncounted()
+                .iter()
+                .map(|reason| cut(reason))
+                .collect(),
+            anchors,
+            development: verified.uses_development_root(),
+        }
+    }
+}
+
+fn signer(signer: &VerifiedSigner) -> Signer {
+    let chain = signer.chain();
+    Signer {
+        subject: chain.leaf().subject(),
+        device: chain.device().map(|device| device.identity().to_string()),
+        key_sha256: chain.key().spki_sha256().to_string(),
+        anchor: chain.anchor_subject().to_owned(),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_REASON).collect()
+}
+
+/// JSON in ASCII: everything beyond is written as `\uXXXX`.
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        text: &str,
+    ) -> io::Result<()> {
+        for c in text.chars() {
+            // DEL is ASCII, and a control character that JSON lets through.
+            if c.is_ascii() && c != '\u{7f}' {
+                write!(writer, "{c}")?;
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn te28_a_line_is_one_line_of_ascii() {
+        let reason = "\u{1b}[2J\nfake line\u{202e}\u{9b}31m\u{1f600}\u{7f}\"\\";
+        let record = Record::rejected(Digest::of(b"x"), Code::Malformed, reason, &Anchors::none());
+        let line = record.line(UnixTime::from_secs(0));
+        assert!(
+            line.bytes()
+                .all(|byte| byte.is_ascii() && (byte == b'\n' || !byte.is_ascii_control())),
+            "{line}"
+        );
+        assert_eq!(line.matches('\n').count(), 1);
+        let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["reason"], reason);
+        assert_eq!(parsed["code"], "malformed");
+        assert_eq!(parsed["event"], "refused");
+        assert_eq!(parsed["version"], 1);
+        assert_eq!(parsed["time"], "1970-01-01T00:00:00Z");
+        assert_eq!(parsed["development"], false);
+    }
+
+    #[test]
+    fn te29_a_long_reason_is_cut() {
+        let reason = "x".repeat(1 << 20);
+        let record = Record::rejected(Digest::of(b"x"), Code::Malformed, &reason, &Anchors::none());
+        assert!(record.line(UnixTime::from_secs(0)).len() < 2_000);
+    }
+}

@@ -1,0 +1,162 @@
+//! Stopping a guest: a ticker that makes it yield, and a budget of wall-clock and processor time around every call.
+//!
+//! Both are needed. Epochs interrupt a guest that computes but not one that waits in a host call; a timeout ends a
+//! host call but never gets its turn while the guest computes. A guest that was stopped is never entered again.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use wasmtime::Engine;
+use wasmtime::EngineWeak;
+
+use crate::limits::Limits;
+
+/// How often a computing guest yields (5 ms): it is gone at most twice this after its deadline.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Raises an engine's epoch while at least one guest runs, from a thread of its own. Idle, it costs nothing.
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+struct State {
+    running: usize,
+    ended: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticker {
+    /// Starts the thread.
+    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                running: 0,
+                ended: false,
+            }),
+            wake: Condvar::new(),
+        });
+        let (thread, engine) = (Arc::clone(&shared), engine.weak());
+        std::thread::Builder::new()
+            .name("countersign-epochs".to_owned())
+            .spawn(move || tick(&thread, &engine))?;
+        Ok(Self { shared })
+    }
+
+    fn running(&self) -> Running<'_> {
+        self.shared.lock().running += 1;
+        self.shared.wake.notify_one();
+        Running(&self.shared)
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+struct Running<'a>(&'a Shared);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+    }
+}
+
+fn tick(shared: &Shared, engine: &EngineWeak) {
+    loop {
+        let idle = shared
+            .wake
+            .wait_while(shared.lock(), |state| state.running == 0 && !state.ended);
+        let ended = idle.unwrap_or_else(PoisonError::into_inner).ended;
+        let Some(engine) = engine.upgrade().filter(|_| !ended) else {
+            return;
+        };
+        std::thread::sleep(TICK);
+        engine.increment_epoch();
+    }
+}
+
+/// What is left of a run's time.
+pub(crate) struct Budget {
+    deadline: Instant,
+    cpu: Duration,
+}
+
+impl Budget {
+    /// The whole time that `limits` give, from now on.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let now = Instant::now();
+        // Only a limit of centuries overflows; a year is as good.
+        let deadline = now
+            .checked_add(limits.run)
+            .unwrap_or(now + Duration::from_secs(31_536_000));
+        Self {
+            deadline,
+            cpu: limits.cpu,
+        }
+    }
+}
+
+/// Why a future was given up.
+pub(crate) enum Stop {
+    Cpu,
+    Panic(String),
+    Time,
+}
+
+/// Drives `future` until it is done, its budget is spent, or a host function in it panics.
+///
+/// The future is dropped before this returns. Needs a Tokio runtime with its timer.
+pub(crate) async fn bounded<F: Future>(
+    ticker: &Ticker,
+    budget: &mut Budget,
+    future: F,
+) -> Result<F::Output, Stop> {
+    let _running = ticker.running();
+    let mut future = pin!(future);
+    let mut alarm = pin!(tokio::time::sleep_until(budget.deadline.into()));
+    poll_fn(|cx| {
+        let entered = Instant::now();
+        // The store that a panic may have left in disorder is dropped by the caller, and nothing else is shared.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        budget.cpu = budget.cpu.saturating_sub(entered.elapsed());
+        match polled {
+            Err(panic) => Poll::Ready(Err(Stop::Panic(message(panic.as_ref())))),
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) if budget.cpu.is_zero() => Poll::Ready(Err(Stop::Cpu)),
+            // The clock is asked too: Tokio's timer stays silent for a task that used up its turn.
+            Ok(Poll::Pending)
+                if alarm.as_mut().poll(cx).is_ready() || Instant::now() >= budget.deadline =>
+            {
+                Poll::Ready(Err(Stop::Time))
+            }
+            Ok(Poll::Pending) => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "no message".to_owned())
+}

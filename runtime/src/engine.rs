@@ -1,0 +1,95 @@
+//! The one Wasmtime configuration under which verified components run.
+//!
+//! Decides which WebAssembly proposals exist for a guest, how memory is laid out and how a guest can be stopped.
+//! What a single guest may use is decided in `limits`.
+
+use wasmparser::WasmFeatures;
+use wasmtime::{Config, Engine};
+
+/// The proposals a guest may use: WebAssembly 2.0 with SIMD, extended constants and the component model of WASI 0.2.
+///
+/// Everything else is off, because code that is not reachable cannot be broken: most of Wasmtime's advisories concern
+/// garbage collection, exceptions, threads, 64-bit memories, stack switching and asynchronous components. This is a
+/// list of what is on, so that a proposal which a later version knows starts as off.
+pub(crate) const ALLOWED_FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::CALL_INDIRECT_OVERLONG)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::BULK_MEMORY_OPT)
+    .union(WasmFeatures::SIMD)
+    .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::COMPONENT_MODEL);
+
+/// Address space reserved for each linear memory, in bytes (16 MiB).
+///
+/// Wasmtime's default of 4 GiB does not fit many guests into the address space of a small gateway. A memory that grows
+/// beyond this is moved.
+const MEMORY_RESERVATION: u64 = 16 << 20;
+
+/// Address space kept free behind each linear memory, in bytes (64 KiB).
+const MEMORY_GUARD: u64 = 64 << 10;
+
+/// Stack that a guest may use, in bytes (512 KiB). A guest that recurses further traps.
+pub(crate) const GUEST_STACK: usize = 512 << 10;
+
+/// Stack on which guest and host calls run together, in bytes (2 MiB).
+const ASYNC_STACK: usize = 2 << 20;
+
+/// Our configuration with Wasmtime's defaults for the rest.
+pub(crate) fn config() -> Config {
+    let mut config = Config::new();
+    config.memory_reservation(MEMORY_RESERVATION);
+    config.memory_reservation_for_growth(MEMORY_RESERVATION);
+    config.memory_guard_size(MEMORY_GUARD);
+    config.max_wasm_stack(GUEST_STACK);
+    config.async_stack_size(ASYNC_STACK);
+    harden(config)
+}
+
+/// Takes an embedder's configuration and sets again everything that safety rests on.
+///
+/// The embedder keeps what only costs time or memory: allocation strategy, reservations, optimisation level, target.
+pub(crate) fn harden(mut config: Config) -> Config {
+    config.wasm_features(WasmFeatures::all(), false);
+    config.wasm_features(ALLOWED_FEATURES, true);
+    config.concurrency_support(false);
+    config.shared_memory(false);
+    // Stopping a guest: see `deadline`.
+    config.epoch_interruption(true);
+    // Frame names help whoever reads a trap; files named inside the component are not opened for it.
+    config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
+    // Bounds checks rest on these.
+    config.signals_based_traps(true);
+    config
+}
+
+/// Builds the engine, from our configuration or from an embedder's after `harden`.
+pub(crate) fn build(own: Option<Config>) -> wasmtime::Result<Engine> {
+    Engine::new(&own.map_or_else(config, harden))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn te18_an_embedders_configuration_cannot_turn_proposals_on() {
+        let mut own = Config::new();
+        own.wasm_features(WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL, true);
+        let features = harden(own).get_wasm_features();
+        assert_eq!(features, ALLOWED_FEATURES);
+        assert!(build(Some(Config::new())).is_ok());
+    }
+
+    #[test]
+    fn te18_our_own_configuration_has_the_listed_proposals_only() {
+        let config = config();
+        assert_eq!(config.get_wasm_features(), ALLOWED_FEATURES);
+        assert!(config.get_epoch_interruption());
+        assert!(build(None).is_ok());
+    }
+}

@@ -1,0 +1,66 @@
+//! From a verified component to one that is ready to start. The only file that calls Wasmtime's compiler.
+//!
+//! The order is fixed: read the imports, hold them against the grants, compile the very buffer that was verified,
+//! link. Nothing is compiled for a component that is refused for its imports.
+
+use std::sync::Arc;
+
+use countersign_trust_store::VerifiedComponent;
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use crate::context::HasGuestContext;
+use crate::deadline::Ticker;
+use crate::error::LoadError;
+use crate::grants::{Ceiling, Granted};
+use crate::guest::ReadyGuest;
+use crate::imports::{self, ReadError};
+use crate::wasi;
+
+/// Loads `verified` under `ceiling` with the interfaces of `linker`.
+pub(crate) fn load<T: HasGuestContext>(
+    engine: &Engine,
+    ticker: &Arc<Ticker>,
+    verified: &VerifiedComponent,
+    ceiling: &Ceiling,
+    linker: &Linker<T>,
+) -> Result<ReadyGuest<T>, LoadError> {
+    if !Engine::same(linker.engine(), engine) {
+        return Err(LoadError::LinkerEngine);
+    }
+    let granted = Granted::new(verified.statement(), ceiling);
+    let imports = imports::read(verified.component()).map_err(|error| match error {
+        ReadError::Feature(reason) => LoadError::FeatureForbidden {
+            reason: reason.to_string(),
+        },
+        other => LoadError::ComponentInvalid {
+            reason: other.to_string(),
+        },
+    })?;
+    granted.check_imports(&imports, ceiling)?;
+
+    let component = compile(engine, verified)?;
+
+    let mut linker = linker.clone();
+    wasi::link(&mut linker, &granted).map_err(|error| LoadError::LinkerConflict {
+        reason: format!("{error:#}"),
+    })?;
+    let pre = linker
+        .instantiate_pre(&component)
+        .map_err(|error| LoadError::ImportMissing {
+            reason: format!("{error:#}"),
+        })?;
+    Ok(ReadyGuest::new(pre, Arc::new(granted), Arc::clone(ticker)))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that compiles: the argument is the buffer that was verified, never text or a file"
+)]
+fn compile(engine: &Engine, verified: &VerifiedComponent) -> Result<Component, LoadError> {
+    Component::from_binary(engine, verified.component()).map_err(|error| {
+        LoadError::ComponentInvalid {
+            reason: format!("{error:#}"),
+        }
+    })
+}

@@ -1,0 +1,154 @@
+//! WASI 0.2 as a granted guest sees it: the inert interfaces always, the others with what was granted behind them.
+//!
+//! Which interface needs which grant is decided in `names` and `grants`; here they are linked and filled.
+
+pub(crate) mod names;
+mod output;
+mod preopens;
+mod sockets;
+
+use std::time::Duration;
+
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::cli::{WasiCli, WasiCliCtxView};
+use wasmtime_wasi::clocks::{HostWallClock, WasiClocks, WasiClocksCtxView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::{
+    cli, clocks, filesystem, io, random, sockets as socket_bindings,
+};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtxView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
+
+use crate::context::{GuestContext, HasGuestContext};
+use crate::grants::{Granted, Input};
+use crate::limits::{ByteBudget, MAX_RANDOM_BYTES};
+
+pub(crate) use output::LogBytesExhausted;
+pub(crate) use preopens::Preopen;
+
+/// Adds to `linker` every interface that this library defines for a guest with these grants.
+pub(crate) fn link<T: HasGuestContext>(
+    linker: &mut Linker<T>,
+    granted: &Granted,
+) -> wasmtime::Result<()> {
+    let l = linker;
+    io::error::add_to_linker::<T, Table>(l, table)?;
+    io::poll::add_to_linker::<T, Table>(l, table)?;
+    io::streams::add_to_linker::<T, Table>(l, table)?;
+
+    clocks::wall_clock::add_to_linker::<T, WasiClocks>(l, clocks_view)?;
+    clocks::monotonic_clock::add_to_linker::<T, WasiClocks>(l, clocks_view)?;
+    random::random::add_to_linker::<T, WasiRandom>(l, |t| t.guest_context().wasi.random())?;
+    random::insecure::add_to_linker::<T, WasiRandom>(l, |t| t.guest_context().wasi.random())?;
+    random::insecure_seed::add_to_linker::<T, WasiRandom>(l, |t| t.guest_context().wasi.random())?;
+
+    cli::exit::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::environment::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::stdin::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::stdout::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::stderr::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::terminal_input::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::terminal_output::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::terminal_stdin::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::terminal_stdout::add_to_linker::<T, WasiCli>(l, cli_view)?;
+    cli::terminal_stderr::add_to_linker::<T, WasiCli>(l, cli_view)?;
+
+    filesystem::types::add_to_linker::<T, WasiFilesystem>(l, filesystem_view)?;
+    filesystem::preopens::add_to_linker::<T, preopens::Preopens>(l, preopens::view)?;
+
+    if granted.sockets.is_some() {
+        let options = socket_bindings::network::LinkOptions::default();
+        socket_bindings::network::add_to_linker::<T, WasiSockets>(l, &options, sockets_view)?;
+        socket_bindings::instance_network::add_to_linker::<T, WasiSockets>(l, sockets_view)?;
+        socket_bindings::ip_name_lookup::add_to_linker::<T, sockets::NameLookup>(l, sockets::view)?;
+        socket_bindings::tcp::add_to_linker::<T, WasiSockets>(l, sockets_view)?;
+        socket_bindings::tcp_create_socket::add_to_linker::<T, WasiSockets>(l, sockets_view)?;
+        socket_bindings::udp::add_to_linker::<T, WasiSockets>(l, sockets_view)?;
+        socket_bindings::udp_create_socket::add_to_linker::<T, WasiSockets>(l, sockets_view)?;
+    }
+    Ok(())
+}
+
+/// Fills WASI for one guest. Nothing of this process's own arguments, environment, streams or date gets in unless
+/// `granted` says so.
+pub(crate) fn context(granted: &Granted) -> WasiCtx {
+    let mut builder = WasiCtxBuilder::new();
+    let budget = ByteBudget::new(granted.limits().log_bytes);
+    builder
+        .args(&granted.args)
+        .envs(&granted.env)
+        .stdout(output::Metered::new(granted.stdout.clone(), budget.clone()))
+        .stderr(output::Metered::new(granted.stderr.clone(), budget))
+        .max_random_size(MAX_RANDOM_BYTES);
+    match &granted.stdin {
+        Input::Bytes(bytes) => {
+            builder.stdin(MemoryInputPipe::new(bytes.clone()));
+        }
+        Input::Closed => {}
+        Input::Inherit => {
+            builder.inherit_stdin();
+        }
+    }
+    if !granted.wall_clock {
+        builder.wall_clock(StoppedClock);
+    }
+    sockets::configure(&mut builder, granted.sockets.as_deref());
+    builder.build()
+}
+
+/// A wall clock that stands at 1970-01-01T00:00:00Z.
+struct StoppedClock;
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+struct Table;
+
+impl HasData for Table {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+fn table<T: HasGuestContext>(host: &mut T) -> &mut ResourceTable {
+    &mut host.guest_context().table
+}
+
+fn cli_view<T: HasGuestContext>(host: &mut T) -> WasiCliCtxView<'_> {
+    let GuestContext { wasi, table, .. } = host.guest_context();
+    WasiCliCtxView {
+        ctx: wasi.cli(),
+        table,
+    }
+}
+
+fn clocks_view<T: HasGuestContext>(host: &mut T) -> WasiClocksCtxView<'_> {
+    let GuestContext { wasi, table, .. } = host.guest_context();
+    WasiClocksCtxView {
+        ctx: wasi.clocks(),
+        table,
+    }
+}
+
+fn filesystem_view<T: HasGuestContext>(host: &mut T) -> WasiFilesystemCtxView<'_> {
+    let GuestContext { wasi, table, .. } = host.guest_context();
+    WasiFilesystemCtxView {
+        ctx: wasi.filesystem(),
+        table,
+    }
+}
+
+fn sockets_view<T: HasGuestContext>(host: &mut T) -> WasiSocketsCtxView<'_> {
+    let GuestContext { wasi, table, .. } = host.guest_context();
+    WasiSocketsCtxView {
+        ctx: wasi.sockets(),
+        table,
+    }
+}
