@@ -194,3 +194,53 @@ fn bounded(encrypted: &EncryptedPrivateKeyInfoRef<'_>) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pbes2::{EncryptionScheme, Kdf, Parameters, Pbkdf2Params, ScryptParams};
+
+    fn file(kdf: Kdf) -> Vec<u8> {
+        let parameters = Parameters {
+            kdf,
+            encryption: EncryptionScheme::Aes256Cbc { iv: [0; 16] },
+        };
+        let info = pkcs8::EncryptedPrivateKeyInfo {
+            encryption_algorithm: parameters.into(),
+            encrypted_data: OctetStringRef::new(&[0; 64]).unwrap(),
+        };
+        let document = SecretDocument::try_from(&info).unwrap();
+        document
+            .to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF)
+            .unwrap()
+            .as_bytes()
+            .to_vec()
+    }
+
+    #[test]
+    fn a_key_file_cannot_ask_for_endless_work() {
+        let salt = [0u8; 16].as_slice();
+        let scrypt = |cost_parameter, parallelization| ScryptParams {
+            salt: salt.try_into().unwrap(),
+            cost_parameter,
+            block_size: 8,
+            parallelization,
+            key_length: None,
+        };
+        for (kdf, words) in [
+            (
+                Kdf::from(Pbkdf2Params::hmac_sha256(10_000_001, salt).unwrap()),
+                "10000001 rounds",
+            ),
+            (Kdf::from(scrypt(1 << 22, 1)), "bytes of memory"),
+            (Kdf::from(scrypt(1 << 14, 17)), "bytes of memory"),
+        ] {
+            let error = decode(&file(kdf), "key.pem", || {
+                panic!("the passphrase was asked for")
+            })
+            .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Malformed);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}
