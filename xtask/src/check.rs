@@ -24,5 +24,9 @@ pub(crate) fn all() -> Result<()> {
 }
 
 fn count(rules: usize) -> String {
-    if rules == 1 { "one rule is".to_owned() } else { format!("{rules} rules are") }
+    if rules == 1 {
+        "one rule is".to_owned()
+    } else {
+        format!("{rules} rules are")
+    }
 }

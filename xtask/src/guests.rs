@@ -10,7 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{cargo, capture, root, run, say, target};
+use crate::process::{capture, cargo, root, run, say, target};
+use crate::programs;
 use crate::setup::{self, Need};
 
 /// The target that rustup offers for guests.
@@ -21,15 +22,22 @@ pub(crate) fn build() -> Result<()> {
     setup::ensure(&[Need::GuestToolchain])?;
     let names = names()?;
     let toolchain = Toolchain::choose();
-    say(&format!("building {} guests with {}", names.len(), toolchain.describe()));
+    say(&format!(
+        "building {} guests with {}",
+        names.len(),
+        toolchain.describe()
+    ));
     run(&mut toolchain.cargo_build()?)?;
 
-    let tools = build_tools()?;
+    let tools = programs::tools()?;
     let folder = target().join("guests");
     std::fs::create_dir_all(&folder)?;
     for name in &names {
         let module = toolchain.output(name);
-        run(Command::new(&tools).arg("component").arg(module).arg(wasm(name)))?;
+        run(Command::new(&tools)
+            .arg("component")
+            .arg(module)
+            .arg(wasm(name)))?;
     }
     println!("{} guests in {}", names.len(), folder.display());
     Ok(())
@@ -60,16 +68,15 @@ pub(crate) fn names() -> Result<Vec<String>> {
         if !path.join("component.toml").exists() {
             bail!("{} has no component.toml", path.display());
         }
-        names.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        names.push(
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     names.sort();
     Ok(names)
-}
-
-/// Builds the program that encodes components and fills roots, and returns its path.
-pub(crate) fn build_tools() -> Result<PathBuf> {
-    run(cargo().args(["build", "--locked", "--package", "xtask-tools"]))?;
-    Ok(crate::process::built("xtask-tools"))
 }
 
 /// The two ways to compile a guest.
@@ -80,7 +87,11 @@ enum Toolchain {
 
 impl Toolchain {
     fn choose() -> Self {
-        if setup::rustup_has_guest_target() { Self::Rustup } else { Self::Debian }
+        if setup::rustup_has_guest_target() {
+            Self::Rustup
+        } else {
+            Self::Debian
+        }
     }
 
     fn describe(&self) -> &'static str {
@@ -104,7 +115,10 @@ impl Toolchain {
     /// What the compiler leaves for a guest: a component, or a core module still to be encoded.
     fn output(&self, name: &str) -> PathBuf {
         let file = format!("{}.wasm", name.replace('-', "_"));
-        Self::folder().join(self.target()).join("release").join(file)
+        Self::folder()
+            .join(self.target())
+            .join("release")
+            .join(file)
     }
 
     fn cargo_build(&self) -> Result<Command> {
@@ -112,11 +126,16 @@ impl Toolchain {
         command.current_dir(root().join("guest-examples"));
         command.args(["build", "--locked", "--release", "--target", self.target()]);
         command.env("CARGO_TARGET_DIR", Self::folder());
-        command.env("CARGO_ENCODED_RUSTFLAGS", self.remapped_paths()?.join("\u{1f}"));
+        command.env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            self.remapped_paths()?.join("\u{1f}"),
+        );
         if matches!(self, Self::Debian) {
             // -Zbuild-std is open to stable cargo only with RUSTC_BOOTSTRAP.
             command.arg("-Zbuild-std=std,panic_abort");
-            command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+            command
+                .env("RUSTC", "/usr/bin/rustc")
+                .env("RUSTC_BOOTSTRAP", "1");
         }
         Ok(command)
     }
@@ -128,8 +147,7 @@ impl Toolchain {
             Self::Debian => "/usr/bin/rustc",
         };
         let sysroot = capture(Command::new(rustc).args(["--print", "sysroot"]))?;
-        let remap =
-            |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+        let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
         // The last one that matches counts, and a sysroot of /usr may hold the others.
         Ok(vec![
             remap(Path::new(sysroot.trim()), "/rust"),

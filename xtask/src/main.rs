@@ -3,16 +3,21 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod demo;
 mod guests;
 mod process;
+mod programs;
 mod roots;
 mod setup;
+mod test;
 
 use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask COMMAND
 
+  demo                sign and run two components under a host of your own, and see five refused
+  test                everything: formatting, rules, build, guests, tests, examples, demo, lints, documents
   guests              build the guests of guest-examples/ into target/guests/
   check               compare the packages with the allowed arrows and the rules about unsafe code
   roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
@@ -24,6 +29,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["guests"] => guests::build(),
+        ["demo"] => demo::play(programs::Selection::Programs),
+        ["test"] => test::all(),
         ["check"] => check::all(),
         ["roots", binary, file] => roots::fill(binary.as_ref(), file.as_ref()),
         ["help" | "--help" | "-h"] => {

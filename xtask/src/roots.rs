@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::guests::build_tools;
 use crate::process::run;
+use crate::programs;
 
 /// Fills the roots that `source` lists into `binary`, with the checks that a build makes.
 pub(crate) fn fill(binary: &Path, source: &Path) -> Result<()> {
@@ -15,7 +15,14 @@ pub(crate) fn fill(binary: &Path, source: &Path) -> Result<()> {
             bail!("{} is not a file", file.display());
         }
     }
-    run(Command::new(build_tools()?).arg("roots").arg(binary).arg(source))?;
-    println!("{} now trusts the roots of {}", binary.display(), source.display());
+    run(Command::new(programs::tools()?)
+        .arg("roots")
+        .arg(binary)
+        .arg(source))?;
+    println!(
+        "{} now trusts the roots of {}",
+        binary.display(),
+        source.display()
+    );
     Ok(())
 }

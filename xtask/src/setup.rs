@@ -3,32 +3,46 @@
 //! Each need is looked for first, so that a machine that has everything loses no time. What is missing is
 //! installed with apt-get by root on Debian; anyone else is told the one line to run.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::process::{capture, run, say, succeeds};
+use crate::process::{capture, root, run, say, succeeds, target};
 
 /// Something that a command needs from the machine.
 #[derive(Clone, Copy)]
 pub(crate) enum Need {
     /// A toolchain for guests: rustup's target where installed, Debian's own Rust otherwise.
     GuestToolchain,
+    /// OpenSSL: the reference that certificates, requests and revocation lists are held against.
+    OpenSsl,
     /// Python with pip and venv: the demo's foreign component comes from PyPI.
     Python,
 }
 
 /// Makes sure that everything in `needs` is there.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
-    let missing: Vec<Need> = needs.iter().copied().filter(|need| !need.is_there()).collect();
+    let missing: Vec<Need> = needs
+        .iter()
+        .copied()
+        .filter(|need| !need.is_there())
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages()).copied().collect();
+    let packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|need| need.packages())
+        .copied()
+        .collect();
     if !succeeds("apt-get", &["--version"]) || !is_root() {
         let lines: Vec<String> = missing.iter().map(|need| need.line_to_run()).collect();
-        bail!("something is missing on this machine; please run\n\n    {}\n", lines.join("\n    "));
+        bail!(
+            "something is missing on this machine; please run\n\n    {}\n",
+            lines.join("\n    ")
+        );
     }
     say(&format!("installing {}", packages.join(" ")));
     install(&packages)?;
@@ -46,6 +60,7 @@ impl Need {
     fn is_there(self) -> bool {
         match self {
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
+            Self::OpenSsl => succeeds("openssl", &["version"]),
             Self::Python => {
                 succeeds("python3", &["-m", "pip", "--version"])
                     && succeeds("python3", &["-c", "import ensurepip, venv"])
@@ -57,6 +72,7 @@ impl Need {
         match self {
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
             Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
+            Self::OpenSsl => &["openssl"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
         }
     }
@@ -73,15 +89,59 @@ impl Need {
     fn purpose(self) -> &'static str {
         match self {
             Self::GuestToolchain => "building guests",
+            Self::OpenSsl => "comparing with OpenSSL",
             Self::Python => "fetching a package from PyPI",
         }
     }
 }
 
+/// Installs the Python packages of tests/python into a virtual environment in the build folder, once for each
+/// content of requirements.txt.
+pub(crate) fn python_packages() -> Result<()> {
+    let requirements = root().join("tests/python/requirements.txt");
+    let wanted = std::fs::read_to_string(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let environment = python_environment();
+    let installed = environment.join("requirements.txt");
+    if std::fs::read_to_string(&installed).is_ok_and(|have| have == wanted) {
+        return Ok(());
+    }
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&environment))?;
+    let mut pip = Command::new(environment.join("bin/python3"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+    ]);
+    run(pip.arg(&requirements))?;
+    std::fs::write(&installed, wanted)?;
+    Ok(())
+}
+
+/// PATH with the virtual environment of [`python_packages`] in front.
+pub(crate) fn path_with_python() -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(python_environment().join("bin"));
+    Ok(std::env::join_paths(
+        folders.chain(std::env::split_paths(&path)),
+    )?)
+}
+
+fn python_environment() -> PathBuf {
+    target().join("python")
+}
+
 /// Whether rustup's active toolchain can build guests.
 pub(crate) fn rustup_has_guest_target() -> bool {
-    capture(Command::new("rustup").args(["target", "list", "--installed"]))
-        .is_ok_and(|list| list.lines().any(|target| target == crate::guests::RUSTUP_TARGET))
+    capture(Command::new("rustup").args(["target", "list", "--installed"])).is_ok_and(|list| {
+        list.lines()
+            .any(|target| target == crate::guests::RUSTUP_TARGET)
+    })
 }
 
 fn debian_has_guest_toolchain() -> bool {
@@ -101,5 +161,7 @@ fn install(packages: &[&str]) -> Result<()> {
         command
     };
     run(apt().arg("update"))?;
-    run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
+    run(apt()
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(packages))
 }

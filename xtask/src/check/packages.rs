@@ -12,17 +12,37 @@ use crate::process::{capture, cargo};
 const ARROWS: &[(&str, &[&str])] = &[
     ("countersign-format", &[]),
     ("countersign-keys", &["countersign-format"]),
-    ("countersign-backend-file", &["countersign-format", "countersign-keys"]),
+    (
+        "countersign-backend-file",
+        &["countersign-format", "countersign-keys"],
+    ),
     (
         "countersign-signer",
-        &["countersign-format", "countersign-keys", "countersign-backend-file"],
+        &[
+            "countersign-format",
+            "countersign-keys",
+            "countersign-backend-file",
+        ],
     ),
-    ("countersign-trust-store", &["countersign-format", "countersign-keys"]),
-    ("countersign-roots", &["countersign-trust-store", "countersign-roots-file"]),
-    ("countersign-roots-file", &["countersign-trust-store"]),
+    (
+        "countersign-trust-store",
+        &["countersign-format", "countersign-keys"],
+    ),
+    (
+        "countersign-roots",
+        &["countersign-trust-store", "countersign-roots-file"],
+    ),
+    (
+        "countersign-roots-file",
+        &["countersign-format", "countersign-trust-store"],
+    ),
     (
         "countersign-provisioning",
-        &["countersign-format", "countersign-keys", "countersign-trust-store"],
+        &[
+            "countersign-format",
+            "countersign-keys",
+            "countersign-trust-store",
+        ],
     ),
     (
         "countersign-ca",
@@ -46,7 +66,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-roots-file",
         ],
     ),
-    ("countersign-runtime", &["countersign-trust-store", "countersign-format"]),
+    (
+        "countersign-runtime",
+        &["countersign-trust-store", "countersign-format"],
+    ),
     (
         "countersign-run",
         &[
@@ -68,7 +91,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("xtask", &[]),
-    ("xtask-tools", &["countersign-roots-file"]),
+    (
+        "xtask-tools",
+        &["countersign-roots-file", "countersign-trust-store"],
+    ),
 ];
 
 /// What tests may use besides: the throw-away PKI everywhere, and the roots' file reader in the suite over
@@ -94,7 +120,12 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "countersign-run",
-        &["countersign-provisioning", "countersign-signer", "tss-esapi", "sqlx"],
+        &[
+            "countersign-provisioning",
+            "countersign-signer",
+            "tss-esapi",
+            "sqlx",
+        ],
         "a host issues and signs nothing",
     ),
     (
@@ -104,7 +135,15 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "countersign-format",
-        &["wasmtime", "tokio", "cap-std", "tempfile", "x509-cert", "p256", "rustls-webpki"],
+        &[
+            "wasmtime",
+            "tokio",
+            "cap-std",
+            "tempfile",
+            "x509-cert",
+            "p256",
+            "rustls-webpki",
+        ],
         "the format knows no files, keys or trust",
     ),
 ];
@@ -118,7 +157,9 @@ pub(crate) fn arrows(broken: &mut Vec<String>) -> Result<()> {
     let metadata =
         capture(cargo().args(["metadata", "--format-version=1", "--no-deps", "--locked"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
-    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata lists no packages")?;
     let ours: BTreeSet<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
 
     for package in packages {
@@ -143,7 +184,10 @@ pub(crate) fn arrows(broken: &mut Vec<String>) -> Result<()> {
 pub(crate) fn trees(broken: &mut Vec<String>) -> Result<()> {
     for (package, absent, why) in ABSENT {
         let tree = tree(package)?;
-        for (name, version) in tree.iter().filter(|(name, _)| absent.contains(&name.as_str())) {
+        for (name, version) in tree
+            .iter()
+            .filter(|(name, _)| absent.contains(&name.as_str()))
+        {
             broken.push(format!("{package} has {name} {version} in its tree: {why}"));
         }
     }
@@ -153,7 +197,9 @@ pub(crate) fn trees(broken: &mut Vec<String>) -> Result<()> {
             .filter_map(|(name, version)| (name == "wasmparser").then_some(version))
             .collect();
         if versions.len() > 1 {
-            broken.push(format!("{package} has several versions of wasmparser: {versions:?}"));
+            broken.push(format!(
+                "{package} has several versions of wasmparser: {versions:?}"
+            ));
         }
     }
     Ok(())

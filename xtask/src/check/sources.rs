@@ -94,7 +94,11 @@ fn sources() -> Result<Vec<(PathBuf, String)>> {
             .with_context(|| format!("cannot list {}", folder.display()))?
         {
             let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if path.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -136,7 +140,9 @@ fn code_only(text: &str) -> String {
         } else if let Some(hashes) = raw_string(rest) {
             let end = format!("\"{}", "#".repeat(hashes));
             let begin = hashes + 2;
-            rest[begin..].find(&end).map_or(rest.len(), |at| begin + at + end.len())
+            rest[begin..]
+                .find(&end)
+                .map_or(rest.len(), |at| begin + at + end.len())
         } else if c == '"' {
             string_length(rest)
         } else {
@@ -181,8 +187,12 @@ mod tests {
 
     #[test]
     fn comments_and_strings_are_no_code() {
-        assert!(!finds_unsafe("let a = \"unsafe\"; // unsafe\n/// unsafe\n/* unsafe */ fn f() {}"));
-        assert!(!finds_unsafe("let a = \"two\nlines of unsafe\"; let b = r#\" \"unsafe\" \"#;"));
+        assert!(!finds_unsafe(
+            "let a = \"unsafe\"; // unsafe\n/// unsafe\n/* unsafe */ fn f() {}"
+        ));
+        assert!(!finds_unsafe(
+            "let a = \"two\nlines of unsafe\"; let b = r#\" \"unsafe\" \"#;"
+        ));
     }
 
     #[test]

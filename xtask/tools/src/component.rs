@@ -23,7 +23,10 @@ pub(crate) fn encode(input: &Path, output: &Path) -> Result<()> {
         encode_module(&bytes)
             .with_context(|| format!("{} cannot be made a component", input.display()))?
     } else {
-        bail!("{} is neither a core module nor a component", input.display());
+        bail!(
+            "{} is neither a core module nor a component",
+            input.display()
+        );
     };
     crate::replace(output, &component)
 }
@@ -40,5 +43,7 @@ fn encode_module(module: &[u8]) -> Result<Vec<u8>> {
 /// Whether the module imports WASI preview 1. The name as bytes is enough of an answer: a module that only
 /// mentions it gets an adapter it does not use, which the encoder leaves out.
 fn names_preview1(module: &[u8]) -> bool {
-    module.windows(PREVIEW1.len()).any(|window| window == PREVIEW1.as_bytes())
+    module
+        .windows(PREVIEW1.len())
+        .any(|window| window == PREVIEW1.as_bytes())
 }

@@ -5,10 +5,13 @@
 mod component;
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use countersign_trust_store::UnixTime;
 
-const USAGE: &str = "usage: xtask-tools component CORE-MODULE OUTPUT";
+const USAGE: &str = "usage: xtask-tools component CORE-MODULE OUTPUT
+       xtask-tools roots BINARY FILE";
 
 fn main() -> Result<()> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
@@ -17,8 +20,21 @@ fn main() -> Result<()> {
     };
     match verb.to_str() {
         Some("component") => component::encode(first, second),
+        Some("roots") => fill_roots(first, second),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// Fills the roots of `source` into the finished program `binary`, with the checks a build makes.
+fn fill_roots(binary: &Path, source: &Path) -> Result<()> {
+    let roots = countersign_roots_file::parse(source)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    countersign_roots_file::check(source, &roots, UnixTime::from_secs(now.as_secs()))?;
+    let mut bytes =
+        std::fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    countersign_roots_file::fill(&mut bytes, &roots)
+        .with_context(|| format!("cannot fill roots into {}", binary.display()))?;
+    replace(binary, &bytes)
 }
 
 /// Writes `bytes` beside `path` and renames them over it, so that a program is never half-written; its

@@ -1,0 +1,132 @@
+//! Every guest of guest-examples/, built from source, signed with the desk tool and run by the built host.
+//!
+//! The host is a copy of the built `countersign-run` with a root of its own filled in. A guest that has no test
+//! here does not compile: each must have a function of its name.
+
+mod host;
+
+use host::{HOST, Ran};
+
+include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+
+/// Names a function of this module for every guest.
+macro_rules! each_has_a_test {
+    ($($name:ident)*) => {
+        const _: &[fn()] = &[$($name),*];
+    };
+}
+foreach_guest!(each_has_a_test);
+
+#[test]
+fn hello() {
+    let guest = HOST.sign("hello");
+    let ran = guest.run(&["--", "line", "press"]);
+    assert_eq!(
+        (ran.status, ran.stdout.as_str()),
+        (0, "Hello, line and press!\n"),
+        "{ran:?}"
+    );
+
+    // What the statement does not ask for stays out, whatever the operator allows.
+    let ran = guest.run(&["--env", "SECRET=1", "--", "line"]);
+    assert_eq!(ran.stdout, "Hello, line!\n", "{ran:?}");
+}
+
+#[test]
+fn transform() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    for name in ["in", "out"] {
+        std::fs::create_dir(path(name)).expect("an empty folder takes folders");
+    }
+    std::fs::write(path("in/a.txt"), "Pressure 3 bar\n").expect("writable");
+    // More than one read of the guest's.
+    let long = "abc ".repeat(50_000);
+    std::fs::write(path("in/b.txt"), &long).expect("writable");
+    let source = format!("{}::/in", path("in").display());
+    let target = format!("{}::/out", path("out").display());
+    let writable = format!("{target}:rw");
+
+    let guest = HOST.sign("transform");
+    let ran = guest.run(&["--dir", &source, "--dir", &writable]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(ran.stdout, "a.txt: 15 bytes\nb.txt: 200000 bytes\n");
+    let read = |name: &str| std::fs::read_to_string(path(name)).expect("the guest wrote it");
+    assert_eq!(read("out/a.txt"), "PRESSURE 3 BAR\n");
+    assert_eq!(read("out/b.txt"), long.to_ascii_uppercase());
+    assert_eq!(read("in/a.txt"), "Pressure 3 bar\n");
+
+    // The operator allows reading only: nothing is written, whether the host refuses before or the guest fails.
+    std::fs::remove_file(path("out/a.txt")).expect("it is there");
+    let ran = guest.run(&["--dir", &source, "--dir", &target]);
+    assert_ne!(ran.status, 0, "{ran:?}");
+    assert!(!path("out/a.txt").exists(), "{ran:?}");
+}
+
+#[test]
+fn endless_loop() {
+    // The statement's own limit is a second.
+    let ran = HOST.sign("endless-loop").run(&[]);
+    ran.is_refused(117, "limit-");
+    assert!(ran.seconds < 20.0, "{ran:?}");
+
+    let ran = HOST.sign("endless-loop").run(&["--timeout", "200ms"]);
+    ran.is_refused(117, "limit-");
+}
+
+#[test]
+fn unbounded_memory() {
+    HOST.sign("unbounded-memory")
+        .run(&[])
+        .is_refused(117, "limit-");
+    // The operator may allow less than the statement asks for.
+    HOST.sign("unbounded-memory")
+        .run(&["--memory", "4MiB"])
+        .is_refused(117, "limit-");
+}
+
+#[test]
+fn unbounded_recursion() {
+    let ran = HOST.sign("unbounded-recursion").run(&[]);
+    assert!(matches!(ran.status, 117 | 118), "{ran:?}");
+    assert!(ran.seconds < 20.0, "{ran:?}");
+}
+
+#[test]
+fn ungranted_import() {
+    let ran = HOST.sign("ungranted-import").run(&[]);
+    ran.is_refused(116, "import-denied");
+    assert!(
+        ran.stderr.contains("acme:vault/secrets"),
+        "the refusal does not name the import: {ran:?}"
+    );
+}
+
+#[test]
+fn ungranted_network() {
+    let ran = HOST.sign("ungranted-network").run(&[]);
+    ran.is_refused(116, "import-denied");
+    assert!(
+        ran.stderr.contains("wasi:sockets"),
+        "the refusal does not name the import: {ran:?}"
+    );
+}
+
+#[test]
+fn trap() {
+    let ran = HOST.sign("trap").run(&[]);
+    assert_eq!(ran.status, 118, "{ran:?}");
+    assert!(ran.stderr.contains("trapped"), "{ran:?}");
+    // It ran up to the trap.
+    assert_eq!(ran.stdout, "about to trap\n");
+}
+
+impl Ran {
+    /// Ended by the host with this status and code, before the guest could say anything.
+    #[track_caller]
+    fn is_refused(&self, status: i32, code: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.stderr.contains(code), "no {code} in {self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+    }
+}

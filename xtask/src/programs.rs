@@ -1,0 +1,51 @@
+//! Builds of the workspace's programs, all into one folder with one profile.
+//!
+//! Cargo chooses the features of shared dependencies by what one command builds. So that nothing big is built
+//! twice, a command of ours always names the same selection, and asks for single packages only where it needs
+//! no more than those.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+
+use crate::process::{built, cargo, run};
+
+/// What is built of the workspace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// The programs.
+    Programs,
+    /// The programs, and all tests and examples.
+    Everything,
+}
+
+/// What this process has built.
+static BUILT: OnceLock<Selection> = OnceLock::new();
+
+/// Builds the selection.
+pub(crate) fn build(selection: Selection) -> Result<()> {
+    run(&mut command(selection))?;
+    BUILT.get_or_init(|| selection);
+    Ok(())
+}
+
+/// The cargo command that builds the selection.
+pub(crate) fn command(selection: Selection) -> Command {
+    let mut build = cargo();
+    build.args(["build", "--locked", "--workspace"]);
+    build.arg(match selection {
+        Selection::Programs => "--bins",
+        Selection::Everything => "--all-targets",
+    });
+    build
+}
+
+/// The program that encodes components and fills roots, built if it is not yet.
+pub(crate) fn tools() -> Result<PathBuf> {
+    if BUILT.get().is_none() {
+        run(cargo().args(["build", "--locked", "--package", "xtask-tools"]))?;
+    }
+    Ok(built("xtask-tools"))
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask test`: everything that must hold, in the order that builds each thing once.
+//!
+//! A step that fails does not keep the later ones from running, unless they need what it would have built.
+//! The last line counts the tests, and a step that failed without one counts as a failed test.
+
+mod deny;
+mod tests;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::demo::{self, minutes};
+use crate::process::{built, cargo, root, run, say};
+use crate::programs::{self, Selection};
+use crate::setup::{self, Need};
+use crate::{check, guests};
+use tests::Counts;
+
+/// Runs everything.
+pub(crate) fn all() -> Result<()> {
+    setup::ensure(&[Need::GuestToolchain, Need::Python, Need::OpenSsl])?;
+    let mut suite = Suite::default();
+    // What takes seconds comes first.
+    suite.step("formatting", formatting);
+    suite.step("rules", check::all);
+
+    let is_built = suite.step("build", || programs::build(Selection::Everything))
+        && suite.step("guests", guests::build)
+        && suite.step("python packages of the tests", setup::python_packages);
+    if is_built {
+        // Tests before the demo: the demo gives the built host another root.
+        suite.tests();
+        suite.step("examples", examples);
+        suite.step("demo", || demo::play(Selection::Everything));
+    }
+    suite.step("clippy", clippy);
+    suite.step("documentation", documentation);
+    suite.step("dependencies", deny::check);
+    suite.finish()
+}
+
+/// What ran so far.
+#[derive(Default)]
+struct Suite {
+    steps: Vec<(&'static str, Duration, Result<()>)>,
+    counts: Counts,
+}
+
+impl Suite {
+    /// Runs a step and says how it went; returns whether it passed.
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> bool {
+        println!();
+        say(&format!("step: {name}"));
+        let started = Instant::now();
+        let outcome = work();
+        let took = started.elapsed();
+        match &outcome {
+            Ok(()) => say(&format!("{name}: passed in {}", minutes(took))),
+            Err(error) => say(&format!(
+                "{name}: FAILED after {}: {error:#}",
+                minutes(took)
+            )),
+        }
+        let passed = outcome.is_ok();
+        self.steps.push((name, took, outcome));
+        passed
+    }
+
+    /// Unit tests, black-box tests and documentation tests.
+    fn tests(&mut self) {
+        let mut counts = Counts::default();
+        self.step("tests", || {
+            counts = tests::run()?;
+            Ok(())
+        });
+        self.counts = counts;
+    }
+
+    /// Lists the steps and ends with the line that counts the tests.
+    fn finish(mut self) -> Result<()> {
+        println!("\n");
+        let total: Duration = self.steps.iter().map(|(_, took, _)| *took).sum();
+        let mut failed_steps = Vec::new();
+        for (name, took, outcome) in &self.steps {
+            let verdict = if outcome.is_ok() { "passed" } else { "FAILED" };
+            println!("{verdict}  {:>12}  {name}", minutes(*took));
+            if let Err(error) = outcome {
+                failed_steps.push(format!("{name}: {error:#}"));
+            }
+        }
+        println!("in {}", minutes(total));
+        for failure in &failed_steps {
+            println!("\nFAILED  {failure}");
+        }
+        // A failed test has failed its step already; a step that failed without one is counted instead.
+        self.counts.failed = self.counts.failed.max(failed_steps.len());
+        println!("\n{}", self.counts.line());
+        if self.counts.failed > 0 {
+            bail!("{} did not pass", failed_steps.len());
+        }
+        Ok(())
+    }
+}
+
+fn formatting() -> Result<()> {
+    for folder in [root().to_path_buf(), root().join("guest-examples")] {
+        run(cargo()
+            .current_dir(folder)
+            .args(["fmt", "--all", "--check"]))?;
+    }
+    Ok(())
+}
+
+fn clippy() -> Result<()> {
+    run(cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))
+}
+
+fn documentation() -> Result<()> {
+    run(cargo().env("RUSTDOCFLAGS", "--deny warnings").args([
+        "doc",
+        "--locked",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]))
+}
+
+/// Runs the embedder's examples, which check what they show and fail if it is not so.
+fn examples() -> Result<()> {
+    let folder = root().join("runtime/examples");
+    let mut ran = 0;
+    for entry in
+        std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?
+    {
+        let path = entry?.path();
+        let Some(name) = example_name(&path) else {
+            continue;
+        };
+        println!("-- {name}");
+        run(&mut Command::new(built("examples").join(&name)))?;
+        ran += 1;
+    }
+    if ran == 0 {
+        bail!("{} holds no example", folder.display());
+    }
+    Ok(())
+}
+
+/// The name of the example that a path is the source of: NAME.rs, or a folder with a main.rs.
+fn example_name(path: &Path) -> Option<String> {
+    let is_source = path.extension().is_some_and(|extension| extension == "rs");
+    if !is_source && !path.join("main.rs").is_file() {
+        return None;
+    }
+    Some(path.file_stem()?.to_string_lossy().into_owned())
+}
