@@ -1,0 +1,7 @@
+//! What several verbs share.
+
+pub(crate) mod certificates;
+pub(crate) mod failure;
+pub(crate) mod files;
+pub(crate) mod output;
+pub(crate) mod passphrase;
