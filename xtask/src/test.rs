@@ -3,8 +3,8 @@
 //! A step that fails does not keep the later ones from running, unless they need what it would have built.
 //! The last line counts the tests, and a step that failed without one counts as a failed test.
 
+mod counting;
 mod deny;
-mod tests;
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ use crate::process::{built, cargo, root, run, say};
 use crate::programs::{self, Selection};
 use crate::setup::{self, Need};
 use crate::{check, guests};
-use tests::Counts;
+use counting::Counts;
 
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
@@ -73,7 +73,7 @@ impl Suite {
     fn tests(&mut self) {
         let mut counts = Counts::default();
         self.step("tests", || {
-            counts = tests::run()?;
+            counts = counting::run()?;
             Ok(())
         });
         self.counts = counts;

@@ -9,15 +9,15 @@ use crate::process::{cargo, shown};
 
 /// How many tests there were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) passed: usize,
-    pub(crate) failed: usize,
-    pub(crate) skipped: usize,
+pub(super) struct Counts {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    pub(super) skipped: usize,
 }
 
 impl Counts {
     /// The closing line.
-    pub(crate) fn line(self) -> String {
+    pub(super) fn line(self) -> String {
         let Self {
             passed,
             failed,
@@ -54,7 +54,7 @@ impl Counts {
 
 /// Runs every test of the workspace, documentation tests included. Test failures are counted and are no error of
 /// this function's; a test program that ends in another way is.
-pub(crate) fn run() -> Result<Counts> {
+pub(super) fn run() -> Result<Counts> {
     let mut command = cargo();
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.env("PATH", crate::setup::path_with_python()?);
