@@ -257,13 +257,8 @@ fn protected<'b>(reader: &mut Reader<'b>) -> Result<(&'b [u8], u64), FormatError
 /// An unprotected header is signed by nobody, so it must say nothing.
 fn empty_unprotected(reader: &mut Reader<'_>) -> Result<(), FormatError> {
     let error = reader.noncanonical("an unprotected header that is not empty");
-    match reader
-        .map("an unprotected header is a map", u64::MAX)?
-        .is_empty()
-    {
-        true => Ok(()),
-        false => Err(error),
-    }
+    let map = reader.map("an unprotected header is a map", u64::MAX)?;
+    if map.is_empty() { Ok(()) } else { Err(error) }
 }
 
 fn encode_body_header() -> Vec<u8> {
