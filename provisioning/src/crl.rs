@@ -89,10 +89,13 @@ impl FromStr for Reason {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|reason| reason.as_str()).collect();
-            format!("{text:?} is not a reason; there are {}", names.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::ALL.iter().map(|reason| reason.as_str()).collect();
+                format!("{text:?} is not a reason; there are {}", names.join(", "))
+            })
     }
 }
 
@@ -120,12 +123,20 @@ pub struct RevocationList<'a> {
 
 /// Assembles and signs. x509-cert's own builder is not used: it names the authority by its *issuer's* key identifier,
 /// and writes an empty list of certificates where RFC 5280 §5.1.2.6 wants none.
-pub(crate) fn build(list: &RevocationList<'_>, issuer: &Name, key_id: &OctetString, key: &SigningKey) -> Result<Vec<u8>, Error> {
+pub(crate) fn build(
+    list: &RevocationList<'_>,
+    issuer: &Name,
+    key_id: &OctetString,
+    key: &SigningKey,
+) -> Result<Vec<u8>, Error> {
     let encoding = || Error::encoding("a revocation list");
     let mut revoked: Vec<&Revocation> = list.revoked.iter().collect();
     revoked.sort_by(|a, b| a.serial.cmp(&b.serial));
     revoked.dedup_by(|a, b| a.serial == b.serial);
-    let entries = revoked.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let entries = revoked
+        .into_iter()
+        .map(entry)
+        .collect::<Result<Vec<_>, _>>()?;
 
     let algorithm = algorithm_identifier(key.public_key().algorithm())?;
     let tbs_cert_list: TbsCertList = TbsCertList {
@@ -151,7 +162,11 @@ pub(crate) fn build(list: &RevocationList<'_>, issuer: &Name, key_id: &OctetStri
 }
 
 fn entry(revocation: &Revocation) -> Result<RevokedCert, Error> {
-    let reason = revocation.reason.to_x509().map(extensions::crl_reason).transpose()?;
+    let reason = revocation
+        .reason
+        .to_x509()
+        .map(extensions::crl_reason)
+        .transpose()?;
     Ok(RevokedCert {
         serial_number: revocation.serial.to_x509()?,
         revocation_date: x509_time(revocation.at)?,

@@ -22,7 +22,9 @@ pub enum Error {
         source: countersign_format::FormatError,
     },
     /// The request names another device than the operator.
-    #[error("the request is for device {requested}, but {given} was given: check that it is the right request")]
+    #[error(
+        "the request is for device {requested}, but {given} was given: check that it is the right request"
+    )]
     IdentityMismatch {
         /// The identity inside the request.
         requested: String,
@@ -69,7 +71,9 @@ pub enum Error {
         issuer_until: UnixTime,
     },
     /// The request's own signature does not verify: the sender has not shown that he holds the key.
-    #[error("no proof of possession: the request's signature does not verify under the key it asks to certify")]
+    #[error(
+        "no proof of possession: the request's signature does not verify under the key it asks to certify"
+    )]
     ProofOfPossession,
     /// Randomness could not be had.
     #[error("the random number generator failed: {reason}")]
@@ -102,7 +106,9 @@ pub enum Error {
         source: countersign_keys::Error,
     },
     /// The certificate would be larger than a verifier reads.
-    #[error("the certificate would be {actual} bytes, more than the {limit} that a host reads: give fewer or shorter names")]
+    #[error(
+        "the certificate would be {actual} bytes, more than the {limit} that a host reads: give fewer or shorter names"
+    )]
     TooLarge {
         /// Its size in bytes.
         actual: usize,

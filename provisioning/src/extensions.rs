@@ -1,6 +1,9 @@
 //! The extensions that certificates made here carry, each in one place: its object identifier, criticality and value.
 
-use countersign_format::{DeviceIdentity, DeviceMetadata, FormatError, Scope, capabilities_to_der, development_root_to_der, oid, text_to_der};
+use countersign_format::{
+    DeviceIdentity, DeviceMetadata, FormatError, Scope, capabilities_to_der,
+    development_root_to_der, oid, text_to_der,
+};
 use countersign_keys::PublicKey;
 use der::asn1::{Ia5String, Null, ObjectIdentifier, OctetString};
 use der::flagset::FlagSet;
@@ -8,8 +11,8 @@ use der::{Encode, asn1::Uint};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::{GeneralName, HardwareModuleName, OtherName};
 use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, CrlNumber, CrlReason, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
-    SubjectKeyIdentifier,
+    AuthorityKeyIdentifier, BasicConstraints, CrlNumber, CrlReason, ExtendedKeyUsage, KeyUsage,
+    KeyUsages, SubjectAltName, SubjectKeyIdentifier,
 };
 
 use crate::Error;
@@ -43,7 +46,10 @@ const KEY_ID_OCTETS: usize = 20;
 /// The identifier that names `key` in subjectKeyIdentifier.
 pub(crate) fn key_id(key: &PublicKey) -> Result<OctetString, Error> {
     let digest = countersign_format::Digest::of(&key.to_raw_bytes());
-    let octets = digest.as_bytes().get(..KEY_ID_OCTETS).unwrap_or(digest.as_bytes());
+    let octets = digest
+        .as_bytes()
+        .get(..KEY_ID_OCTETS)
+        .unwrap_or(digest.as_bytes());
     OctetString::new(octets).map_err(Error::encoding("a key identifier"))
 }
 
@@ -63,12 +69,20 @@ pub(crate) fn key_usage(usage: impl Into<FlagSet<KeyUsages>>) -> Result<Extensio
 
 /// RFC 5280 §4.2.1.12. Not critical: every verifier that matters looks for it, and others may read the certificate.
 pub(crate) fn extended_key_usage(usages: &[ObjectIdentifier]) -> Result<Extension, Error> {
-    extension(EXTENDED_KEY_USAGE, false, &ExtendedKeyUsage(usages.to_vec()))
+    extension(
+        EXTENDED_KEY_USAGE,
+        false,
+        &ExtendedKeyUsage(usages.to_vec()),
+    )
 }
 
 /// RFC 5280 §4.2.1.2.
 pub(crate) fn subject_key_identifier(key: &PublicKey) -> Result<Extension, Error> {
-    extension(SUBJECT_KEY_IDENTIFIER, false, &SubjectKeyIdentifier(key_id(key)?))
+    extension(
+        SUBJECT_KEY_IDENTIFIER,
+        false,
+        &SubjectKeyIdentifier(key_id(key)?),
+    )
 }
 
 /// RFC 5280 §4.2.1.1: the issuer's subjectKeyIdentifier, nothing else.
@@ -82,7 +96,10 @@ pub(crate) fn authority_key_identifier(issuer: &OctetString) -> Result<Extension
 
 /// RFC 5280 §4.2.1.6 with the hardwareModuleName of RFC 4108 §5, where 802.1AR wants the device's identity, and the
 /// host names of TLS.
-pub(crate) fn subject_alt_name(identity: &DeviceIdentity, dns_names: &[String]) -> Result<Extension, Error> {
+pub(crate) fn subject_alt_name(
+    identity: &DeviceIdentity,
+    dns_names: &[String],
+) -> Result<Extension, Error> {
     let encoding = || Error::encoding("a subjectAltName");
     let module = HardwareModuleName {
         hw_type: oid::HARDWARE_TYPE,
@@ -91,7 +108,9 @@ pub(crate) fn subject_alt_name(identity: &DeviceIdentity, dns_names: &[String]) 
     let other = OtherName::try_from(&module).map_err(encoding())?;
     let mut names = vec![GeneralName::OtherName(other)];
     for name in dns_names {
-        names.push(GeneralName::DnsName(Ia5String::new(name).map_err(encoding())?));
+        names.push(GeneralName::DnsName(
+            Ia5String::new(name).map_err(encoding())?,
+        ));
     }
     extension(SUBJECT_ALT_NAME, false, &SubjectAltName(names))
 }
@@ -125,7 +144,10 @@ pub(crate) fn metadata(metadata: &DeviceMetadata) -> Result<Vec<Extension>, Erro
         }
     }
     if !metadata.capabilities().is_empty() {
-        extensions.push(raw(oid::CAPABILITIES, formatted(capabilities_to_der(metadata.capabilities()))?)?);
+        extensions.push(raw(
+            oid::CAPABILITIES,
+            formatted(capabilities_to_der(metadata.capabilities()))?,
+        )?);
     }
     Ok(extensions)
 }
@@ -141,7 +163,11 @@ pub(crate) fn crl_reason(reason: CrlReason) -> Result<Extension, Error> {
     extension(CRL_REASON, false, &reason)
 }
 
-fn extension(extn_id: ObjectIdentifier, critical: bool, value: &impl Encode) -> Result<Extension, Error> {
+fn extension(
+    extn_id: ObjectIdentifier,
+    critical: bool,
+    value: &impl Encode,
+) -> Result<Extension, Error> {
     let der = value.to_der().map_err(Error::encoding("an extension"))?;
     Ok(Extension {
         extn_id,

@@ -131,17 +131,35 @@ impl<'k> Issuer<'k> {
 
         let spki = tbs.subject_public_key_info().to_der().map_err(encoding())?;
         if spki != key.public_key().to_spki_der() {
-            return Err(unfit("the key that was opened is not this certificate's key"));
+            return Err(unfit(
+                "the key that was opened is not this certificate's key",
+            ));
         }
-        let path_length = match tbs.get_extension::<BasicConstraints>().map_err(encoding())? {
-            Some((_, BasicConstraints { ca: true, path_len_constraint })) => path_len_constraint,
+        let path_length = match tbs
+            .get_extension::<BasicConstraints>()
+            .map_err(encoding())?
+        {
+            Some((
+                _,
+                BasicConstraints {
+                    ca: true,
+                    path_len_constraint,
+                },
+            )) => path_len_constraint,
             _ => return Err(unfit("it is not a certification authority's certificate")),
         };
         match tbs.get_extension::<KeyUsage>().map_err(encoding())? {
             Some((_, usage)) if usage.key_cert_sign() && usage.crl_sign() => {}
-            _ => return Err(unfit("its key usage does not allow certificates and revocation lists")),
+            _ => {
+                return Err(unfit(
+                    "its key usage does not allow certificates and revocation lists",
+                ));
+            }
         }
-        let key_id = match tbs.get_extension::<SubjectKeyIdentifier>().map_err(encoding())? {
+        let key_id = match tbs
+            .get_extension::<SubjectKeyIdentifier>()
+            .map_err(encoding())?
+        {
             Some((_, SubjectKeyIdentifier(key_id))) => key_id,
             None => return Err(unfit("it has no subjectKeyIdentifier")),
         };
@@ -174,12 +192,20 @@ impl<'k> Issuer<'k> {
     /// [`Error::IssuerUnfit`] when this authority may not have authorities below it, or not that deep;
     /// [`Error::OutsideIssuerValidity`]; [`Error::Scope`] when the scope is wider than this authority's;
     /// [`Error::KeyUnsupported`] when it is this authority's own key.
-    pub fn intermediate<R>(&self, public_key: &PublicKey, intermediate: &Intermediate, rng: &mut R) -> Result<Issued, Error>
+    pub fn intermediate<R>(
+        &self,
+        public_key: &PublicKey,
+        intermediate: &Intermediate,
+        rng: &mut R,
+    ) -> Result<Issued, Error>
     where
         R: TryCryptoRng + ?Sized,
     {
         // RFC 5280 §4.2.1.9: pathLenConstraint counts the intermediates that may follow. Ours count strictly downwards.
-        if self.path_length.is_some_and(|length| intermediate.path_length >= length) {
+        if self
+            .path_length
+            .is_some_and(|length| intermediate.path_length >= length)
+        {
             return Err(self.unfit(format!(
                 "its path length of {} leaves no room for an authority with a path length of {}",
                 self.path_length.unwrap_or_default(),
@@ -198,7 +224,8 @@ impl<'k> Issuer<'k> {
                 reason: "an authority needs another name than its issuer",
             });
         }
-        let mut extensions = authority_extensions(public_key, &self.key_id, intermediate.path_length)?;
+        let mut extensions =
+            authority_extensions(public_key, &self.key_id, intermediate.path_length)?;
         if let Some(scope) = &intermediate.scope {
             extensions.push(extensions::component_scope(scope)?);
         }
@@ -213,14 +240,25 @@ impl<'k> Issuer<'k> {
     /// [`Error::OutsideIssuerValidity`], [`Error::ValidityTooLong`], [`Error::Scope`], [`Error::NameInvalid`] for host
     /// names where the profile has none, [`Error::KeyUnsupported`] when it is this authority's own key,
     /// [`Error::TooLarge`].
-    pub fn end_entity<R>(&self, profile: Profile, public_key: &PublicKey, request: &EndEntity, rng: &mut R) -> Result<Issued, Error>
+    pub fn end_entity<R>(
+        &self,
+        profile: Profile,
+        public_key: &PublicKey,
+        request: &EndEntity,
+        rng: &mut R,
+    ) -> Result<Issued, Error>
     where
         R: TryCryptoRng + ?Sized,
     {
         let rules = profile.rules();
         let validity = match rules.max_days {
-            None => Validity::new(request.validity.not_before(), countersign_trust_store::UnixTime::NO_EXPIRY)?,
-            Some(limit_days) if request.validity.seconds() > limit_days.saturating_mul(SECONDS_PER_DAY) => {
+            None => Validity::new(
+                request.validity.not_before(),
+                countersign_trust_store::UnixTime::NO_EXPIRY,
+            )?,
+            Some(limit_days)
+                if request.validity.seconds() > limit_days.saturating_mul(SECONDS_PER_DAY) =>
+            {
                 return Err(Error::ValidityTooLong {
                     what: rules.name,
                     limit_days,
@@ -251,7 +289,13 @@ impl<'k> Issuer<'k> {
         if request.no_rev_avail {
             extensions.push(extensions::no_rev_avail()?);
         }
-        self.issue(request.name.to_x509()?, extensions, validity, public_key, rng)
+        self.issue(
+            request.name.to_x509()?,
+            extensions,
+            validity,
+            public_key,
+            rng,
+        )
     }
 
     /// Signs a revocation list. The caller makes sure that its number was never used before.
@@ -263,7 +307,14 @@ impl<'k> Issuer<'k> {
         crl::build(list, &self.name, &self.key_id, self.key)
     }
 
-    fn issue<R>(&self, subject: Name, extensions: Vec<Extension>, validity: Validity, public_key: &PublicKey, rng: &mut R) -> Result<Issued, Error>
+    fn issue<R>(
+        &self,
+        subject: Name,
+        extensions: Vec<Extension>,
+        validity: Validity,
+        public_key: &PublicKey,
+        rng: &mut R,
+    ) -> Result<Issued, Error>
     where
         R: TryCryptoRng + ?Sized,
     {
@@ -301,7 +352,11 @@ impl<'k> Issuer<'k> {
     fn check_scope(&self, scope: Option<&Scope>) -> Result<(), Error> {
         match (&self.scope, scope) {
             (Some(mine), Some(asked)) if !mine.contains(asked) => Err(Error::Scope {
-                reason: format!("{} is wider than the issuer's own, {}", describe(asked), describe(mine)),
+                reason: format!(
+                    "{} is wider than the issuer's own, {}",
+                    describe(asked),
+                    describe(mine)
+                ),
             }),
             _ => Ok(()),
         }
@@ -330,7 +385,11 @@ impl<'k> Issuer<'k> {
 }
 
 /// What an authority's certificate holds, root or not.
-fn authority_extensions(public_key: &PublicKey, issuer_key_id: &OctetString, path_length: u8) -> Result<Vec<Extension>, Error> {
+fn authority_extensions(
+    public_key: &PublicKey,
+    issuer_key_id: &OctetString,
+    path_length: u8,
+) -> Result<Vec<Extension>, Error> {
     Ok(vec![
         extensions::basic_constraints(path_length)?,
         extensions::key_usage(KeyUsages::KeyCertSign | KeyUsages::CRLSign)?,
@@ -382,12 +441,17 @@ fn check_dns_names(profile: Profile, names: &[String]) -> Result<(), Error> {
     for name in names {
         let label = |label: &str| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
         if name.len() > 253 || !name.split('.').all(label) {
-            return Err(refused(name, "a host name has labels of lower-case letters, digits and hyphens, without wildcards"));
+            return Err(refused(
+                name,
+                "a host name has labels of lower-case letters, digits and hyphens, without wildcards",
+            ));
         }
     }
     Ok(())
@@ -419,18 +483,30 @@ impl BuilderProfile for Contents {
     }
 }
 
-fn finish<R>(contents: Contents, validity: Validity, public_key: &PublicKey, key: &SigningKey, rng: &mut R) -> Result<Issued, Error>
+fn finish<R>(
+    contents: Contents,
+    validity: Validity,
+    public_key: &PublicKey,
+    key: &SigningKey,
+    rng: &mut R,
+) -> Result<Issued, Error>
 where
     R: TryCryptoRng + ?Sized,
 {
     let serial = Serial::generate(rng)?;
-    let builder = CertificateBuilder::new(contents, serial.to_x509()?, validity.to_x509()?, sign::spki(public_key)?).map_err(|_| {
-        Error::Encoding {
-            what: "a certificate",
-            source: der::ErrorKind::Failed.into(),
-        }
+    let builder = CertificateBuilder::new(
+        contents,
+        serial.to_x509()?,
+        validity.to_x509()?,
+        sign::spki(public_key)?,
+    )
+    .map_err(|_| Error::Encoding {
+        what: "a certificate",
+        source: der::ErrorKind::Failed.into(),
     })?;
-    let certificate = sign::build(builder, key)?.to_der().map_err(Error::encoding("a certificate"))?;
+    let certificate = sign::build(builder, key)?
+        .to_der()
+        .map_err(Error::encoding("a certificate"))?;
     let limit = usize::try_from(limits::MAX_CERTIFICATE_BYTES).unwrap_or(usize::MAX);
     if certificate.len() > limit {
         return Err(Error::TooLarge {

@@ -32,7 +32,11 @@ impl CaName {
     ///
     /// [`Error::NameInvalid`] for an empty part, more than 64 characters, a control or invisible character, or a
     /// country that is not two capital letters (ISO 3166-1).
-    pub fn new(organization: &str, common_name: &str, country: Option<&str>) -> Result<Self, Error> {
+    pub fn new(
+        organization: &str,
+        common_name: &str,
+        country: Option<&str>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             country: country.map(checked_country).transpose()?,
             organization: checked("organization", organization)?,
@@ -138,7 +142,10 @@ impl DeviceName {
         // RFC 5280 appendix A: serialNumber is a PrintableString. An identity may have `_`, which that type lacks; it is
         // then written as UTF8String, which every reader we know takes.
         let identity = self.identity.as_str();
-        parts.push((SERIAL_NUMBER, printable(identity).or_else(|_| utf8(identity))?));
+        parts.push((
+            SERIAL_NUMBER,
+            printable(identity).or_else(|_| utf8(identity))?,
+        ));
         assemble(parts)
     }
 }
@@ -186,7 +193,9 @@ fn checked(field: &'static str, text: &str) -> Result<String, Error> {
     } else if text.chars().count() > MAX_CHARACTERS {
         Some("it has more than 64 characters")
     } else if text.chars().any(deceptive) {
-        Some("it holds control characters, or ones that are invisible or change the direction of writing")
+        Some(
+            "it holds control characters, or ones that are invisible or change the direction of writing",
+        )
     } else {
         None
     };
@@ -194,7 +203,11 @@ fn checked(field: &'static str, text: &str) -> Result<String, Error> {
         None => Ok(text.to_owned()),
         Some(reason) => Err(Error::NameInvalid {
             field,
-            value: text.chars().filter(|character| !deceptive(*character)).take(MAX_CHARACTERS).collect(),
+            value: text
+                .chars()
+                .filter(|character| !deceptive(*character))
+                .take(MAX_CHARACTERS)
+                .collect(),
             reason,
         }),
     }
@@ -214,13 +227,25 @@ mod tests {
 
     #[test]
     fn a_ca_name_reads_back_in_order() {
-        let name = CaName::new("Müller GmbH", "Root 1", Some("DE")).expect("valid").to_x509().expect("encodes");
+        let name = CaName::new("Müller GmbH", "Root 1", Some("DE"))
+            .expect("valid")
+            .to_x509()
+            .expect("encodes");
         assert_eq!(name.to_string(), "CN=Root 1,O=Müller GmbH,C=DE");
     }
 
     #[test]
     fn tc19_deceptive_empty_and_long_parts_are_refused() {
-        for bad in ["", " ", "a\n", "a\u{202e}b", "a\0b", "zero\u{200b}width", " lead", &"x".repeat(65)] {
+        for bad in [
+            "",
+            " ",
+            "a\n",
+            "a\u{202e}b",
+            "a\0b",
+            "zero\u{200b}width",
+            " lead",
+            &"x".repeat(65),
+        ] {
             assert!(CaName::new(bad, "Root", None).is_err(), "{bad:?}");
             assert!(CaName::new("Org", bad, None).is_err(), "{bad:?}");
         }
@@ -242,6 +267,9 @@ mod tests {
             .and_then(|name| name.with_organizational_unit("Plant 7"))
             .expect("valid");
         let text = name.to_x509().expect("encodes").to_string();
-        assert!(text.contains("gw-0042") && text.ends_with("CN=gw-0042,OU=Plant 7,O=Acme"), "{text}");
+        assert!(
+            text.contains("gw-0042") && text.ends_with("CN=gw-0042,OU=Plant 7,O=Acme"),
+            "{text}"
+        );
     }
 }

@@ -117,10 +117,13 @@ impl FromStr for Profile {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|profile| profile.as_str() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|profile| profile.as_str()).collect();
-            format!("{text:?} is not a profile; there are {}", names.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|profile| profile.as_str() == text)
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::ALL.iter().map(|profile| profile.as_str()).collect();
+                format!("{text:?} is not a profile; there are {}", names.join(", "))
+            })
     }
 }
 

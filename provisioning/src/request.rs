@@ -45,17 +45,22 @@ impl CertificateRequest {
     /// - [`Error::ProofOfPossession`]: the signature does not verify.
     pub fn verify(request: &[u8]) -> Result<Self, Error> {
         if request.len() > MAX_BYTES {
-            return Err(invalid(format!("it is {} bytes, and at most {MAX_BYTES} are read", request.len())));
+            return Err(invalid(format!(
+                "it is {} bytes, and at most {MAX_BYTES} are read",
+                request.len()
+            )));
         }
-        let not_der = |error: der::Error| invalid(format!("it is not a DER PKCS#10 request ({error})"));
+        let not_der =
+            |error: der::Error| invalid(format!("it is not a DER PKCS#10 request ({error})"));
         let outer = Outer::from_der(request).map_err(not_der)?;
         let signed = outer.info.to_der().map_err(not_der)?;
         let info = CertReqInfo::from_der(&signed).map_err(not_der)?;
 
         let spki = info.public_key.to_der().map_err(not_der)?;
-        let public_key = PublicKey::from_spki_der(&spki).map_err(|error| Error::KeyUnsupported {
-            reason: error.to_string(),
-        })?;
+        let public_key =
+            PublicKey::from_spki_der(&spki).map_err(|error| Error::KeyUnsupported {
+                reason: error.to_string(),
+            })?;
         let wanted = algorithm_identifier(public_key.algorithm())?;
         if outer.algorithm != wanted {
             return Err(invalid(format!(
@@ -104,31 +109,41 @@ impl CertificateRequest {
     /// [`Error::IdentityMismatch`], or [`Error::RequestInvalid`] when there is no acceptable identity.
     pub fn identity(&self, given: Option<&DeviceIdentity>) -> Result<DeviceIdentity, Error> {
         match (given, &self.identity) {
-            (Some(given), Some(requested)) if given.as_str() != requested => Err(Error::IdentityMismatch {
-                requested: requested.clone(),
-                given: given.clone(),
-            }),
+            (Some(given), Some(requested)) if given.as_str() != requested => {
+                Err(Error::IdentityMismatch {
+                    requested: requested.clone(),
+                    given: given.clone(),
+                })
+            }
             (Some(given), _) => Ok(given.clone()),
-            (None, Some(requested)) => requested
-                .parse()
-                .map_err(|error| invalid(format!("its serialNumber is not a device identity: {error}"))),
+            (None, Some(requested)) => requested.parse().map_err(|error| {
+                invalid(format!(
+                    "its serialNumber is not a device identity: {error}"
+                ))
+            }),
             (None, None) => Err(invalid(
-                "its subject has no serialNumber to name the device: give the device id yourself".to_owned(),
+                "its subject has no serialNumber to name the device: give the device id yourself"
+                    .to_owned(),
             )),
         }
     }
 }
 
 fn serial_number(subject: &Name) -> Result<Option<String>, Error> {
-    let mut values = subject.iter().filter(|attribute| attribute.oid == SERIAL_NUMBER);
+    let mut values = subject
+        .iter()
+        .filter(|attribute| attribute.oid == SERIAL_NUMBER);
     let Some(attribute) = values.next() else {
         return Ok(None);
     };
     // Two identities would let two readers see two devices.
     if values.next().is_some() {
-        return Err(invalid("its subject has more than one serialNumber".to_owned()));
+        return Err(invalid(
+            "its subject has more than one serialNumber".to_owned(),
+        ));
     }
-    let printable = PrintableStringRef::try_from(&attribute.value).map(|text| text.as_str().to_owned());
+    let printable =
+        PrintableStringRef::try_from(&attribute.value).map(|text| text.as_str().to_owned());
     printable
         .or_else(|_| Utf8StringRef::try_from(&attribute.value).map(|text| text.as_str().to_owned()))
         .map(Some)

@@ -32,9 +32,10 @@ impl Serial {
         R: TryCryptoRng + ?Sized,
     {
         let mut octets = [0_u8; GENERATED_OCTETS];
-        rng.try_fill_bytes(&mut octets).map_err(|error| Error::Random {
-            reason: error.to_string(),
-        })?;
+        rng.try_fill_bytes(&mut octets)
+            .map_err(|error| Error::Random {
+                reason: error.to_string(),
+            })?;
         // Positive, and always the same length: the top bit is clear and the one below it set.
         octets[0] = (octets[0] & 0x3f) | 0x40;
         Ok(Self(octets.to_vec()))
@@ -74,7 +75,9 @@ impl Serial {
         let start = octets.iter().position(|octet| *octet != 0);
         let significant = start.and_then(|start| octets.get(start..)).unwrap_or(&[]);
         if significant.is_empty() {
-            return Err(Error::SerialInvalid { reason: "it is zero" });
+            return Err(Error::SerialInvalid {
+                reason: "it is zero",
+            });
         }
         if significant.len() > MAX_OCTETS {
             return Err(Error::SerialInvalid {
@@ -106,7 +109,12 @@ impl FromStr for Serial {
         };
         let mut digits = Vec::new();
         for character in text.trim().chars().filter(|character| *character != ':') {
-            digits.push(character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or(NOT_HEX)?);
+            digits.push(
+                character
+                    .to_digit(16)
+                    .and_then(|digit| u8::try_from(digit).ok())
+                    .ok_or(NOT_HEX)?,
+            );
         }
         // An odd count lacks its leading zero.
         if digits.len() % 2 == 1 {
@@ -131,7 +139,10 @@ mod tests {
             let serial = Serial::generate(&mut Counting(seed)).expect("generates");
             assert_eq!(serial.as_bytes().len(), 16);
             assert!((0x40..=0x7f).contains(&serial.as_bytes()[0]));
-            assert_eq!(serial.to_x509().expect("valid").as_bytes(), serial.as_bytes());
+            assert_eq!(
+                serial.to_x509().expect("valid").as_bytes(),
+                serial.as_bytes()
+            );
         }
     }
 
@@ -140,7 +151,10 @@ mod tests {
         let serial: Serial = "4F:1a:00:ff".parse().expect("parses");
         assert_eq!(serial.to_string(), "4f1a00ff");
         assert_eq!("f1a".parse::<Serial>().expect("odd").to_string(), "0f1a");
-        assert_eq!("0001".parse::<Serial>().expect("leading zeros").to_string(), "01");
+        assert_eq!(
+            "0001".parse::<Serial>().expect("leading zeros").to_string(),
+            "01"
+        );
     }
 
     #[test]
@@ -151,6 +165,11 @@ mod tests {
         assert!("11".repeat(21).parse::<Serial>().is_err());
         assert!("11".repeat(20).parse::<Serial>().is_ok());
         assert!(Serial::from_der_integer(&[0x80]).is_err());
-        assert_eq!(Serial::from_der_integer(&[0x00, 0x80]).expect("positive").to_string(), "80");
+        assert_eq!(
+            Serial::from_der_integer(&[0x00, 0x80])
+                .expect("positive")
+                .to_string(),
+            "80"
+        );
     }
 }

@@ -7,7 +7,10 @@ use countersign_keys::{Algorithm, PublicKey, SigningKey};
 use der::asn1::BitString;
 use der::{Decode, Document};
 use p256::ecdsa::signature::Keypair;
-use spki::{AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey, ObjectIdentifier, SubjectPublicKeyInfoOwned};
+use spki::{
+    AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey, ObjectIdentifier,
+    SubjectPublicKeyInfoOwned,
+};
 use x509_cert::builder::Builder;
 
 use crate::Error;
@@ -23,7 +26,9 @@ pub(crate) fn build<B: Builder>(mut builder: B, key: &SigningKey) -> Result<B::O
     let identity = Identity(key.public_key().clone());
     let to_be_signed = builder.finalize(&identity).map_err(builder_error)?;
     let signature = sign(key, &to_be_signed)?;
-    builder.assemble(signature, &identity).map_err(builder_error)
+    builder
+        .assemble(signature, &identity)
+        .map_err(builder_error)
 }
 
 /// The X.509 form of the signature over `message`.
@@ -33,7 +38,9 @@ pub(crate) fn sign(key: &SigningKey, message: &[u8]) -> Result<BitString, Error>
 }
 
 /// How a certificate names the algorithm that `algorithm` signs with.
-pub(crate) fn algorithm_identifier(algorithm: Algorithm) -> Result<AlgorithmIdentifierOwned, Error> {
+pub(crate) fn algorithm_identifier(
+    algorithm: Algorithm,
+) -> Result<AlgorithmIdentifierOwned, Error> {
     let oid = match algorithm {
         Algorithm::Esp256 => ECDSA_WITH_SHA256,
         Algorithm::Ed25519 => ED25519,
@@ -43,7 +50,10 @@ pub(crate) fn algorithm_identifier(algorithm: Algorithm) -> Result<AlgorithmIden
             });
         }
     };
-    Ok(AlgorithmIdentifierOwned { oid, parameters: None })
+    Ok(AlgorithmIdentifierOwned {
+        oid,
+        parameters: None,
+    })
 }
 
 /// The key as x509-cert carries it.
@@ -58,7 +68,10 @@ fn builder_error(error: x509_cert::builder::Error) -> Error {
         // Raised by the library's own naming profiles only, which are not used here.
         _ => der::ErrorKind::Failed.into(),
     };
-    Error::Encoding { what: "a certificate", source }
+    Error::Encoding {
+        what: "a certificate",
+        source,
+    }
 }
 
 /// Who signs, without the ability to sign.

@@ -29,9 +29,15 @@ impl Validity {
     /// [`Error::ValidityEmpty`] when it ends before it begins, or lies beyond the year 9999.
     pub fn new(not_before: UnixTime, not_after: UnixTime) -> Result<Self, Error> {
         if not_after < not_before || not_after > UnixTime::NO_EXPIRY {
-            return Err(Error::ValidityEmpty { not_before, not_after });
+            return Err(Error::ValidityEmpty {
+                not_before,
+                not_after,
+            });
         }
-        Ok(Self { not_before, not_after })
+        Ok(Self {
+            not_before,
+            not_after,
+        })
     }
 
     /// Exactly `days` days from `not_before`; the last second counts, so `notAfter` is one second short of the
@@ -124,8 +130,14 @@ mod tests {
 
     #[test]
     fn tc24_time_forms_change_in_2050() {
-        assert!(matches!(x509_time(UnixTime::from_secs(2_524_607_999)), Ok(Time::UtcTime(_))));
-        assert!(matches!(x509_time(UnixTime::from_secs(2_524_608_000)), Ok(Time::GeneralTime(_))));
+        assert!(matches!(
+            x509_time(UnixTime::from_secs(2_524_607_999)),
+            Ok(Time::UtcTime(_))
+        ));
+        assert!(matches!(
+            x509_time(UnixTime::from_secs(2_524_608_000)),
+            Ok(Time::GeneralTime(_))
+        ));
         assert_eq!(
             x509_time(UnixTime::NO_EXPIRY).expect("fits").to_date_time(),
             DateTime::INFINITY

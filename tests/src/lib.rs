@@ -1,1 +1,36 @@
-//! Under construction.
+//! A throw-away PKI, for the tests of this workspace and of programs that embed its runtime.
+//!
+//! [`TestPki`] holds a root, an intermediate, a device that may sign components, and their revocation lists, all in
+//! memory and all made by the real issuing core. [`TestPkiBuilder`] makes one that is wrong in exactly one thing, so that
+//! a test can name the refusal it expects. Nothing here is for anything but tests: keys are thrown away and functions
+//! panic instead of returning errors.
+//!
+//! ```
+//! use countersign_testing::{EMPTY_COMPONENT, TestPki};
+//! use countersign_trust_store::{Code, Policy, UnverifiedComponent};
+//!
+//! let pki = TestPki::new();
+//! let signed = pki.sign(EMPTY_COMPONENT, &pki.manifest("test:guest"));
+//! let verify = |pki: &TestPki| {
+//!     let component = UnverifiedComponent::parse(signed.clone())?;
+//!     pki.anchors().verify(component, &Policy::default(), &pki.now(), &pki.state())
+//! };
+//! assert_eq!(verify(&pki).expect("its own root is trusted").component(), EMPTY_COMPONENT);
+//!
+//! let other = TestPki::new();
+//! assert_eq!(verify(&other).expect_err("another root").code(), Code::UntrustedRoot);
+//! ```
+#![forbid(unsafe_code)]
+
+mod builder;
+mod files;
+mod parts;
+mod pki;
+
+pub use builder::{Role, TestPkiBuilder};
+pub use files::Files;
+pub use parts::{CertificateParts, CrlParts};
+pub use pki::TestPki;
+
+/// The smallest component: a preamble and no section. It can be signed and verified, and does nothing when run.
+pub const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";

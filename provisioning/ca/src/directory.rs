@@ -45,9 +45,14 @@ impl CaDirectory {
     pub(crate) fn create(path: &Path, now: UnixTime) -> anyhow::Result<Self> {
         let marker = path.join("ca.json");
         if path.is_dir() && !marker.exists() {
-            let mut entries = fs::read_dir(path).with_context(|| format!("{} could not be read", path.display()))?;
+            let mut entries = fs::read_dir(path)
+                .with_context(|| format!("{} could not be read", path.display()))?;
             let foreign = entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock"));
-            anyhow::ensure!(!foreign, "{} has other files in it: name a new or an empty folder with --dir", path.display());
+            anyhow::ensure!(
+                !foreign,
+                "{} has other files in it: name a new or an empty folder with --dir",
+                path.display()
+            );
         }
         durable::create_private_folder(path)?;
         let lock = lock(path)?;
@@ -98,15 +103,25 @@ impl CaDirectory {
     pub(crate) fn list(&self) -> anyhow::Result<Vec<Authority>> {
         let folder = self.authorities();
         let mut found = Vec::new();
-        for entry in fs::read_dir(&folder).with_context(|| format!("{} could not be read", folder.display()))? {
-            let name = entry.with_context(|| format!("{} could not be read", folder.display()))?.file_name();
+        for entry in fs::read_dir(&folder)
+            .with_context(|| format!("{} could not be read", folder.display()))?
+        {
+            let name = entry
+                .with_context(|| format!("{} could not be read", folder.display()))?
+                .file_name();
             match name.to_str() {
                 Some(name) if !name.starts_with('.') => found.push(self.authority(name)?),
                 _ => {}
             }
         }
         found.sort_by(|a, b| {
-            let key = |authority: &Authority| (authority.record.not_before, authority.record.issuer.is_some(), authority.record.id.clone());
+            let key = |authority: &Authority| {
+                (
+                    authority.record.not_before,
+                    authority.record.issuer.is_some(),
+                    authority.record.id.clone(),
+                )
+            };
             key(a).cmp(&key(b))
         });
         Ok(found)
@@ -117,7 +132,9 @@ impl CaDirectory {
         check_id(id)?;
         let path = self.authorities().join(id);
         let record: Option<records::Authority> = records::read(&path.join("authority.json"))?;
-        let record = record.with_context(|| format!("there is no authority {id:?}: `countersign-ca show` lists them"))?;
+        let record = record.with_context(|| {
+            format!("there is no authority {id:?}: `countersign-ca show` lists them")
+        })?;
         Ok(Authority { path, record })
     }
 
@@ -160,7 +177,12 @@ impl CaDirectory {
     }
 
     /// Reserves a public key for one profile and one device. The same key for the same again is a renewal.
-    pub(crate) fn reserve_key(&self, spki_sha256: &str, profile: &str, device_id: Option<&str>) -> anyhow::Result<()> {
+    pub(crate) fn reserve_key(
+        &self,
+        spki_sha256: &str,
+        profile: &str,
+        device_id: Option<&str>,
+    ) -> anyhow::Result<()> {
         let path = self.path.join("keys").join(format!("{spki_sha256}.json"));
         let wanted = records::KeyUse {
             version: VERSION,
@@ -187,7 +209,9 @@ impl CaDirectory {
         let failed = || format!("{} could not be cleaned up", folder.display());
         for entry in fs::read_dir(&folder).with_context(failed)? {
             let entry = entry.with_context(failed)?;
-            if entry.file_name().to_string_lossy().starts_with('.') && entry.file_type().with_context(failed)?.is_dir() {
+            if entry.file_name().to_string_lossy().starts_with('.')
+                && entry.file_type().with_context(failed)?.is_dir()
+            {
                 fs::remove_dir_all(entry.path()).with_context(failed)?;
             }
         }
@@ -217,7 +241,9 @@ impl Authority {
     /// Opens the key.
     pub(crate) fn key(&self, passphrase: &passphrase::Source) -> anyhow::Result<SigningKey> {
         let what = format!("authority {:?}", self.record.id);
-        Ok(FileKey::open(&self.path.join("key.pem"), || passphrase.for_key(&what))?)
+        Ok(FileKey::open(&self.path.join("key.pem"), || {
+            passphrase.for_key(&what)
+        })?)
     }
 
     /// Records a certificate. After this returns, the serial is taken for ever; only then may the certificate leave.
@@ -237,7 +263,10 @@ impl Authority {
 
     /// Records a revocation. `false` when the serial was revoked before; the first record stands.
     pub(crate) fn record_revoked(&self, record: &records::Revoked) -> anyhow::Result<bool> {
-        let path = self.path.join("revoked").join(format!("{}.json", record.serial));
+        let path = self
+            .path
+            .join("revoked")
+            .join(format!("{}.json", record.serial));
         if path.exists() {
             return Ok(false);
         }
@@ -256,10 +285,9 @@ impl Authority {
             let Some(record) = self.revoked(&serial)? else {
                 continue;
             };
-            let reason: Reason = record
-                .reason
-                .parse()
-                .map_err(|error| anyhow::anyhow!("the record of the revocation of {serial} is damaged: {error}"))?;
+            let reason: Reason = record.reason.parse().map_err(|error| {
+                anyhow::anyhow!("the record of the revocation of {serial} is damaged: {error}")
+            })?;
             revocations.push(Revocation {
                 serial,
                 at: UnixTime::from_secs(record.at),
@@ -281,9 +309,19 @@ impl Authority {
     /// from an old copy still numbers above the lists it no longer remembers, which hosts would otherwise refuse.
     pub(crate) fn next_crl_number(&self, now: UnixTime) -> anyhow::Result<u64> {
         let last = self.crl_number()?;
-        let number = last.checked_add(1).context("the CRL numbers of this authority are used up")?.max(now.as_secs());
-        let record = records::CrlNumber { version: VERSION, number };
-        records::write(&self.path.join("crl-number.json"), &record, Existing::Replace)?;
+        let number = last
+            .checked_add(1)
+            .context("the CRL numbers of this authority are used up")?
+            .max(now.as_secs());
+        let record = records::CrlNumber {
+            version: VERSION,
+            number,
+        };
+        records::write(
+            &self.path.join("crl-number.json"),
+            &record,
+            Existing::Replace,
+        )?;
         Ok(number)
     }
 
@@ -291,7 +329,11 @@ impl Authority {
     pub(crate) fn store_crl(&self, crl: &[u8]) -> anyhow::Result<()> {
         let pem = output::pem(output::CRL, &[crl.to_vec()])?;
         durable::write(&self.path.join("crl.der"), crl, Existing::Replace)?;
-        durable::write(&self.path.join("crl.pem"), pem.as_bytes(), Existing::Replace)
+        durable::write(
+            &self.path.join("crl.pem"),
+            pem.as_bytes(),
+            Existing::Replace,
+        )
     }
 
     fn issued_path(&self, serial: &str) -> PathBuf {
@@ -308,14 +350,25 @@ fn build_authority(
     let key_path = building.join("key.pem");
     key.save(&key_path, secret, Overwrite::Refuse)?;
     let key = FileKey::open(&key_path, || {
-        secret
-            .cloned()
-            .ok_or_else(|| countersign_keys::Error::new(ErrorKind::Passphrase, "the key was stored encrypted without a passphrase"))
+        secret.cloned().ok_or_else(|| {
+            countersign_keys::Error::new(
+                ErrorKind::Passphrase,
+                "the key was stored encrypted without a passphrase",
+            )
+        })
     })?;
     let (record, certificate) = certify(&key)?;
     let pem = output::pem(CERTIFICATE, std::slice::from_ref(&certificate))?;
-    durable::write(&building.join("certificate.pem"), pem.as_bytes(), Existing::Refuse)?;
-    durable::write(&building.join("certificate.der"), &certificate, Existing::Refuse)?;
+    durable::write(
+        &building.join("certificate.pem"),
+        pem.as_bytes(),
+        Existing::Refuse,
+    )?;
+    durable::write(
+        &building.join("certificate.der"),
+        &certificate,
+        Existing::Refuse,
+    )?;
     durable::create_private_folder(&building.join("issued"))?;
     durable::create_private_folder(&building.join("revoked"))?;
     records::write(&building.join("authority.json"), &record, Existing::Refuse)?;
@@ -328,7 +381,10 @@ fn serials(folder: &Path) -> anyhow::Result<Vec<Serial>> {
     let mut serials = Vec::new();
     for entry in fs::read_dir(folder).with_context(failed)? {
         let name = entry.with_context(failed)?.file_name();
-        let serial = name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse().ok());
+        let serial = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".json"))
+            .and_then(|name| name.parse().ok());
         serials.extend(serial);
     }
     serials.sort();
@@ -339,11 +395,18 @@ fn serials(folder: &Path) -> anyhow::Result<Vec<Serial>> {
 fn lock(path: &Path) -> anyhow::Result<File> {
     let lock = path.join("lock");
     let failed = || format!("the lock {} could not be opened", lock.display());
-    let file = File::options().create(true).append(true).open(&lock).with_context(failed)?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&lock)
+        .with_context(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            anyhow::bail!("another process works in {}: wait until it has finished", path.display())
+            anyhow::bail!(
+                "another process works in {}: wait until it has finished",
+                path.display()
+            )
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(failed),
     }
@@ -352,9 +415,14 @@ fn lock(path: &Path) -> anyhow::Result<File> {
 /// Names become folders, so they are plain words.
 fn check_id(id: &str) -> anyhow::Result<()> {
     let plain = (1..=64).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !id.starts_with('-');
-    anyhow::ensure!(plain, "{id:?} is not a name for an authority: use 1 to 64 lower-case letters, digits and hyphens");
+    anyhow::ensure!(
+        plain,
+        "{id:?} is not a name for an authority: use 1 to 64 lower-case letters, digits and hyphens"
+    );
     Ok(())
 }
 
@@ -379,8 +447,14 @@ mod tests {
             path_length: 1,
             development: false,
         };
-        let key = FileKey::generate(countersign_keys::Algorithm::Ed25519, &mut countersign_backend_file::SystemRandom).expect("a key");
-        directory.add(ROOT, &key, None, |_| Ok((record, b"certificate".to_vec()))).expect("added")
+        let key = FileKey::generate(
+            countersign_keys::Algorithm::Ed25519,
+            &mut countersign_backend_file::SystemRandom,
+        )
+        .expect("a key");
+        directory
+            .add(ROOT, &key, None, |_| Ok((record, b"certificate".to_vec())))
+            .expect("added")
     }
 
     #[test]
@@ -389,9 +463,15 @@ mod tests {
         let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
         let root = authority(&directory);
         assert_eq!(root.next_crl_number(NOW).expect("a number"), NOW.as_secs());
-        assert_eq!(root.next_crl_number(NOW).expect("a number"), NOW.as_secs() + 1);
+        assert_eq!(
+            root.next_crl_number(NOW).expect("a number"),
+            NOW.as_secs() + 1
+        );
         let earlier = UnixTime::from_secs(5);
-        assert_eq!(root.next_crl_number(earlier).expect("a clock set back"), NOW.as_secs() + 2);
+        assert_eq!(
+            root.next_crl_number(earlier).expect("a clock set back"),
+            NOW.as_secs() + 2
+        );
     }
 
     #[test]
@@ -399,9 +479,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
         let root = authority(&directory);
-        let before = root.next_crl_number(UnixTime::from_secs(NOW.as_secs() + 100)).expect("a number");
-        fs::remove_file(root.path.join("crl-number.json")).expect("as in a copy from before the first list");
-        let after = root.next_crl_number(UnixTime::from_secs(NOW.as_secs() + 101)).expect("a number");
+        let before = root
+            .next_crl_number(UnixTime::from_secs(NOW.as_secs() + 100))
+            .expect("a number");
+        fs::remove_file(root.path.join("crl-number.json"))
+            .expect("as in a copy from before the first list");
+        let after = root
+            .next_crl_number(UnixTime::from_secs(NOW.as_secs() + 101))
+            .expect("a number");
         assert!(after > before);
     }
 
@@ -425,12 +510,22 @@ mod tests {
         fs::create_dir(directory.authorities().join(".root")).expect("a leftover");
         fs::write(directory.authorities().join(".root/key.pem"), "half").expect("a leftover");
         drop(directory);
-        assert!(CaDirectory::open(&path).expect_err("no root yet").to_string().contains("init` again"));
+        assert!(
+            CaDirectory::open(&path)
+                .expect_err("no root yet")
+                .to_string()
+                .contains("init` again")
+        );
         let directory = CaDirectory::create(&path, NOW).expect("continued");
         assert!(!directory.authorities().join(".root").exists());
         authority(&directory);
         drop(directory);
-        assert!(CaDirectory::create(&path, NOW).expect_err("has a root").to_string().contains("has a root already"));
+        assert!(
+            CaDirectory::create(&path, NOW)
+                .expect_err("has a root")
+                .to_string()
+                .contains("has a root already")
+        );
     }
 
     #[test]
@@ -454,7 +549,10 @@ mod tests {
         root.record_issued(&record).expect("first");
         record.device_id = Some("b".to_owned());
         root.record_issued(&record).expect_err("second");
-        let stored = root.issued(&"4F".parse().expect("a serial")).expect("readable").expect("recorded");
+        let stored = root
+            .issued(&"4F".parse().expect("a serial"))
+            .expect("readable")
+            .expect("recorded");
         assert_eq!(stored.device_id.as_deref(), Some("a"));
     }
 
@@ -462,17 +560,35 @@ mod tests {
     fn tg04_a_key_has_one_device_and_one_purpose() {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
-        directory.reserve_key("aa", "tls", Some("one")).expect("first");
-        directory.reserve_key("aa", "tls", Some("one")).expect("renewal");
-        directory.reserve_key("aa", "tls", Some("two")).expect_err("another device");
-        directory.reserve_key("aa", "component-signer", Some("one")).expect_err("another purpose");
+        directory
+            .reserve_key("aa", "tls", Some("one"))
+            .expect("first");
+        directory
+            .reserve_key("aa", "tls", Some("one"))
+            .expect("renewal");
+        directory
+            .reserve_key("aa", "tls", Some("two"))
+            .expect_err("another device");
+        directory
+            .reserve_key("aa", "component-signer", Some("one"))
+            .expect_err("another purpose");
     }
 
     #[test]
     fn tg08_names_never_leave_the_directory() {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
-        for bad in ["", "..", "../x", "a/b", ".hidden", "A", "-x", "a\0", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "..",
+            "../x",
+            "a/b",
+            ".hidden",
+            "A",
+            "-x",
+            "a\0",
+            &"x".repeat(65),
+        ] {
             assert!(directory.authority(bad).is_err(), "{bad:?}");
             assert!(directory.check_free(bad).is_err(), "{bad:?}");
         }

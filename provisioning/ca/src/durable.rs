@@ -33,10 +33,15 @@ pub(crate) fn write(path: &Path, contents: &[u8], existing: Existing) -> anyhow:
         Existing::Replace => file.persist(path),
         Existing::Refuse => file.persist_noclobber(path),
     };
-    placed.map_err(|error| error.error).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => anyhow::Error::new(error).context(format!("{} exists already and was not touched", path.display())),
-        _ => anyhow::Error::new(error).context(failed()),
-    })?;
+    placed
+        .map_err(|error| error.error)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => anyhow::Error::new(error).context(format!(
+                "{} exists already and was not touched",
+                path.display()
+            )),
+            _ => anyhow::Error::new(error).context(failed()),
+        })?;
     sync_folder(folder)
 }
 
@@ -48,7 +53,9 @@ pub(crate) fn create_private_folder(path: &Path) -> anyhow::Result<()> {
     match builder.create(path) {
         Ok(()) => sync_folder(folder_of(path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("the folder {} could not be made", path.display())),
+        Err(error) => {
+            Err(error).with_context(|| format!("the folder {} could not be made", path.display()))
+        }
     }
 }
 
@@ -100,7 +107,11 @@ mod tests {
         assert_eq!(fs::read(&path).expect("readable"), b"one");
         write(&path, b"two", Existing::Replace).expect("replaced");
         assert_eq!(fs::read(&path).expect("readable"), b"two");
-        assert_eq!(fs::read_dir(folder.path()).expect("lists").count(), 1, "no temporary file stays");
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("lists").count(),
+            1,
+            "no temporary file stays"
+        );
     }
 
     #[test]

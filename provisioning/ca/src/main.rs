@@ -52,7 +52,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Verb::Dev(verb) => verbs::dev::run(&context, &arguments.dir, verb, rng),
         Verb::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(*shell, &mut command, "countersign-ca", &mut std::io::stdout());
+            clap_complete::generate(
+                *shell,
+                &mut command,
+                "countersign-ca",
+                &mut std::io::stdout(),
+            );
             Ok(())
         }
     }
@@ -61,6 +66,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn now() -> anyhow::Result<UnixTime> {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
-        .map_err(|_| anyhow::anyhow!("the clock of this machine is before 1970: set it, certificates are dated by it"))?;
+        .map_err(|_| {
+            anyhow::anyhow!(
+                "the clock of this machine is before 1970: set it, certificates are dated by it"
+            )
+        })?;
     Ok(UnixTime::from_secs(since.as_secs()))
 }

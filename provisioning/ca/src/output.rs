@@ -45,7 +45,8 @@ impl Console {
     pub(crate) fn result(&self, text: &str, value: &impl Serialize) -> anyhow::Result<()> {
         let mut stdout = std::io::stdout().lock();
         if self.json {
-            let mut json = serde_json::to_vec_pretty(value).context("the result does not encode as JSON")?;
+            let mut json =
+                serde_json::to_vec_pretty(value).context("the result does not encode as JSON")?;
             json.push(b'\n');
             stdout.write_all(&json)
         } else {
@@ -56,7 +57,12 @@ impl Console {
     }
 
     /// The objects a verb made: to the file that was named, else to standard output unless `--json` has it.
-    pub(crate) fn deliver(&self, arguments: &OutputArguments, label: &str, objects: &[Vec<u8>]) -> anyhow::Result<()> {
+    pub(crate) fn deliver(
+        &self,
+        arguments: &OutputArguments,
+        label: &str,
+        objects: &[Vec<u8>],
+    ) -> anyhow::Result<()> {
         let bytes = if arguments.der {
             objects.first().cloned().unwrap_or_default()
         } else {
@@ -64,8 +70,13 @@ impl Console {
         };
         match &arguments.out {
             Some(path) => {
-                let existing = if arguments.force { Existing::Replace } else { Existing::Refuse };
-                durable::write(path, &bytes, existing).context("use --force to replace an existing file")
+                let existing = if arguments.force {
+                    Existing::Replace
+                } else {
+                    Existing::Refuse
+                };
+                durable::write(path, &bytes, existing)
+                    .context("use --force to replace an existing file")
             }
             None if self.json => Ok(()),
             None => {
@@ -88,11 +99,18 @@ pub(crate) fn check_writable(arguments: &OutputArguments) -> anyhow::Result<()> 
         anyhow::bail!("{} is a folder: name a file with --out", path.display());
     }
     if path.symlink_metadata().is_ok() && !arguments.force {
-        anyhow::bail!("{} exists already and was not touched; use --force to replace it", path.display());
+        anyhow::bail!(
+            "{} exists already and was not touched; use --force to replace it",
+            path.display()
+        );
     }
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
-            anyhow::bail!("{} cannot be written: there is no folder {}", path.display(), parent.display())
+            anyhow::bail!(
+                "{} cannot be written: there is no folder {}",
+                path.display(),
+                parent.display()
+            )
         }
         _ => Ok(()),
     }
@@ -115,19 +133,32 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<countersign_keys::Error>() {
             return matches!(
                 error.kind(),
-                ErrorKind::BadSignature | ErrorKind::Device | ErrorKind::Random | ErrorKind::Timeout
+                ErrorKind::BadSignature
+                    | ErrorKind::Device
+                    | ErrorKind::Random
+                    | ErrorKind::Timeout
             );
         }
         if let Some(error) = cause.downcast_ref::<countersign_provisioning::Error>() {
             use countersign_provisioning::Error as Issuing;
-            return matches!(error, Issuing::Encoding { .. } | Issuing::Random { .. } | Issuing::Sign { .. });
+            return matches!(
+                error,
+                Issuing::Encoding { .. } | Issuing::Random { .. } | Issuing::Sign { .. }
+            );
         }
         if let Some(error) = cause.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind as Io;
             // A path that is wrong is the user's to correct; a disk that fails is not.
             return !matches!(
                 error.kind(),
-                Io::NotFound | Io::AlreadyExists | Io::PermissionDenied | Io::IsADirectory | Io::NotADirectory | Io::ReadOnlyFilesystem | Io::InvalidFilename | Io::InvalidInput
+                Io::NotFound
+                    | Io::AlreadyExists
+                    | Io::PermissionDenied
+                    | Io::IsADirectory
+                    | Io::NotADirectory
+                    | Io::ReadOnlyFilesystem
+                    | Io::InvalidFilename
+                    | Io::InvalidInput
             );
         }
         false

@@ -46,7 +46,9 @@ impl Source {
             }
         };
         if secret.chars().count() < MIN_CHARACTERS {
-            anyhow::bail!("the passphrase has fewer than {MIN_CHARACTERS} characters: choose a longer one");
+            anyhow::bail!(
+                "the passphrase has fewer than {MIN_CHARACTERS} characters: choose a longer one"
+            );
         }
         Ok(Some(Secret::new(secret.as_bytes())))
     }
@@ -57,10 +59,13 @@ impl Source {
         let secret = match &self.file {
             Some(path) => first_line(path).map_err(|error| unavailable(format!("{error:#}")))?,
             None if std::io::stdin().is_terminal() => {
-                prompt(&format!("Passphrase for {what}: ")).map_err(|error| unavailable(format!("{error:#}")))?
+                prompt(&format!("Passphrase for {what}: "))
+                    .map_err(|error| unavailable(format!("{error:#}")))?
             }
             None => {
-                return Err(unavailable(format!("the key of {what} is encrypted: give --passphrase-file FILE")));
+                return Err(unavailable(format!(
+                    "the key of {what} is encrypted: give --passphrase-file FILE"
+                )));
             }
         };
         Ok(Secret::new(secret.as_bytes()))
@@ -73,7 +78,10 @@ fn first_line(path: &Path) -> anyhow::Result<Zeroizing<String>> {
         .with_context(|| format!("the passphrase file {} could not be read", path.display()))?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
-        anyhow::bail!("the passphrase file {} has an empty first line", path.display());
+        anyhow::bail!(
+            "the passphrase file {} has an empty first line",
+            path.display()
+        );
     }
     Ok(Zeroizing::new(line.to_owned()))
 }

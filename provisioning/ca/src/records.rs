@@ -88,7 +88,11 @@ pub(crate) struct KeyUse {
     pub(crate) device_id: Option<String>,
 }
 
-pub(crate) fn write(path: &Path, record: &impl Serialize, existing: Existing) -> anyhow::Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    record: &impl Serialize,
+    existing: Existing,
+) -> anyhow::Result<()> {
     let mut json = serde_json::to_vec_pretty(record).context("a record does not encode as JSON")?;
     json.push(b'\n');
     durable::write(path, &json, existing)
@@ -102,9 +106,14 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(failed),
     };
-    anyhow::ensure!(size <= MAX_BYTES, "the record {} is {size} bytes, which none of ours is", path.display());
+    anyhow::ensure!(
+        size <= MAX_BYTES,
+        "the record {} is {size} bytes, which none of ours is",
+        path.display()
+    );
     let bytes = std::fs::read(path).with_context(failed)?;
-    let value: serde_json::Value = serde_json::from_slice(&bytes).with_context(|| format!("the record {} is damaged", path.display()))?;
+    let value: serde_json::Value = serde_json::from_slice(&bytes)
+        .with_context(|| format!("the record {} is damaged", path.display()))?;
     let version = value.get("version").and_then(serde_json::Value::as_u64);
     anyhow::ensure!(
         version == Some(u64::from(VERSION)),

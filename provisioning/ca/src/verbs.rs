@@ -50,7 +50,9 @@ fn validity(now: UnixTime, days: u64, issuer: Option<Validity>) -> anyhow::Resul
 /// Calendar years in days, leap days included.
 fn years_in_days(years: u16) -> u64 {
     // 365.2425 days on average; the odd day does not matter to an authority's life.
-    u64::from(years).saturating_mul(3_652_425).div_euclid(10_000)
+    u64::from(years)
+        .saturating_mul(3_652_425)
+        .div_euclid(10_000)
 }
 
 /// The scope the arguments ask for, if any.
@@ -62,14 +64,20 @@ fn scope(arguments: &ScopeArguments) -> anyhow::Result<Option<Scope>> {
         devices: arguments.devices.clone(),
         types: arguments.types.clone(),
     };
-    Scope::new(arguments.components.clone(), audience).map(Some).context("the scope is not accepted")
+    Scope::new(arguments.components.clone(), audience)
+        .map(Some)
+        .context("the scope is not accepted")
 }
 
 /// Reads a file that holds one object, PEM with one of `labels` or DER.
 fn read_object(path: &Path, labels: &[&str]) -> anyhow::Result<Vec<u8>> {
     let failed = || format!("{} could not be read", path.display());
     let metadata = path.metadata().with_context(failed)?;
-    anyhow::ensure!(!metadata.is_dir(), "{} is a folder: name a file", path.display());
+    anyhow::ensure!(
+        !metadata.is_dir(),
+        "{} is a folder: name a file",
+        path.display()
+    );
     anyhow::ensure!(
         metadata.len() <= MAX_INPUT_BYTES,
         "{} is {} bytes, far more than what is expected here",
@@ -82,8 +90,12 @@ fn read_object(path: &Path, labels: &[&str]) -> anyhow::Result<Vec<u8>> {
     if bytes.first() == Some(&0x30) {
         return Ok(bytes);
     }
-    let (label, der) = der::pem::decode_vec(&bytes)
-        .map_err(|error| anyhow::anyhow!("{} is neither DER nor one PEM block: {error}", path.display()))?;
+    let (label, der) = der::pem::decode_vec(&bytes).map_err(|error| {
+        anyhow::anyhow!(
+            "{} is neither DER nor one PEM block: {error}",
+            path.display()
+        )
+    })?;
     anyhow::ensure!(
         labels.contains(&label),
         "{} holds a {label}, and a {} is needed here",
@@ -94,7 +106,15 @@ fn read_object(path: &Path, labels: &[&str]) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The record of a new authority.
-fn authority_record(id: &str, issuer: Option<&str>, name: &CaName, key: &SigningKey, issued: &Issued, path_length: u8, development: bool) -> records::Authority {
+fn authority_record(
+    id: &str,
+    issuer: Option<&str>,
+    name: &CaName,
+    key: &SigningKey,
+    issued: &Issued,
+    path_length: u8,
+    development: bool,
+) -> records::Authority {
     records::Authority {
         version: VERSION,
         id: id.to_owned(),
@@ -112,7 +132,15 @@ fn authority_record(id: &str, issuer: Option<&str>, name: &CaName, key: &Signing
 }
 
 /// The record of a new certificate.
-fn issued_record(now: UnixTime, issuer: &str, profile: &str, device_id: Option<&str>, spki_sha256: &str, no_rev_avail: bool, issued: &Issued) -> anyhow::Result<records::Issued> {
+fn issued_record(
+    now: UnixTime,
+    issuer: &str,
+    profile: &str,
+    device_id: Option<&str>,
+    spki_sha256: &str,
+    no_rev_avail: bool,
+    issued: &Issued,
+) -> anyhow::Result<records::Issued> {
     Ok(records::Issued {
         version: VERSION,
         serial: issued.serial.to_string(),
@@ -137,7 +165,12 @@ struct MadeCrl {
 }
 
 /// Makes, numbers and stores an authority's revocation list.
-fn make_crl(context: &Context<'_>, authority: &Authority, key: &SigningKey, days: u64) -> anyhow::Result<MadeCrl> {
+fn make_crl(
+    context: &Context<'_>,
+    authority: &Authority,
+    key: &SigningKey,
+    days: u64,
+) -> anyhow::Result<MadeCrl> {
     let issuer = Issuer::new(key, &authority.certificate()?)?;
     let validity = validity(context.now, days, Some(issuer.validity()))?;
     let mut revoked = authority.revocations()?;
@@ -162,5 +195,6 @@ fn make_crl(context: &Context<'_>, authority: &Authority, key: &SigningKey, days
 
 /// Whole days from `now` until `end`.
 fn days_until(now: UnixTime, end: u64) -> u64 {
-    end.saturating_sub(now.as_secs()).div_euclid(SECONDS_PER_DAY)
+    end.saturating_sub(now.as_secs())
+        .div_euclid(SECONDS_PER_DAY)
 }

@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_backend_file::{FileKey, Overwrite};
 use countersign_format::{Audience, DeviceMetadata, Scope};
-use countersign_provisioning::{CaName, DEVELOPMENT_ROOT_DAYS, DeviceName, EndEntity, Intermediate, Issuer, Profile, Root, Validity};
+use countersign_provisioning::{
+    CaName, DEVELOPMENT_ROOT_DAYS, DeviceName, EndEntity, Intermediate, Issuer, Profile, Root,
+    Validity,
+};
 use serde::Serialize;
 
 use super::{Context, init, intermediate, issue, make_crl, validity};
@@ -38,10 +41,20 @@ struct Report {
     not_after: u64,
 }
 
-pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Dev, rng: &mut impl TryCryptoRng) -> anyhow::Result<()> {
+pub(crate) fn run(
+    context: &Context<'_>,
+    dir: &Path,
+    arguments: &Dev,
+    rng: &mut impl TryCryptoRng,
+) -> anyhow::Result<()> {
     if dir.symlink_metadata().is_ok() {
-        let empty = dir.is_dir() && std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
-        anyhow::ensure!(empty, "{} exists already and was not touched: name a new folder with --dir", dir.display());
+        let empty = dir.is_dir()
+            && std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        anyhow::ensure!(
+            empty,
+            "{} exists already and was not touched: name a new folder with --dir",
+            dir.display()
+        );
     }
     // Built beside its place and moved there in one step: a folder of that name is always complete.
     let parent = match dir.parent() {
@@ -54,7 +67,8 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Dev, rng: &mut 
         .with_context(|| format!("no folder can be made in {}", parent.display()))?;
     let report = build(context, dir, building.path(), arguments, rng)?;
     durable::sync_folder(building.path())?;
-    std::fs::rename(building.path(), dir).with_context(|| format!("{} could not be put in place", dir.display()))?;
+    std::fs::rename(building.path(), dir)
+        .with_context(|| format!("{} could not be put in place", dir.display()))?;
     // It is no longer where it would be cleaned up.
     let _ = building.keep();
     durable::sync_folder(parent)?;
@@ -75,7 +89,13 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Dev, rng: &mut 
     context.console.result(&text, &report)
 }
 
-fn build(context: &Context<'_>, dir: &Path, building: &Path, arguments: &Dev, rng: &mut impl TryCryptoRng) -> anyhow::Result<Report> {
+fn build(
+    context: &Context<'_>,
+    dir: &Path,
+    building: &Path,
+    arguments: &Dev,
+    rng: &mut impl TryCryptoRng,
+) -> anyhow::Result<Report> {
     let directory = CaDirectory::create(&building.join("ca"), context.now)?;
     let root = Root {
         name: CaName::new("Countersign development", "Development root", None)?,
@@ -92,18 +112,34 @@ fn build(context: &Context<'_>, dir: &Path, building: &Path, arguments: &Dev, rn
         path_length: 0,
         scope: None,
     };
-    let authority =
-        intermediate::make_intermediate(context, &directory, &root_authority, &root_key, "intermediate", &wanted, arguments.algorithm, None, rng)?;
+    let authority = intermediate::make_intermediate(
+        context,
+        &directory,
+        &root_authority,
+        &root_key,
+        "intermediate",
+        &wanted,
+        arguments.algorithm,
+        None,
+        rng,
+    )?;
     let authority_key = authority.key(&context.passphrase)?;
 
     let device_key = FileKey::generate(arguments.algorithm.into(), rng)?;
     device_key.save(&building.join("device.key.pem"), None, Overwrite::Refuse)?;
     let issuer = Issuer::new(&authority_key, &authority.certificate()?)?;
     let request = EndEntity {
-        name: DeviceName::new(arguments.device_id.clone()).with_organization("Countersign development")?,
+        name: DeviceName::new(arguments.device_id.clone())
+            .with_organization("Countersign development")?,
         metadata: DeviceMetadata::default().with_device_type(&arguments.device_type)?,
-        validity: Validity::new(issuer.validity().not_before(), issuer.validity().not_after())?,
-        scope: Some(Scope::new(arguments.scope.clone(), Audience::default()).context("the scope is not accepted")?),
+        validity: Validity::new(
+            issuer.validity().not_before(),
+            issuer.validity().not_after(),
+        )?,
+        scope: Some(
+            Scope::new(arguments.scope.clone(), Audience::default())
+                .context("the scope is not accepted")?,
+        ),
         dns_names: Vec::new(),
         no_rev_avail: false,
     };
@@ -123,12 +159,23 @@ fn build(context: &Context<'_>, dir: &Path, building: &Path, arguments: &Dev, rn
     let root_crl = make_crl(context, &root_authority, &root_key, DEVELOPMENT_ROOT_DAYS)?;
     let intermediate_crl = make_crl(context, &authority, &authority_key, DEVELOPMENT_ROOT_DAYS)?;
 
-    let write = |name: &str, text: String| durable::write(&building.join(name), text.as_bytes(), Existing::Refuse);
-    write("root.pem", output::pem(CERTIFICATE, &[root_authority.certificate()?])?)?;
-    write("intermediate.pem", output::pem(CERTIFICATE, &[authority.certificate()?])?)?;
+    let write = |name: &str, text: String| {
+        durable::write(&building.join(name), text.as_bytes(), Existing::Refuse)
+    };
+    write(
+        "root.pem",
+        output::pem(CERTIFICATE, &[root_authority.certificate()?])?,
+    )?;
+    write(
+        "intermediate.pem",
+        output::pem(CERTIFICATE, &[authority.certificate()?])?,
+    )?;
     write("device.chain.pem", output::pem(CERTIFICATE, &chain)?)?;
     write("root.crl.pem", output::pem(CRL, &[root_crl.crl])?)?;
-    write("intermediate.crl.pem", output::pem(CRL, &[intermediate_crl.crl])?)?;
+    write(
+        "intermediate.crl.pem",
+        output::pem(CRL, &[intermediate_crl.crl])?,
+    )?;
     write("roots.toml", ROOTS_TOML.to_owned())?;
 
     let shown = |name: &str| dir.join(name).display().to_string();
@@ -146,5 +193,8 @@ fn build(context: &Context<'_>, dir: &Path, building: &Path, arguments: &Dev, rn
 
 /// The build of a host runs elsewhere, so its variable needs the whole path.
 fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_backend_file::FileKey;
+use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_keys::Secret;
 use countersign_provisioning::{CaName, Issuer, Root};
 use serde::Serialize;
@@ -23,8 +23,17 @@ struct Report<'a> {
     encrypted: bool,
 }
 
-pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Init, rng: &mut impl TryCryptoRng) -> anyhow::Result<()> {
-    let name = CaName::new(&arguments.org, &arguments.name, arguments.country.as_deref())?;
+pub(crate) fn run(
+    context: &Context<'_>,
+    dir: &Path,
+    arguments: &Init,
+    rng: &mut impl TryCryptoRng,
+) -> anyhow::Result<()> {
+    let name = CaName::new(
+        &arguments.org,
+        &arguments.name,
+        arguments.country.as_deref(),
+    )?;
     let secret = context.passphrase.for_new_key(arguments.unencrypted)?;
     let directory = CaDirectory::create(dir, context.now)?;
     let root = Root {
@@ -35,11 +44,15 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Init, rng: &mut
     };
     let authority = make_root(&directory, &root, arguments.algorithm, secret.as_ref(), rng)?;
     if secret.is_none() {
-        context.console.warn("the root's key is not encrypted: whoever reads this folder is the authority");
+        context
+            .console
+            .warn("the root's key is not encrypted: whoever reads this folder is the authority");
     }
     let record = &authority.record;
     let certificate = authority.certificate_path().display().to_string();
-    context.console.note("next: `countersign-ca intermediate --name NAME`; then keep the root's key offline");
+    context
+        .console
+        .note("next: `countersign-ca intermediate --name NAME`; then keep the root's key offline");
     context.console.result(
         &format!(
             "root         {}, {}\nserial       {}\nkey          sha256:{}\nvalid until  {}\ncertificate  {certificate}\n",
@@ -62,12 +75,26 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Init, rng: &mut
 }
 
 /// Makes the root's key and certificate and puts both in place.
-pub(super) fn make_root(directory: &CaDirectory, root: &Root, algorithm: KeyAlgorithm, secret: Option<&Secret>, rng: &mut impl TryCryptoRng) -> anyhow::Result<Authority> {
+pub(super) fn make_root(
+    directory: &CaDirectory,
+    root: &Root,
+    algorithm: KeyAlgorithm,
+    secret: Option<&Secret>,
+    rng: &mut impl TryCryptoRng,
+) -> anyhow::Result<Authority> {
     let stored = FileKey::generate(algorithm.into(), rng)?;
     directory.add(ROOT, &stored, secret, |key| {
         let issued = Issuer::root(key, root, rng)?;
         directory.reserve_key(&key.public_key().spki_sha256().to_string(), "root", None)?;
-        let record = authority_record(ROOT, None, &root.name, key, &issued, root.path_length, root.development);
+        let record = authority_record(
+            ROOT,
+            None,
+            &root.name,
+            key,
+            &issued,
+            root.path_length,
+            root.development,
+        );
         Ok((record, issued.certificate))
     })
 }

@@ -28,29 +28,57 @@ struct Report<'a> {
     encrypted: bool,
 }
 
-pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Intermediate, rng: &mut impl TryCryptoRng) -> anyhow::Result<()> {
+pub(crate) fn run(
+    context: &Context<'_>,
+    dir: &Path,
+    arguments: &Intermediate,
+    rng: &mut impl TryCryptoRng,
+) -> anyhow::Result<()> {
     let directory = CaDirectory::open(dir)?;
     let parent = directory.authority(&arguments.issuer)?;
     let id = match &arguments.id {
         Some(id) => id.clone(),
         None => id_from_name(&arguments.name),
     };
-    directory
-        .check_free(&id)
-        .with_context(|| format!("the name {:?} does not give the authority a folder of its own", arguments.name))?;
+    directory.check_free(&id).with_context(|| {
+        format!(
+            "the name {:?} does not give the authority a folder of its own",
+            arguments.name
+        )
+    })?;
     let parent_key = parent.key(&context.passphrase)?;
     let secret = context.passphrase.for_new_key(arguments.unencrypted)?;
 
     let issuer = Issuer::new(&parent_key, &parent.certificate()?)?;
     let wanted = countersign_provisioning::Intermediate {
-        name: CaName::new(&parent.record.organization, &arguments.name, parent.record.country.as_deref())?,
-        validity: validity(context.now, years_in_days(arguments.years), Some(issuer.validity()))?,
+        name: CaName::new(
+            &parent.record.organization,
+            &arguments.name,
+            parent.record.country.as_deref(),
+        )?,
+        validity: validity(
+            context.now,
+            years_in_days(arguments.years),
+            Some(issuer.validity()),
+        )?,
         path_length: arguments.path_length,
         scope: scope(&arguments.scope)?,
     };
-    let authority = make_intermediate(context, &directory, &parent, &parent_key, &id, &wanted, arguments.algorithm, secret.as_ref(), rng)?;
+    let authority = make_intermediate(
+        context,
+        &directory,
+        &parent,
+        &parent_key,
+        &id,
+        &wanted,
+        arguments.algorithm,
+        secret.as_ref(),
+        rng,
+    )?;
     if secret.is_none() {
-        context.console.warn("the key is not encrypted: whoever reads this folder is the authority");
+        context
+            .console
+            .warn("the key is not encrypted: whoever reads this folder is the authority");
     }
     let record = &authority.record;
     let certificate = authority.certificate_path().display().to_string();
@@ -78,7 +106,10 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Intermediate, r
 }
 
 /// Makes the key, has it certified, records that with the issuer, and puts the authority in place.
-#[expect(clippy::too_many_arguments, reason = "each is a different thing, and the two callers have all of them")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different thing, and the two callers have all of them"
+)]
 pub(super) fn make_intermediate(
     context: &Context<'_>,
     directory: &CaDirectory,
@@ -96,8 +127,24 @@ pub(super) fn make_intermediate(
         let issued = issuer.intermediate(key.public_key(), wanted, rng)?;
         let spki = key.public_key().spki_sha256().to_string();
         directory.reserve_key(&spki, KIND, None)?;
-        parent.record_issued(&issued_record(context.now, &parent.record.id, KIND, None, &spki, false, &issued)?)?;
-        let record = authority_record(id, Some(&parent.record.id), &wanted.name, key, &issued, wanted.path_length, false);
+        parent.record_issued(&issued_record(
+            context.now,
+            &parent.record.id,
+            KIND,
+            None,
+            &spki,
+            false,
+            &issued,
+        )?)?;
+        let record = authority_record(
+            id,
+            Some(&parent.record.id),
+            &wanted.name,
+            key,
+            &issued,
+            wanted.path_length,
+            false,
+        );
         Ok((record, issued.certificate))
     })
 }

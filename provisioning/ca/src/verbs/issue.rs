@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_format::{DeviceIdentity, DeviceMetadata};
 use countersign_keys::{PublicKey, SigningKey};
-use countersign_provisioning::{CertificateRequest, DeviceName, EndEntity, Issued, Issuer, Profile};
+use countersign_provisioning::{
+    CertificateRequest, DeviceName, EndEntity, Issued, Issuer, Profile,
+};
 use serde::Serialize;
 
 use super::{Context, issued_record, read_object, scope, validity};
@@ -28,12 +30,19 @@ struct Report<'a> {
     ignored: &'a [String],
 }
 
-pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Issue, rng: &mut impl TryCryptoRng) -> anyhow::Result<()> {
+pub(crate) fn run(
+    context: &Context<'_>,
+    dir: &Path,
+    arguments: &Issue,
+    rng: &mut impl TryCryptoRng,
+) -> anyhow::Result<()> {
     output::check_writable(&arguments.output)?;
     let given = given_identity(arguments)?;
     let (public_key, identity, ignored) = subject_key(arguments, given.as_ref())?;
     for request in &ignored {
-        context.console.note(&format!("ignored in the request: {request}"));
+        context
+            .console
+            .note(&format!("ignored in the request: {request}"));
     }
 
     let directory = CaDirectory::open(dir)?;
@@ -51,11 +60,22 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Issue, rng: &mu
         dns_names: arguments.dns_names.clone(),
         no_rev_avail: arguments.no_rev_avail,
     };
-    let issued = make_end_entity(context, &directory, &authority, &key, arguments.profile, &public_key, &request, rng)?;
+    let issued = make_end_entity(
+        context,
+        &directory,
+        &authority,
+        &key,
+        arguments.profile,
+        &public_key,
+        &request,
+        rng,
+    )?;
 
     let mut chain = vec![issued.certificate.clone()];
     chain.extend(chain_above(&directory, &authority)?);
-    context.console.deliver(&arguments.output, CERTIFICATE, &chain)?;
+    context
+        .console
+        .deliver(&arguments.output, CERTIFICATE, &chain)?;
     context.console.note(&format!(
         "issued {} for {} by {}, serial {}, valid until {}",
         arguments.profile,
@@ -80,7 +100,10 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Issue, rng: &mu
 }
 
 /// Issues and records; the certificate is returned only when its serial is on the disk.
-#[expect(clippy::too_many_arguments, reason = "each is a different thing, and the two callers have all of them")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different thing, and the two callers have all of them"
+)]
 pub(super) fn make_end_entity(
     context: &Context<'_>,
     directory: &CaDirectory,
@@ -110,7 +133,10 @@ pub(super) fn make_end_entity(
 }
 
 /// The certificates from `authority` upwards, without the root: the host has that.
-pub(super) fn chain_above(directory: &CaDirectory, authority: &Authority) -> anyhow::Result<Vec<Vec<u8>>> {
+pub(super) fn chain_above(
+    directory: &CaDirectory,
+    authority: &Authority,
+) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut chain = Vec::new();
     let mut next = authority.record.issuer.clone();
     if next.is_none() {
@@ -124,38 +150,68 @@ pub(super) fn chain_above(directory: &CaDirectory, authority: &Authority) -> any
             chain.push(above.certificate()?);
         }
         // Each authority was made below one that existed, so this ends; a damaged record must not make it endless.
-        anyhow::ensure!(chain.len() <= 8, "the records of the authorities go in circles");
+        anyhow::ensure!(
+            chain.len() <= 8,
+            "the records of the authorities go in circles"
+        );
     }
     Ok(chain)
 }
 
 fn given_identity(arguments: &Issue) -> anyhow::Result<Option<DeviceIdentity>> {
     if let Some(mac) = &arguments.device_mac {
-        return DeviceIdentity::from_mac_text(mac).map(Some).context("--device-mac is not accepted");
+        return DeviceIdentity::from_mac_text(mac)
+            .map(Some)
+            .context("--device-mac is not accepted");
     }
     if let Some(uuid) = &arguments.device_uuid {
-        return DeviceIdentity::from_uuid_text(uuid).map(Some).context("--device-uuid is not accepted");
+        return DeviceIdentity::from_uuid_text(uuid)
+            .map(Some)
+            .context("--device-uuid is not accepted");
     }
     Ok(arguments.device_id.clone())
 }
 
 /// The key to certify, whose it is, and what else its request asked for.
-fn subject_key(arguments: &Issue, given: Option<&DeviceIdentity>) -> anyhow::Result<(PublicKey, DeviceIdentity, Vec<String>)> {
+fn subject_key(
+    arguments: &Issue,
+    given: Option<&DeviceIdentity>,
+) -> anyhow::Result<(PublicKey, DeviceIdentity, Vec<String>)> {
     if let Some(path) = &arguments.csr {
         let der = read_object(path, &["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"])?;
-        let request = CertificateRequest::verify(&der).with_context(|| format!("{} was refused", path.display()))?;
-        let identity = request.identity(given).with_context(|| format!("{} was refused", path.display()))?;
-        return Ok((request.public_key().clone(), identity, request.ignored().to_vec()));
+        let request = CertificateRequest::verify(&der)
+            .with_context(|| format!("{} was refused", path.display()))?;
+        let identity = request
+            .identity(given)
+            .with_context(|| format!("{} was refused", path.display()))?;
+        return Ok((
+            request.public_key().clone(),
+            identity,
+            request.ignored().to_vec(),
+        ));
     }
-    let path = arguments.public_key.as_ref().context("give --csr or --public-key")?;
+    let path = arguments
+        .public_key
+        .as_ref()
+        .context("give --csr or --public-key")?;
     let der = read_object(path, &["PUBLIC KEY"])?;
-    let public_key = PublicKey::from_spki_der(&der).with_context(|| format!("{} was refused", path.display()))?;
-    let identity = given.cloned().context("a public key does not say whose it is: give --device-id")?;
+    let public_key = PublicKey::from_spki_der(&der)
+        .with_context(|| format!("{} was refused", path.display()))?;
+    let identity = given
+        .cloned()
+        .context("a public key does not say whose it is: give --device-id")?;
     Ok((public_key, identity, Vec::new()))
 }
 
-fn device_name(arguments: &Issue, authority: &Authority, identity: DeviceIdentity) -> anyhow::Result<DeviceName> {
-    let organization = arguments.org.as_deref().unwrap_or(&authority.record.organization);
+fn device_name(
+    arguments: &Issue,
+    authority: &Authority,
+    identity: DeviceIdentity,
+) -> anyhow::Result<DeviceName> {
+    let organization = arguments
+        .org
+        .as_deref()
+        .unwrap_or(&authority.record.organization);
     let mut name = DeviceName::new(identity).with_organization(organization)?;
     if let Some(unit) = &arguments.unit {
         name = name.with_organizational_unit(unit)?;
@@ -181,7 +237,10 @@ fn metadata(arguments: &Issue) -> anyhow::Result<DeviceMetadata> {
 }
 
 /// After a rotation both intermediates exist for a while; the newest that is valid issues.
-fn newest_intermediate(context: &Context<'_>, directory: &CaDirectory) -> anyhow::Result<Authority> {
+fn newest_intermediate(
+    context: &Context<'_>,
+    directory: &CaDirectory,
+) -> anyhow::Result<Authority> {
     let now = context.now.as_secs();
     directory
         .list()?

@@ -39,7 +39,10 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Revoke) -> anyh
         );
     }
     let text = if new {
-        format!("revoked {} of {} ({})\n", arguments.serial, authority.record.id, record.reason)
+        format!(
+            "revoked {} of {} ({})\n",
+            arguments.serial, authority.record.id, record.reason
+        )
     } else {
         format!(
             "{} of {} was revoked already, at {} ({}); nothing was changed\n",
@@ -64,7 +67,10 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Revoke) -> anyh
 }
 
 /// Who issued the serial.
-fn find(directory: &CaDirectory, arguments: &Revoke) -> anyhow::Result<(Authority, Option<records::Issued>)> {
+fn find(
+    directory: &CaDirectory,
+    arguments: &Revoke,
+) -> anyhow::Result<(Authority, Option<records::Issued>)> {
     if let Some(id) = &arguments.issuer {
         let authority = directory.authority(id)?;
         let issued = authority.issued(&arguments.serial)?;
@@ -77,8 +83,12 @@ fn find(directory: &CaDirectory, arguments: &Revoke) -> anyhow::Result<(Authorit
         return Ok((authority, issued));
     }
     for authority in directory.list()? {
-        if authority.record.issuer.is_none() && authority.record.serial == arguments.serial.to_string() {
-            anyhow::bail!("that is the root: a root is not revoked but taken out of the hosts, by building them with another");
+        if authority.record.issuer.is_none()
+            && authority.record.serial == arguments.serial.to_string()
+        {
+            anyhow::bail!(
+                "that is the root: a root is not revoked but taken out of the hosts, by building them with another"
+            );
         }
         if let Some(issued) = authority.issued(&arguments.serial)? {
             return Ok((authority, Some(issued)));

@@ -74,9 +74,26 @@ fn list_authorities(context: &Context<'_>, authorities: &[Authority]) -> anyhow:
             revoked: authority.revocations()?.len(),
             crl_number: authority.crl_number()?,
         };
-        writeln!(text, "{}{}", record.id, if record.development { "  (development)" } else { "" })?;
-        writeln!(text, "  name        {}, {}", record.common_name, record.organization)?;
-        writeln!(text, "  issued by   {}", record.issuer.as_deref().unwrap_or("itself"))?;
+        writeln!(
+            text,
+            "{}{}",
+            record.id,
+            if record.development {
+                "  (development)"
+            } else {
+                ""
+            }
+        )?;
+        writeln!(
+            text,
+            "  name        {}, {}",
+            record.common_name, record.organization
+        )?;
+        writeln!(
+            text,
+            "  issued by   {}",
+            record.issuer.as_deref().unwrap_or("itself")
+        )?;
         writeln!(text, "  serial      {}", record.serial)?;
         writeln!(text, "  key         sha256:{}", record.spki_sha256)?;
         writeln!(
@@ -85,10 +102,16 @@ fn list_authorities(context: &Context<'_>, authorities: &[Authority]) -> anyhow:
             UnixTime::from_secs(record.not_before),
             UnixTime::from_secs(record.not_after)
         )?;
-        writeln!(text, "  certificates {}, revoked {}, CRL number {}", report.issued, report.revoked, report.crl_number)?;
+        writeln!(
+            text,
+            "  certificates {}, revoked {}, CRL number {}",
+            report.issued, report.revoked, report.crl_number
+        )?;
         let left = days_until(context.now, record.not_after);
         if left < EXPIRY_NOTICE_DAYS {
-            context.console.warn(&format!("{} ends in {left} days", record.id));
+            context
+                .console
+                .warn(&format!("{} ends in {left} days", record.id));
         }
         reports.push(report);
     }
@@ -117,21 +140,43 @@ fn list_issued(context: &Context<'_>, authorities: &[Authority]) -> anyhow::Resu
                 record.device_id.as_deref().unwrap_or("-"),
                 authority.record.id,
                 UnixTime::from_secs(record.not_after),
-                revoked.as_ref().map_or(String::new(), |revoked| format!("  revoked ({})", revoked.reason)),
+                revoked.as_ref().map_or(String::new(), |revoked| format!(
+                    "  revoked ({})",
+                    revoked.reason
+                )),
             )?;
             certificates.push(CertificateReport { record, revoked });
         }
     }
-    context.console.result(&text, &CertificatesReport { version: 1, certificates })
+    context.console.result(
+        &text,
+        &CertificatesReport {
+            version: 1,
+            certificates,
+        },
+    )
 }
 
-fn show_certificate(context: &Context<'_>, authority: &Authority, record: records::Issued) -> anyhow::Result<()> {
+fn show_certificate(
+    context: &Context<'_>,
+    authority: &Authority,
+    record: records::Issued,
+) -> anyhow::Result<()> {
     let revoked = authority.revoked(&record.serial.parse()?)?;
     let mut text = String::new();
     writeln!(text, "serial       {}", record.serial)?;
     writeln!(text, "profile      {}", record.profile)?;
-    writeln!(text, "device       {}", record.device_id.as_deref().unwrap_or("-"))?;
-    writeln!(text, "issued by    {} at {}", record.issuer, UnixTime::from_secs(record.issued_at))?;
+    writeln!(
+        text,
+        "device       {}",
+        record.device_id.as_deref().unwrap_or("-")
+    )?;
+    writeln!(
+        text,
+        "issued by    {} at {}",
+        record.issuer,
+        UnixTime::from_secs(record.issued_at)
+    )?;
     writeln!(text, "key          sha256:{}", record.spki_sha256)?;
     writeln!(
         text,
@@ -140,8 +185,16 @@ fn show_certificate(context: &Context<'_>, authority: &Authority, record: record
         UnixTime::from_secs(record.not_after)
     )?;
     match &revoked {
-        Some(revoked) => writeln!(text, "revoked      {} ({})", UnixTime::from_secs(revoked.at), revoked.reason)?,
-        None if record.no_rev_avail => writeln!(text, "revoked      no, and its revocation is never published (noRevAvail)")?,
+        Some(revoked) => writeln!(
+            text,
+            "revoked      {} ({})",
+            UnixTime::from_secs(revoked.at),
+            revoked.reason
+        )?,
+        None if record.no_rev_avail => writeln!(
+            text,
+            "revoked      no, and its revocation is never published (noRevAvail)"
+        )?,
         None => writeln!(text, "revoked      no")?,
     }
     text.push_str(&record.certificate);

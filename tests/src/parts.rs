@@ -1,0 +1,228 @@
+//! Certificates and revocation lists taken apart, so that one thing can be changed and the rest signed again.
+//!
+//! Every field is the DER that stands there, so that it can hold what no builder would write.
+
+use countersign_keys::SigningKey;
+use countersign_trust_store::UnixTime;
+use der::asn1::{Any, BitString, ObjectIdentifier, OctetString};
+use der::{DateTime, Decode, Encode, Sequence};
+use std::time::Duration;
+use x509_cert::ext::Extension;
+use x509_cert::time::{Time, Validity};
+
+/// TBSCertificate (RFC 5280 §4.1), field by field.
+#[derive(Clone, Debug, Sequence)]
+pub struct CertificateParts {
+    /// `INTEGER 2` for version 3; absent for version 1.
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
+    pub version: Option<Any>,
+    /// The serial.
+    pub serial_number: Any,
+    /// The signature algorithm that is signed.
+    pub signature: Any,
+    /// The issuer's name.
+    pub issuer: Any,
+    /// notBefore and notAfter.
+    pub validity: Any,
+    /// The subject's name.
+    pub subject: Any,
+    /// The public key.
+    pub subject_public_key_info: Any,
+    /// Obsolete.
+    #[asn1(context_specific = "1", tag_mode = "IMPLICIT", optional = "true")]
+    pub issuer_unique_id: Option<BitString>,
+    /// Obsolete.
+    #[asn1(context_specific = "2", tag_mode = "IMPLICIT", optional = "true")]
+    pub subject_unique_id: Option<BitString>,
+    /// The extensions, in any number and order.
+    #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
+    pub extensions: Option<Vec<Extension>>,
+}
+
+/// TBSCertList (RFC 5280 §5.1), field by field.
+#[derive(Clone, Debug, Sequence)]
+pub struct CrlParts {
+    /// `INTEGER 1` for version 2.
+    #[asn1(optional = "true")]
+    pub version: Option<u8>,
+    /// The signature algorithm.
+    pub signature: Any,
+    /// The issuer's name.
+    pub issuer: Any,
+    /// When the list was made.
+    pub this_update: Time,
+    /// When the next one is due.
+    #[asn1(optional = "true")]
+    pub next_update: Option<Time>,
+    /// The revoked certificates.
+    #[asn1(optional = "true")]
+    pub revoked_certificates: Option<Vec<Any>>,
+    /// The list's extensions.
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
+    pub extensions: Option<Vec<Extension>>,
+}
+
+/// What certificates and lists have in common.
+#[derive(Sequence)]
+struct Signed {
+    to_be_signed: Any,
+    algorithm: Any,
+    signature: BitString,
+}
+
+impl CertificateParts {
+    /// Takes a certificate apart.
+    ///
+    /// # Panics
+    /// When it is not one.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Self {
+        to_be_signed(certificate)
+    }
+
+    /// Signs the parts with `issuer`.
+    ///
+    /// # Panics
+    /// When the key fails.
+    #[must_use]
+    pub fn sign(&self, issuer: &SigningKey) -> Vec<u8> {
+        sign(self, &self.signature, issuer)
+    }
+
+    /// Replaces notBefore and notAfter.
+    pub fn set_validity(&mut self, not_before: UnixTime, not_after: UnixTime) {
+        self.validity = any(&Validity::<x509_cert::certificate::Rfc5280>::new(
+            time(not_before),
+            time(not_after),
+        ));
+    }
+
+    /// Adds an extension, or replaces the value and criticality of the one with this identifier.
+    pub fn set_extension(&mut self, id: ObjectIdentifier, critical: bool, value: &[u8]) {
+        set_extension(self.extensions.get_or_insert_default(), id, critical, value);
+    }
+
+    /// Adds an extension even if there is one with this identifier.
+    pub fn push_extension(&mut self, id: ObjectIdentifier, critical: bool, value: &[u8]) {
+        self.extensions
+            .get_or_insert_default()
+            .push(extension(id, critical, value));
+    }
+
+    /// Removes every extension with this identifier.
+    ///
+    /// # Panics
+    /// When there is none: the test would not test what it says.
+    pub fn remove_extension(&mut self, id: ObjectIdentifier) {
+        remove_extension(self.extensions.get_or_insert_default(), id);
+    }
+}
+
+impl CrlParts {
+    /// Takes a revocation list apart.
+    ///
+    /// # Panics
+    /// When it is not one.
+    #[must_use]
+    pub fn of(crl: &[u8]) -> Self {
+        to_be_signed(crl)
+    }
+
+    /// Signs the parts with `issuer`.
+    ///
+    /// # Panics
+    /// When the key fails.
+    #[must_use]
+    pub fn sign(&self, issuer: &SigningKey) -> Vec<u8> {
+        sign(self, &self.signature, issuer)
+    }
+
+    /// Replaces thisUpdate and nextUpdate.
+    pub fn set_updates(&mut self, this_update: UnixTime, next_update: UnixTime) {
+        self.this_update = time(this_update);
+        self.next_update = Some(time(next_update));
+    }
+
+    /// Adds an extension, or replaces the value and criticality of the one with this identifier.
+    pub fn set_extension(&mut self, id: ObjectIdentifier, critical: bool, value: &[u8]) {
+        set_extension(self.extensions.get_or_insert_default(), id, critical, value);
+    }
+
+    /// Removes every extension with this identifier.
+    ///
+    /// # Panics
+    /// When there is none: the test would not test what it says.
+    pub fn remove_extension(&mut self, id: ObjectIdentifier) {
+        remove_extension(self.extensions.get_or_insert_default(), id);
+    }
+}
+
+/// The DER of a value, to put into a field.
+pub(crate) fn any(value: &(impl Encode + der::Tagged)) -> Any {
+    Any::from_der(&value.to_der().expect("a value of a test encodes"))
+        .expect("what was encoded decodes")
+}
+
+fn to_be_signed<T: for<'a> Decode<'a, Error = der::Error>>(object: &[u8]) -> T {
+    let signed = Signed::from_der(object)
+        .expect("the object has a signed part, an algorithm and a signature");
+    let der = signed
+        .to_be_signed
+        .to_der()
+        .expect("what was decoded encodes");
+    T::from_der(&der).expect("the signed part has the fields of RFC 5280")
+}
+
+fn sign(parts: &impl Encode, algorithm: &Any, issuer: &SigningKey) -> Vec<u8> {
+    let message = parts.to_der().expect("parts encode");
+    let signature = issuer
+        .sign(&message)
+        .expect("a key in memory signs")
+        .to_x509();
+    let signed = Signed {
+        to_be_signed: Any::from_der(&message).expect("what was encoded decodes"),
+        algorithm: algorithm.clone(),
+        signature: BitString::from_bytes(&signature).expect("a signature fits"),
+    };
+    signed.to_der().expect("a signed object encodes")
+}
+
+fn time(at: UnixTime) -> Time {
+    Time::from(
+        DateTime::from_unix_duration(Duration::from_secs(at.as_secs()))
+            .expect("a time before the year 10000"),
+    )
+}
+
+fn extension(extn_id: ObjectIdentifier, critical: bool, value: &[u8]) -> Extension {
+    Extension {
+        extn_id,
+        critical,
+        extn_value: OctetString::new(value).expect("a value of a test fits"),
+    }
+}
+
+fn set_extension(
+    extensions: &mut Vec<Extension>,
+    id: ObjectIdentifier,
+    critical: bool,
+    value: &[u8],
+) {
+    let new = extension(id, critical, value);
+    match extensions
+        .iter_mut()
+        .find(|extension| extension.extn_id == id)
+    {
+        Some(old) => *old = new,
+        None => extensions.push(new),
+    }
+}
+
+fn remove_extension(extensions: &mut Vec<Extension>, id: ObjectIdentifier) {
+    let before = extensions.len();
+    extensions.retain(|extension| extension.extn_id != id);
+    assert!(
+        extensions.len() < before,
+        "there is no extension {id} to remove"
+    );
+}
