@@ -48,7 +48,9 @@ pub enum PemError {
         empty: bool,
     },
     /// A private key, which has no business in a file that is handed around.
-    #[error("line {line} begins a private key; such a file is handed around and holds public things only: remove the key, and replace it if the file has left your hands")]
+    #[error(
+        "line {line} begins a private key; such a file is handed around and holds public things only: remove the key, and replace it if the file has left your hands"
+    )]
     PrivateKey {
         /// The line of the `BEGIN`, counted from 1.
         line: usize,
@@ -96,19 +98,33 @@ fn blocks(text: &[u8], wanted: &'static str, kind: SectionKind) -> Result<Vec<Ve
         return Err(PemError::Malformed { line });
     }
     if found.is_empty() {
-        return Err(PemError::Missing { wanted, empty: text.trim_ascii().is_empty() });
+        return Err(PemError::Missing {
+            wanted,
+            empty: text.trim_ascii().is_empty(),
+        });
     }
     Ok(found)
 }
 
 fn expect_label(begin: &[u8], wanted: &'static str, line: usize) -> Result<(), PemError> {
-    let label = begin.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(DASHES)).ok_or(PemError::Malformed { line })?;
+    let label = begin
+        .strip_prefix(BEGIN)
+        .and_then(|rest| rest.strip_suffix(DASHES))
+        .ok_or(PemError::Malformed { line })?;
     if label.ends_with(b"PRIVATE KEY") {
         return Err(PemError::PrivateKey { line });
     }
     if label != wanted.as_bytes() {
-        let found = String::from_utf8_lossy(label).chars().filter(|c| !c.is_control()).take(64).collect();
-        return Err(PemError::Unexpected { found, wanted, line });
+        let found = String::from_utf8_lossy(label)
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(64)
+            .collect();
+        return Err(PemError::Unexpected {
+            found,
+            wanted,
+            line,
+        });
     }
     Ok(())
 }
@@ -123,21 +139,33 @@ mod tests {
     fn text_around_certificates_is_ignored_and_their_order_kept() {
         let second = "-----BEGIN CERTIFICATE-----\r\nMAMC\r\nAQI=\r\n-----END CERTIFICATE-----\r\n";
         let text = format!("subject=CN = a\n{CERTIFICATE}\n# the next one\n{second}");
-        assert_eq!(certificates(text.as_bytes()), Ok(vec![vec![0x30, 3, 2, 1, 1], vec![0x30, 3, 2, 1, 2]]));
+        assert_eq!(
+            certificates(text.as_bytes()),
+            Ok(vec![vec![0x30, 3, 2, 1, 1], vec![0x30, 3, 2, 1, 2]])
+        );
     }
 
     #[test]
     fn a_private_key_is_named_with_its_line() {
         for label in ["PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
-            let text = format!("{CERTIFICATE}-----BEGIN {label}-----\nMAMCAQE=\n-----END {label}-----\n");
-            assert_eq!(certificates(text.as_bytes()), Err(PemError::PrivateKey { line: 4 }), "{label}");
+            let text =
+                format!("{CERTIFICATE}-----BEGIN {label}-----\nMAMCAQE=\n-----END {label}-----\n");
+            assert_eq!(
+                certificates(text.as_bytes()),
+                Err(PemError::PrivateKey { line: 4 }),
+                "{label}"
+            );
         }
     }
 
     #[test]
     fn other_blocks_and_broken_ones_are_refused() {
-        let csr = "-----BEGIN CERTIFICATE REQUEST-----\nMAMCAQE=\n-----END CERTIFICATE REQUEST-----\n";
-        assert!(matches!(certificates(csr.as_bytes()), Err(PemError::Unexpected { line: 1, .. })));
+        let csr =
+            "-----BEGIN CERTIFICATE REQUEST-----\nMAMCAQE=\n-----END CERTIFICATE REQUEST-----\n";
+        assert!(matches!(
+            certificates(csr.as_bytes()),
+            Err(PemError::Unexpected { line: 1, .. })
+        ));
         for broken in [
             "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n",
             "-----BEGIN CERTIFICATE-----\nMAM*AQE=\n-----END CERTIFICATE-----\n",
@@ -146,15 +174,37 @@ mod tests {
             "-----BEGIN CERTIFICATE\nMAMCAQE=\n-----END CERTIFICATE-----\n",
             "-----BEGIN CERTIFICATE-----\nMAMC\n-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n",
         ] {
-            assert_eq!(certificates(broken.as_bytes()), Err(PemError::Malformed { line: 1 }), "{broken}");
+            assert_eq!(
+                certificates(broken.as_bytes()),
+                Err(PemError::Malformed { line: 1 }),
+                "{broken}"
+            );
         }
     }
 
     #[test]
     fn nothing_is_not_a_list_of_nothing() {
-        assert_eq!(certificates(b" \n"), Err(PemError::Missing { wanted: "CERTIFICATE", empty: true }));
-        assert_eq!(certificates(b"hello"), Err(PemError::Missing { wanted: "CERTIFICATE", empty: false }));
-        assert_eq!(crls(b""), Err(PemError::Missing { wanted: "X509 CRL", empty: true }));
+        assert_eq!(
+            certificates(b" \n"),
+            Err(PemError::Missing {
+                wanted: "CERTIFICATE",
+                empty: true
+            })
+        );
+        assert_eq!(
+            certificates(b"hello"),
+            Err(PemError::Missing {
+                wanted: "CERTIFICATE",
+                empty: false
+            })
+        );
+        assert_eq!(
+            crls(b""),
+            Err(PemError::Missing {
+                wanted: "X509 CRL",
+                empty: true
+            })
+        );
     }
 
     #[test]

@@ -1,0 +1,18 @@
+//! The verifier's verdicts on files that are right but for one thing. Names begin with the row of the case.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test may stop by panicking"
+)]
+
+mod anchors;
+mod certificates;
+mod harness;
+mod order;
+mod revocation;
+mod signers;
+mod statement;
+mod time;

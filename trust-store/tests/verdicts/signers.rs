@@ -1,0 +1,245 @@
+//! Several signers: which count, and what happens when one is taken out, added or exchanged.
+
+use countersign_format::{Envelope, SignerEntry, Statement, signature_section};
+use countersign_testing::{EMPTY_COMPONENT, Role, TestPki};
+use countersign_trust_store::{Anchors, Code, Policy, Rejection, UnverifiedComponent};
+
+use crate::harness::{NAME, judge, judge_with};
+
+/// A file whose statement lists these PKIs' devices, and whose envelope holds these entries.
+fn file(listed: &[&TestPki], entries: impl FnOnce(&[u8]) -> Vec<SignerEntry>) -> Vec<u8> {
+    let first = listed[0];
+    let mut fields = first.statement(EMPTY_COMPONENT, &first.manifest(NAME));
+    fields.signers = listed.iter().map(|pki| pki.signer_id()).collect();
+    let statement = Statement::new(fields).unwrap().encode();
+    let entries = entries(&statement);
+    let payload = Envelope::new(statement, entries).unwrap().encode();
+    [EMPTY_COMPONENT, &signature_section(&payload).unwrap()].concat()
+}
+
+/// Two PKIs, the one whose device stands first in a statement first.
+fn two(mut make: impl FnMut(&str) -> TestPki) -> (TestPki, TestPki) {
+    let (a, b) = (make("device-a"), make("device-b"));
+    if a.signer_id() < b.signer_id() {
+        (a, b)
+    } else {
+        (b, a)
+    }
+}
+
+fn plain(id: &str) -> TestPki {
+    TestPki::builder().device_id(id).build()
+}
+
+fn both(a: &TestPki, b: &TestPki) -> Anchors {
+    Anchors::new(vec![a.anchor_source(), b.anchor_source()]).unwrap()
+}
+
+fn needing(signers: u8) -> Policy {
+    Policy::default().with_min_signers(signers).unwrap()
+}
+
+fn verdict(anchors: &Anchors, pki: &TestPki, bytes: Vec<u8>, signers: u8) -> Result<usize, Code> {
+    UnverifiedComponent::parse(bytes)
+        .and_then(|component| {
+            anchors.verify(component, &needing(signers), &pki.now(), &pki.state())
+        })
+        .map(|verified| verified.signers().len())
+        .map_err(|rejection| rejection.code())
+}
+
+#[test]
+fn two_devices_count_as_two() {
+    let (a, b) = two(plain);
+    let signed = a.sign_together(&[&b], EMPTY_COMPONENT, &a.manifest(NAME));
+    assert_eq!(verdict(&both(&a, &b), &a, signed.clone(), 2), Ok(2));
+    assert_eq!(
+        verdict(&both(&a, &b), &a, signed, 3),
+        Err(Code::SignersTooFew)
+    );
+}
+
+#[test]
+fn ta35_signers_taken_out_added_repeated_or_reordered() {
+    let (a, b) = two(plain);
+    let anchors = both(&a, &b);
+    let good = file(&[&a, &b], |s| vec![a.forge_entry(s), b.forge_entry(s)]);
+    assert_eq!(verdict(&anchors, &a, good, 1), Ok(2));
+    for (what, bytes) in [
+        ("taken out", file(&[&a, &b], |s| vec![a.forge_entry(s)])),
+        (
+            "added",
+            file(&[&a], |s| vec![a.forge_entry(s), b.forge_entry(s)]),
+        ),
+        (
+            "repeated",
+            file(&[&a], |s| vec![a.forge_entry(s), a.forge_entry(s)]),
+        ),
+        (
+            "reordered",
+            file(&[&a, &b], |s| vec![b.forge_entry(s), a.forge_entry(s)]),
+        ),
+        ("exchanged", file(&[&a], |s| vec![b.forge_entry(s)])),
+    ] {
+        assert_eq!(
+            verdict(&anchors, &a, bytes, 1),
+            Err(Code::SignersMismatch),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn ta35_a_revoked_co_signer_cannot_be_left_out_or_outvoted() {
+    let (a, b) = two(|id| match id {
+        "device-b" => TestPki::builder().device_id(id).revoke(Role::Leaf).build(),
+        _ => plain(id),
+    });
+    let anchors = both(&a, &b);
+    let together = file(&[&a, &b], |s| vec![a.forge_entry(s), b.forge_entry(s)]);
+    assert_eq!(verdict(&anchors, &a, together, 1), Err(Code::Revoked));
+}
+
+#[test]
+fn ta37_a_co_signer_of_an_unknown_root_is_reported_and_does_not_count() {
+    let (a, b) = two(plain);
+    let bytes = file(&[&a, &b], |s| vec![a.forge_entry(s), b.forge_entry(s)]);
+    for pki in [&a, &b] {
+        let verified = judge(pki, bytes.clone()).unwrap();
+        assert_eq!(verified.signers().len(), 1);
+        assert_eq!(verified.uncounted().len(), 1);
+        let few = judge_with(pki, bytes.clone(), &needing(2), &pki.now(), &pki.state());
+        assert!(matches!(
+            few.unwrap_err(),
+            Rejection::SignersTooFew {
+                needed: 2,
+                counted: 1,
+                ..
+            }
+        ));
+    }
+}
+
+#[test]
+fn ta37_a_bad_signature_of_an_unknown_co_signer_refuses_the_file() {
+    let (a, b) = two(plain);
+    let bytes = file(&[&a, &b], |s| {
+        let genuine = b.forge_entry(s);
+        let mut signature: [u8; 64] = genuine.signature().try_into().unwrap();
+        signature[40] ^= 1;
+        let bad =
+            SignerEntry::new(genuine.algorithm(), genuine.chain().to_vec(), signature).unwrap();
+        vec![a.forge_entry(s), bad]
+    });
+    assert_eq!(judge(&a, bytes).unwrap_err().code(), Code::SignatureInvalid);
+}
+
+#[test]
+fn tb16_a_statement_signed_by_an_authority_is_refused() {
+    let pki = TestPki::new();
+    let intermediate = pki.authority_keys().remove(1);
+    let bytes = file(&[&pki], |s| {
+        let genuine = pki.forge_entry(s);
+        let message =
+            countersign_format::signer_to_be_signed(s, genuine.algorithm(), genuine.chain());
+        let signature = *intermediate.sign(&message).unwrap().as_bytes();
+        vec![SignerEntry::new(genuine.algorithm(), genuine.chain().to_vec(), signature).unwrap()]
+    });
+    assert_eq!(
+        judge(&pki, bytes).unwrap_err().code(),
+        Code::SignatureInvalid
+    );
+}
+
+#[test]
+fn tb07_an_algorithm_that_is_not_the_keys_is_refused() {
+    let pki = TestPki::new();
+    let other = TestPki::builder()
+        .algorithm(countersign_format::Algorithm::Ed25519)
+        .build();
+    let stated = other.signer_id().algorithm;
+    let mut fields = pki.statement(EMPTY_COMPONENT, &pki.manifest(NAME));
+    fields.signers[0].algorithm = stated;
+    let statement = Statement::new(fields).unwrap().encode();
+    let entry = SignerEntry::new(stated, pki.chain().to_vec(), [7; 64]).unwrap();
+    let payload = Envelope::new(statement, vec![entry]).unwrap().encode();
+    let bytes = [EMPTY_COMPONENT, &signature_section(&payload).unwrap()].concat();
+    assert_eq!(
+        judge(&pki, bytes).unwrap_err().code(),
+        Code::AlgorithmForbidden
+    );
+}
+
+#[test]
+fn tb17_one_device_with_two_keys_counts_once() {
+    let (a, b) = two(|_| plain("the-same-device"));
+    let bytes = file(&[&a, &b], |s| vec![a.forge_entry(s), b.forge_entry(s)]);
+    let anchors = both(&a, &b);
+    assert_eq!(verdict(&anchors, &a, bytes.clone(), 1), Ok(2));
+    assert_eq!(verdict(&anchors, &a, bytes, 2), Err(Code::SignersTooFew));
+}
+
+#[test]
+fn tc20_where_several_must_sign_each_must_name_a_device() {
+    let san = countersign_trust_store::oid::SUBJECT_ALT_NAME;
+    let (a, b) = two(|id| match id {
+        "device-b" => TestPki::builder()
+            .device_id(id)
+            .without_extension(Role::Leaf, san)
+            .build(),
+        _ => plain(id),
+    });
+    let bytes = file(&[&a, &b], |s| vec![a.forge_entry(s), b.forge_entry(s)]);
+    let anchors = both(&a, &b);
+    assert_eq!(verdict(&anchors, &a, bytes.clone(), 1), Ok(2));
+    assert_eq!(verdict(&anchors, &a, bytes, 2), Err(Code::DeviceIdentity));
+}
+
+#[test]
+fn tb01_tb02_tb03_signature_values() {
+    let pki = TestPki::new();
+    let order = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
+        0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let with = |change: &dyn Fn(&mut [u8; 64])| {
+        file(&[&pki], |s| {
+            let genuine = pki.forge_entry(s);
+            let mut signature = genuine.signature().try_into().unwrap();
+            change(&mut signature);
+            vec![
+                SignerEntry::new(genuine.algorithm(), genuine.chain().to_vec(), signature).unwrap(),
+            ]
+        })
+    };
+    let negate = |signature: &mut [u8; 64]| {
+        // s := n - s, the other signature that mathematics accepts.
+        let mut borrow = 0_i32;
+        for index in (0..32).rev() {
+            let difference = i32::from(order[index]) - i32::from(signature[32 + index]) - borrow;
+            borrow = i32::from(difference < 0);
+            signature[32 + index] = u8::try_from(difference.rem_euclid(256)).unwrap();
+        }
+    };
+    for (what, bytes) in [
+        ("all zero", with(&|s| s.fill(0))),
+        ("r zero", with(&|s| s[..32].fill(0))),
+        ("s zero", with(&|s| s[32..].fill(0))),
+        ("r = n", with(&|s| s[..32].copy_from_slice(&order))),
+        ("s = n", with(&|s| s[32..].copy_from_slice(&order))),
+        ("all ones", with(&|s| s.fill(0xff))),
+        ("n - s", with(&negate)),
+    ] {
+        let refused = judge(&pki, bytes).unwrap_err();
+        assert_eq!(refused.code(), Code::SignatureInvalid, "{what}");
+    }
+    judge(&pki, with(&|_| ())).unwrap();
+    judge(
+        &pki,
+        with(&|s| {
+            negate(s);
+            negate(s);
+        }),
+    )
+    .unwrap();
+}
