@@ -17,7 +17,7 @@ pub fn strip(input: &Path, output: &Path, overwrite: Overwrite) -> Result<(), Si
     let mut file = open(input)?;
     // Whether there is a signature shows at the end, so look before copying.
     let (scanned, _) = scan(&mut file, input, |_| Ok(()))?;
-    if scanned.signature.is_none() {
+    if scanned.signature().is_none() {
         return Err(SignError::Component(FormatError::SignatureMissing));
     }
     Staged::copy(
@@ -38,7 +38,7 @@ pub fn detach(input: &Path, output: &Path, overwrite: Overwrite) -> Result<(), S
     let mut file = open(input)?;
     let (scanned, _) = scan(&mut file, input, |_| Ok(()))?;
     let range = scanned
-        .signature
+        .signature()
         .ok_or(SignError::Component(FormatError::SignatureMissing))?;
     let (_, payload) = reread(&mut file, range, input)?;
     output::write(output, &payload, overwrite)

@@ -2,16 +2,12 @@
 
 use crate::output::Output;
 use crate::{Overwrite, SignError};
-use countersign_format::{Digest, DigestWriter, LayoutScanner, SignatureRange, limits};
+use countersign_format::{Digest, DigestWriter, Layout, LayoutScanner, SignatureRange};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Bytes read at once. The whole memory that a component of any size takes.
 const PIECE: usize = 64 * 1024;
-
-/// The largest file that is read: the largest component with the largest signature and its section header (at most
-/// 26 bytes).
-const MAX_FILE_BYTES: u64 = limits::MAX_COMPONENT_BYTES + limits::MAX_SIGNATURE_BYTES + 26;
 
 /// P, alone, in an output that is not in its place yet.
 pub(crate) struct Staged<'a> {
@@ -43,8 +39,8 @@ impl<'a> Staged<'a> {
                 file.write_all(piece).map_err(SignError::write(path))
             })?
         };
-        let size = scanned.component_size;
-        if scanned.signature.is_none() {
+        let size = scanned.component_size();
+        if scanned.signature().is_none() {
             return Ok(Self {
                 output,
                 digest,
@@ -90,11 +86,11 @@ impl<'a> Staged<'a> {
             .seek(SeekFrom::Start(0))
             .map_err(SignError::write(&path))?;
         let (scanned, _) = scan(self.output.file(), &path, |_| Ok(()))?;
-        let range = scanned.signature.ok_or(SignError::SelfCheck {
+        let range = scanned.signature().ok_or(SignError::SelfCheck {
             what: "the signature is not there",
         })?;
         let (digest, written) = reread(self.output.file(), range, &path)?;
-        if scanned.component_size != self.size || digest != self.digest {
+        if scanned.component_size() != self.size || digest != self.digest {
             return Err(SignError::SelfCheck {
                 what: "the component's digest",
             });
@@ -113,22 +109,16 @@ impl<'a> Staged<'a> {
     }
 }
 
-/// Where things lie in a file.
-pub(crate) struct Scanned {
-    pub(crate) component_size: u64,
-    pub(crate) signature: Option<SignatureRange>,
-}
-
-/// Reads `input` to its end, hands every piece to `each`, and returns the layout and the digest of all of it.
+/// Reads `input` to its end, hands every piece to `each`, and returns the layout and the digest of all of it. The
+/// scanner stops at the format's limits, so an endless input ends.
 pub(crate) fn scan(
     input: &mut dyn Read,
     name: &Path,
     mut each: impl FnMut(&[u8]) -> Result<(), SignError>,
-) -> Result<(Scanned, Digest), SignError> {
+) -> Result<(Layout, Digest), SignError> {
     let mut scanner = LayoutScanner::new();
     let mut digest = DigestWriter::new();
     let mut buffer = vec![0u8; PIECE];
-    let mut total = 0u64;
     loop {
         let count = match input.read(&mut buffer) {
             Ok(0) => break,
@@ -137,24 +127,12 @@ pub(crate) fn scan(
             Err(error) => return Err(SignError::read(name)(error)),
         };
         let piece = buffer.get(..count).unwrap_or_default();
-        total = total.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        if total > MAX_FILE_BYTES {
-            // Before the layout, so that an endless input ends here.
-            return Err(SignError::Component(too_large(total)));
-        }
         scanner.feed(piece).map_err(SignError::Component)?;
         digest.update(piece);
         each(piece)?;
     }
     let layout = scanner.finish().map_err(SignError::Component)?;
-    if layout.component_size() > limits::MAX_COMPONENT_BYTES {
-        return Err(SignError::Component(too_large(layout.component_size())));
-    }
-    let scanned = Scanned {
-        component_size: layout.component_size(),
-        signature: layout.signature(),
-    };
-    Ok((scanned, digest.finish()))
+    Ok((layout, digest.finish()))
 }
 
 /// Reads a signed file's two parts once more: the digest of P, and the payload of S.
@@ -186,12 +164,4 @@ pub(crate) fn reread(
         .read_to_end(&mut bytes)
         .map_err(SignError::read(name))?;
     Ok((digest.finish(), bytes))
-}
-
-fn too_large(actual: u64) -> countersign_format::FormatError {
-    countersign_format::FormatError::LimitExceeded {
-        what: "component",
-        limit: limits::MAX_COMPONENT_BYTES,
-        actual,
-    }
 }

