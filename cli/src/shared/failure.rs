@@ -31,9 +31,10 @@ impl Failure {
     /// A key's error: a device that fails is one thing, a wrong passphrase or path another.
     pub(crate) fn key(error: countersign_keys::Error) -> Self {
         match error.kind() {
-            ErrorKind::BadSignature | ErrorKind::Device | ErrorKind::Random | ErrorKind::Timeout => {
-                Self::Fault(Code::KeyHardware, error.into())
-            }
+            ErrorKind::BadSignature
+            | ErrorKind::Device
+            | ErrorKind::Random
+            | ErrorKind::Timeout => Self::Fault(Code::KeyHardware, error.into()),
             _ => Self::Usage(error.into()),
         }
     }
@@ -83,7 +84,10 @@ impl From<SignError> for Failure {
         match error {
             SignError::Component(error) => Self::refused(error),
             SignError::ComponentDiffers { signed, actual } => {
-                Self::refused(Rejection::DigestMismatch { stated: signed, actual })
+                Self::refused(Rejection::DigestMismatch {
+                    stated: signed,
+                    actual,
+                })
             }
             SignError::Key(error) => Self::key(error),
             SignError::SelfCheck { .. } => Self::Fault(Code::HostFailure, error.into()),
@@ -129,7 +133,9 @@ mod tests {
 
     #[test]
     fn causes_are_told_once() {
-        let error = anyhow!("disk full").context("cannot write a: disk full").context("signing failed");
+        let error = anyhow!("disk full")
+            .context("cannot write a: disk full")
+            .context("signing failed");
         assert_eq!(chain(&error), "signing failed: cannot write a: disk full");
     }
 }

@@ -46,7 +46,11 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(Failure::usage)?;
     let actual = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if actual > MAX_SIGNED_BYTES {
-        return Err(Failure::refused(FormatError::LimitExceeded { what: "file", limit: MAX_SIGNED_BYTES, actual }));
+        return Err(Failure::refused(FormatError::LimitExceeded {
+            what: "file",
+            limit: MAX_SIGNED_BYTES,
+            actual,
+        }));
     }
     Ok(bytes)
 }
@@ -150,7 +154,13 @@ pub(crate) fn write_with(
     }
     let mut file = builder
         .tempfile_in(&folder)
-        .with_context(|| format!("cannot write {}: the folder {} takes no new file", path.display(), folder.display()))
+        .with_context(|| {
+            format!(
+                "cannot write {}: the folder {} takes no new file",
+                path.display(),
+                folder.display()
+            )
+        })
         .map_err(Failure::usage)?;
     fill(file.as_file_mut())?;
     file.as_file_mut()
@@ -163,7 +173,9 @@ pub(crate) fn write_with(
     };
     match persisted {
         Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(already_there(path)),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(already_there(path))
+        }
         Err(error) => Err(Failure::usage(
             anyhow::Error::new(error.error).context(format!("cannot write {}", path.display())),
         )),
@@ -188,15 +200,25 @@ fn folder(path: &Path) -> PathBuf {
 }
 
 /// The output that was asked for, or the name derived from the input's.
-pub(crate) fn output_or_beside(output: Option<&PathBuf>, input: &Path, ending: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn output_or_beside(
+    output: Option<&PathBuf>,
+    input: &Path,
+    ending: &str,
+) -> Result<PathBuf, Failure> {
     output.map_or_else(|| beside(input, ending), |output| Ok(output.clone()))
 }
 
 /// `app.wasm` with ending `signed.wasm` is `app.signed.wasm`, in the same folder.
 fn beside(path: &Path, ending: &str) -> Result<PathBuf, Failure> {
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-        Failure::usage(anyhow!("cannot derive an output name from {}; give --output", path.display()))
-    })?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| {
+            Failure::usage(anyhow!(
+                "cannot derive an output name from {}; give --output",
+                path.display()
+            ))
+        })?;
     let stem = name.strip_suffix(".wasm").unwrap_or(name);
     let stem = stem.strip_suffix(".signed").unwrap_or(stem);
     Ok(path.with_file_name(format!("{stem}.{ending}")))
@@ -211,8 +233,14 @@ mod tests {
     #[test]
     fn the_signed_name_is_not_signed_twice() {
         let name = |path| beside(Path::new(path), "signed.wasm").ok();
-        assert_eq!(name("a/app.wasm").as_deref(), Some(Path::new("a/app.signed.wasm")));
-        assert_eq!(name("app.signed.wasm").as_deref(), Some(Path::new("app.signed.wasm")));
+        assert_eq!(
+            name("a/app.wasm").as_deref(),
+            Some(Path::new("a/app.signed.wasm"))
+        );
+        assert_eq!(
+            name("app.signed.wasm").as_deref(),
+            Some(Path::new("app.signed.wasm"))
+        );
         assert_eq!(name("app").as_deref(), Some(Path::new("app.signed.wasm")));
         assert_eq!(name(".."), None);
     }
@@ -226,13 +254,19 @@ mod tests {
             Err(Failure::usage(anyhow::anyhow!("stop")))
         });
         assert!(failed.is_err());
-        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0);
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("readable").count(),
+            0
+        );
 
         write(&path, b"one", Existing::Refuse).expect("new file");
         assert!(write(&path, b"two", Existing::Refuse).is_err());
         assert_eq!(std::fs::read(&path).expect("readable"), b"one");
         write(&path, b"two", Existing::Replace).expect("replaced");
         assert_eq!(std::fs::read(&path).expect("readable"), b"two");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1);
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("readable").count(),
+            1
+        );
     }
 }

@@ -46,7 +46,11 @@ impl Output {
 
     /// Adds `label: value`, labels in one column; without a label, one more value of the line above.
     pub(crate) fn field(&mut self, label: &str, value: &str) {
-        let label = if label.is_empty() { String::new() } else { format!("{label}:") };
+        let label = if label.is_empty() {
+            String::new()
+        } else {
+            format!("{label}:")
+        };
         let value = printable(value);
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "  {label:<20}{value}");
@@ -66,7 +70,10 @@ impl Output {
     /// Writes everything. A reader that went away (`| head`) is no failure of ours.
     pub(crate) fn flush(self) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(self.text.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout
+            .write_all(self.text.as_bytes())
+            .and_then(|()| stdout.flush())
+        {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::usage(
                 anyhow::Error::new(error).context("cannot write to standard output"),
             )),

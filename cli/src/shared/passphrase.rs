@@ -27,7 +27,10 @@ pub(crate) fn from_file(path: &Path) -> Result<Secret, Failure> {
     }
     let secret = Secret::new(bytes);
     if secret.is_empty() {
-        return Err(Failure::usage(anyhow!("the passphrase file {} is empty", path.display())));
+        return Err(Failure::usage(anyhow!(
+            "the passphrase file {} is empty",
+            path.display()
+        )));
     }
     if secret.expose().contains(&b'\n') {
         return Err(Failure::usage(anyhow!(
@@ -42,20 +45,29 @@ pub(crate) fn from_file(path: &Path) -> Result<Secret, Failure> {
 pub(crate) fn to_open(file: Option<&PathBuf>, key: &str) -> Result<Secret, Error> {
     if let Some(path) = file {
         return from_file(path).map_err(|failure| match failure {
-            Failure::Fault(_, error) | Failure::Usage(error) => {
-                Error::with_source(ErrorKind::Passphrase, format!("cannot take the passphrase of {key} from a file"), error)
-            }
+            Failure::Fault(_, error) | Failure::Usage(error) => Error::with_source(
+                ErrorKind::Passphrase,
+                format!("cannot take the passphrase of {key} from a file"),
+                error,
+            ),
             Failure::Refused(rejection) => Error::new(ErrorKind::Passphrase, rejection.to_string()),
         });
     }
     if !std::io::stdin().is_terminal() {
         return Err(Error::new(
             ErrorKind::Passphrase,
-            format!("{key} is encrypted, and there is no terminal to ask for its passphrase; give --passphrase-file FILE"),
+            format!(
+                "{key} is encrypted, and there is no terminal to ask for its passphrase; give --passphrase-file FILE"
+            ),
         ));
     }
-    ask(&format!("Passphrase of {key}: "))
-        .map_err(|error| Error::with_source(ErrorKind::Passphrase, "cannot read the passphrase from the terminal", error))
+    ask(&format!("Passphrase of {key}: ")).map_err(|error| {
+        Error::with_source(
+            ErrorKind::Passphrase,
+            "cannot read the passphrase from the terminal",
+            error,
+        )
+    })
 }
 
 /// The passphrase for a new key: from a file, or typed twice.
@@ -64,7 +76,8 @@ pub(crate) fn for_new_key(file: Option<&PathBuf>, key: &str) -> Result<Secret, F
         Some(path) => from_file(path)?,
         None => typed_twice(key)?,
     };
-    let characters = std::str::from_utf8(secret.expose()).map_or(secret.expose().len(), |text| text.chars().count());
+    let characters = std::str::from_utf8(secret.expose())
+        .map_or(secret.expose().len(), |text| text.chars().count());
     if characters < MIN_CHARACTERS {
         return Err(Failure::usage(anyhow!(
             "a passphrase of fewer than {MIN_CHARACTERS} characters is soon guessed; choose a longer one, \
@@ -81,11 +94,17 @@ fn typed_twice(key: &str) -> Result<Secret, Failure> {
              give --passphrase-file FILE, or say --unencrypted to protect it by file permissions alone"
         )));
     }
-    let read = |prompt: &str| ask(prompt).context("cannot read the passphrase from the terminal").map_err(Failure::usage);
+    let read = |prompt: &str| {
+        ask(prompt)
+            .context("cannot read the passphrase from the terminal")
+            .map_err(Failure::usage)
+    };
     let first = read(&format!("Passphrase for {key}: "))?;
     let second = read("The same again: ")?;
     if first.expose() != second.expose() {
-        return Err(Failure::usage(anyhow!("the two passphrases differ; no key was made")));
+        return Err(Failure::usage(anyhow!(
+            "the two passphrases differ; no key was made"
+        )));
     }
     Ok(first)
 }

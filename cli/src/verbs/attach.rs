@@ -35,7 +35,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
-    let target = files::output_or_beside(arguments.output.as_ref(), &arguments.component, "signed.wasm")?;
+    let target = files::output_or_beside(
+        arguments.output.as_ref(),
+        &arguments.component,
+        "signed.wasm",
+    )?;
     countersign_signer::attach(
         &arguments.component,
         &arguments.signature,

@@ -36,7 +36,11 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         output.raw(&markdown(&codes));
     } else {
         for code in codes {
-            output.painted(Paint::Strong, code.as_str(), &format!(" (exit status {})", code.exit_status()));
+            output.painted(
+                Paint::Strong,
+                code.as_str(),
+                &format!(" (exit status {})", code.exit_status()),
+            );
             output.line(&format!("  {}", code.meaning()));
             output.line(&format!("  {}", code.next_step()));
         }
@@ -60,9 +64,14 @@ fn select(word: Option<&str>) -> Result<Vec<Code>, Failure> {
         all.sort_by_key(|code| (code.exit_status(), code.as_str()));
         return Ok(all);
     };
-    let found = Code::ALL.iter().find(|code| code.as_str() == word).ok_or_else(|| {
-        Failure::usage(anyhow!("there is no code `{word}`; `countersign codes` lists all of them"))
-    })?;
+    let found = Code::ALL
+        .iter()
+        .find(|code| code.as_str() == word)
+        .ok_or_else(|| {
+            Failure::usage(anyhow!(
+                "there is no code `{word}`; `countersign codes` lists all of them"
+            ))
+        })?;
     Ok(vec![*found])
 }
 

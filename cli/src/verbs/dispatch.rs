@@ -21,22 +21,37 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// Our own verbs, for whoever mistyped one.
 const OWN: &[&str] = &[
-    "key", "sign", "verify", "inspect", "attach", "detach", "strip", "codes", "completions",
+    "key",
+    "sign",
+    "verify",
+    "inspect",
+    "attach",
+    "detach",
+    "strip",
+    "codes",
+    "completions",
 ];
 
 pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
-    let (verb, rest) = words.split_first().ok_or_else(|| Failure::usage(anyhow!("no verb given")))?;
-    let verb = verb
-        .to_str()
-        .filter(|verb| is_verb(verb))
-        .ok_or_else(|| Failure::usage(anyhow!("`{}` is not a verb; see countersign --help", verb.display())))?;
+    let (verb, rest) = words
+        .split_first()
+        .ok_or_else(|| Failure::usage(anyhow!("no verb given")))?;
+    let verb = verb.to_str().filter(|verb| is_verb(verb)).ok_or_else(|| {
+        Failure::usage(anyhow!(
+            "`{}` is not a verb; see countersign --help",
+            verb.display()
+        ))
+    })?;
     let own = std::env::current_exe()
         .context("cannot find out where this program lies, so not what lies beside it")
         .map_err(Failure::usage)?;
-    let folder = own
-        .parent()
-        .ok_or_else(|| Failure::usage(anyhow!("this program lies in no folder: {}", own.display())))?;
-    let program = folder.join(format!("countersign-{verb}{}", std::env::consts::EXE_SUFFIX));
+    let folder = own.parent().ok_or_else(|| {
+        Failure::usage(anyhow!("this program lies in no folder: {}", own.display()))
+    })?;
+    let program = folder.join(format!(
+        "countersign-{verb}{}",
+        std::env::consts::EXE_SUFFIX
+    ));
     if !program.is_file() {
         return Err(missing(verb, folder));
     }
@@ -63,7 +78,9 @@ fn is_verb(word: &str) -> bool {
     !word.is_empty()
         && word.len() <= 64
         && word.starts_with(|first: char| first.is_ascii_lowercase())
-        && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn missing(verb: &str, folder: &Path) -> Failure {
@@ -81,7 +98,9 @@ fn missing(verb: &str, folder: &Path) -> Failure {
         .min_by_key(|known| distance(known, verb))
         .filter(|known| distance(known, verb) <= 2);
     match meant {
-        Some(meant) => Failure::usage(anyhow!("there is no verb `{verb}`; did you mean `{meant}`?")),
+        Some(meant) => Failure::usage(anyhow!(
+            "there is no verb `{verb}`; did you mean `{meant}`?"
+        )),
         None => Failure::usage(anyhow!(
             "there is no verb `{verb}`, and no program countersign-{verb} in {folder}; see countersign --help"
         )),

@@ -57,12 +57,17 @@ impl Claims {
             (bytes.as_slice(), None)
         } else {
             let file = SignedFile::parse(&bytes)?;
-            let size = u64::try_from(file.component().len()).map_err(|error| Failure::usage(anyhow!(error)))?;
+            let size = u64::try_from(file.component().len())
+                .map_err(|error| Failure::usage(anyhow!(error)))?;
             (file.signature(), Some((Digest::of(file.component()), size)))
         };
         let envelope = Envelope::decode(payload)?;
         let statement = Statement::decode(envelope.statement_bytes())?;
-        Ok(Self { statement, envelope, component })
+        Ok(Self {
+            statement,
+            envelope,
+            component,
+        })
     }
 
     /// Whether the component is the one that the statement describes: the one thing that the file alone can show.
@@ -76,7 +81,10 @@ impl Claims {
         output.painted(
             Paint::Bad,
             "NOT VERIFIED",
-            &format!(": this is what {} claims; only `countersign verify` says whether it is true", path.display()),
+            &format!(
+                ": this is what {} claims; only `countersign verify` says whether it is true",
+                path.display()
+            ),
         );
         output.line("");
         output.line("Statement");
@@ -89,7 +97,11 @@ impl Claims {
         output.field("component", fits);
         for (index, signer) in self.envelope.signers().iter().enumerate() {
             output.line("");
-            output.line(&format!("Signer {} ({})", index.saturating_add(1), signer.algorithm().name()));
+            output.line(&format!(
+                "Signer {} ({})",
+                index.saturating_add(1),
+                signer.algorithm().name()
+            ));
             for (depth, certificate) in signer.chain().iter().enumerate() {
                 let role = if depth == 0 { "certificate" } else { "issuer" };
                 match Certificate::parse(certificate) {
@@ -97,14 +109,25 @@ impl Claims {
                         output.field(role, &certificate.subject());
                         output.field("  issued by", &certificate.issuer());
                         output.field("  serial number", &certificate.serial());
-                        output.field("  valid", &format!("{} to {}", certificate.not_before(), certificate.not_after()));
+                        output.field(
+                            "  valid",
+                            &format!(
+                                "{} to {}",
+                                certificate.not_before(),
+                                certificate.not_after()
+                            ),
+                        );
                     }
                     Err(fault) => output.field(role, &format!("cannot be read: {fault}")),
                 }
             }
         }
         output.line("");
-        output.painted(Paint::Bad, "NOT VERIFIED", ": no signature, certificate or root was checked");
+        output.painted(
+            Paint::Bad,
+            "NOT VERIFIED",
+            ": no signature, certificate or root was checked",
+        );
     }
 
     fn to_json(&self, path: &Path) -> Value {

@@ -55,5 +55,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
 
 /// Opens a key of any kind that this program was built with.
 pub(crate) fn open(key: &KeyUri, passphrase_file: Option<&PathBuf>) -> Result<SigningKey, Failure> {
-    countersign_signer::open_key(key, || passphrase::to_open(passphrase_file, &key.to_string())).map_err(Failure::key)
+    countersign_signer::open_key(key, || {
+        passphrase::to_open(passphrase_file, &key.to_string())
+    })
+    .map_err(Failure::key)
 }

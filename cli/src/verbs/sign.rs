@@ -81,15 +81,34 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
     };
     if let Some(target) = &arguments.prepare {
         let manifest = arguments.statement.manifest(&arguments.component)?;
-        let chains = arguments.chain.iter().map(|path| chain(path)).collect::<Result<_, _>>()?;
-        let step = two_step::Preparation { component: &arguments.component, manifest: &manifest, options: &options, target };
+        let chains = arguments
+            .chain
+            .iter()
+            .map(|path| chain(path))
+            .collect::<Result<_, _>>()?;
+        let step = two_step::Preparation {
+            component: &arguments.component,
+            manifest: &manifest,
+            options: &options,
+            target,
+        };
         return step.run(chains, existing, arguments.json, output);
     }
-    let target = files::output_or_beside(arguments.output.as_ref(), &arguments.component, "signed.wasm")?;
+    let target = files::output_or_beside(
+        arguments.output.as_ref(),
+        &arguments.component,
+        "signed.wasm",
+    )?;
     let signed = match &arguments.finish {
         Some(prepared) => {
             files::check_output(&target, existing)?;
-            two_step::finish(&arguments.component, prepared, &arguments.signature, &options, &target)?
+            two_step::finish(
+                &arguments.component,
+                prepared,
+                &arguments.signature,
+                &options,
+                &target,
+            )?
         }
         None => sign(arguments, &target, existing, &options)?,
     };
@@ -98,7 +117,12 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
 }
 
 /// Everything that can be wrong with the arguments is found before a passphrase is asked for or a device is touched.
-fn sign(arguments: &Arguments, target: &Path, existing: Existing, options: &SignOptions) -> Result<Signed, Failure> {
+fn sign(
+    arguments: &Arguments,
+    target: &Path,
+    existing: Existing,
+    options: &SignOptions,
+) -> Result<Signed, Failure> {
     if arguments.key.len() != arguments.chain.len() {
         return Err(Failure::usage(anyhow!(
             "{} keys and {} chains: each --key needs its own --chain, in the same order",
@@ -106,7 +130,8 @@ fn sign(arguments: &Arguments, target: &Path, existing: Existing, options: &Sign
             arguments.chain.len()
         )));
     }
-    if arguments.passphrase_file.len() > 1 && arguments.passphrase_file.len() != arguments.key.len() {
+    if arguments.passphrase_file.len() > 1 && arguments.passphrase_file.len() != arguments.key.len()
+    {
         return Err(Failure::usage(anyhow!(
             "{} passphrase files for {} keys: give one for all, or one for each in the same order",
             arguments.passphrase_file.len(),
@@ -116,7 +141,11 @@ fn sign(arguments: &Arguments, target: &Path, existing: Existing, options: &Sign
     let manifest = arguments.statement.manifest(&arguments.component)?;
     drop(files::open(&arguments.component, "component")?);
     files::check_output(target, existing)?;
-    let chains: Vec<Chain> = arguments.chain.iter().map(|path| chain(path)).collect::<Result<_, _>>()?;
+    let chains: Vec<Chain> = arguments
+        .chain
+        .iter()
+        .map(|path| chain(path))
+        .collect::<Result<_, _>>()?;
     let mut signers = Vec::with_capacity(chains.len());
     for (index, (uri, chain)) in arguments.key.iter().zip(chains).enumerate() {
         let passphrase_file = match arguments.passphrase_file.as_slice() {
@@ -126,26 +155,45 @@ fn sign(arguments: &Arguments, target: &Path, existing: Existing, options: &Sign
         let key = super::key::open(uri, passphrase_file)?;
         let signer = CertifiedKey::new(key, chain)
             .with_context(|| {
-                let path = arguments.chain.get(index).map_or_else(String::new, |path| path.display().to_string());
+                let path = arguments
+                    .chain
+                    .get(index)
+                    .map_or_else(String::new, |path| path.display().to_string());
                 format!("{path} does not belong to {uri}")
             })
             .map_err(Failure::usage)?;
         signers.push(signer);
     }
-    Ok(sign_file(&arguments.component, target, &manifest, &signers, options)?)
+    Ok(sign_file(
+        &arguments.component,
+        target,
+        &manifest,
+        &signers,
+        options,
+    )?)
 }
 
 fn chain(path: &Path) -> Result<Chain, Failure> {
     let certificates = read_chain(path)?;
-    Chain::from_der(certificates).with_context(|| path.display().to_string()).map_err(Failure::usage)
+    Chain::from_der(certificates)
+        .with_context(|| path.display().to_string())
+        .map_err(Failure::usage)
 }
 
 /// The time to state, for builds that must come out the same every time: SOURCE_DATE_EPOCH, or none.
 fn source_date_epoch() -> Result<Option<u64>, Failure> {
-    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
-    let seconds = value.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Failure::usage(anyhow!("SOURCE_DATE_EPOCH is `{}`, which is not a number of seconds since 1970", value.display()))
-    })?;
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else {
+        return Ok(None);
+    };
+    let seconds = value
+        .to_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| {
+            Failure::usage(anyhow!(
+                "SOURCE_DATE_EPOCH is `{}`, which is not a number of seconds since 1970",
+                value.display()
+            ))
+        })?;
     Ok(Some(seconds))
 }
 
@@ -158,6 +206,10 @@ fn report(signed: &Signed, as_json: bool, output: &mut Output) {
         }));
         return;
     }
-    output.painted(Paint::Good, "signed", &format!(": {}", signed.output.display()));
+    output.painted(
+        Paint::Good,
+        "signed",
+        &format!(": {}", signed.output.display()),
+    );
     statement::print(&signed.statement, output);
 }

@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use countersign_format::DeviceIdentity;
 use countersign_trust_store::{
-    Anchors, Now, Policy, Rejection, Step, TrustState, UnixTime, UnverifiedComponent, VerifiedComponent,
+    Anchors, Now, Policy, Rejection, Step, TrustState, UnixTime, UnverifiedComponent,
+    VerifiedComponent,
 };
 
 use self::report::Report;
@@ -68,11 +69,31 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
     let bytes = files::read_component(&arguments.file)?;
 
     let mut steps = Vec::new();
-    let verdict = judge(bytes, &anchors, &policy, &Now::at(time), &state, &mut |step| steps.push(step));
+    let verdict = judge(
+        bytes,
+        &anchors,
+        &policy,
+        &Now::at(time),
+        &state,
+        &mut |step| steps.push(step),
+    );
     for anchor in anchors.iter().filter(|anchor| anchor.is_development()) {
-        say(&format!("warning: {} is a development root; devices in the field refuse it", anchor.subject()));
+        say(&format!(
+            "warning: {} is a development root; devices in the field refuse it",
+            anchor.subject()
+        ));
     }
-    let report = Report { file: &arguments.file, time, steps: &steps, verdict: verdict.as_ref() };
+    if verdict.is_err() && arguments.at.is_some() {
+        say(&format!(
+            "note: judged as of {time}, the time given with --at, not as of now"
+        ));
+    }
+    let report = Report {
+        file: &arguments.file,
+        time,
+        steps: &steps,
+        verdict: verdict.as_ref(),
+    };
     if arguments.json {
         output.json(&report.to_json(arguments.explain));
     } else {
@@ -100,7 +121,9 @@ fn anchors(paths: &[PathBuf]) -> Result<Anchors, Failure> {
     let mut sources = Vec::new();
     for path in paths {
         // The parser's message names the file, and the line where there is one.
-        let parsed = countersign_roots_file::parse(path).context("cannot use the roots").map_err(Failure::usage)?;
+        let parsed = countersign_roots_file::parse(path)
+            .context("cannot use the roots")
+            .map_err(Failure::usage)?;
         sources.extend(parsed);
     }
     Anchors::new(sources)
@@ -109,9 +132,16 @@ fn anchors(paths: &[PathBuf]) -> Result<Anchors, Failure> {
 }
 
 fn policy(arguments: &Arguments) -> Result<Policy, Failure> {
-    let policy = Policy::default().with_min_signers(arguments.signers).context("--signers").map_err(Failure::usage)?;
-    let Some(id) = &arguments.device_id else { return Ok(policy) };
-    let identity = DeviceIdentity::parse(id).context("--device-id").map_err(Failure::usage)?;
+    let policy = Policy::default()
+        .with_min_signers(arguments.signers)
+        .context("--signers")
+        .map_err(Failure::usage)?;
+    let Some(id) = &arguments.device_id else {
+        return Ok(policy);
+    };
+    let identity = DeviceIdentity::parse(id)
+        .context("--device-id")
+        .map_err(Failure::usage)?;
     Ok(policy.with_device(identity, arguments.device_type.clone()))
 }
 
@@ -131,9 +161,17 @@ fn state(crls: &[PathBuf]) -> Result<TrustState, Failure> {
 
 /// What this machine's clock says. A clock before 1970 is taken as 1970: nothing is valid there.
 fn wall_clock() -> UnixTime {
-    UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    UnixTime::from_secs(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+    )
 }
 
 fn names(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| Path::display(path).to_string()).collect::<Vec<_>>().join(", ")
+    paths
+        .iter()
+        .map(|path| Path::display(path).to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }

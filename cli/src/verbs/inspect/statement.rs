@@ -10,7 +10,10 @@ use crate::shared::output::Output;
 pub(crate) fn print(statement: &Statement, output: &mut Output) {
     output.field("name", &statement.name().to_string());
     output.field("version", &statement.version().to_string());
-    output.field("security version", &statement.security_version().to_string());
+    output.field(
+        "security version",
+        &statement.security_version().to_string(),
+    );
     output.field("size", &format!("{} bytes", statement.component_size()));
     output.field("SHA-256", &statement.component_digest().to_string());
     output.field("meant for", &audience(statement.audience()));
@@ -25,10 +28,16 @@ pub(crate) fn print(statement: &Statement, output: &mut Output) {
         output.field("at most", &format!("{value} {}", words(name)));
     }
     for document in statement.documents() {
-        output.field("document", &format!("{} {}", document.media_type, document.digest));
+        output.field(
+            "document",
+            &format!("{} {}", document.media_type, document.digest),
+        );
     }
     if let Some(seconds) = statement.issued_at() {
-        output.field("issued", &format!("{} (says the signer)", UnixTime::from_secs(seconds)));
+        output.field(
+            "issued",
+            &format!("{} (says the signer)", UnixTime::from_secs(seconds)),
+        );
     }
 }
 
@@ -108,7 +117,11 @@ fn grants(grants: &Grants) -> Vec<String> {
         }
     }
     for directory in &grants.directories {
-        let access = if directory.writable { "to read and write" } else { "to read" };
+        let access = if directory.writable {
+            "to read and write"
+        } else {
+            "to read"
+        };
         asked.push(format!("folder {} {access}", directory.guest));
     }
     asked.extend(network("outgoing HTTP", grants.http_outgoing.as_deref()));
@@ -120,8 +133,14 @@ fn grants(grants: &Grants) -> Vec<String> {
         asked.push("the date and time".to_owned());
     }
     for key in &grants.keys {
-        let rate = key.per_minute.map_or_else(String::new, |rate| format!(", {rate} times a minute"));
-        asked.push(format!("signing with key {} for {}{rate}", key.name, key.contexts.join(", ")));
+        let rate = key
+            .per_minute
+            .map_or_else(String::new, |rate| format!(", {rate} times a minute"));
+        asked.push(format!(
+            "signing with key {} for {}{rate}",
+            key.name,
+            key.contexts.join(", ")
+        ));
     }
     asked
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use countersign_format::{Audience, DeviceIdentity, DeviceMetadata, FormatError, NamePattern, Scope};
+use countersign_format::{
+    Audience, DeviceIdentity, DeviceMetadata, FormatError, NamePattern, Scope,
+};
 use countersign_signer::request::{self, RequestError, RequestFields, Subject};
 
 use super::ExistingKey;
@@ -88,12 +90,12 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         files::check_output(path, existing)?;
     }
     let key = arguments.key.open()?;
-    let pem = request::certification_request(&key, &fields).and_then(|der| request::to_pem(&der)).map_err(
-        |error| match error {
+    let pem = request::certification_request(&key, &fields)
+        .and_then(|der| request::to_pem(&der))
+        .map_err(|error| match error {
             RequestError::Key(error) => Failure::key(error),
             error => Failure::usage(anyhow!(error).context("cannot make the request")),
-        },
-    )?;
+        })?;
     match &arguments.output {
         Some(path) => {
             files::write(path, pem.as_bytes(), existing)?;
@@ -114,20 +116,29 @@ fn fields(arguments: &Arguments) -> Result<RequestFields, Failure> {
             serial_number: None,
         },
         identity: identity(arguments)?,
-        metadata: metadata(arguments).context("the device's description").map_err(Failure::usage)?,
+        metadata: metadata(arguments)
+            .context("the device's description")
+            .map_err(Failure::usage)?,
         dns_names: arguments.dns_names.clone(),
         scope: scope(arguments)?,
     })
 }
 
 fn identity(arguments: &Arguments) -> Result<Option<DeviceIdentity>, Failure> {
-    let parsed = match (&arguments.device_id, &arguments.device_mac, &arguments.device_uuid) {
+    let parsed = match (
+        &arguments.device_id,
+        &arguments.device_mac,
+        &arguments.device_uuid,
+    ) {
         (Some(id), ..) => DeviceIdentity::parse(id),
         (_, Some(mac), _) => DeviceIdentity::from_mac_text(mac),
         (.., Some(uuid)) => DeviceIdentity::from_uuid_text(uuid),
         _ => return Ok(None),
     };
-    parsed.map(Some).context("the device id").map_err(Failure::usage)
+    parsed
+        .map(Some)
+        .context("the device id")
+        .map_err(Failure::usage)
 }
 
 fn metadata(arguments: &Arguments) -> Result<DeviceMetadata, FormatError> {
@@ -151,9 +162,15 @@ fn scope(arguments: &Arguments) -> Result<Option<Scope>, Failure> {
     if arguments.components.is_empty() {
         return Ok(None);
     }
-    let patterns: Result<Vec<_>, _> = arguments.components.iter().map(|text| NamePattern::parse(text)).collect();
-    let audience =
-        Audience { devices: arguments.scope_devices.clone(), types: arguments.scope_types.clone() };
+    let patterns: Result<Vec<_>, _> = arguments
+        .components
+        .iter()
+        .map(|text| NamePattern::parse(text))
+        .collect();
+    let audience = Audience {
+        devices: arguments.scope_devices.clone(),
+        types: arguments.scope_types.clone(),
+    };
     patterns
         .and_then(|patterns| Scope::new(patterns, audience))
         .map(Some)

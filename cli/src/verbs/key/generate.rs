@@ -66,7 +66,10 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
     let passphrase = if arguments.unencrypted {
         None
     } else {
-        Some(passphrase::for_new_key(arguments.passphrase_file.as_ref(), &path.display().to_string())?)
+        Some(passphrase::for_new_key(
+            arguments.passphrase_file.as_ref(),
+            &path.display().to_string(),
+        )?)
     };
     let algorithm = match arguments.algorithm {
         Kind::P256 => Algorithm::Esp256,
@@ -75,7 +78,10 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
     let key = FileKey::generate(algorithm, &mut SystemRandom)?;
     key.save(path, passphrase.as_ref(), existing.into())?;
     if passphrase.is_none() {
-        say(&format!("note: {} is not encrypted; whoever can read the file can sign with it", path.display()));
+        say(&format!(
+            "note: {} is not encrypted; whoever can read the file can sign with it",
+            path.display()
+        ));
     }
     if arguments.json {
         let mut value = show::describe(key.public_key());

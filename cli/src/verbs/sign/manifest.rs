@@ -35,11 +35,18 @@ pub(super) struct StatementArguments {
 impl StatementArguments {
     /// The manifest for `component`: the file's, if there is one, changed by the flags.
     pub(super) fn manifest(&self, component: &Path) -> Result<Manifest, Failure> {
-        let name = self.parsed(self.name.as_ref(), "--name", |text| Ok(ComponentName::parse(text)?))?;
-        let version =
-            self.parsed(self.component_version.as_ref(), "--component-version", |text| Ok(semver::Version::parse(text)?))?;
+        let name = self.parsed(self.name.as_ref(), "--name", |text| {
+            Ok(ComponentName::parse(text)?)
+        })?;
+        let version = self.parsed(
+            self.component_version.as_ref(),
+            "--component-version",
+            |text| Ok(semver::Version::parse(text)?),
+        )?;
         let mut manifest = match (self.file(component), name.clone(), version.clone()) {
-            (Some(path), ..) => Manifest::load(&path).context("cannot use the manifest").map_err(Failure::usage)?,
+            (Some(path), ..) => Manifest::load(&path)
+                .context("cannot use the manifest")
+                .map_err(Failure::usage)?,
             (None, Some(name), Some(version)) => Manifest::new(name, version),
             (None, None, None) => {
                 return Err(Failure::usage(anyhow!(
@@ -64,7 +71,10 @@ impl StatementArguments {
             manifest.security_version = security_version;
         }
         if !self.for_device.is_empty() || !self.for_type.is_empty() {
-            manifest.audience = Audience { devices: self.for_device.clone(), types: self.for_type.clone() };
+            manifest.audience = Audience {
+                devices: self.for_device.clone(),
+                types: self.for_type.clone(),
+            };
         }
         Ok(manifest)
     }
@@ -84,6 +94,8 @@ impl StatementArguments {
         flag: &'static str,
         parse: impl FnOnce(&str) -> anyhow::Result<T>,
     ) -> Result<Option<T>, Failure> {
-        text.map(|text| parse(text).with_context(|| format!("{flag} `{text}`"))).transpose().map_err(Failure::usage)
+        text.map(|text| parse(text).with_context(|| format!("{flag} `{text}`")))
+            .transpose()
+            .map_err(Failure::usage)
     }
 }

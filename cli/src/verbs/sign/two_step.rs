@@ -36,14 +36,22 @@ impl Preparation<'_> {
         as_json: bool,
         output: &mut Output,
     ) -> Result<(), Failure> {
-        let names: Vec<PathBuf> = (1..=chains.len()).map(|number| message_name(self.target, number)).collect();
+        let names: Vec<PathBuf> = (1..=chains.len())
+            .map(|number| message_name(self.target, number))
+            .collect();
         for path in names.iter().map(PathBuf::as_path).chain([self.target]) {
             files::check_output(path, existing)?;
         }
         let prepared = two_step::prepare(self.component, self.manifest, chains, self.options)?;
         let json = prepared.to_json()?;
-        let messages: Vec<Vec<u8>> = prepared.pending().map(|pending| pending.message().to_vec()).collect();
-        let contents = names.iter().map(PathBuf::as_path).zip(messages.iter().map(Vec::as_slice));
+        let messages: Vec<Vec<u8>> = prepared
+            .pending()
+            .map(|pending| pending.message().to_vec())
+            .collect();
+        let contents = names
+            .iter()
+            .map(PathBuf::as_path)
+            .zip(messages.iter().map(Vec::as_slice));
         write_all(contents.chain([(self.target, json.as_bytes())]), existing)?;
         if as_json {
             output.json(&to_json(&prepared, self.target, &names));
@@ -67,18 +75,34 @@ pub(super) fn finish(
     let prepared = Prepared::from_json(&json)
         .with_context(|| format!("cannot use {}", prepared.display()))
         .map_err(Failure::usage)?;
-    let signatures: Vec<Vec<u8>> =
-        signatures.iter().map(|path| files::read(path, "signature", MAX_SIGNATURE_BYTES)).collect::<Result<_, _>>()?;
-    Ok(two_step::finish(&prepared, component, target, &signatures, options)?)
+    let signatures: Vec<Vec<u8>> = signatures
+        .iter()
+        .map(|path| files::read(path, "signature", MAX_SIGNATURE_BYTES))
+        .collect::<Result<_, _>>()?;
+    Ok(two_step::finish(
+        &prepared,
+        component,
+        target,
+        &signatures,
+        options,
+    )?)
 }
 
 fn print(prepared: &Prepared, target: &Path, names: &[PathBuf], output: &mut Output) {
-    output.line(&format!("Prepared {}; nothing is signed yet", target.display()));
+    output.line(&format!(
+        "Prepared {}; nothing is signed yet",
+        target.display()
+    ));
     statement::print(prepared.statement(), output);
     output.line("To be signed:");
     for (name, pending) in names.iter().zip(prepared.pending()) {
         let key = pending.chain().public_key();
-        output.line(&format!("  {} with {} by the key {}", name.display(), key.algorithm().name(), key.spki_sha256()));
+        output.line(&format!(
+            "  {} with {} by the key {}",
+            name.display(),
+            key.algorithm().name(),
+            key.spki_sha256()
+        ));
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use countersign_trust_store::{Outcome, Rejection, Step, UnixTime, VerifiedComponent, VerifiedSigner};
+use countersign_trust_store::{
+    Outcome, Rejection, Step, UnixTime, VerifiedComponent, VerifiedSigner,
+};
 use serde_json::{Value, json};
 
 use crate::shared::output::{Output, Paint};
@@ -25,7 +27,12 @@ impl Report<'_> {
         output.painted(
             Paint::Good,
             "accepted",
-            &format!(": {} {} (security version {})", stated.name(), stated.version(), stated.security_version()),
+            &format!(
+                ": {} {} (security version {})",
+                stated.name(),
+                stated.version(),
+                stated.security_version()
+            ),
         );
         output.field("SHA-256", &component.digest().to_string());
         for signer in component.signers() {

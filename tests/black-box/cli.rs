@@ -1,0 +1,11 @@
+//! The desk tool `countersign`, driven as a person or a build script drives it: arguments in, files, output and exit
+//! status out.
+
+mod bench;
+mod key;
+mod pki;
+mod sign;
+mod signing_input;
+mod two_step;
+mod verify;
+mod words;
