@@ -14,6 +14,7 @@ use crate::shared::output::{Paint, say, say_painted};
 const USAGE: u8 = 2;
 
 /// Why a verb did not do what it was asked.
+#[derive(Debug)]
 pub(crate) enum Failure {
     /// A key store or this machine, not the caller, failed.
     Fault(Code, anyhow::Error),

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 enum Verb {
     Generate(generate::Arguments),
     Show(show::Arguments),
-    Csr(csr::Arguments),
+    Csr(Box<csr::Arguments>),
 }
 
 /// How an existing key is named and opened, the same for every verb that needs one.
