@@ -97,9 +97,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What tests may use besides: the throw-away PKI everywhere, and the roots' file reader in the suite over
-/// the built programs.
-const TEST_ARROWS: &[(&str, &str)] = &[("countersign-testing", "countersign-roots-file")];
+/// What tests may use besides: the throw-away PKI everywhere, and these.
+const TEST_ARROWS: &[(&str, &str)] = &[
+    ("countersign-provisioning", "countersign-backend-file"),
+    ("countersign-testing", "countersign-roots-file"),
+];
 
 /// Foreign packages that must not be in a package's tree, at any depth, and why.
 const ABSENT: &[(&str, &[&str], &str)] = &[
@@ -148,6 +150,10 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
+/// Packages in whose tree the parser of WebAssembly's text form must not be, or text could be taken for a
+/// component.
+const NO_TEXT: &[&str] = &["countersign", "countersign-run", "countersign-runtime"];
+
 /// Packages in whose tree there may be one version of wasmparser and no more: another one beside Wasmtime's
 /// would read some file differently.
 const ONE_PARSER: &[&str] = &["countersign-run", "countersign"];
@@ -189,6 +195,16 @@ pub(crate) fn trees(broken: &mut Vec<String>) -> Result<()> {
             .filter(|(name, _)| absent.contains(&name.as_str()))
         {
             broken.push(format!("{package} has {name} {version} in its tree: {why}"));
+        }
+    }
+    for package in NO_TEXT {
+        if tree(package)?
+            .iter()
+            .any(|(name, _)| name == "wat" || name == "wast")
+        {
+            broken.push(format!(
+                "{package} can read WebAssembly text, which must stay refused"
+            ));
         }
     }
     for package in ONE_PARSER {

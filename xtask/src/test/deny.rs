@@ -43,7 +43,14 @@ pub(crate) fn check() -> Result<()> {
 fn deny(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    command.args(["--workspace", "--locked", "--offline"]);
+    // Two versions of a package are worth a look now and then, not a page at every run.
+    command.args([
+        "--log-level",
+        "error",
+        "--workspace",
+        "--locked",
+        "--offline",
+    ]);
     command
 }
 
