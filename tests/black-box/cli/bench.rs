@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// The smallest component, with a custom section to have bytes to change in.
 pub(crate) const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0\0\x0d\x04notea remark";
@@ -102,6 +103,41 @@ impl Bench {
             String::from_utf8_lossy(&output.stderr)
         );
         output.stdout
+    }
+
+    /// Runs `countersign` at a terminal of its own and types each line once `prompt` has appeared again.
+    /// What is shown there, both streams in one, is the standard output.
+    pub(crate) fn at_a_terminal(&self, arguments: &str, prompt: &str, lines: &[&str]) -> Ran {
+        let mut child = Command::new("script")
+            .arg("-qec")
+            .arg(format!("{} {arguments}", program("countersign").display()))
+            .arg("/dev/null")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script is part of every Linux");
+        let mut keyboard = child.stdin.take().expect("piped");
+        let mut screen = child.stdout.take().expect("piped");
+        let mut shown = Vec::new();
+        let mut typed = 0;
+        let mut byte = [0];
+        while screen.read(&mut byte).expect("readable") == 1 {
+            shown.push(byte[0]);
+            if let Some(line) = lines.get(typed)
+                && shown.ends_with(prompt.as_bytes())
+            {
+                // The prompt is printed just before the echo is switched off.
+                std::thread::sleep(Duration::from_millis(300));
+                writeln!(keyboard, "{line}").expect("the program reads");
+                typed += 1;
+            }
+        }
+        Ran {
+            status: child.wait().expect("ended").code().expect("by itself"),
+            stdout: String::from_utf8(shown).expect("UTF-8"),
+            stderr: String::new(),
+        }
     }
 
     /// Runs any program in this folder.

@@ -211,3 +211,33 @@ fn a_request_with_a_bad_subject_or_identity_is_refused_before_anything_is_writte
     assert_eq!(bench.read("taken.csr"), b"mine");
     assert_eq!(bench.names(), ["new.key", "taken.csr"]);
 }
+
+#[test]
+fn at_a_terminal_the_passphrase_is_asked_for_and_not_shown() {
+    let bench = Bench::new();
+    let two = ["correct horse", "correct horse"];
+    let ran = bench
+        .at_a_terminal("key generate new.key", ": ", &two)
+        .succeeded();
+    assert!(
+        ran.stdout.contains("Passphrase for new.key") && !ran.stdout.contains("horse"),
+        "{ran:#?}"
+    );
+    assert!(
+        bench
+            .read("new.key")
+            .starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    );
+    bench
+        .at_a_terminal("key show new.key", "key: ", &["correct horse"])
+        .succeeded();
+    let ran = bench.at_a_terminal("key show new.key", "key: ", &["wrong horse"]);
+    assert_eq!(ran.status, 2, "{ran:#?}");
+    let ran = bench.at_a_terminal(
+        "key generate other.key",
+        ": ",
+        &["correct horse", "another horse"],
+    );
+    assert!(ran.status == 2 && ran.stdout.contains("differ"), "{ran:#?}");
+    assert_eq!(bench.names(), ["new.key"]);
+}

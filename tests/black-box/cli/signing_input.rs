@@ -132,9 +132,18 @@ fn an_existing_output_is_kept_unless_forced() {
         .line("sign app.wasm --key leaf.key --chain chain.pem")
         .failed(2, &["app.signed.wasm", "--force"]);
     assert_eq!(bench.read("app.signed.wasm"), b"mine");
-    bench
-        .line("sign app.wasm --key leaf.key --chain chain.pem --output nowhere/x")
-        .failed(2, &["nowhere"]);
+    for (output, word) in [
+        ("nowhere/x", "nowhere"),
+        ("/proc/x", "/proc"),
+        (".", "directory"),
+        ("root.pem/x", "root.pem"),
+    ] {
+        bench
+            .line(&format!(
+                "sign app.wasm --key leaf.key --chain chain.pem --output {output}"
+            ))
+            .failed(2, &[word]);
+    }
     bench
         .line("sign app.wasm --key leaf.key --chain chain.pem --force")
         .succeeded();

@@ -179,3 +179,32 @@ fn a_reader_that_goes_away_is_no_error() {
         .arg(program("countersign"));
     assert_eq!(bench.run(command, b"").succeeded().stdout.len(), 10);
 }
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let bench = Bench::new();
+    let on_a_terminal = |no_color: &str| {
+        let mut command = Command::new("script");
+        command.arg("-qec").arg(format!(
+            "{} codes crl-stale",
+            program("countersign").display()
+        ));
+        command.arg("/dev/null").env("NO_COLOR", no_color);
+        bench.run(command, b"").succeeded().stdout
+    };
+    assert!(on_a_terminal("").contains("\u{1b}[1mcrl-stale"));
+    assert!(!on_a_terminal("1").contains('\u{1b}'));
+    let piped = bench.line("codes crl-stale").succeeded().stdout;
+    assert!(piped.starts_with("crl-stale"), "{piped}");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let bench = Bench::new();
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg("\"$0\" codes > /dev/full")
+        .arg(program("countersign"));
+    bench.run(command, b"").failed(2, &["standard output"]);
+}
