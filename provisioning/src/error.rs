@@ -45,6 +45,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What would have been signed is not what a host accepts as this kind of certificate: a fault of this program.
+    #[error("the certificate was not signed, because hosts would refuse it: {source}")]
+    Lint {
+        /// The rule it breaks.
+        source: countersign_trust_store::Fault,
+    },
     /// A part of a name is empty, too long or has characters that a certificate must not hold.
     #[error("{field} {value:?} is not accepted: {reason}")]
     NameInvalid {

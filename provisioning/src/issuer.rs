@@ -1,7 +1,8 @@
 //! Issuing: what goes into a root, an intermediate and a device's certificate, and what is refused.
 
-use countersign_format::{DeviceMetadata, Scope, limits, oid};
+use countersign_format::{DeviceMetadata, Scope, oid};
 use countersign_keys::{PublicKey, SigningKey};
+use countersign_trust_store::profile;
 use der::asn1::OctetString;
 use der::{Decode, Encode};
 use rand_core::TryCryptoRng;
@@ -107,6 +108,7 @@ impl<'k> Issuer<'k> {
             extensions.push(extensions::development_root()?);
         }
         let contents = Contents {
+            kind: &profile::ROOT,
             issuer: name.clone(),
             subject: name,
             extensions,
@@ -229,7 +231,8 @@ impl<'k> Issuer<'k> {
         if let Some(scope) = &intermediate.scope {
             extensions.push(extensions::component_scope(scope)?);
         }
-        self.issue(subject, extensions, intermediate.validity, public_key, rng)
+        let contents = self.contents(&profile::INTERMEDIATE, subject, extensions);
+        finish(contents, intermediate.validity, public_key, self.key, rng)
     }
 
     /// Makes a device's certificate. The key comes from a [`CertificateRequest`](crate::CertificateRequest), or from
@@ -289,13 +292,8 @@ impl<'k> Issuer<'k> {
         if request.no_rev_avail {
             extensions.push(extensions::no_rev_avail()?);
         }
-        self.issue(
-            request.name.to_x509()?,
-            extensions,
-            validity,
-            public_key,
-            rng,
-        )
+        let contents = self.contents(rules.kind, request.name.to_x509()?, extensions);
+        finish(contents, validity, public_key, self.key, rng)
     }
 
     /// Signs a revocation list. The caller makes sure that its number was never used before.
@@ -307,23 +305,18 @@ impl<'k> Issuer<'k> {
         crl::build(list, &self.name, &self.key_id, self.key)
     }
 
-    fn issue<R>(
+    fn contents(
         &self,
+        kind: &'static profile::Profile,
         subject: Name,
         extensions: Vec<Extension>,
-        validity: Validity,
-        public_key: &PublicKey,
-        rng: &mut R,
-    ) -> Result<Issued, Error>
-    where
-        R: TryCryptoRng + ?Sized,
-    {
-        let contents = Contents {
+    ) -> Contents {
+        Contents {
+            kind,
             issuer: self.name.clone(),
             subject,
             extensions,
-        };
-        finish(contents, validity, public_key, self.key, rng)
+        }
     }
 
     fn check_validity(&self, asked: Validity) -> Result<(), Error> {
@@ -459,6 +452,8 @@ fn check_dns_names(profile: Profile, names: &[String]) -> Result<(), Error> {
 
 /// Names and extensions, in the shape that x509-cert's builder asks for them.
 struct Contents {
+    /// The kind of certificate that hosts must find it to be.
+    kind: &'static profile::Profile,
     issuer: Name,
     subject: Name,
     extensions: Vec<Extension>,
@@ -494,6 +489,7 @@ where
     R: TryCryptoRng + ?Sized,
 {
     let serial = Serial::generate(rng)?;
+    let kind = contents.kind;
     let builder = CertificateBuilder::new(
         contents,
         serial.to_x509()?,
@@ -504,16 +500,9 @@ where
         what: "a certificate",
         source: der::ErrorKind::Failed.into(),
     })?;
-    let certificate = sign::build(builder, key)?
+    let certificate = sign::build(builder, key, kind)?
         .to_der()
         .map_err(Error::encoding("a certificate"))?;
-    let limit = usize::try_from(limits::MAX_CERTIFICATE_BYTES).unwrap_or(usize::MAX);
-    if certificate.len() > limit {
-        return Err(Error::TooLarge {
-            actual: certificate.len(),
-            limit,
-        });
-    }
     Ok(Issued {
         certificate,
         serial,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use countersign_trust_store::profile;
 use der::asn1::ObjectIdentifier;
 
 use crate::extensions::{ATTESTATION, CLIENT_AUTH, CODE_SIGNING, DOCUMENT_SIGNING, SERVER_AUTH};
@@ -28,6 +29,8 @@ pub enum Profile {
 pub(crate) struct Rules {
     /// Spelling on command lines and in records.
     pub(crate) name: &'static str,
+    /// What a host checks of a certificate of this kind.
+    pub(crate) kind: &'static profile::Profile,
     /// Extended key usages, in order; empty for none.
     pub(crate) extended_key_usage: &'static [ObjectIdentifier],
     /// Whether the component-scope extension belongs in it.
@@ -70,6 +73,7 @@ impl Profile {
     pub(crate) fn rules(self) -> Rules {
         let common = Rules {
             name: "",
+            kind: &profile::IDEVID,
             extended_key_usage: &[],
             scoped: false,
             dns_names: false,
@@ -78,23 +82,27 @@ impl Profile {
         match self {
             Self::ComponentSigner => Rules {
                 name: "component-signer",
+                kind: &profile::COMPONENT_SIGNER,
                 extended_key_usage: &[CODE_SIGNING],
                 scoped: true,
                 ..common
             },
             Self::Tls => Rules {
                 name: "tls",
+                kind: &profile::TLS,
                 extended_key_usage: &[CLIENT_AUTH, SERVER_AUTH],
                 dns_names: true,
                 ..common
             },
             Self::GuestData => Rules {
                 name: "guest-data",
+                kind: &profile::GUEST_DATA,
                 extended_key_usage: &[DOCUMENT_SIGNING],
                 ..common
             },
             Self::Attestation => Rules {
                 name: "attestation",
+                kind: &profile::ATTESTATION,
                 extended_key_usage: &[ATTESTATION],
                 ..common
             },

@@ -3,15 +3,20 @@
 //! A request is read for its key and its identity. Whatever else it asks for (to be a CA, other key usages, names,
 //! a hundred years) has no way into a certificate: the profile decides. It is listed, so that an operator sees it.
 
-use countersign_format::DeviceIdentity;
+use const_oid::AssociatedOid;
+use countersign_format::{DeviceIdentity, oid};
 use countersign_keys::PublicKey;
 use der::asn1::{AnyRef, BitStringRef, PrintableStringRef, Utf8StringRef};
 use der::{Decode, Encode, Sequence};
 use spki::AlgorithmIdentifierOwned;
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::{GeneralName, HardwareModuleName};
 use x509_cert::name::Name;
-use x509_cert::request::CertReqInfo;
+use x509_cert::request::{CertReqInfo, ExtensionReq};
 
 use crate::Error;
+use crate::extensions::{BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME};
 use crate::name::SERIAL_NUMBER;
 use crate::sign::algorithm_identifier;
 
@@ -78,8 +83,8 @@ impl CertificateRequest {
         Ok(Self {
             public_key,
             subject: info.subject.to_string(),
-            identity: serial_number(&info.subject)?,
-            ignored: attributes(&info),
+            identity: identity(&info)?,
+            ignored: ignored(&info)?,
         })
     }
 
@@ -150,15 +155,94 @@ fn serial_number(subject: &Name) -> Result<Option<String>, Error> {
         .map_err(|_| invalid("the serialNumber of its subject is not text".to_owned()))
 }
 
-fn attributes(info: &CertReqInfo) -> Vec<String> {
-    info.attributes
+/// Who the request says it is for: in the subject's serialNumber, in the hardwareModuleName (RFC 4108 §5) of a
+/// subjectAltName it asks for, or in both with the same words.
+fn identity(info: &CertReqInfo) -> Result<Option<String>, Error> {
+    let mut identity = serial_number(&info.subject)?;
+    for extension in requested_extensions(info)? {
+        if extension.extn_id != SUBJECT_ALT_NAME {
+            continue;
+        }
+        let unreadable = |_| invalid("the subjectAltName it asks for cannot be read".to_owned());
+        let names =
+            SubjectAltName::from_der(extension.extn_value.as_bytes()).map_err(unreadable)?;
+        for name in names.0 {
+            let GeneralName::OtherName(other) = name else {
+                continue;
+            };
+            let Some(module) = HardwareModuleName::from_other_name(&other).map_err(unreadable)?
+            else {
+                continue;
+            };
+            let serial = String::from_utf8(module.hw_serial_num.as_bytes().to_vec())
+                .map_err(|_| invalid("its hardwareModuleName is not text".to_owned()))?;
+            match &identity {
+                Some(other) if *other != serial => {
+                    return Err(invalid(
+                        "it names two devices, in serialNumber and hardwareModuleName or twice in one"
+                            .to_owned(),
+                    ));
+                }
+                _ => identity = Some(serial),
+            }
+        }
+    }
+    Ok(identity)
+}
+
+/// The extensions a request asks for (RFC 2985 §5.4.2).
+fn requested_extensions(info: &CertReqInfo) -> Result<Vec<Extension>, Error> {
+    let mut extensions = Vec::new();
+    for attribute in info.attributes.iter() {
+        if attribute.oid != ExtensionReq::OID {
+            continue;
+        }
+        for value in attribute.values.iter() {
+            let requested: ExtensionReq = value
+                .decode_as()
+                .map_err(|_| invalid("the extensions it asks for cannot be read".to_owned()))?;
+            extensions.extend(requested.0);
+        }
+    }
+    Ok(extensions)
+}
+
+/// What has no effect, in words that say where the operator decides it instead.
+fn ignored(info: &CertReqInfo) -> Result<Vec<String>, Error> {
+    let mut lines: Vec<String> = requested_extensions(info)?
         .iter()
-        .map(|attribute| match attribute.oid.to_string().as_str() {
-            "1.2.840.113549.1.9.14" => "requested extensions (1.2.840.113549.1.9.14)".to_owned(),
-            "1.2.840.113549.1.9.7" => "a challenge password (1.2.840.113549.1.9.7)".to_owned(),
-            other => format!("attribute {other}"),
+        .filter_map(|extension| {
+            let name = match extension.extn_id {
+                SUBJECT_ALT_NAME => return other_names(extension),
+                oid::COMPONENT_SCOPE => "component scope",
+                oid::DEVICE_TYPE => "device type",
+                oid::HARDWARE_REVISION => "hardware revision",
+                oid::FIRMWARE_VERSION => "firmware version",
+                oid::CAPABILITIES => "capabilities",
+                BASIC_CONSTRAINTS => "basicConstraints",
+                KEY_USAGE => "keyUsage",
+                EXTENDED_KEY_USAGE => "extKeyUsage",
+                other => return Some(format!("extension {other}")),
+            };
+            Some(name.to_owned())
         })
-        .collect()
+        .collect();
+    for attribute in info.attributes.iter() {
+        if attribute.oid != ExtensionReq::OID {
+            lines.push(format!("attribute {}", attribute.oid));
+        }
+    }
+    Ok(lines)
+}
+
+/// A subjectAltName says something beyond the identity when it has another kind of name.
+fn other_names(extension: &Extension) -> Option<String> {
+    let names = SubjectAltName::from_der(extension.extn_value.as_bytes()).ok()?;
+    let beyond = names.0.iter().any(|name| {
+        !matches!(name, GeneralName::OtherName(other)
+            if matches!(HardwareModuleName::from_other_name(other), Ok(Some(_))))
+    });
+    beyond.then(|| "other names in subjectAltName".to_owned())
 }
 
 fn invalid(reason: String) -> Error {

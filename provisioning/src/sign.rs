@@ -3,9 +3,12 @@
 //! The builder assembles the bytes; the signature itself is made by [`SigningKey::sign`], which verifies it before it
 //! is returned. The builder's own `build` would hide the key's error, so its two halves are called instead.
 
+use countersign_format::limits;
 use countersign_keys::{Algorithm, PublicKey, SigningKey};
-use der::asn1::BitString;
-use der::{Decode, Document};
+use countersign_trust_store::Certificate;
+use countersign_trust_store::profile::Profile;
+use der::asn1::{AnyRef, BitString};
+use der::{Decode, Document, Encode, Sequence};
 use p256::ecdsa::signature::Keypair;
 use spki::{
     AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey, ObjectIdentifier,
@@ -21,14 +24,54 @@ const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 /// id-Ed25519 (RFC 8410 §3); parameters absent.
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// Finishes `builder` with a signature by `key`.
-pub(crate) fn build<B: Builder>(mut builder: B, key: &SigningKey) -> Result<B::Output, Error> {
+/// The longest signature: an ECDSA-Sig-Value of P-256, two integers of 33 octets with their headers.
+const MAX_SIGNATURE_BYTES: usize = 72;
+
+/// Finishes `builder` with a signature by `key`, if what would be signed passes as a certificate of `profile`.
+///
+/// The check comes before the signature: what was once signed cannot be taken back.
+pub(crate) fn build<B: Builder>(
+    mut builder: B,
+    key: &SigningKey,
+    profile: &Profile,
+) -> Result<B::Output, Error> {
     let identity = Identity(key.public_key().clone());
     let to_be_signed = builder.finalize(&identity).map_err(builder_error)?;
+    lint(&to_be_signed, key.public_key().algorithm(), profile)?;
     let signature = sign(key, &to_be_signed)?;
     builder
         .assemble(signature, &identity)
         .map_err(builder_error)
+}
+
+/// Reads the unsigned certificate as a host will, with a signature of zeros in the place of the real one.
+fn lint(to_be_signed: &[u8], algorithm: Algorithm, profile: &Profile) -> Result<(), Error> {
+    let encoding = || Error::encoding("a certificate");
+    let certificate = Unsigned {
+        to_be_signed: AnyRef::from_der(to_be_signed).map_err(encoding())?,
+        algorithm: algorithm_identifier(algorithm)?,
+        signature: BitString::from_bytes(&[0; MAX_SIGNATURE_BYTES]).map_err(encoding())?,
+    };
+    let der = certificate.to_der().map_err(encoding())?;
+    let limit = usize::try_from(limits::MAX_CERTIFICATE_BYTES).unwrap_or(usize::MAX);
+    if der.len() > limit {
+        return Err(Error::TooLarge {
+            actual: der.len(),
+            limit,
+        });
+    }
+    let certificate = Certificate::parse(&der).map_err(|source| Error::Lint { source })?;
+    profile
+        .inspect(&certificate, None)
+        .map_err(|source| Error::Lint { source })
+}
+
+/// Certificate (RFC 5280 §4.1) before it is signed.
+#[derive(Sequence)]
+struct Unsigned<'a> {
+    to_be_signed: AnyRef<'a>,
+    algorithm: AlgorithmIdentifierOwned,
+    signature: BitString,
 }
 
 /// The X.509 form of the signature over `message`.

@@ -28,9 +28,10 @@ mod parts;
 mod pki;
 
 pub use builder::{Role, TestPkiBuilder};
+pub use countersign_backend_file::SystemRandom;
 pub use files::Files;
 pub use parts::{CertificateParts, CrlParts};
-pub use pki::TestPki;
+pub use pki::{TestPki, throwaway_key};
 
 /// The smallest component: a preamble and no section. It can be signed and verified, and does nothing when run.
 pub const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use countersign_backend_file::FileKey;
+use countersign_backend_file::{FileKey, SystemRandom};
 use countersign_format::{
     Digest, Envelope, SignerEntry, SignerId, Statement, StatementFields, signature_section,
     signer_to_be_signed,
 };
-use countersign_keys::{Error, PublicKey, Signer, SigningKey};
+use countersign_keys::{Algorithm, Error, PublicKey, Signer, SigningKey};
 use countersign_signer::{CertifiedKey, Chain, Manifest, SignOptions, sign_file};
 use countersign_trust_store::{AnchorSource, Anchors, Now, TrustState, UnixTime};
 
@@ -241,6 +241,16 @@ impl TestPki {
     }
 }
 
+/// A new key in memory, for whatever a test needs one.
+///
+/// # Panics
+/// When the system has no random numbers.
+#[must_use]
+pub fn throwaway_key(algorithm: Algorithm) -> SigningKey {
+    let key = FileKey::generate(algorithm, &mut SystemRandom).expect("a key is made");
+    SigningKey::new(key)
+}
+
 fn sign_by(signers: &[&TestPki], component: &[u8], manifest: &Manifest) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder for the component");
     let input = folder.path().join("component.wasm");
@@ -278,7 +288,6 @@ impl Signer for Holder {
 
 #[cfg(test)]
 mod tests {
-    use countersign_keys::Algorithm;
     use countersign_trust_store::{
         Code, Policy, Rejection, UnverifiedComponent, VerifiedComponent,
     };

@@ -143,7 +143,10 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
             use countersign_provisioning::Error as Issuing;
             return matches!(
                 error,
-                Issuing::Encoding { .. } | Issuing::Random { .. } | Issuing::Sign { .. }
+                Issuing::Encoding { .. }
+                    | Issuing::Lint { .. }
+                    | Issuing::Random { .. }
+                    | Issuing::Sign { .. }
             );
         }
         if let Some(error) = cause.downcast_ref::<std::io::Error>() {
