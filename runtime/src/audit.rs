@@ -37,13 +37,26 @@ impl Record {
     }
 
     pub(crate) fn rejected(file: Digest, code: Code, reason: &str, anchors: &Anchors) -> Self {
+        Self::refused_by_host(Some(file), code, reason, anchors)
+    }
+
+    /// A refusal that a host makes by itself, before or instead of asking a [`Runtime`](crate::Runtime): it has no
+    /// root, or the file is too large to read. `file` is SHA-256 of the whole file, where it was read.
+    #[must_use]
+    pub fn refused_by_host(
+        file: Option<Digest>,
+        code: Code,
+        reason: &str,
+        anchors: &Anchors,
+    ) -> Self {
         let anchors: Vec<_> = anchors.iter().collect();
         Self {
             body: Body {
                 event: Event::Refused,
                 code: Some(code.as_str()),
                 reason: Some(cut(reason)),
-                file_sha256: Some(file.to_string()),
+                guest_status: None,
+                file_sha256: file.map(|file| file.to_string()),
                 component: None,
                 signers: Vec::new(),
                 uncounted: Vec::new(),
@@ -52,6 +65,32 @@ impl Record {
                     .map(|anchor| anchor.spki_sha256().to_string())
                     .collect(),
                 development: anchors.iter().any(|anchor| anchor.is_development()),
+            },
+        }
+    }
+
+    /// The end of a guest that was accepted by this record: it exited with a status of its own.
+    #[must_use]
+    pub fn exited(&self, status: u8) -> Self {
+        Self {
+            body: Body {
+                event: Event::Exited,
+                guest_status: Some(status),
+                ..self.body.clone()
+            },
+        }
+    }
+
+    /// The end of a guest that was accepted by this record: it was stopped, at a limit or by a trap (which have a
+    /// code), or by its operator.
+    #[must_use]
+    pub fn stopped(&self, code: Option<Code>, reason: &str) -> Self {
+        Self {
+            body: Body {
+                event: Event::Stopped,
+                code: code.map(Code::as_str),
+                reason: Some(cut(reason)),
+                ..self.body.clone()
             },
         }
     }
@@ -99,6 +138,9 @@ struct Body {
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// With which status the guest itself exited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guest_status: Option<u8>,
     /// Of the whole file, where nothing in it could be believed.
     #[serde(skip_serializing_if = "Option::is_none")]
     file_sha256: Option<String>,
@@ -118,7 +160,9 @@ struct Body {
 #[serde(rename_all = "lowercase")]
 enum Event {
     Accepted,
+    Exited,
     Refused,
+    Stopped,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -157,6 +201,7 @@ impl Body {
             event,
             code: code.map(Code::as_str),
             reason: reason.map(cut),
+            guest_status: None,
             file_sha256: None,
             component: Some(Component {
                 sha256: verified.digest().to_string(),

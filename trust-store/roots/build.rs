@@ -12,16 +12,27 @@ fn main() {
         roots: std::env::var_os("COUNTERSIGN_ROOTS"),
         source_date_epoch: std::env::var_os("SOURCE_DATE_EPOCH"),
     };
-    let written = build(&input).map_err(|error| error.to_string()).and_then(|built| {
-        for file in &built.files {
-            println!("cargo:rerun-if-changed={}", file.display());
-        }
-        println!("cargo:rustc-env=COUNTERSIGN_BUILD_TIME={}", built.time.as_secs());
-        let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?).join("section");
-        std::fs::write(&out, built.section).map_err(|error| format!("cannot write {}: {error}", out.display()))
-    });
+    let written = build(&input)
+        .map_err(|error| error.to_string())
+        .and_then(|built| {
+            for file in &built.files {
+                println!("cargo:rerun-if-changed={}", file.display());
+            }
+            println!(
+                "cargo:rustc-env=COUNTERSIGN_BUILD_TIME={}",
+                built.time.as_secs()
+            );
+            let out =
+                PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?)
+                    .join("section");
+            std::fs::write(&out, built.section)
+                .map_err(|error| format!("cannot write {}: {error}", out.display()))
+        });
     if let Err(reason) = written {
-        println!("cargo::error=no host is built with these roots: {}", reason.replace('\n', " "));
+        println!(
+            "cargo::error=no host is built with these roots: {}",
+            reason.replace('\n', " ")
+        );
         std::process::exit(1);
     }
 }

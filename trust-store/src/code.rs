@@ -128,7 +128,7 @@ codes! {
         "Have the certificate issued again with the key usage that the message names.";
     NoRoot, "no-root", 112,
         "This host has no root compiled in, so it trusts nothing.",
-        "Build the host with COUNTERSIGN_ROOTS=roots.pem, or fill a finished one with `cargo xtask roots HOST roots.pem`.";
+        "Build one with `COUNTERSIGN_ROOTS=\"$PWD/roots.pem\" cargo build -p countersign-run`, or fill this one with `cargo xtask roots countersign-run roots.pem`.";
     NotACa, "not-a-ca", 112,
         "A certificate that issued another one is not a CA's.",
         "Have the chain issued again by a CA; a device's certificate cannot issue others.";

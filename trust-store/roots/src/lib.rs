@@ -22,7 +22,10 @@ pub use section::SectionError;
 /// The section as the build script wrote it. Its content may have been replaced in the finished binary, so that
 /// nothing may read it but [`section_bytes`].
 #[used]
-#[expect(unsafe_code, reason = "placing the roots in a link section of their own is what this crate is for")]
+#[expect(
+    unsafe_code,
+    reason = "placing the roots in a link section of their own is what this crate is for"
+)]
 // SAFETY: the section is named by us alone, holds plain read-only bytes, and nothing depends on where it is loaded.
 #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__csroots"))]
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".csroots"))]
@@ -61,7 +64,9 @@ pub fn build_time() -> UnixTime {
 /// The system's clock in whole seconds since 1970; a clock before that reads as 0.
 #[must_use]
 pub fn system_time() -> UnixTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     UnixTime::from_secs(since.as_secs())
 }
 
@@ -71,7 +76,10 @@ pub fn system_time() -> UnixTime {
 /// # Errors
 /// [`pem::PemError`] as [`pem::certificates`].
 pub fn from_pem(text: &[u8]) -> Result<Vec<AnchorSource>, pem::PemError> {
-    Ok(pem::certificates(text)?.into_iter().map(AnchorSource::new).collect())
+    Ok(pem::certificates(text)?
+        .into_iter()
+        .map(AnchorSource::new)
+        .collect())
 }
 
 /// Includes a PEM file of roots, named relative to the source file it stands in, and gives what [`from_pem`] makes
@@ -106,7 +114,10 @@ fn section_bytes() -> Vec<u8> {
         // SAFETY: `offset` is below the size of `SECTION`, a static of plain bytes that nobody writes while the
         // program runs. Volatile, because the file may have been filled after the compiler saw its content, and the
         // compiler must not reason from what it saw.
-        #[expect(unsafe_code, reason = "the compiler must not fold the content that it saw at build time")]
+        #[expect(
+            unsafe_code,
+            reason = "the compiler must not fold the content that it saw at build time"
+        )]
         unsafe {
             start.add(offset).read_volatile()
         }
@@ -139,7 +150,19 @@ mod tests {
     #[test]
     fn one_changed_byte_anywhere_is_damage() {
         let good = sealed();
-        for at in [0, 31, 32, 36, 40, 43, 44, 75, 76, 200, section::CAPACITY - 1] {
+        for at in [
+            0,
+            31,
+            32,
+            36,
+            40,
+            43,
+            44,
+            75,
+            76,
+            200,
+            section::CAPACITY - 1,
+        ] {
             let mut bad = good.clone();
             bad[at] ^= 1;
             assert!(section::open(&bad).is_err(), "byte {at}");

@@ -32,10 +32,14 @@ pub(crate) const DIGEST: core::ops::Range<usize> = MAGIC + 12..HEADER;
 #[non_exhaustive]
 pub enum SectionError {
     /// The bytes are not those that were written: the digest does not match.
-    #[error("the section of compiled-in roots is damaged: its digest does not match; install the host again")]
+    #[error(
+        "the section of compiled-in roots is damaged: its digest does not match; install the host again"
+    )]
     Damaged,
     /// A number in the header contradicts the size of the section.
-    #[error("the section of compiled-in roots is damaged: its {field} is {found}; install the host again")]
+    #[error(
+        "the section of compiled-in roots is damaged: its {field} is {found}; install the host again"
+    )]
     Header {
         /// The field of the header.
         field: &'static str,
@@ -51,17 +55,26 @@ pub enum SectionError {
 pub(crate) fn open(section: &[u8]) -> Result<&[u8], SectionError> {
     let version = number(section, MAGIC)?;
     if version != VERSION {
-        return Err(SectionError::Header { field: "version", found: version });
+        return Err(SectionError::Header {
+            field: "version",
+            found: version,
+        });
     }
     let capacity = number(section, MAGIC + 4)?;
     if usize::try_from(capacity) != Ok(section.len()) {
-        return Err(SectionError::Header { field: "capacity", found: capacity });
+        return Err(SectionError::Header {
+            field: "capacity",
+            found: capacity,
+        });
     }
     let length = number(section, MAGIC + 8)?;
     let content = usize::try_from(length)
         .ok()
         .and_then(|length| section.get(HEADER..)?.get(..length))
-        .ok_or(SectionError::Header { field: "length", found: length })?;
+        .ok_or(SectionError::Header {
+            field: "length",
+            found: length,
+        })?;
     if section.get(DIGEST) != Some(digest(section)?.as_slice()) {
         return Err(SectionError::Damaged);
     }
@@ -74,12 +87,19 @@ pub(crate) fn open(section: &[u8]) -> Result<&[u8], SectionError> {
 /// [`SectionError::Damaged`] if the section is shorter than its header.
 pub(crate) fn digest(section: &[u8]) -> Result<[u8; 32], SectionError> {
     match (section.get(..DIGEST.start), section.get(DIGEST.end..)) {
-        (Some(before), Some(after)) => Ok(Sha256::new().chain_update(before).chain_update(after).finalize().into()),
+        (Some(before), Some(after)) => Ok(Sha256::new()
+            .chain_update(before)
+            .chain_update(after)
+            .finalize()
+            .into()),
         _ => Err(SectionError::Damaged),
     }
 }
 
 fn number(section: &[u8], at: usize) -> Result<u32, SectionError> {
-    let bytes = section.get(at..).and_then(|rest| rest.first_chunk::<4>()).ok_or(SectionError::Damaged)?;
+    let bytes = section
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<4>())
+        .ok_or(SectionError::Damaged)?;
     Ok(u32::from_le_bytes(*bytes))
 }

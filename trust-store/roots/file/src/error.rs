@@ -89,7 +89,9 @@ pub enum RootsFileError {
         reason: String,
     },
     /// More than fits into the section.
-    #[error("these roots take {bytes} bytes with their CRLs, and the section holds {room}; list fewer CRLs, and give the others with --crl")]
+    #[error(
+        "these roots take {bytes} bytes with their CRLs, and the section holds {room}; list fewer CRLs, and give the others with --crl"
+    )]
     TooLarge {
         /// What they take.
         bytes: usize,

@@ -21,7 +21,9 @@ const SECTION_MAGIC: [u8; MAGIC] = *b"\x8dCountersign compiled-in roots\r\n";
 pub fn fill(binary: &mut [u8], sources: &[AnchorSource]) -> Result<(), RootsFileError> {
     let place = find(binary)?;
     let sealed = seal(sources)?;
-    let section = binary.get_mut(place).ok_or(RootsFileError::Section { found: 0 })?;
+    let section = binary
+        .get_mut(place)
+        .ok_or(RootsFileError::Section { found: 0 })?;
     section::open(section)?;
     section.copy_from_slice(&sealed);
     Ok(())
@@ -33,7 +35,9 @@ pub fn fill(binary: &mut [u8], sources: &[AnchorSource]) -> Result<(), RootsFile
 /// As [`fill`].
 pub fn read(binary: &[u8]) -> Result<Vec<AnchorSource>, RootsFileError> {
     let place = find(binary)?;
-    let section = binary.get(place).ok_or(RootsFileError::Section { found: 0 })?;
+    let section = binary
+        .get(place)
+        .ok_or(RootsFileError::Section { found: 0 })?;
     match section::open(section)? {
         [] => Ok(Vec::new()),
         content => decode_sources(content).map_err(RootsFileError::Content),
@@ -42,10 +46,20 @@ pub fn read(binary: &[u8]) -> Result<Vec<AnchorSource>, RootsFileError> {
 
 /// The whole section with these roots in it; with none, the empty section of a host that refuses everything.
 pub(crate) fn seal(sources: &[AnchorSource]) -> Result<Vec<u8>, RootsFileError> {
-    let content = if sources.is_empty() { Vec::new() } else { encode_sources(sources).map_err(RootsFileError::Content)? };
+    let content = if sources.is_empty() {
+        Vec::new()
+    } else {
+        encode_sources(sources).map_err(RootsFileError::Content)?
+    };
     let room = CAPACITY - HEADER;
-    let too_large = RootsFileError::TooLarge { bytes: content.len(), room };
-    let Some(length) = u32::try_from(content.len()).ok().filter(|_| content.len() <= room) else {
+    let too_large = RootsFileError::TooLarge {
+        bytes: content.len(),
+        room,
+    };
+    let Some(length) = u32::try_from(content.len())
+        .ok()
+        .filter(|_| content.len() <= room)
+    else {
         return Err(too_large);
     };
     let mut section = Vec::with_capacity(CAPACITY);
@@ -66,14 +80,21 @@ fn find(binary: &[u8]) -> Result<Range<usize>, RootsFileError> {
     let starts: Vec<usize> = binary
         .iter()
         .enumerate()
-        .filter(|(at, byte)| **byte == first && binary.get(*at..).is_some_and(|rest| rest.starts_with(&SECTION_MAGIC)))
+        .filter(|(at, byte)| {
+            **byte == first
+                && binary
+                    .get(*at..)
+                    .is_some_and(|rest| rest.starts_with(&SECTION_MAGIC))
+        })
         .map(|(at, _)| at)
         .collect();
     match *starts {
         [start] if binary.len() - start >= CAPACITY => Ok(start..start + CAPACITY),
         // The magic at the very end of a cut-off file.
         [_] => Err(RootsFileError::Section { found: 0 }),
-        _ => Err(RootsFileError::Section { found: starts.len() }),
+        _ => Err(RootsFileError::Section {
+            found: starts.len(),
+        }),
     }
 }
 
@@ -124,22 +145,46 @@ mod tests {
         two.extend(binary());
         let mut half = binary();
         half.truncate(CAPACITY);
-        for (mut bytes, expected) in [(b"\x7fELF".to_vec(), 0), (two, 2), (half, 0), (Vec::new(), 0)] {
+        for (mut bytes, expected) in [
+            (b"\x7fELF".to_vec(), 0),
+            (two, 2),
+            (half, 0),
+            (Vec::new(), 0),
+        ] {
             let before = bytes.clone();
             let error = fill(&mut bytes, &[source(100)]).expect_err("must be refused");
-            assert!(matches!(error, RootsFileError::Section { found } if found == expected), "{error}");
+            assert!(
+                matches!(error, RootsFileError::Section { found } if found == expected),
+                "{error}"
+            );
             assert_eq!(bytes, before);
         }
     }
 
     #[test]
     fn a_damaged_section_is_neither_read_nor_filled() {
-        for at in [MAGIC, MAGIC + 4, MAGIC + 8, DIGEST.start, HEADER, CAPACITY - 1] {
+        for at in [
+            MAGIC,
+            MAGIC + 4,
+            MAGIC + 8,
+            DIGEST.start,
+            HEADER,
+            CAPACITY - 1,
+        ] {
             let mut bytes = binary();
             bytes[16 + at] ^= 0x40;
             let before = bytes.clone();
-            assert!(matches!(fill(&mut bytes, &[source(100)]), Err(RootsFileError::Damaged(_))), "byte {at}");
-            assert!(matches!(read(&bytes), Err(RootsFileError::Damaged(_))), "byte {at}");
+            assert!(
+                matches!(
+                    fill(&mut bytes, &[source(100)]),
+                    Err(RootsFileError::Damaged(_))
+                ),
+                "byte {at}"
+            );
+            assert!(
+                matches!(read(&bytes), Err(RootsFileError::Damaged(_))),
+                "byte {at}"
+            );
             assert_eq!(bytes, before);
         }
     }
@@ -149,7 +194,9 @@ mod tests {
         let mut binary = binary();
         let before = binary.clone();
         let error = fill(&mut binary, &[source(CAPACITY)]).expect_err("must be refused");
-        assert!(matches!(error, RootsFileError::TooLarge { bytes, room } if bytes > CAPACITY && room == CAPACITY - HEADER));
+        assert!(
+            matches!(error, RootsFileError::TooLarge { bytes, room } if bytes > CAPACITY && room == CAPACITY - HEADER)
+        );
         assert_eq!(binary, before);
     }
 }

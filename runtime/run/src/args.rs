@@ -1,0 +1,261 @@
+//! The command line of `countersign-run`: what the operator allows, in the operator's words.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const LONG_ABOUT: &str = "\
+Runs one signed component if its signature leads to a root that is compiled into this program, and refuses it \
+otherwise. There is no option to run it anyway.
+
+It keeps no state: every run admits the component anew, at the time of the system's clock (never before the time \
+this program was built). It therefore cannot notice that an older version is started after a newer one; \
+countersign-gateway can.
+
+What the component gets is what its signed statement asks for AND the options below allow.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign-run hello.signed.wasm --crl acme.crl
+  countersign-run draw.signed.wasm --dir ./pictures::/work:rw --timeout 10s -- in.svg out.png
+  countersign-run app.signed.wasm --env LANG=C --memory 64MiB --audit /var/log/runs.jsonl
+  countersign-run app.signed.wasm --json --audit -
+
+Exit status: the guest's own, or
+    2  usage or configuration                 115  revoked, revocation unknown or stale, rollback
+  110  unsigned                               116  an import or a grant was denied
+  111  malformed or tampered                  117  a run-time limit was hit
+  112  untrusted chain, or no root            118  the guest trapped
+  113  signer not authorised, audience        119  key hardware, or the host itself, failed
+  114  not valid now                          130, 143  ended by Ctrl-C, by SIGTERM
+If a guest ends with one of 110 to 119 itself, its status is passed on, and a line on stderr says that it is the \
+guest's; the audit record tells them apart.";
+
+/// Runs one verified component.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign-run",
+    version,
+    about = "Runs one signed component, and only if it verifies against a compiled-in root",
+    long_about = LONG_ABOUT,
+    after_long_help = AFTER_HELP,
+    after_help = "--help shows examples and the exit statuses.",
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    subcommand_negates_reqs = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Option<Run>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Prints shell completions to stdout
+    Completions {
+        /// The shell to complete for
+        shell: Shell,
+    },
+}
+
+/// One run.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The signed component, as `countersign sign` wrote it
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Allow a folder: HOST::GUEST is read-only, HOST::GUEST:rw may be written
+    #[arg(long = "dir", value_name = "HOST::GUEST[:rw]", value_parser = directory)]
+    pub(crate) directories: Vec<Directory>,
+    /// Allow an environment variable, with this value
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) variables: Vec<(String, String)>,
+    /// Allow a socket, spelled as in component.toml: tcp:192.0.2.7:502, udp-listen:0.0.0.0:5353
+    #[arg(long = "socket", value_name = "PEER")]
+    pub(crate) sockets: Vec<String>,
+    /// Let the guest know the date; without it, the date stands at 1970-01-01
+    #[arg(long)]
+    pub(crate) wall_clock: bool,
+    /// Use the CRLs in this file (PEM or DER) beside the compiled-in ones
+    #[arg(long = "crl", value_name = "FILE")]
+    pub(crate) crls: Vec<PathBuf>,
+    /// End the guest after this time: 500ms, 10s, 5m (default 60s)
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    pub(crate) timeout: Option<Duration>,
+    /// Give the guest at most this much memory: 65536, 512KiB, 64MiB, 1GiB (default 256MiB)
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) memory: Option<u64>,
+    /// Append a record (one line of JSON) of every acceptance, refusal and end to this file; - is stderr
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
+    /// Write the verdict to stderr as one line of JSON, in place of words
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What the guest gets as its arguments
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// A folder that the operator allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) host: PathBuf,
+    pub(crate) guest: String,
+    pub(crate) writable: bool,
+}
+
+fn directory(text: &str) -> Result<Directory, String> {
+    let example = "write HOST::GUEST or HOST::GUEST:rw, as in ./pictures::/work:rw";
+    let (host, rest) = text.split_once("::").ok_or(example)?;
+    let (guest, writable) = match rest.strip_suffix(":rw") {
+        Some(guest) => (guest, true),
+        None => (rest.strip_suffix(":ro").unwrap_or(rest), false),
+    };
+    if host.is_empty() || guest.is_empty() {
+        return Err(example.to_owned());
+    }
+    if !guest.starts_with('/') {
+        return Err(format!(
+            "the guest's path `{guest}` must start with /; {example}"
+        ));
+    }
+    if guest.contains(':') {
+        return Err(format!(
+            "the guest's path `{guest}` holds a colon; {example}"
+        ));
+    }
+    Ok(Directory {
+        host: PathBuf::from(host),
+        guest: guest.to_owned(),
+        writable,
+    })
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a number with its unit: 500ms, 10s, 5m"))?;
+    if duration < Duration::from_millis(1) {
+        return Err("the shortest time is 1ms".to_owned());
+    }
+    Ok(duration)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("write a number of bytes, or one with KiB, MiB or GiB".to_owned()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a number of bytes, or one with KiB, MiB or GiB".to_owned())?;
+    match number.checked_mul(factor) {
+        Some(0) => Err(
+            "a guest needs some memory; leave the option out to use the statement's limit"
+                .to_owned(),
+        ),
+        Some(bytes) => Ok(bytes),
+        None => Err("that is more than any machine has".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_directory_is_read_only_unless_it_says_rw() {
+        let parsed =
+            |text| directory(text).map(|d| (d.host.display().to_string(), d.guest, d.writable));
+        assert_eq!(parsed("a::/b"), Ok(("a".into(), "/b".into(), false)));
+        assert_eq!(parsed("a::/b:ro"), Ok(("a".into(), "/b".into(), false)));
+        assert_eq!(
+            parsed("/x:y::/b:rw"),
+            Ok(("/x:y".into(), "/b".into(), true))
+        );
+        for bad in [
+            "",
+            "a",
+            "a:/b",
+            "::/b",
+            "a::",
+            "a:::rw",
+            "a::b",
+            "a::/b:rx",
+            "a::/b:rw:rw",
+        ] {
+            assert!(directory(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_carry_their_units() {
+        assert_eq!(size("65536"), Ok(65536));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        for bad in [
+            "",
+            "MiB",
+            "0",
+            "-1",
+            "1.5MiB",
+            "64MB",
+            "99999999999GiB",
+            "18446744073709551616",
+        ] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(timeout("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(timeout("5m"), Ok(Duration::from_secs(300)));
+        for bad in ["", "10", "0s", "10us", "-1s", "soon"] {
+            assert!(timeout(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn everything_after_two_dashes_is_the_guests() {
+        let cli = Cli::try_parse_from([
+            "countersign-run",
+            "a.wasm",
+            "--env",
+            "A=b=c",
+            "--",
+            "--dir",
+            "-x",
+        ])
+        .expect("parses");
+        let run = cli.run.expect("a run");
+        assert_eq!(run.arguments, ["--dir", "-x"]);
+        assert_eq!(run.variables, [("A".to_owned(), "b=c".to_owned())]);
+        assert!(Cli::try_parse_from(["countersign-run", "a.wasm", "stray"]).is_err());
+        assert!(Cli::try_parse_from(["countersign-run"]).is_err());
+        assert!(
+            Cli::try_parse_from(["countersign-run", "completions", "bash"])
+                .expect("parses")
+                .command
+                .is_some()
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! The audit log: one line of JSON for every acceptance, refusal and end, appended to a file or written to stderr.
+//!
+//! What a line says is decided in `countersign_runtime::audit`. Here it is decided that nothing runs unless its line
+//! was written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use countersign_runtime::audit::Record;
+
+/// Where records go. The last one is kept for whoever reports it.
+#[derive(Debug)]
+pub(crate) struct AuditLog {
+    target: Target,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum Target {
+    File(File),
+    Nowhere,
+    Stderr,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Record>,
+    failed: Option<io::Error>,
+}
+
+impl AuditLog {
+    /// Opens the log that the operator named, `-` being stderr; without a name, records are kept and not written.
+    pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+        let target = match path {
+            None => Target::Nowhere,
+            Some(path) if path == Path::new("-") => Target::Stderr,
+            Some(path) => {
+                let file = OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(path)
+                    .with_context(|| {
+                        format!(
+                            "the audit file {} cannot be written, so nothing is run",
+                            path.display()
+                        )
+                    })?;
+                Target::File(file)
+            }
+        };
+        Ok(Self {
+            target,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Writes a record. Whether that worked is asked by [`check`](Self::check).
+    pub(crate) fn write(&self, record: &Record) {
+        let line = record.line(countersign_roots::system_time());
+        let written = match &self.target {
+            // One call for one line: records of several runs into the same file do not mix.
+            Target::File(file) => (&*file)
+                .write_all(line.as_bytes())
+                .and_then(|()| file.sync_data().or_else(unsyncable)),
+            Target::Nowhere => Ok(()),
+            Target::Stderr => io::stderr().write_all(line.as_bytes()),
+        };
+        let mut state = self.lock();
+        state.last = Some(record.clone());
+        if let Err(error) = written {
+            state.failed = Some(error);
+        }
+    }
+
+    /// Whether every record so far was written.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match self.lock().failed.take() {
+            Some(error) => {
+                Err(error).context("the audit record could not be written, so nothing is run")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The last record.
+    pub(crate) fn last(&self) -> Option<Record> {
+        self.lock().last.clone()
+    }
+
+    /// Whether the records already reach stderr.
+    pub(crate) fn is_stderr(&self) -> bool {
+        matches!(self.target, Target::Stderr)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pipe or a character device takes lines but cannot be synced, and says so by `EINVAL`.
+fn unsyncable(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => Ok(()),
+        _ => Err(error),
+    }
+}

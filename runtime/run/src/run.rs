@@ -1,0 +1,291 @@
+//! One run: read, verify, load, start, and an exit status for every way it can end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use countersign_format::{Digest, FormatError, limits};
+use countersign_runtime::audit::Record;
+use countersign_runtime::wasmtime::component::Linker;
+use countersign_runtime::{GuestContext, ReadyGuest, RunError, Runtime};
+use countersign_trust_store::{
+    Anchors, Code, MAX_CRL_BYTES, Now, Rejection, TrustState, VerifiedComponent, pem,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Run;
+use crate::audit::AuditLog;
+use crate::ceiling::{ceiling, lowered};
+use crate::read::{Read, read};
+use crate::report::Reporter;
+
+/// The largest signed file: the largest component, and a section with the largest signature.
+const MAX_FILE_BYTES: u64 = limits::MAX_COMPONENT_BYTES + limits::MAX_SIGNATURE_BYTES + 64;
+
+/// Exit statuses of the host that are the guest's to use, too.
+const HOST_STATUSES: std::ops::RangeInclusive<u8> = 110..=119;
+
+/// Runs the component, and gives the exit status. An error is one of usage or configuration.
+pub(crate) fn run(run: &Run) -> anyhow::Result<u8> {
+    let log = Arc::new(AuditLog::open(run.audit.as_deref())?);
+    let reporter = Reporter {
+        json: run.json,
+        file: &run.file,
+        log: &log,
+    };
+
+    let mut host = Host {
+        run,
+        reporter,
+        log: Arc::clone(&log),
+        anchors: Anchors::none(),
+    };
+    match host.start() {
+        Ok(Start { runtime, verified }) => host.load_and_run(&runtime, verified),
+        Err(Stop::Refused(code)) => {
+            log.check()?;
+            Ok(code.exit_status())
+        }
+        Err(Stop::Misused(error)) => Err(error),
+    }
+}
+
+/// Why nothing was started.
+enum Stop {
+    /// Wrong usage or configuration; nothing was judged.
+    Misused(anyhow::Error),
+    /// Refused; it has been recorded and reported.
+    Refused(Code),
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Misused(error)
+    }
+}
+
+/// A component that verified, and what runs it.
+struct Start {
+    runtime: Runtime,
+    verified: VerifiedComponent,
+}
+
+struct Host<'a> {
+    run: &'a Run,
+    reporter: Reporter<'a>,
+    log: Arc<AuditLog>,
+    anchors: Anchors,
+}
+
+impl Host<'_> {
+    /// Everything up to the verdict.
+    fn start(&mut self) -> Result<Start, Stop> {
+        self.anchors = countersign_roots::anchors()
+            .map_err(|error| self.refuse(None, Code::RootUnusable, &error.to_string()))?;
+        if self.anchors.is_empty() {
+            return Err(self.refuse_rejection(None, &Rejection::NoRoot));
+        }
+        self.announce_development_roots();
+
+        let bytes = match read(&self.run.file, MAX_FILE_BYTES)? {
+            Read::Whole(bytes) => bytes,
+            Read::TooLarge { size } => {
+                let error = FormatError::LimitExceeded {
+                    what: "file",
+                    limit: MAX_FILE_BYTES,
+                    actual: size,
+                };
+                return Err(self.refuse_rejection(None, &Rejection::Format(error)));
+            }
+        };
+        let state = self.state(&bytes)?;
+        let now = self.now();
+        let runtime = Runtime::builder(self.anchors.clone())
+            .audit({
+                let log = Arc::clone(&self.log);
+                move |record| log.write(record)
+            })
+            .build()
+            .map_err(|error| {
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                self.refuse(None, Code::HostFailure, &reason)
+            })?;
+        // The runtime has recorded a refusal already; here it is told.
+        match runtime.verify(bytes, &now, &state) {
+            Ok(verified) => Ok(Start { runtime, verified }),
+            Err(rejection) => {
+                self.reporter
+                    .refused(rejection.code(), &rejection.to_string());
+                Err(Stop::Refused(rejection.code()))
+            }
+        }
+    }
+
+    fn load_and_run(&self, runtime: &Runtime, verified: VerifiedComponent) -> anyhow::Result<u8> {
+        let log = &self.log;
+        let ceiling = ceiling(self.run, verified.statement())?;
+        let mut notes = lowered(self.run, verified.statement());
+        notes.extend(
+            verified
+                .uncounted()
+                .iter()
+                .map(|reason| format!("a signer does not count: {reason}")),
+        );
+        let linker = Linker::<GuestContext>::new(runtime.engine());
+        let ready = match runtime.load(verified, &ceiling, &linker) {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.reporter.refused(error.code(), &error.to_string());
+                log.check()?;
+                return Ok(error.code().exit_status());
+            }
+        };
+        log.check()?;
+        notes.extend(ready.granted().withheld().iter().cloned());
+        for note in notes {
+            self.reporter.note(&note);
+        }
+        let accepted = log
+            .last()
+            .context("the runtime made no record of its acceptance")?;
+        self.reporter.verdict(&accepted);
+        let ended = execute(ready)?;
+        Ok(self.report_end(&accepted, ended))
+    }
+
+    fn report_end(&self, accepted: &Record, ended: Ended) -> u8 {
+        let log = &self.log;
+        let status = match ended {
+            Ended::Exited(status) => {
+                log.write(&accepted.exited(status));
+                if HOST_STATUSES.contains(&status) {
+                    self.reporter.note(&format!(
+                        "the exit status {status} is the guest's own, not this program's"
+                    ));
+                }
+                if let (true, Some(record)) = (self.reporter.json, log.last()) {
+                    self.reporter.verdict(&record);
+                }
+                status
+            }
+            Ended::Interrupted { signal, status } => {
+                log.write(&accepted.stopped(None, &format!("ended by {signal}")));
+                self.reporter
+                    .note(&format!("the guest was ended by {signal}"));
+                status
+            }
+            Ended::Stopped(error) => {
+                let code = error.code();
+                log.write(&accepted.stopped(Some(code), &error.to_string()));
+                let trace = match &error {
+                    RunError::Trapped { backtrace, .. } => backtrace.as_slice(),
+                    _ => &[],
+                };
+                self.reporter.stopped(code, &error.to_string(), trace);
+                code.exit_status()
+            }
+        };
+        // The guest has run; its status stands, and the operator hears that the log has a gap.
+        if let Err(error) = log.check() {
+            self.reporter.warning(&format!(
+                "the record of the guest's end is missing: {error:#}"
+            ));
+        }
+        status
+    }
+
+    /// Revocation lists that the operator gave. The compiled-in ones are among the anchors.
+    fn state(&self, file: &[u8]) -> Result<TrustState, Stop> {
+        let mut state = TrustState::stateless();
+        for path in &self.run.crls {
+            for der in read_crls(path)? {
+                if let Err(rejection) = state.add_crl(&der) {
+                    let reason = format!("{}: {rejection}", path.display());
+                    return Err(self.refuse(Some(Digest::of(file)), rejection.code(), &reason));
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    fn now(&self) -> Now {
+        let (floor, clock) = (
+            countersign_roots::build_time(),
+            countersign_roots::system_time(),
+        );
+        let now = Now::new(floor, Some(clock));
+        if now.clock().is_none() {
+            self.reporter.warning(&format!(
+                "this machine's clock says {clock}, which is before this program was built; it is taken to be {floor} or later"
+            ));
+        }
+        now
+    }
+
+    fn announce_development_roots(&self) {
+        for anchor in self.anchors.iter().filter(|anchor| anchor.is_development()) {
+            self.reporter.warning(&format!(
+                "this host trusts a DEVELOPMENT root, {}, until {}: do not use it in production",
+                anchor.subject(),
+                anchor.not_after()
+            ));
+        }
+    }
+
+    fn refuse_rejection(&self, file: Option<Digest>, rejection: &Rejection) -> Stop {
+        self.refuse(file, rejection.code(), &rejection.to_string())
+    }
+
+    /// Records and reports a refusal that the runtime did not make.
+    fn refuse(&self, file: Option<Digest>, code: Code, reason: &str) -> Stop {
+        self.log
+            .write(&Record::refused_by_host(file, code, reason, &self.anchors));
+        self.reporter.refused(code, reason);
+        Stop::Refused(code)
+    }
+}
+
+fn read_crls(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    // PEM is longer than the DER in it by a third, and its line ends.
+    let limit = u64::try_from(MAX_CRL_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(2);
+    match read(path, limit)? {
+        Read::Whole(bytes) => pem::crls(&bytes)
+            .with_context(|| format!("{} holds no revocation list", path.display())),
+        Read::TooLarge { size } => anyhow::bail!(
+            "{} has {size} bytes, too many for a revocation list",
+            path.display()
+        ),
+    }
+}
+
+/// How a guest ended.
+enum Ended {
+    Exited(u8),
+    Interrupted { signal: &'static str, status: u8 },
+    Stopped(RunError),
+}
+
+fn execute(ready: ReadyGuest<GuestContext>) -> anyhow::Result<Ended> {
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the threads for the guest cannot be started")?;
+    let ended = tokio.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+        anyhow::Ok(tokio::select! {
+            ended = ready.run_command() => match ended {
+                Ok(status) => Ended::Exited(status),
+                Err(error) => Ended::Stopped(error),
+            },
+            _ = interrupt.recv() => Ended::Interrupted { signal: "Ctrl-C (SIGINT)", status: 130 },
+            _ = terminate.recv() => Ended::Interrupted { signal: "SIGTERM", status: 143 },
+        })
+    });
+    // A thread of it may wait for standard input for ever.
+    tokio.shutdown_background();
+    ended
+}
