@@ -15,8 +15,8 @@ use webpki::{EndEntityCert, KeyUsage, RevocationOptionsBuilder, UnknownStatusPol
 use x509_cert::ext::pkix::KeyUsages;
 
 use crate::{
-    Anchor, Anchors, Certificate, CertifiedDevice, Check, Crl, Now, Rejection, TrustState,
-    UnixTime,
+    Anchor, Anchors, Certificate, CertifiedDevice, Check, Crl, Now, Rejection, TimeBasis,
+    TrustState, UnixTime,
     algorithm::{Algorithms, Checks, VerifyError, verify_x509},
     fault::Fault,
     oid,
@@ -231,7 +231,7 @@ impl ChainVerifier<'_> {
         let crls = self.choose_crls(chain, anchor, at)?;
         self.validate_path(chain, anchor, at, &crls)?;
         passed(Check::Revocation, describe_revocation(&crls));
-        self.into_verified(chain, anchor)
+        self.assemble(chain, anchor)
             .map(|chain| Outcome::Verified(Box::new(chain)))
     }
 
@@ -331,6 +331,7 @@ impl ChainVerifier<'_> {
                     subject,
                     not_before,
                     now: at,
+                    basis: self.now.basis(),
                 });
             }
             if at > certificate.not_after() {
@@ -517,11 +518,7 @@ impl ChainVerifier<'_> {
         Ok(())
     }
 
-    fn into_verified(
-        &self,
-        chain: &[Certificate],
-        anchor: &Anchor,
-    ) -> Result<VerifiedChain, Rejection> {
+    fn assemble(&self, chain: &[Certificate], anchor: &Anchor) -> Result<VerifiedChain, Rejection> {
         let Some(leaf) = chain.first() else {
             return Err(self.broken(0, "it has no certificate"));
         };
@@ -571,10 +568,12 @@ impl ChainVerifier<'_> {
             .chain([anchor.not_after()])
             .min()
             .unwrap_or(at);
-        match self.now.clock() {
-            Some(_) => format!("judged at {at} by the clock; all are valid until {until}"),
-            None => format!(
-                "this machine's clock is not plausible (it shows a time before {}), so judged at {at}: a certificate that expired since then is not noticed",
+        match self.now.basis() {
+            TimeBasis::Clock => format!("judged at {at} by the clock; all are valid until {until}"),
+            TimeBasis::Given => format!("judged as of {at}; all are valid until {until}"),
+            TimeBasis::Floor => format!(
+                "this machine's clock is not plausible (it shows a time before {}), so judged at {at}: \
+                 a certificate that expired since then is not noticed",
                 self.now.floor()
             ),
         }
@@ -585,7 +584,7 @@ impl ChainVerifier<'_> {
             subject: certificate.subject(),
             not_after: certificate.not_after(),
             now,
-            by_clock: self.now.clock().is_some(),
+            basis: self.now.basis(),
         }
     }
 

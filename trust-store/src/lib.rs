@@ -67,4 +67,4 @@ pub use fault::Fault;
 pub use policy::{Policy, PolicyError};
 pub use rejection::Rejection;
 pub use state::{MAX_VERSION_STEP, TrustState};
-pub use time::{Now, TimeFormatError, UnixTime};
+pub use time::{Now, TimeBasis, TimeFormatError, UnixTime};

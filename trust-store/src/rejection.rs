@@ -2,7 +2,7 @@
 
 use countersign_format::{ComponentName, Digest, FormatError};
 
-use crate::{AnchorError, Check, Code, CrlNumber, UnixTime, fault::Fault};
+use crate::{AnchorError, Check, Code, CrlNumber, TimeBasis, UnixTime, fault::Fault};
 
 /// Why a component was refused.
 ///
@@ -12,9 +12,7 @@ use crate::{AnchorError, Check, Code, CrlNumber, UnixTime, fault::Fault};
 #[non_exhaustive]
 pub enum Rejection {
     /// The algorithm that a signer states is not that of its certificate's key.
-    #[error(
-        "signer {signer} states the algorithm {stated}, but its certificate's key is of another kind"
-    )]
+    #[error("signer {} states the algorithm {stated}, but its certificate's key is of another kind", nth(.signer))]
     AlgorithmMismatch {
         /// The signer, from 0.
         signer: usize,
@@ -33,7 +31,7 @@ pub enum Rejection {
         own: String,
     },
     /// A certificate breaks a rule.
-    #[error("certificate {depth} of signer {signer} ({subject}): {fault}")]
+    #[error("certificate {} of signer {} ({subject}): {fault}", nth(.depth), nth(.signer))]
     Certificate {
         /// The signer, from 0.
         signer: usize,
@@ -45,7 +43,7 @@ pub enum Rejection {
         fault: Fault,
     },
     /// The certificates of a signer are no unbroken chain.
-    #[error("the chain of signer {signer} breaks at certificate {depth}: {reason}")]
+    #[error("the chain of signer {} breaks at certificate {}: {reason}", nth(.signer), nth(.depth))]
     ChainOrder {
         /// The signer, from 0.
         signer: usize,
@@ -55,9 +53,7 @@ pub enum Rejection {
         reason: &'static str,
     },
     /// A signer's chain has more certificates than any may have.
-    #[error(
-        "the chain of signer {signer} has {actual} certificates; at most {limit} are allowed below the root"
-    )]
+    #[error("the chain of signer {} has {actual} certificates; at most {limit} are allowed below the root", nth(.signer))]
     ChainTooLong {
         /// The signer, from 0.
         signer: usize,
@@ -107,7 +103,7 @@ pub enum Rejection {
         actual: Digest,
     },
     /// A certificate has expired.
-    #[error("{subject} was valid up to {not_after}, and it is {now}{}", if *.by_clock { " by this machine's clock" } else { " or later" })]
+    #[error("{subject} was valid up to {not_after}, and it is {now}{basis}")]
     Expired {
         /// The certificate.
         subject: String,
@@ -115,8 +111,8 @@ pub enum Rejection {
         not_after: UnixTime,
         /// The time of judging.
         now: UnixTime,
-        /// Whether that time is the wall clock's, not the floor.
-        by_clock: bool,
+        /// Where that time comes from.
+        basis: TimeBasis,
     },
     /// The bytes are not those of a signed component.
     #[error(transparent)]
@@ -125,7 +121,7 @@ pub enum Rejection {
     #[error("this host was built without a root, so it trusts no one")]
     NoRoot,
     /// A certificate is not valid yet.
-    #[error("{subject} is valid from {not_before}, and it is {now} by this machine's clock")]
+    #[error("{subject} is valid from {not_before}, and it is {now}{basis}")]
     NotYetValid {
         /// The certificate.
         subject: String,
@@ -133,9 +129,11 @@ pub enum Rejection {
         not_before: UnixTime,
         /// The time of judging.
         now: UnixTime,
+        /// Where that time comes from.
+        basis: TimeBasis,
     },
     /// The path was refused for a reason that has no name of its own.
-    #[error("the chain of signer {signer} is not valid: {reason}")]
+    #[error("the chain of signer {} is not valid: {reason}", nth(.signer))]
     Path {
         /// The signer, from 0.
         signer: usize,
@@ -171,9 +169,7 @@ pub enum Rejection {
         seen: u64,
     },
     /// No certificate of the chain says what the signer may sign.
-    #[error(
-        "signer {signer} ({subject}) has no scope: no certificate of its chain says what it may sign"
-    )]
+    #[error("signer {} ({subject}) has no scope: no certificate of its chain says what it may sign", nth(.signer))]
     ScopeMissing {
         /// The signer, from 0.
         signer: usize,
@@ -181,7 +177,7 @@ pub enum Rejection {
         subject: String,
     },
     /// The signature checks of one chain are spent.
-    #[error("the chain of signer {signer} needs more than {limit} signature checks")]
+    #[error("the chain of signer {} needs more than {limit} signature checks", nth(.signer))]
     SignatureChecks {
         /// The signer, from 0.
         signer: usize,
@@ -189,7 +185,7 @@ pub enum Rejection {
         limit: u32,
     },
     /// A signer's signature does not verify.
-    #[error("the signature of signer {signer} ({subject}) does not verify")]
+    #[error("the signature of signer {} ({subject}) does not verify", nth(.signer))]
     SignatureInvalid {
         /// The signer, from 0.
         signer: usize,
@@ -197,7 +193,7 @@ pub enum Rejection {
         subject: String,
     },
     /// The scope does not cover the component.
-    #[error("signer {signer} ({subject}) may sign {scope}, not {component}")]
+    #[error("signer {} ({subject}) may sign {scope}, not {component}", nth(.signer))]
     SignerNotAuthorised {
         /// The signer, from 0.
         signer: usize,
@@ -235,9 +231,7 @@ pub enum Rejection {
         actual: u64,
     },
     /// A signer's chain leads to no root of ours.
-    #[error(
-        "signer {signer} ({subject}): its chain ends at the issuer {issuer}, which is no root of this host"
-    )]
+    #[error("signer {} ({subject}): its chain ends at the issuer {issuer}, which is no root of this host", nth(.signer))]
     UntrustedRoot {
         /// The signer, from 0.
         signer: usize,
@@ -336,12 +330,17 @@ const fn format_code(error: &FormatError) -> Code {
         FormatError::NotAComponent { .. } => Code::NotAComponent,
         FormatError::Purpose { .. } => Code::Purpose,
         FormatError::SignatureDuplicate { .. } => Code::SignatureDuplicate,
-        FormatError::SignatureMissing { .. } => Code::SignatureMissing,
+        FormatError::SignatureMissing => Code::SignatureMissing,
         FormatError::SignaturePosition { .. } => Code::SignaturePosition,
         FormatError::TrailingBytes { .. } => Code::TrailingBytes,
         FormatError::VersionUnknown { .. } => Code::FormatVersion,
         _ => Code::Malformed,
     }
+}
+
+/// Places are counted from 0 in values and from 1 in words.
+const fn nth(index: &usize) -> usize {
+    index.saturating_add(1)
 }
 
 fn reasons(uncounted: &[String]) -> String {

@@ -70,15 +70,45 @@ impl FromStr for UnixTime {
 pub struct Now {
     floor: UnixTime,
     clock: Option<UnixTime>,
+    basis: TimeBasis,
+}
+
+/// Where the time of judging comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeBasis {
+    /// The machine's wall clock.
+    Clock,
+    /// No plausible clock: a time that has certainly passed, so that it may be later in truth.
+    Floor,
+    /// Asked for by whoever judges.
+    Given,
+}
+
+impl fmt::Display for TimeBasis {
+    /// The end of a sentence that names the time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clock => " by this machine's clock",
+            Self::Floor => " or later",
+            Self::Given => ", the time asked about",
+        })
+    }
 }
 
 impl Now {
     /// The present of a machine whose floor is `floor` and whose wall clock, if it has one, shows `wall_clock`.
     #[must_use]
     pub fn new(floor: UnixTime, wall_clock: Option<UnixTime>) -> Self {
+        let clock = wall_clock.filter(|clock| *clock >= floor);
+        let basis = match clock {
+            Some(_) => TimeBasis::Clock,
+            None => TimeBasis::Floor,
+        };
         Self {
             floor,
-            clock: wall_clock.filter(|clock| *clock >= floor),
+            clock,
+            basis,
         }
     }
 
@@ -88,6 +118,7 @@ impl Now {
         Self {
             floor: time,
             clock: Some(time),
+            basis: TimeBasis::Given,
         }
     }
 
@@ -101,6 +132,12 @@ impl Now {
     #[must_use]
     pub const fn clock(&self) -> Option<UnixTime> {
         self.clock
+    }
+
+    /// Where the time of judging comes from.
+    #[must_use]
+    pub const fn basis(&self) -> TimeBasis {
+        self.basis
     }
 
     /// The time at which a path is judged, the latest notBefore of whose certificates is `latest_not_before`.

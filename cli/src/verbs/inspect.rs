@@ -97,7 +97,11 @@ impl Claims {
         output.field("component", fits);
         for (index, signer) in self.envelope.signers().iter().enumerate() {
             output.line("");
-            output.line(&format!("Signer {index} ({})", signer.algorithm().name()));
+            output.line(&format!(
+                "Signer {} ({})",
+                index.saturating_add(1),
+                signer.algorithm().name()
+            ));
             for (depth, certificate) in signer.chain().iter().enumerate() {
                 let role = if depth == 0 { "certificate" } else { "issuer" };
                 match Certificate::parse(certificate) {

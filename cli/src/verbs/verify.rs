@@ -66,26 +66,21 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
     let policy = policy(arguments)?;
     let state = state(&arguments.crl)?;
     let time = arguments.at.unwrap_or_else(wall_clock);
+    let now = match arguments.at {
+        Some(at) => Now::at(at),
+        // A desk has no floor: its clock is believed.
+        None => Now::new(UnixTime::from_secs(0), Some(time)),
+    };
     let bytes = files::read_component(&arguments.file)?;
 
     let mut steps = Vec::new();
-    let verdict = judge(
-        bytes,
-        &anchors,
-        &policy,
-        &Now::at(time),
-        &state,
-        &mut |step| steps.push(step),
-    );
+    let verdict = judge(bytes, &anchors, &policy, &now, &state, &mut |step| {
+        steps.push(step)
+    });
     for anchor in anchors.iter().filter(|anchor| anchor.is_development()) {
         say(&format!(
             "warning: {} is a development root; devices in the field refuse it",
             anchor.subject()
-        ));
-    }
-    if verdict.is_err() && arguments.at.is_some() {
-        say(&format!(
-            "note: judged as of {time}, the time given with --at, not as of now"
         ));
     }
     let report = Report {

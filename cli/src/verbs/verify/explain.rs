@@ -50,7 +50,7 @@ pub(super) fn print(steps: &[Step], anchors: &Anchors, time: UnixTime, output: &
         );
         for step in answers {
             let whose = match step.signer {
-                Some(signer) if several => format!("signer {signer}: "),
+                Some(signer) if several => format!("signer {}: ", signer.saturating_add(1)),
                 _ => String::new(),
             };
             output.painted(
