@@ -509,3 +509,76 @@ where
         validity,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use countersign_keys::Signer;
+
+    use super::*;
+    use crate::sign::testing::Counting;
+
+    /// A key that notes whether it was asked to sign.
+    struct Watched {
+        public_key: PublicKey,
+        asked: Arc<AtomicBool>,
+    }
+
+    impl Signer for Watched {
+        fn public_key(&self) -> &PublicKey {
+            &self.public_key
+        }
+
+        fn sign_unchecked(&self, _message: &[u8]) -> Result<[u8; 64], countersign_keys::Error> {
+            self.asked.store(true, Ordering::Relaxed);
+            Ok([0; 64])
+        }
+    }
+
+    #[test]
+    fn tg20_what_hosts_would_refuse_is_not_signed() {
+        // RFC 8032 §7.1, test 3.
+        let octets = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
+        let octets: Vec<u8> = (0..32)
+            .map(|index| u8::from_str_radix(&octets[2 * index..2 * index + 2], 16).expect("hex"))
+            .collect();
+        let public_key = PublicKey::from_ed25519_bytes(&octets).expect("a key");
+        let asked = Arc::new(AtomicBool::new(false));
+        let key = SigningKey::new(Watched {
+            public_key: public_key.clone(),
+            asked: Arc::clone(&asked),
+        });
+        let name = CaName::new("Acme", "Root", None)
+            .and_then(|name| name.to_x509())
+            .expect("a name");
+        let key_id = extensions::key_id(&public_key).expect("a key id");
+        let sign = |change: fn(&mut Vec<Extension>)| {
+            let mut extensions = authority_extensions(&public_key, &key_id, 1).expect("extensions");
+            change(&mut extensions);
+            let contents = Contents {
+                kind: &profile::ROOT,
+                issuer: name.clone(),
+                subject: name.clone(),
+                extensions,
+            };
+            let at = countersign_trust_store::UnixTime::from_secs(1_800_000_000);
+            let validity = Validity::days(at, 10).expect("ten days");
+            finish(contents, validity, &public_key, &key, &mut Counting(1))
+        };
+        let changes: [fn(&mut Vec<Extension>); 3] = [
+            |extensions| drop(extensions.remove(0)),
+            |extensions| extensions.push(extensions[0].clone()),
+            |extensions| extensions[1].critical = false,
+        ];
+        for change in changes {
+            let error = sign(change).expect_err("not a root");
+            assert!(matches!(error, Error::Lint { .. }), "{error}");
+        }
+        assert!(!asked.load(Ordering::Relaxed), "the key was not asked");
+        // A sound one reaches the key, whose signature of zeros is then noticed.
+        assert!(matches!(sign(|_| ()), Err(Error::Sign { .. })));
+        assert!(asked.load(Ordering::Relaxed));
+    }
+}

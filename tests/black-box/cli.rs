@@ -1,7 +1,7 @@
 //! The desk tool `countersign`, driven as a person or a build script drives it: arguments in, files, output and exit
 //! status out.
 
-mod bench;
+pub(crate) mod bench;
 mod key;
 mod pki;
 mod sign;

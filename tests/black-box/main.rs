@@ -1,4 +1,6 @@
 //! Black-box tests of the built programs.
 
+mod ca;
 mod cli;
 mod guests;
+mod openssl;

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// Directory of the authority
     #[arg(long, global = true, value_name = "DIR", default_value = "ca")]
     pub(crate) dir: PathBuf,
-    /// Read the passphrase of the authority's keys from the first line of FILE instead of the terminal
+    /// Read the passphrase of the authority's keys from FILE, one line, instead of the terminal
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Print the result as JSON
@@ -206,7 +206,7 @@ pub(crate) struct Issue {
 #[derive(Debug, Args)]
 pub(crate) struct OutputArguments {
     /// Write to FILE instead of standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "output", value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// DER instead of PEM; of a chain, the first certificate only
     #[arg(long)]

@@ -47,7 +47,11 @@ impl CaDirectory {
         if path.is_dir() && !marker.exists() {
             let mut entries = fs::read_dir(path)
                 .with_context(|| format!("{} could not be read", path.display()))?;
-            let foreign = entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock"));
+            let foreign = entries.any(|entry| {
+                entry.is_ok_and(|entry| {
+                    entry.file_name() != "lock" && !durable::is_unfinished(&entry.file_name())
+                })
+            });
             anyhow::ensure!(
                 !foreign,
                 "{} has other files in it: name a new or an empty folder with --dir",
@@ -213,9 +217,14 @@ impl CaDirectory {
                 && entry.file_type().with_context(failed)?.is_dir()
             {
                 fs::remove_dir_all(entry.path()).with_context(failed)?;
+            } else if entry.file_type().with_context(failed)?.is_dir() {
+                durable::remove_unfinished(&entry.path())?;
+                durable::remove_unfinished(&entry.path().join("issued"))?;
+                durable::remove_unfinished(&entry.path().join("revoked"))?;
             }
         }
-        Ok(())
+        durable::remove_unfinished(&self.path)?;
+        durable::remove_unfinished(&self.path.join("keys"))
     }
 }
 
@@ -509,6 +518,7 @@ mod tests {
         let directory = CaDirectory::create(&path, NOW).expect("made");
         fs::create_dir(directory.authorities().join(".root")).expect("a leftover");
         fs::write(directory.authorities().join(".root/key.pem"), "half").expect("a leftover");
+        fs::write(path.join(".countersign-x"), "half").expect("a leftover");
         drop(directory);
         assert!(
             CaDirectory::open(&path)
@@ -518,6 +528,7 @@ mod tests {
         );
         let directory = CaDirectory::create(&path, NOW).expect("continued");
         assert!(!directory.authorities().join(".root").exists());
+        assert!(!path.join(".countersign-x").exists());
         authority(&directory);
         drop(directory);
         assert!(

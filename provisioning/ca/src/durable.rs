@@ -3,11 +3,15 @@
 //! Every file is written beside its place, synchronised, put in place by one system call, and then the folder is
 //! synchronised too, because a new name lives in the folder (fsync(2)).
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
+
+/// How the names of files begin that are not in their place yet. A crash leaves such files; they count for nothing.
+const UNFINISHED: &str = ".countersign-";
 
 /// Whether an existing file may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub(crate) fn write(path: &Path, contents: &[u8], existing: Existing) -> anyhow:
         anyhow::bail!("{} is a folder: name a file", path.display());
     }
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".countersign-");
+    builder.prefix(UNFINISHED);
     make_readable(&mut builder);
     let mut file = builder.tempfile_in(folder).with_context(failed)?;
     file.write_all(contents).with_context(failed)?;
@@ -43,6 +47,23 @@ pub(crate) fn write(path: &Path, contents: &[u8], existing: Existing) -> anyhow:
             _ => anyhow::Error::new(error).context(failed()),
         })?;
     sync_folder(folder)
+}
+
+/// Whether a file of this name was on its way when its program ended.
+pub(crate) fn is_unfinished(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
+}
+
+/// Removes what crashes left in `folder` itself.
+pub(crate) fn remove_unfinished(folder: &Path) -> anyhow::Result<()> {
+    let failed = || format!("{} could not be cleaned up", folder.display());
+    for entry in fs::read_dir(folder).with_context(failed)? {
+        let entry = entry.with_context(failed)?;
+        if is_unfinished(&entry.file_name()) && entry.file_type().with_context(failed)?.is_file() {
+            fs::remove_file(entry.path()).with_context(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Creates a folder, private to its owner, and makes its name durable. An existing one is left as it is.

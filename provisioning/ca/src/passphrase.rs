@@ -76,13 +76,19 @@ fn first_line(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let text = std::fs::read_to_string(path)
         .map(Zeroizing::new)
         .with_context(|| format!("the passphrase file {} could not be read", path.display()))?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() {
-        anyhow::bail!(
-            "the passphrase file {} has an empty first line",
-            path.display()
-        );
-    }
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or_default();
+    anyhow::ensure!(
+        !line.is_empty(),
+        "the passphrase file {} has an empty first line",
+        path.display()
+    );
+    // A second line is more likely a mistake than a part of the passphrase.
+    anyhow::ensure!(
+        lines.next().is_none(),
+        "the passphrase file {} has several lines: it must have one",
+        path.display()
+    );
     Ok(Zeroizing::new(line.to_owned()))
 }
 
