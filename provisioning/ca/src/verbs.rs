@@ -152,7 +152,7 @@ fn issued_record(
         not_after: issued.validity.not_after().as_secs(),
         no_rev_avail,
         issued_at: now.as_secs(),
-        certificate: output::pem(CERTIFICATE, &[issued.certificate.clone()])?,
+        certificate: output::pem(CERTIFICATE, std::slice::from_ref(&issued.certificate))?,
     })
 }
 
