@@ -315,6 +315,12 @@ impl Granted {
             ceiling.sockets.as_deref(),
             &mut withheld,
         );
+        withheld.extend(
+            asked
+                .keys
+                .iter()
+                .map(|key| one_sided(&format!("key {}", key.name), true)),
+        );
         let mut both = |what: &str, asked: bool, allowed: bool| {
             if asked != allowed {
                 withheld.push(one_sided(what, asked));

@@ -31,9 +31,9 @@ pub type CallFuture<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + 
 /// It can only come from [`Runtime::load`](crate::Runtime::load), which takes nothing but a verified component:
 ///
 /// ```compile_fail,E0451
-/// # use countersign_runtime::{GuestContext, ReadyGuest};
-/// # fn forge(pre: countersign_runtime::wasmtime::component::InstancePre<GuestContext>) {
-/// let ready = ReadyGuest { pre, granted: todo!(), ticker: todo!() }; // private fields
+/// # use countersign_runtime::{GuestContext, ReadyGuest, wasmtime::component::InstancePre};
+/// # fn forge(pre: InstancePre<GuestContext>, other: ReadyGuest<GuestContext>) {
+/// let forged = ReadyGuest { pre, ..other }; // private fields
 /// # }
 /// ```
 ///

@@ -1,0 +1,382 @@
+//! Ill-behaved guests: each ends at its own limit, with its own code, and the host lives on.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Bench, core};
+use countersign_format::GuestLimits;
+use countersign_runtime::trust_store::Code;
+use countersign_runtime::wasmtime::component::Linker;
+use countersign_runtime::{Ceiling, GuestContext, LimitKind, Limits, RunError};
+
+fn ceiling(change: impl FnOnce(&mut Limits)) -> Ceiling {
+    let mut limits = Limits::default();
+    limits.run = Duration::from_secs(20);
+    change(&mut limits);
+    Ceiling::new().limits(limits)
+}
+
+fn millis(limits: &mut Limits) {
+    limits.run = Duration::from_millis(100);
+}
+
+/// Starts the component and calls its `run`, which takes and returns nothing.
+async fn run(wat: &str, ceiling: Ceiling) -> Result<(), RunError> {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let ready = bench.load(wat, &ceiling, &linker).expect("it loads");
+    let mut guest = bench.start(ready).await?;
+    guest.call_export::<(), ()>(None, "run", ()).await
+}
+
+async fn kind(wat: &str, ceiling: Ceiling) -> LimitKind {
+    match run(wat, ceiling).await {
+        Err(RunError::Limit { kind, .. }) => kind,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn times_out(wat: &str) {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let ready = bench
+        .load(wat, &ceiling(millis), &linker)
+        .expect("it loads");
+    let started = Instant::now();
+    let ended = match bench.start(ready).await {
+        Ok(mut guest) => guest
+            .call_export::<(), ()>(None, "run", ())
+            .await
+            .expect_err("it cannot end"),
+        Err(ended) => ended,
+    };
+    let took = started.elapsed();
+    assert_eq!(ended.code(), Code::LimitTime, "{ended}");
+    // Start and call have 100 ms each; the rest is for a busy machine.
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn te01_endless_loop_in_an_export() {
+    times_out(&core("(func (export \"run\") (loop (br 0)))")).await;
+}
+
+#[tokio::test]
+async fn te01_endless_loop_in_a_start_function() {
+    times_out(&core(
+        "(func $s (loop (br 0))) (start $s) (func (export \"run\"))",
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn te01_endless_loop_in_a_destructor() {
+    times_out(
+        r#"(component
+            (core module $d (func (export "dtor") (param i32) (loop (br 0))))
+            (core instance $d (instantiate $d))
+            (type $r (resource (rep i32) (dtor (func $d "dtor"))))
+            (core func $new (canon resource.new $r))
+            (core func $drop (canon resource.drop $r))
+            (core module $m
+                (import "h" "new" (func $new (param i32) (result i32)))
+                (import "h" "drop" (func $drop (param i32)))
+                (func (export "run") (call $drop (call $new (i32.const 1)))))
+            (core instance $i (instantiate $m
+                (with "h" (instance (export "new" (func $new)) (export "drop" (func $drop))))))
+            (func (export "run") (canon lift (core func $i "run"))))"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn te01_endless_loop_in_realloc() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let wat = r#"(component
+        (core module $m
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (loop (br 0)) unreachable)
+            (func (export "take") (param i32 i32)))
+        (core instance $i (instantiate $m))
+        (func (export "take") (param "text" string)
+            (canon lift (core func $i "take") (memory $i "memory") (realloc (func $i "realloc")))))"#;
+    let ready = bench
+        .load(wat, &ceiling(millis), &linker)
+        .expect("it loads");
+    let mut guest = bench.start(ready).await.expect("it starts");
+    let ended = guest
+        .call_export::<(String,), ()>(None, "take", ("text".to_owned(),))
+        .await
+        .unwrap_err();
+    assert_eq!(ended.code(), Code::LimitTime, "{ended}");
+}
+
+#[tokio::test]
+async fn te01_processor_time_has_a_limit_of_its_own() {
+    let wat = core("(func (export \"run\") (loop (br 0)))");
+    let cpu = ceiling(|limits| limits.cpu = Duration::from_millis(50));
+    assert_eq!(kind(&wat, cpu).await, LimitKind::Cpu);
+}
+
+#[tokio::test]
+async fn te01_the_statement_can_ask_for_less_time() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let asked = GuestLimits {
+        run_milliseconds: Some(50),
+        ..GuestLimits::default()
+    };
+    let wat = core("(func (export \"run\") (loop (br 0)))");
+    let verified = bench.verified(&wat, Default::default(), asked);
+    let ready = bench
+        .runtime
+        .load(verified, &ceiling(|_| {}), &linker)
+        .expect("it loads");
+    let mut guest = bench.start(ready).await.expect("it starts");
+    let started = Instant::now();
+    let ended = guest
+        .call_export::<(), ()>(None, "run", ())
+        .await
+        .unwrap_err();
+    assert_eq!(ended.code(), Code::LimitTime);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn te02_unbounded_recursion() {
+    let wat = core("(func $f (export \"run\") (call $f) (call $f))");
+    assert_eq!(kind(&wat, ceiling(|_| {})).await, LimitKind::Stack);
+}
+
+const GROW: &str = r#"(memory 1)
+    (func (export "run") (loop
+        (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))
+        (br 0)))"#;
+
+#[tokio::test]
+async fn te03_a_memory_that_grows_without_end() {
+    assert_eq!(
+        kind(&core(GROW), ceiling(|limits| limits.memory_bytes = 8 << 20)).await,
+        LimitKind::Memory
+    );
+}
+
+#[tokio::test]
+async fn te03_many_small_memories_are_one_large_one() {
+    let instances: String = (0..20)
+        .map(|i| format!("(core instance $x{i} (instantiate $big))\n"))
+        .collect();
+    let wat = format!(
+        r#"(component
+            (core module $big (memory 16))
+            {instances}
+            (core module $m (func (export "run")))
+            (core instance $i (instantiate $m))
+            (func (export "run") (canon lift (core func $i "run"))))"#
+    );
+    // 20 memories of 1 MiB.
+    assert_eq!(
+        kind(&wat, ceiling(|limits| limits.memory_bytes = 10 << 20)).await,
+        LimitKind::Memory
+    );
+    run(&wat, ceiling(|limits| limits.memory_bytes = 20 << 20))
+        .await
+        .expect("this much is allowed");
+}
+
+#[tokio::test]
+async fn te03_a_guest_that_copes_with_a_refusal_lives_on() {
+    let wat = core(
+        r#"(memory 1)
+        (func (export "run") (if (i32.ne (memory.grow (i32.const 60000)) (i32.const -1)) (then unreachable)))"#,
+    );
+    run(&wat, ceiling(|limits| limits.memory_bytes = 1 << 20))
+        .await
+        .expect("the refusal is no trap");
+}
+
+#[tokio::test]
+async fn te04_a_table_that_grows_without_end() {
+    let wat = core(
+        r#"(table 1 funcref)
+        (func (export "run") (loop
+            (if (i32.eq (table.grow (ref.null func) (i32.const 10000)) (i32.const -1)) (then unreachable))
+            (br 0)))"#,
+    );
+    assert_eq!(
+        kind(&wat, ceiling(|limits| limits.table_elements = 100_000)).await,
+        LimitKind::Tables
+    );
+}
+
+#[tokio::test]
+async fn te04_a_table_larger_than_any_address_space() {
+    let wat = core("(table 0xffffffff funcref) (func (export \"run\"))");
+    assert_eq!(kind(&wat, ceiling(|_| {})).await, LimitKind::Tables);
+}
+
+#[tokio::test]
+async fn te05_a_million_handles() {
+    let wat = r#"(component
+        (type $r (resource (rep i32)))
+        (core func $new (canon resource.new $r))
+        (core module $m (import "h" "new" (func $new (param i32) (result i32)))
+            (func (export "run") (loop (drop (call $new (i32.const 1))) (br 0))))
+        (core instance $i (instantiate $m (with "h" (instance (export "new" (func $new))))))
+        (func (export "run") (canon lift (core func $i "run"))))"#;
+    assert_eq!(kind(wat, ceiling(|_| {})).await, LimitKind::Handles);
+}
+
+#[tokio::test]
+async fn te05_a_million_handles_of_the_host() {
+    // Every call makes another output stream.
+    let wat = r#"(component
+        (import "wasi:io/streams@0.2.0" (instance $s (export "output-stream" (type (sub resource)))))
+        (alias export $s "output-stream" (type $stream))
+        (import "wasi:cli/stdout@0.2.0" (instance $o
+            (alias outer 1 $stream (type $t))
+            (export "output-stream" (type $u (eq $t)))
+            (export "get-stdout" (func (result (own $u))))))
+        (core func $get (canon lower (func $o "get-stdout")))
+        (core module $m (import "h" "get" (func $get (result i32)))
+            (func (export "run") (loop (drop (call $get)) (br 0))))
+        (core instance $i (instantiate $m (with "h" (instance (export "get" (func $get))))))
+        (func (export "run") (canon lift (core func $i "run"))))"#;
+    assert_eq!(
+        kind(wat, ceiling(|limits| limits.handles = 1_000)).await,
+        LimitKind::Handles
+    );
+}
+
+#[tokio::test]
+async fn te06_a_guessed_handle() {
+    let with = |body: &str| {
+        format!(
+            r#"(component
+            (type $r (resource (rep i32)))
+            (core func $new (canon resource.new $r))
+            (core func $drop (canon resource.drop $r))
+            (core func $rep (canon resource.rep $r))
+            (core module $m
+                (import "h" "new" (func $new (param i32) (result i32)))
+                (import "h" "drop" (func $drop (param i32)))
+                (import "h" "rep" (func $rep (param i32) (result i32)))
+                (func (export "run") (local $handle i32) {body}))
+            (core instance $i (instantiate $m (with "h" (instance
+                (export "new" (func $new)) (export "drop" (func $drop)) (export "rep" (func $rep))))))
+            (func (export "run") (canon lift (core func $i "run"))))"#
+        )
+    };
+    for body in [
+        "(call $drop (i32.const 12345))",
+        "(drop (call $rep (i32.const 0)))",
+        "(drop (call $rep (i32.const -1)))",
+        "(local.set $handle (call $new (i32.const 1))) (call $drop (local.get $handle)) (call $drop (local.get $handle))",
+        "(local.set $handle (call $new (i32.const 1))) (call $drop (local.get $handle)) (drop (call $rep (local.get $handle)))",
+    ] {
+        let ended = run(&with(body), ceiling(|_| {})).await.expect_err(body);
+        assert_eq!(ended.code(), Code::Trapped, "{body}: {ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_trap_names_its_reason_and_place() {
+    let ended = run(
+        &core("(func $bad-place (export \"run\") unreachable)"),
+        ceiling(|_| {}),
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(ended.code(), Code::Trapped);
+    let RunError::Trapped {
+        reason, backtrace, ..
+    } = &ended
+    else {
+        panic!("{ended:?}")
+    };
+    assert!(reason.contains("unreachable"), "{reason}");
+    assert!(
+        backtrace.iter().any(|name| name.contains("bad-place")),
+        "{backtrace:?}"
+    );
+}
+
+#[tokio::test]
+async fn te11_a_stopped_guest_is_never_entered_again() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let ready = bench
+        .load(
+            &core("(func (export \"run\") (loop (br 0)))"),
+            &ceiling(millis),
+            &linker,
+        )
+        .expect("it loads");
+    let mut guest = bench.start(ready.clone()).await.expect("it starts");
+    guest
+        .call_export::<(), ()>(None, "run", ())
+        .await
+        .unwrap_err();
+    assert!(guest.is_stopped());
+    assert!(guest.data_mut().is_none());
+    assert!(matches!(
+        guest.call_export::<(), ()>(None, "run", ()).await,
+        Err(RunError::Stopped)
+    ));
+    // The same code starts afresh.
+    bench.start(ready).await.expect("it starts again");
+}
+
+#[tokio::test]
+async fn te11_a_call_that_the_host_drops_ends_the_guest() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let wat = core("(func (export \"run\") (loop (br 0)))");
+    let ready = bench
+        .load(&wat, &ceiling(|_| {}), &linker)
+        .expect("it loads");
+    let mut guest = bench.start(ready).await.expect("it starts");
+    let call = guest.call_export::<(), ()>(None, "run", ());
+    tokio::time::timeout(Duration::from_millis(50), call)
+        .await
+        .expect_err("it cannot end");
+    assert!(matches!(
+        guest.call_export::<(), ()>(None, "run", ()).await,
+        Err(RunError::Stopped)
+    ));
+}
+
+#[tokio::test]
+async fn a_missing_export_leaves_the_guest_as_it_was() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let ready = bench
+        .load(&core("(func (export \"run\"))"), &ceiling(|_| {}), &linker)
+        .expect("it loads");
+    let mut guest = bench.start(ready).await.expect("it starts");
+    for (interface, function) in [(None, "walk"), (Some("acme:a/b"), "run")] {
+        let error = guest
+            .call_export::<(), ()>(interface, function, ())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, RunError::NoExport { .. }), "{error:?}");
+    }
+    let error = guest
+        .call_export::<(u32,), ()>(None, "run", (1,))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            RunError::NoExport {
+                source: Some(_),
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    guest
+        .call_export::<(), ()>(None, "run", ())
+        .await
+        .expect("it still runs");
+}

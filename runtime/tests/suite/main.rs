@@ -1,0 +1,10 @@
+//! The runtime from outside, with components from text and a throw-away PKI. One program, because linking takes longer
+//! than the tests.
+
+mod audit;
+mod features;
+mod host;
+mod imports;
+mod limits;
+mod support;
+mod wasi;
