@@ -17,7 +17,7 @@ use x509_cert::name::Name;
 
 use crate::crl::{self, RevocationList};
 use crate::validity::{DEVELOPMENT_ROOT_DAYS, SECONDS_PER_DAY, Validity};
-use crate::{CaName, DeviceName, Error, Profile, Serial, extensions, sign};
+use crate::{CaName, DeviceName, Error, Profile, Serial, extensions, host_name, sign};
 
 /// A certificate that was made, and what has to be recorded before it is handed out.
 #[derive(Clone, Debug)]
@@ -274,7 +274,7 @@ impl<'k> Issuer<'k> {
         };
         self.check_key(public_key)?;
         self.check_leaf_scope(profile, request.scope.as_ref())?;
-        check_dns_names(profile, &request.dns_names)?;
+        host_name::check(profile, &request.dns_names)?;
 
         let mut extensions = vec![
             extensions::key_usage(KeyUsages::DigitalSignature)?,
@@ -419,35 +419,6 @@ fn describe(scope: &Scope) -> String {
         text.push_str(&format!(" for types {}", list(&scope.audience().types)));
     }
     text
-}
-
-/// Host names as RFC 1123 §2.1 and RFC 9525 §6.3 have them, without wildcards.
-fn check_dns_names(profile: Profile, names: &[String]) -> Result<(), Error> {
-    let refused = |name: &String, reason| Error::NameInvalid {
-        field: "host name",
-        value: name.clone(),
-        reason,
-    };
-    if let Some(name) = names.first().filter(|_| !profile.rules().dns_names) {
-        return Err(refused(name, "only tls certificates carry host names"));
-    }
-    for name in names {
-        let label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if name.len() > 253 || !name.split('.').all(label) {
-            return Err(refused(
-                name,
-                "a host name has labels of lower-case letters, digits and hyphens, without wildcards",
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Names and extensions, in the shape that x509-cert's builder asks for them.

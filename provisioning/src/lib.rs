@@ -15,6 +15,7 @@
 mod crl;
 mod error;
 mod extensions;
+mod host_name;
 mod issuer;
 mod name;
 mod profile;

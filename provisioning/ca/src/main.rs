@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod authority;
 mod directory;
 mod durable;
 mod output;

@@ -17,7 +17,7 @@ use countersign_provisioning::{CaName, Issued, Issuer, SECONDS_PER_DAY, Validity
 use countersign_trust_store::UnixTime;
 
 use crate::arguments::ScopeArguments;
-use crate::directory::Authority;
+use crate::authority::Authority;
 use crate::output::{self, CERTIFICATE, Console};
 use crate::passphrase;
 use crate::records::{self, VERSION};

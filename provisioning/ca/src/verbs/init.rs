@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::{Context, authority_record, validity, years_in_days};
 use crate::arguments::{Init, KeyAlgorithm};
-use crate::directory::{Authority, CaDirectory, ROOT};
+use crate::authority::Authority;
+use crate::directory::{CaDirectory, ROOT};
 
 #[derive(Serialize)]
 struct Report<'a> {

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::{Context, authority_record, issued_record, scope, validity, years_in_days};
 use crate::arguments::{Intermediate, KeyAlgorithm};
-use crate::directory::{Authority, CaDirectory};
+use crate::authority::Authority;
+use crate::directory::CaDirectory;
 
 /// The kind under which intermediates are recorded.
 pub(super) const KIND: &str = "intermediate";

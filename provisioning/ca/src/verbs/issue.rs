@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::{Context, issued_record, read_object, scope, validity};
 use crate::arguments::Issue;
-use crate::directory::{Authority, CaDirectory};
+use crate::authority::Authority;
+use crate::directory::CaDirectory;
 use crate::output::{self, CERTIFICATE};
 
 #[derive(Serialize)]
@@ -75,7 +76,13 @@ pub(crate) fn run(
     chain.extend(chain_above(&directory, &authority)?);
     context
         .console
-        .deliver(&arguments.output, CERTIFICATE, &chain)?;
+        .deliver(&arguments.output, CERTIFICATE, &chain)
+        .with_context(|| {
+            format!(
+                "the certificate is on record and `countersign-ca show {}` prints it",
+                issued.serial
+            )
+        })?;
     context.console.note(&format!(
         "issued {} for {} by {}, serial {}, valid until {}",
         arguments.profile,

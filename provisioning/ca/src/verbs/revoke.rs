@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::Context;
 use crate::arguments::Revoke;
-use crate::directory::{Authority, CaDirectory};
+use crate::authority::Authority;
+use crate::directory::CaDirectory;
 use crate::records::{self, VERSION};
 
 #[derive(Serialize)]

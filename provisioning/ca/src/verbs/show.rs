@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{Context, days_until};
 use crate::arguments::Show;
-use crate::directory::{Authority, CaDirectory};
+use crate::authority::Authority;
+use crate::directory::CaDirectory;
 use crate::records;
 
 /// Authorities that end sooner than this are pointed out.

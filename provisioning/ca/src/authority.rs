@@ -1,0 +1,152 @@
+//! One authority of the directory: its key, what it issued and revoked, and its lists.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use countersign_backend_file::FileKey;
+use countersign_keys::SigningKey;
+use countersign_provisioning::{Reason, Revocation, Serial};
+use countersign_trust_store::UnixTime;
+
+use crate::durable::{self, Existing};
+use crate::records::{self, VERSION};
+use crate::{output, passphrase};
+
+/// One authority of a directory.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    pub(crate) path: PathBuf,
+    pub(crate) record: records::Authority,
+}
+
+impl Authority {
+    /// The certificate, DER.
+    pub(crate) fn certificate(&self) -> anyhow::Result<Vec<u8>> {
+        let path = self.path.join("certificate.der");
+        fs::read(&path).with_context(|| format!("{} could not be read", path.display()))
+    }
+
+    /// Where the certificate lies as PEM.
+    pub(crate) fn certificate_path(&self) -> PathBuf {
+        self.path.join("certificate.pem")
+    }
+
+    /// Opens the key.
+    pub(crate) fn key(&self, passphrase: &passphrase::Source) -> anyhow::Result<SigningKey> {
+        let what = format!("authority {:?}", self.record.id);
+        Ok(FileKey::open(&self.path.join("key.pem"), || {
+            passphrase.for_key(&what)
+        })?)
+    }
+
+    /// Records a certificate. After this returns, the serial is taken for ever; only then may the certificate leave.
+    pub(crate) fn record_issued(&self, record: &records::Issued) -> anyhow::Result<()> {
+        records::write(&self.issued_path(&record.serial), record, Existing::Refuse)
+    }
+
+    /// The record of a certificate that this authority issued.
+    pub(crate) fn issued(&self, serial: &Serial) -> anyhow::Result<Option<records::Issued>> {
+        records::read(&self.issued_path(&serial.to_string()))
+    }
+
+    /// The serials of every certificate that this authority issued, sorted.
+    pub(crate) fn issued_serials(&self) -> anyhow::Result<Vec<Serial>> {
+        serials(&self.path.join("issued"))
+    }
+
+    /// Records a revocation. `false` when the serial was revoked before; the first record stands.
+    pub(crate) fn record_revoked(&self, record: &records::Revoked) -> anyhow::Result<bool> {
+        let path = self
+            .path
+            .join("revoked")
+            .join(format!("{}.json", record.serial));
+        if path.exists() {
+            return Ok(false);
+        }
+        records::write(&path, record, Existing::Refuse).map(|()| true)
+    }
+
+    /// The revocation of a serial, if it is revoked.
+    pub(crate) fn revoked(&self, serial: &Serial) -> anyhow::Result<Option<records::Revoked>> {
+        records::read(&self.path.join("revoked").join(format!("{serial}.json")))
+    }
+
+    /// Every revocation.
+    pub(crate) fn revocations(&self) -> anyhow::Result<Vec<Revocation>> {
+        let mut revocations = Vec::new();
+        for serial in serials(&self.path.join("revoked"))? {
+            let Some(record) = self.revoked(&serial)? else {
+                continue;
+            };
+            let reason: Reason = record.reason.parse().map_err(|error| {
+                anyhow::anyhow!("the record of the revocation of {serial} is damaged: {error}")
+            })?;
+            revocations.push(Revocation {
+                serial,
+                at: UnixTime::from_secs(record.at),
+                reason,
+            });
+        }
+        Ok(revocations)
+    }
+
+    /// The number of the last list; 0 when there was none.
+    pub(crate) fn crl_number(&self) -> anyhow::Result<u64> {
+        let record: Option<records::CrlNumber> = records::read(&self.path.join("crl-number.json"))?;
+        Ok(record.map_or(0, |record| record.number))
+    }
+
+    /// Takes the next number for a list, durably: a number that was taken is never given out again, crash or not.
+    ///
+    /// It is the present in seconds, or one more than the last where that is higher. So a directory that was restored
+    /// from an old copy still numbers above the lists it no longer remembers, which hosts would otherwise refuse.
+    pub(crate) fn next_crl_number(&self, now: UnixTime) -> anyhow::Result<u64> {
+        let last = self.crl_number()?;
+        let number = last
+            .checked_add(1)
+            .context("the CRL numbers of this authority are used up")?
+            .max(now.as_secs());
+        let record = records::CrlNumber {
+            version: VERSION,
+            number,
+        };
+        records::write(
+            &self.path.join("crl-number.json"),
+            &record,
+            Existing::Replace,
+        )?;
+        Ok(number)
+    }
+
+    /// Keeps the newest list.
+    pub(crate) fn store_crl(&self, crl: &[u8]) -> anyhow::Result<()> {
+        let pem = output::pem(output::CRL, &[crl.to_vec()])?;
+        durable::write(&self.path.join("crl.der"), crl, Existing::Replace)?;
+        durable::write(
+            &self.path.join("crl.pem"),
+            pem.as_bytes(),
+            Existing::Replace,
+        )
+    }
+
+    fn issued_path(&self, serial: &str) -> PathBuf {
+        self.path.join("issued").join(format!("{serial}.json"))
+    }
+}
+
+/// The serials that name the records in a folder.
+fn serials(folder: &Path) -> anyhow::Result<Vec<Serial>> {
+    let failed = || format!("{} could not be read", folder.display());
+    let mut serials = Vec::new();
+    for entry in fs::read_dir(folder).with_context(failed)? {
+        let name = entry.with_context(failed)?.file_name();
+        let serial = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".json"))
+            .and_then(|name| name.parse().ok());
+        serials.extend(serial);
+    }
+    serials.sort();
+    Ok(serials)
+}
