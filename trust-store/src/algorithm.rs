@@ -4,6 +4,7 @@
 //! and signature belong together is fixed here and nowhere else.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Mutex,
@@ -152,11 +153,11 @@ pub(crate) enum VerifyError {
 
 /// A budget of signature checks for one chain: a stranger must not decide how much work we do.
 ///
-/// Remembers what verified, so that the same signature is never computed twice: our own walk along the chain pays for
-/// webpki's.
+/// Remembers what verified and what did not, so that the same signature is never computed twice: our own walk along
+/// the chain pays for webpki's.
 pub(crate) struct Checks {
     left: AtomicU32,
-    verified: Mutex<Vec<Digest>>,
+    judged: Mutex<BTreeMap<Digest, bool>>,
 }
 
 impl Checks {
@@ -164,7 +165,7 @@ impl Checks {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             left: AtomicU32::new(limit),
-            verified: Mutex::new(Vec::new()),
+            judged: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -191,21 +192,27 @@ impl Checks {
         signature: &[u8],
     ) -> Result<(), VerifyError> {
         let memo = memo(primitive, key, message, signature);
-        if self
-            .verified
+        let judged = self
+            .judged
             .lock()
-            .is_ok_and(|verified| verified.contains(&memo))
-        {
-            return Ok(());
+            .ok()
+            .and_then(|judged| judged.get(&memo).copied());
+        let valid = match judged {
+            Some(valid) => valid,
+            None => {
+                self.consume()?;
+                let valid = primitive.verify(key, message, signature).is_ok();
+                if let Ok(mut judged) = self.judged.lock() {
+                    judged.insert(memo, valid);
+                }
+                valid
+            }
+        };
+        if valid {
+            Ok(())
+        } else {
+            Err(VerifyError::Invalid)
         }
-        self.consume()?;
-        primitive
-            .verify(key, message, signature)
-            .map_err(|_| VerifyError::Invalid)?;
-        if let Ok(mut verified) = self.verified.lock() {
-            verified.push(memo);
-        }
-        Ok(())
     }
 }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use const_oid::ObjectIdentifier;
-use countersign_format::{DeviceIdentity, Digest, Scope, limits};
+use countersign_format::{
+    DeviceIdentity, Digest, FormatError, Scope, capabilities_from_der, limits, text_from_der,
+};
 use countersign_keys::PublicKey;
 use der::{Decode, Encode};
 use x509_cert::{
@@ -178,6 +180,12 @@ impl Certificate {
     pub fn device(&self) -> Result<Option<CertifiedDevice>, Fault> {
         let mut devices = Vec::new();
         if let Some(names) = self.extension::<SubjectAltName>(oid::SUBJECT_ALT_NAME)? {
+            // RFC 5280 §4.2.1.6: SIZE (1..MAX).
+            if names.0.is_empty() {
+                return Err(Fault::ExtensionMalformed {
+                    extension: oid::name(oid::SUBJECT_ALT_NAME),
+                });
+            }
             for name in &names.0 {
                 let GeneralName::OtherName(other) = name else {
                     continue;
@@ -230,7 +238,7 @@ impl Certificate {
     /// [`Fault::ExtensionMalformed`].
     pub fn device_type(&self) -> Result<Option<String>, Fault> {
         self.raw_extension(oid::DEVICE_TYPE)
-            .map(|(_, value)| countersign_format::text_from_der(value))
+            .map(|(_, value)| text_from_der(value))
             .transpose()
             .map_err(|_| Fault::ExtensionMalformed {
                 extension: "device type",
@@ -258,6 +266,59 @@ impl Certificate {
 
     pub(crate) fn is_no_rev_avail(&self) -> bool {
         self.raw_extension(oid::NO_REV_AVAIL).is_some()
+    }
+
+    /// RFC 9608 §2 and §3: noRevAvail is NULL, and nothing beside it says where revocation information would be.
+    pub(crate) fn check_no_rev_avail(&self) -> Result<(), Fault> {
+        let Some((_, value)) = self.raw_extension(oid::NO_REV_AVAIL) else {
+            return Ok(());
+        };
+        if value != [0x05, 0x00] {
+            return Err(Fault::ExtensionMalformed {
+                extension: oid::name(oid::NO_REV_AVAIL),
+            });
+        }
+        let contradictions = [
+            oid::CRL_DISTRIBUTION_POINTS,
+            oid::FRESHEST_CRL,
+            oid::AUTHORITY_INFO_ACCESS,
+        ];
+        match contradictions
+            .into_iter()
+            .find(|id| self.raw_extension(*id).is_some())
+        {
+            Some(id) => Err(Fault::ExtensionForbidden {
+                extension: oid::name(id),
+                profile: "certificate that says noRevAvail",
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Our extensions about a device, each well-formed where it is there.
+    pub(crate) fn check_metadata(&self) -> Result<(), Fault> {
+        for id in [
+            oid::DEVICE_TYPE,
+            oid::HARDWARE_REVISION,
+            oid::FIRMWARE_VERSION,
+        ] {
+            self.check_raw(id, |value| text_from_der(value).map(drop))?;
+        }
+        self.check_raw(oid::CAPABILITIES, |value| {
+            capabilities_from_der(value).map(drop)
+        })
+    }
+
+    fn check_raw(
+        &self,
+        id: ObjectIdentifier,
+        check: impl FnOnce(&[u8]) -> Result<(), FormatError>,
+    ) -> Result<(), Fault> {
+        let malformed = |_| Fault::ExtensionMalformed {
+            extension: oid::name(id),
+        };
+        self.raw_extension(id)
+            .map_or(Ok(()), |(_, value)| check(value).map_err(malformed))
     }
 
     pub(crate) fn basic_constraints(&self) -> Result<Option<BasicConstraints>, Fault> {
@@ -391,13 +452,59 @@ impl CertifiedDevice {
 /// same value (X.690 §10, §11), whatever the decoder lets through.
 pub(crate) fn decode_canonical<T: for<'a> Decode<'a> + Encode>(bytes: &[u8]) -> Option<T> {
     let value = T::from_der(bytes).ok()?;
-    (value.to_der().ok()?.as_slice() == bytes).then_some(value)
+    (has_minimal_oids(bytes) && value.to_der().ok()?.as_slice() == bytes).then_some(value)
 }
 
-/// RFC 5280 §4.1.2.2: positive, at most 20 octets.
-fn check_serial(octets: &[u8]) -> Result<(), Fault> {
+/// X.690 §8.19.2: no arc of an object identifier begins with padding. The decoder keeps identifiers as octets, so
+/// that a padded one would be another name for the same thing, which no table finds.
+///
+/// Expects DER; whatever else it meets is refused.
+pub(crate) fn has_minimal_oids(bytes: &[u8]) -> bool {
+    let mut open = vec![bytes];
+    while let Some(bytes) = open.pop() {
+        let Some((&tag, rest)) = bytes.split_first() else {
+            continue;
+        };
+        let Some((content, next)) = split_content(rest) else {
+            return false;
+        };
+        open.push(next);
+        if tag & 0x20 != 0 {
+            open.push(content);
+        } else if tag == 0x06 && !is_minimal_oid(content) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Splits what follows a tag into the content and what comes after it.
+fn split_content(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    if first < 0x80 {
+        return rest.split_at_checked(first.into());
+    }
+    let (length, rest) = rest.split_at_checked((first & 0x7f).into())?;
+    let mut number = [0; 8];
+    let start = number.len().checked_sub(length.len())?;
+    number.get_mut(start..)?.copy_from_slice(length);
+    rest.split_at_checked(usize::try_from(u64::from_be_bytes(number)).ok()?)
+}
+
+fn is_minimal_oid(content: &[u8]) -> bool {
+    let mut begins_arc = true;
+    content.iter().all(|octet| {
+        let padded = begins_arc && *octet == 0x80;
+        begins_arc = octet & 0x80 == 0;
+        !padded
+    })
+}
+
+/// RFC 5280 §4.1.2.2: positive, at most 20 octets; X.690 §8.3.2: in the shortest form.
+pub(crate) fn check_serial(octets: &[u8]) -> Result<(), Fault> {
     let negative = octets.first().is_none_or(|first| first & 0x80 != 0);
-    if negative || octets.len() > 20 || octets.iter().all(|octet| *octet == 0) {
+    let padded = matches!(octets, [0, next, ..] if next & 0x80 == 0);
+    if negative || padded || octets.len() > 20 || octets.iter().all(|octet| *octet == 0) {
         return Err(Fault::Serial);
     }
     Ok(())
@@ -432,9 +539,34 @@ mod tests {
         assert_eq!(check_serial(&[1]), Ok(()));
         assert_eq!(check_serial(&[0, 0x80]), Ok(()));
         assert_eq!(check_serial(&[0x7f; 20]), Ok(()));
-        for bad in [&[][..], &[0], &[0x80], &[0xff, 0x01], &[0x7f; 21]] {
+        for bad in [
+            &[][..],
+            &[0],
+            &[0x80],
+            &[0, 0x7f],
+            &[0xff, 0x01],
+            &[0x7f; 21],
+        ] {
             assert_eq!(check_serial(bad), Err(Fault::Serial), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn tc21_identifiers_have_no_padded_arcs() {
+        let sequence =
+            |oid: &[u8]| [&[0x30, oid.len() as u8 + 2, 6, oid.len() as u8], oid].concat();
+        for good in [&[0x55, 0x1d, 0x1e][..], &[0x2b, 0x81, 0x80, 0x00], &[0x2a]] {
+            assert!(has_minimal_oids(&sequence(good)), "{good:?}");
+        }
+        for bad in [
+            &[0x55, 0x1d, 0x80, 0x1e][..],
+            &[0x80, 0x2b],
+            &[0x2b, 0x81, 0x00, 0x80, 0x01],
+        ] {
+            assert!(!has_minimal_oids(&sequence(bad)), "{bad:?}");
+        }
+        assert!(!has_minimal_oids(&[0x30, 0x05, 6, 1]));
+        assert!(has_minimal_oids(&[0x04, 0x03, 6, 1, 0x80]));
     }
 
     #[test]

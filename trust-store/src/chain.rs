@@ -15,8 +15,8 @@ use webpki::{EndEntityCert, KeyUsage, RevocationOptionsBuilder, UnknownStatusPol
 use x509_cert::ext::pkix::KeyUsages;
 
 use crate::{
-    Anchor, Anchors, Certificate, CertifiedDevice, Check, Crl, Now, Rejection, TimeBasis,
-    TrustState, UnixTime,
+    Anchor, Anchors, Certificate, CertifiedDevice, Check, Crl, CrlNumber, Now, Rejection,
+    TimeBasis, TrustState, UnixTime,
     algorithm::{Algorithms, Checks, VerifyError, verify_x509},
     fault::Fault,
     oid,
@@ -62,6 +62,7 @@ pub struct VerifiedChain {
     anchor_spki_sha256: Digest,
     development: bool,
     scopes: Vec<Scope>,
+    revocation: Vec<(Digest, CrlNumber)>,
     valid_until: UnixTime,
 }
 
@@ -112,6 +113,13 @@ impl VerifiedChain {
     #[must_use]
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
+    }
+
+    /// The numbers of the verified lists that were consulted, each with the SHA-256 of its issuer's
+    /// SubjectPublicKeyInfo: what a host with state hands to [`TrustState::note_crl_number`].
+    #[must_use]
+    pub fn revocation(&self) -> &[(Digest, CrlNumber)] {
+        &self.revocation
     }
 
     /// The time up to which every certificate of the chain is valid.
@@ -231,7 +239,7 @@ impl ChainVerifier<'_> {
         let crls = self.choose_crls(chain, anchor, at)?;
         self.validate_path(chain, anchor, at, &crls)?;
         passed(Check::Revocation, describe_revocation(&crls));
-        self.assemble(chain, anchor)
+        self.assemble(chain, anchor, &crls)
             .map(|chain| Outcome::Verified(Box::new(chain)))
     }
 
@@ -256,11 +264,15 @@ impl ChainVerifier<'_> {
         let Some(last) = chain.last() else {
             return Ok(Reach::Nothing(self.broken(0, "it has no certificate")));
         };
-        for anchor in self
+        // Of several roots of one name, the one whose key identifier fits is tried first.
+        let wanted = key_identifier_of_issuer(last);
+        let mut anchors: Vec<_> = self
             .anchors
             .for_components()
             .filter(|anchor| anchor.certificate().subject_der() == last.issuer_der())
-        {
+            .collect();
+        anchors.sort_by_key(|anchor| own_key_identifier(anchor.certificate()) != wanted);
+        for anchor in anchors {
             if self.is_signed_by(last, anchor.certificate().spki())? {
                 return Ok(Reach::Anchor(anchor));
             }
@@ -303,11 +315,21 @@ impl ChainVerifier<'_> {
                 .inspect(certificate, Some(*self.profile.purpose))
                 .map_err(fault)?;
             // The root is not sent, and a CA's second certificate for its own name is no way around that.
-            if certificate.is_self_issued() || certificate.spki() == anchor.certificate().spki() {
+            if certificate.is_self_issued() {
                 return Err(self.broken(
                     depth,
                     "it is self-issued; roots are compiled in, never sent",
                 ));
+            }
+            // Keys have one purpose: one that certifies others signs nothing else.
+            let above = chain.iter().skip(depth.saturating_add(1));
+            if above
+                .chain([anchor.certificate()])
+                .any(|above| above.spki() == certificate.spki())
+            {
+                return Err(fault(Fault::Key {
+                    reason: "it is the key of a CA above it".to_owned(),
+                }));
             }
             let issuer = issuer_of(chain, depth, anchor);
             check_key_identifiers(certificate, issuer).map_err(fault)?;
@@ -341,7 +363,8 @@ impl ChainVerifier<'_> {
         Ok(())
     }
 
-    /// A verified, current list for each certificate, or none for an end entity that says noRevAvail (RFC 9608 §4).
+    /// A verified, current list for each certificate, or none for an end entity that says noRevAvail (RFC 9608 §4): that
+    /// excuses the absence of a list, not what a list says.
     fn choose_crls<'c>(
         &'c self,
         chain: &[Certificate],
@@ -350,29 +373,47 @@ impl ChainVerifier<'_> {
     ) -> Result<Vec<Option<&'c Crl>>, Rejection> {
         let mut chosen = Vec::with_capacity(chain.len());
         for (depth, certificate) in chain.iter().enumerate() {
-            if depth == 0 && certificate.is_no_rev_avail() {
+            let issuer = issuer_of(chain, depth, anchor);
+            let excused = depth == 0 && certificate.is_no_rev_avail();
+            let crl = match self.choose_crl(certificate, issuer, anchor)? {
+                Some(crl) => crl,
+                None if excused => {
+                    chosen.push(None);
+                    continue;
+                }
+                None => {
+                    return Err(Rejection::RevocationUnknown {
+                        subject: certificate.subject(),
+                        issuer: certificate.issuer(),
+                    });
+                }
+            };
+            self.check_not_revoked(depth, certificate, crl)?;
+            if excused {
                 chosen.push(None);
                 continue;
             }
-            let issuer = issuer_of(chain, depth, anchor);
-            let crl = self.choose_crl(certificate, issuer, anchor)?;
             self.check_crl(crl, issuer, anchor.crl_grace(), at)?;
             // Without a clock, a list's thisUpdate shows what time it must be for its own issuer's certificates.
             if self.now.clock().is_none() && crl.this_update() > certificate.not_after() {
                 return Err(self.expired(certificate, crl.this_update()));
             }
-            self.check_not_revoked(depth, certificate, crl)?;
             chosen.push(Some(crl));
         }
         Ok(chosen)
     }
 
+    /// The issuer's list with the highest number whose signature verifies, if there is one.
     fn choose_crl<'c>(
         &'c self,
         certificate: &Certificate,
         issuer: &Certificate,
         anchor: &'c Anchor,
-    ) -> Result<&'c Crl, Rejection> {
+    ) -> Result<Option<&'c Crl>, Rejection> {
+        let invalid = |reason| Rejection::CrlInvalid {
+            issuer: issuer.subject(),
+            reason,
+        };
         let identifier = issuer.subject_key_identifier().ok().flatten();
         let identifier = identifier
             .as_ref()
@@ -381,23 +422,33 @@ impl ChainVerifier<'_> {
         let candidates = self
             .state
             .crls_of(anchor.crls(), issuer.subject_der(), identifier);
+        let mut chosen: Option<&Crl> = None;
         for crl in &candidates {
-            match crl.verify(self.checks, issuer.spki()) {
-                Ok(()) => return Ok(crl),
-                Err(VerifyError::Invalid) => {}
-                Err(VerifyError::BudgetSpent) => return Err(self.spent()),
+            // The highest number decides; what follows it is older.
+            if chosen.is_some_and(|chosen| crl.number() < chosen.number()) {
+                break;
+            }
+            match (crl.verify(self.checks, issuer.spki()), chosen) {
+                (Ok(()), None) => chosen = Some(crl),
+                (Ok(()), Some(chosen)) if chosen.der() != crl.der() => {
+                    return Err(invalid(
+                        "two different lists of it have the same number; get a newer one",
+                    ));
+                }
+                (Ok(()), Some(_)) | (Err(VerifyError::Invalid), _) => {}
+                (Err(VerifyError::BudgetSpent), _) => {
+                    return Err(invalid(
+                        "too many lists that claim to be its are not; take the forged ones away",
+                    ));
+                }
             }
         }
-        if candidates.is_empty() {
-            return Err(Rejection::RevocationUnknown {
-                subject: certificate.subject(),
-                issuer: certificate.issuer(),
-            });
+        if chosen.is_none() && !candidates.is_empty() && !certificate.is_no_rev_avail() {
+            return Err(invalid(
+                "its signature does not verify under its issuer's key",
+            ));
         }
-        Err(Rejection::CrlInvalid {
-            issuer: issuer.subject(),
-            reason: "its signature does not verify under its issuer's key",
-        })
+        Ok(chosen)
     }
 
     fn check_crl(
@@ -450,14 +501,14 @@ impl ChainVerifier<'_> {
         let der = CertificateDer::from(certificate.der());
         let parsed = EndEntityCert::try_from(&der)
             .map_err(|_| self.fault(depth, certificate, Fault::NotDer))?;
-        match crl.webpki().find_serial(parsed.serial()) {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(Rejection::Revoked {
+        match crl.webpki().map(|list| list.find_serial(parsed.serial())) {
+            Some(Ok(None)) => Ok(()),
+            Some(Ok(Some(_))) => Err(Rejection::Revoked {
                 subject: certificate.subject(),
                 serial: certificate.serial(),
                 issuer: certificate.issuer(),
             }),
-            Err(_) => Err(Rejection::CrlInvalid {
+            None | Some(Err(_)) => Err(Rejection::CrlInvalid {
                 issuer: crl.issuer().to_owned(),
                 reason: "one of its entries is malformed",
             }),
@@ -485,7 +536,11 @@ impl ChainVerifier<'_> {
         };
         let end_entity =
             EndEntityCert::try_from(leaf).map_err(|error| refused(error.to_string()))?;
-        let lists: Vec<_> = crls.iter().flatten().map(|crl| crl.webpki()).collect();
+        let lists: Vec<_> = crls
+            .iter()
+            .flatten()
+            .filter_map(|crl| crl.webpki())
+            .collect();
         // Unknown status is allowed here because `choose_crls` has demanded one for each; a list that is there counts.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             options
@@ -518,7 +573,12 @@ impl ChainVerifier<'_> {
         Ok(())
     }
 
-    fn assemble(&self, chain: &[Certificate], anchor: &Anchor) -> Result<VerifiedChain, Rejection> {
+    fn assemble(
+        &self,
+        chain: &[Certificate],
+        anchor: &Anchor,
+        crls: &[Option<&Crl>],
+    ) -> Result<VerifiedChain, Rejection> {
         let Some(leaf) = chain.first() else {
             return Err(self.broken(0, "it has no certificate"));
         };
@@ -531,6 +591,14 @@ impl ChainVerifier<'_> {
             anchor_spki_sha256: anchor.spki_sha256(),
             development: anchor.is_development(),
             scopes: self.scopes(chain, anchor)?,
+            revocation: crls
+                .iter()
+                .enumerate()
+                .filter_map(|(depth, crl)| {
+                    let issuer = issuer_of(chain, depth, anchor);
+                    crl.map(|crl| (issuer.spki_sha256(), crl.number()))
+                })
+                .collect(),
             valid_until: chain
                 .iter()
                 .map(Certificate::not_after)
@@ -629,6 +697,16 @@ fn latest_not_before(chain: &[Certificate], anchor: &Anchor) -> UnixTime {
         .iter()
         .map(Certificate::not_before)
         .fold(anchor.not_before(), UnixTime::max)
+}
+
+fn key_identifier_of_issuer(certificate: &Certificate) -> Option<Vec<u8>> {
+    let identifier = certificate.authority_key_identifier().ok().flatten()?;
+    Some(identifier.key_identifier?.as_bytes().to_vec())
+}
+
+fn own_key_identifier(certificate: &Certificate) -> Option<Vec<u8>> {
+    let identifier = certificate.subject_key_identifier().ok().flatten()?;
+    Some(identifier.0.as_bytes().to_vec())
 }
 
 /// RFC 5280 §4.2.1.1: the key identifier in a certificate is its issuer's subject key identifier.

@@ -4,13 +4,17 @@
 //! webpki's; the header is checked here, because webpki keeps neither the number nor the key identifier. A list is
 //! believed only after its signature verified under its issuer's key, which [`crate::chain`] sees to.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use der::{
     Decode, Encode, Reader, SliceReader, Tag, TagNumber,
     asn1::{BitStringRef, ContextSpecific},
 };
-use webpki::{CertRevocationList, OwnedCertRevocationList};
+use webpki::{BorrowedCertRevocationList, CertRevocationList, OwnedCertRevocationList};
 use x509_cert::{
     Version,
     ext::{Extensions, pkix::AuthorityKeyIdentifier, pkix::CrlNumber as CrlNumberExtension},
@@ -22,12 +26,18 @@ use x509_cert::{
 use crate::{
     Rejection, UnixTime,
     algorithm::{self, Checks, VerifyError, verify_x509},
-    certificate::{decode_canonical, printable, unix_time},
+    certificate::{check_serial, decode_canonical, has_minimal_oids, printable, unix_time},
     oid,
 };
 
 /// The largest revocation list that is read: a million entries of the usual 37 bytes, with room to spare.
-pub const MAX_CRL_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_CRL_BYTES: usize = 48 * 1024 * 1024;
+
+/// The issuer's name in a list, DER: as much as would leave room in a certificate for anything else.
+const MAX_ISSUER_BYTES: usize = 2 * 1024;
+
+/// The extensions of a list, DER. Ours take 50 bytes.
+const MAX_EXTENSIONS_BYTES: usize = 4 * 1024;
 
 /// A CRL number: at most 20 octets, compared as a number (RFC 5280 §5.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +89,9 @@ struct Body {
     signature_algorithm: AlgorithmIdentifierOwned,
     signature: Vec<u8>,
     header: Header,
-    list: CertRevocationList<'static>,
+    /// Made when the list is first used, which is after its signature verified: nobody else decides how much memory
+    /// it takes.
+    list: OnceLock<Option<CertRevocationList<'static>>>,
 }
 
 #[derive(Debug)]
@@ -111,19 +123,14 @@ impl Crl {
         let tbs = der.get(outer.to_be_signed.clone()).unwrap_or_default();
         let header = Header::read(tbs, &outer.signature_algorithm)
             .map_err(|(issuer, reason)| invalid(&issuer, reason))?;
-        let list = OwnedCertRevocationList::from_der(der).map_err(|_| {
-            invalid(
-                &header.issuer_text,
-                "an entry or extension of it is malformed or of a kind that is not understood",
-            )
-        })?;
+        check_entries(der).map_err(|reason| invalid(&header.issuer_text, reason))?;
         Ok(Self(Arc::new(Body {
             der: der.to_vec(),
             to_be_signed: outer.to_be_signed,
             signature_algorithm: outer.signature_algorithm,
             signature: outer.signature,
             header,
-            list: list.into(),
+            list: OnceLock::new(),
         })))
     }
 
@@ -177,9 +184,31 @@ impl Crl {
         )
     }
 
-    pub(crate) fn webpki(&self) -> &CertRevocationList<'static> {
-        &self.0.list
+    /// The list with its entries in order. For a list whose signature has verified.
+    pub(crate) fn webpki(&self) -> Option<&CertRevocationList<'static>> {
+        let make = || {
+            OwnedCertRevocationList::from_der(&self.0.der)
+                .ok()
+                .map(Into::into)
+        };
+        self.0.list.get_or_init(make).as_ref()
     }
+}
+
+/// Walks the entries once, without keeping them.
+///
+/// webpki compares serial numbers octet by octet, so an entry in another encoding than that of RFC 5280 §4.1.2.2
+/// would revoke nothing.
+fn check_entries(der: &[u8]) -> Result<(), &'static str> {
+    const MALFORMED: &str =
+        "an entry or extension of it is malformed or of a kind that is not understood";
+    let list = BorrowedCertRevocationList::from_der(der).map_err(|_| MALFORMED)?;
+    for entry in &list {
+        let entry = entry.map_err(|_| MALFORMED)?;
+        check_serial(entry.serial_number)
+            .map_err(|_| "an entry's serial number is not in the only form that it may have")?;
+    }
+    Ok(())
 }
 
 /// The three parts of a CertificateList (RFC 5280 §5.1.1).
@@ -235,7 +264,7 @@ impl Header {
             .sequence(|tbs| {
                 let version = Version::decode(tbs)?;
                 let algorithm = AlgorithmIdentifierOwned::decode(tbs)?;
-                let issuer = Name::decode(tbs)?;
+                let issuer: Name = bounded(tbs, MAX_ISSUER_BYTES, |bytes| Name::from_der(bytes))?;
                 let this_update = Time::decode(tbs)?;
                 let next_update = Option::<Time>::decode(tbs)?;
                 if !tbs.is_finished() && Tag::peek(tbs)? == Tag::Sequence {
@@ -244,7 +273,10 @@ impl Header {
                 let extensions = if tbs.is_finished() {
                     None
                 } else {
-                    ContextSpecific::<Extensions>::decode_explicit(tbs, TagNumber(0))?
+                    bounded(tbs, MAX_EXTENSIONS_BYTES, |bytes| {
+                        let mut reader = SliceReader::new(bytes)?;
+                        ContextSpecific::<Extensions>::decode_explicit(&mut reader, TagNumber(0))
+                    })?
                 };
                 Ok::<_, der::Error>((
                     version,
@@ -287,6 +319,15 @@ impl Header {
             .as_bytes()
             .to_vec();
         check_extensions(&extensions).map_err(invalid)?;
+        // RFC 5280 §5.1.2.4 and §5.1.2.5: UTCTime up to 2049.
+        if ![this_update, next_update]
+            .into_iter()
+            .all(is_canonical_time)
+        {
+            return Err(invalid(
+                "its times are not in the form that RFC 5280 demands",
+            ));
+        }
         let this_update = unix_time(this_update);
         let next_update = unix_time(next_update);
         if next_update < this_update {
@@ -307,7 +348,8 @@ impl Header {
 /// RFC 5280 §5.2: no list of a part of the certificates (issuingDistributionPoint, §5.2.5), no delta (§5.2.4), no
 /// critical extension that is not understood, none twice.
 fn check_extensions(extensions: &Extensions) -> Result<(), &'static str> {
-    for (index, extension) in extensions.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for extension in extensions {
         let id = extension.extn_id;
         if id == oid::ISSUING_DISTRIBUTION_POINT {
             return Err(
@@ -320,15 +362,32 @@ fn check_extensions(extensions: &Extensions) -> Result<(), &'static str> {
         if extension.critical && id != oid::CRL_NUMBER && id != oid::AUTHORITY_KEY_IDENTIFIER {
             return Err("it has a critical extension that is not understood");
         }
-        if extensions
-            .iter()
-            .take(index)
-            .any(|earlier| earlier.extn_id == id)
-        {
+        if !seen.insert(id) {
             return Err("one of its extensions occurs twice");
         }
     }
     Ok(())
+}
+
+/// Reads the next element, which must not be longer than `limit` octets: a stranger's name or list of extensions is
+/// not copied before that is known.
+fn bounded<T>(
+    reader: &mut SliceReader<'_>,
+    limit: usize,
+    decode: impl FnOnce(&[u8]) -> der::Result<T>,
+) -> der::Result<T> {
+    let bytes = reader.tlv_bytes()?;
+    if bytes.len() > limit || !has_minimal_oids(bytes) {
+        return Err(der::ErrorKind::Overlength.into());
+    }
+    decode(bytes)
+}
+
+fn is_canonical_time(time: Time) -> bool {
+    match time {
+        Time::UtcTime(_) => true,
+        Time::GeneralTime(time) => time.to_date_time().year() >= 2050,
+    }
 }
 
 fn extension<T: for<'a> Decode<'a> + Encode>(

@@ -55,6 +55,8 @@ oids! {
     AUTHORITY_INFO_ACCESS = "1.3.6.1.5.5.7.1.1", "authorityInfoAccess";
     /// RFC 5280 §5.2.3.
     CRL_NUMBER = "2.5.29.20", "cRLNumber";
+    /// RFC 5280 §4.2.1.15.
+    FRESHEST_CRL = "2.5.29.46", "freshestCRL";
     /// RFC 5280 §5.2.4.
     DELTA_CRL_INDICATOR = "2.5.29.27", "deltaCRLIndicator";
     /// RFC 5280 §5.2.5.

@@ -152,6 +152,9 @@ macro_rules! ca_table {
     };
 }
 
+/// 9999-01-01T00:00:00Z: who ends in that year means never, whatever the second.
+const NEVER: UnixTime = UnixTime::from_secs(253_370_764_800);
+
 const CA_KEYS: &[KeyKind] = &[KeyKind::P256, KeyKind::Ed25519, KeyKind::P384];
 const SIGNER_KEYS: &[KeyKind] = &[KeyKind::P256, KeyKind::Ed25519];
 
@@ -288,14 +291,15 @@ impl Profile {
         self.inspect_key_usage(certificate)?;
         self.inspect_extended_key_usage(certificate, purpose)?;
         self.inspect_key_identifiers(certificate)?;
-        if certificate.not_after() == UnixTime::NO_EXPIRY && !self.may_never_expire {
+        if certificate.not_after() >= NEVER && !self.may_never_expire {
             return Err(Fault::Validity {
                 reason: "it never ends",
             });
         }
         if self.position == Position::EndEntity {
             certificate.device()?;
-            certificate.device_type()?;
+            certificate.check_metadata()?;
+            certificate.check_no_rev_avail()?;
         }
         certificate.scope()?;
         Ok(())

@@ -270,7 +270,11 @@ fn encode_body_header() -> Vec<u8> {
 fn decode_body_header(bytes: &[u8], at: u64) -> Result<(), FormatError> {
     let mut reader = Reader::at(at, bytes);
     let purpose = |found: &str| FormatError::Purpose {
-        found: found.chars().take(80).collect(),
+        found: found
+            .chars()
+            .take(80)
+            .flat_map(char::escape_default)
+            .collect(),
     };
     if bytes.is_empty() {
         return Err(purpose("something without a content type"));

@@ -448,6 +448,60 @@ fn tb04_tb05_tb06_keys_and_signatures_in_other_forms() {
     assert_eq!(code(off_curve), Code::KeyInvalid);
 }
 
+#[test]
+fn tc14_tc29_a_padded_identifier_is_no_other_extension() {
+    // nameConstraints with a padded arc: an extension that no table knows, if it were let through.
+    let padded = ObjectIdentifier::from_bytes(&[0x55, 0x1d, 0x80, 0x1e]);
+    let Ok(padded) = padded else {
+        return; // The decoder refuses it already.
+    };
+    let leaf = TestPki::builder().with_extension(Role::Leaf, padded, false, &[0x30, 0]);
+    assert_eq!(code(leaf), Code::CertificateMalformed);
+}
+
+#[test]
+fn tb16_a_key_that_certifies_signs_nothing_else() {
+    let pki = TestPki::builder();
+    let shared = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let (given, taken) = (shared.clone(), shared);
+    let builder = pki
+        .bend(Role::Intermediate, move |parts| {
+            *given.borrow_mut() = Some(parts.subject_public_key_info.clone());
+        })
+        .bend(Role::Leaf, move |parts| {
+            parts.subject_public_key_info = taken.borrow().clone().unwrap();
+        });
+    let pki = builder.build();
+    assert_eq!(chain_code(&pki, pki.chain().to_vec()), Code::KeyInvalid);
+}
+
+#[test]
+fn tc25_the_last_year_is_never() {
+    let leaf = TestPki::builder().bend(Role::Leaf, |parts| {
+        let from = Any::new(Tag::UtcTime, b"200101000000Z".to_vec()).unwrap();
+        let until = Any::new(Tag::GeneralizedTime, b"99991231235958Z".to_vec()).unwrap();
+        let both = [from.to_der().unwrap(), until.to_der().unwrap()].concat();
+        parts.validity = Any::new(Tag::Sequence, both).unwrap();
+    });
+    assert_eq!(code(leaf), Code::ValidityPeriod);
+}
+
+#[test]
+fn tc21_metadata_that_cannot_be_read() {
+    for id in [
+        ours::DEVICE_TYPE,
+        ours::HARDWARE_REVISION,
+        ours::FIRMWARE_VERSION,
+        ours::CAPABILITIES,
+    ] {
+        let leaf = TestPki::builder().with_extension(Role::Leaf, id, false, &[0x0c, 1, 0xff]);
+        assert_eq!(code(leaf), Code::CertificateExtension, "{id}");
+    }
+    let empty =
+        TestPki::builder().with_extension(Role::Leaf, oid::SUBJECT_ALT_NAME, false, &[0x30, 0]);
+    assert_eq!(code(empty), Code::CertificateExtension);
+}
+
 /// The code for this PKI's device with another list of certificates, under this PKI's root.
 fn chain_code(pki: &TestPki, chain: Vec<Vec<u8>>) -> Code {
     pki.anchors()

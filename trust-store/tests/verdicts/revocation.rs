@@ -236,3 +236,103 @@ fn every_truncation_of_a_list_is_refused() {
     let trailing = [crl.as_slice(), &[0]].concat();
     assert!(TrustState::stateless().add_crl(&trailing).is_err());
 }
+
+#[test]
+fn td13_an_entry_in_another_encoding_than_its_serial_number() {
+    // Padded, and with its sign octet left out: neither would ever be found.
+    for serial in [
+        &[0x02, 0x03, 0x00, 0x12, 0x34][..],
+        &[0x02, 0x02, 0x92, 0x34],
+    ] {
+        let pki = TestPki::new();
+        let mut list = countersign_testing::CrlParts::of(&pki.crls()[1]);
+        let entry = [serial, b"\x17\x0d200101000000Z"].concat();
+        list.revoked_certificates = Some(vec![der::Any::new(der::Tag::Sequence, entry).unwrap()]);
+        let crl = list.sign(&pki.authority_keys()[1]);
+        let refused = TrustState::stateless().add_crl(&crl).unwrap_err();
+        assert_eq!(refused.code(), Code::CrlInvalid);
+    }
+}
+
+#[test]
+fn td13_two_lists_of_one_number() {
+    let pki = TestPki::new();
+    let mut other = countersign_testing::CrlParts::of(&pki.crls()[1]);
+    other.revoked_certificates = Some(vec![x509_serial(&pki.chain()[0])]);
+    let other = other.sign(&pki.authority_keys()[1]);
+    let mut crls = pki.crls().to_vec();
+    crls.push(other);
+    assert_eq!(delivered_code(&pki, &crls), Code::CrlInvalid);
+    crls.reverse();
+    assert_eq!(delivered_code(&pki, &crls), Code::CrlInvalid);
+    // The same list twice is one list.
+    let twice = [pki.crls(), pki.crls()].concat();
+    deliver(&pki, &twice, TrustState::stateless(), &pki.now()).unwrap();
+}
+
+#[test]
+fn td13_many_forged_lists_are_named_as_the_fault() {
+    let (pki, other) = (TestPki::new(), TestPki::new());
+    let mut crls = pki.crls().to_vec();
+    for number in 10..20 {
+        let mut forged = countersign_testing::CrlParts::of(&pki.crls()[0]);
+        forged.set_extension(oid::CRL_NUMBER, false, &[2, 1, number]);
+        crls.push(forged.sign(&other.authority_keys()[0]));
+    }
+    assert_eq!(delivered_code(&pki, &crls), Code::CrlInvalid);
+}
+
+#[test]
+fn td13_a_list_with_an_endless_name_or_endless_extensions() {
+    let pki = TestPki::new();
+    let list = || countersign_testing::CrlParts::of(&pki.crls()[0]);
+    let mut named = list();
+    named.issuer = der::Any::new(der::Tag::Sequence, vec![0x30; 3_000]).unwrap();
+    let mut extended = list();
+    let wide = vec![0; 5_000];
+    extended.set_extension(
+        der::asn1::ObjectIdentifier::new_unwrap("1.2.3.4"),
+        false,
+        &wide,
+    );
+    for mut list in [named, extended] {
+        list.revoked_certificates = None;
+        let crl = list.sign(&pki.authority_keys()[0]);
+        assert!(TrustState::stateless().add_crl(&crl).is_err());
+    }
+}
+
+#[test]
+fn td11_no_rev_avail_stands_alone_and_excuses_no_revocation() {
+    use countersign_testing::TestPkiBuilder;
+    let says = || TestPki::builder().no_rev_avail();
+    let beside = |id, value: &[u8]| says().with_extension(Role::Leaf, id, false, value);
+    for builder in [
+        beside(oid::CRL_DISTRIBUTION_POINTS, &[0x30, 0]),
+        beside(oid::AUTHORITY_INFO_ACCESS, &[0x30, 0]),
+        beside(oid::FRESHEST_CRL, &[0x30, 0]),
+        beside(oid::NO_REV_AVAIL, &[0xff, 0xff]),
+        beside(oid::NO_REV_AVAIL, &[]),
+    ] {
+        assert_eq!(code(builder), Code::CertificateExtension);
+    }
+    let stale = |builder: TestPkiBuilder| builder.crl_valid(Role::Intermediate, -100, -1);
+    accepted(stale(says()));
+    assert_eq!(code(says().revoke(Role::Leaf)), Code::Revoked);
+    assert_eq!(code(stale(says().revoke(Role::Leaf))), Code::Revoked);
+}
+
+#[test]
+fn a_host_with_state_is_told_which_lists_were_consulted() {
+    let pki = TestPki::builder().crl_number(7).build();
+    let verified = deliver(&pki, pki.crls(), TrustState::stateless(), &pki.now()).unwrap();
+    let consulted = verified.signers()[0].chain().revocation();
+    assert_eq!(consulted.len(), 2);
+    assert!(
+        consulted
+            .iter()
+            .all(|(_, number)| number.to_string() == "7")
+    );
+    let root = pki.anchors().iter().next().unwrap().spki_sha256();
+    assert!(consulted.iter().any(|(issuer, _)| *issuer == root));
+}
