@@ -138,7 +138,7 @@ pub(crate) async fn bounded<F: Future>(
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         budget.cpu = budget.cpu.saturating_sub(entered.elapsed());
         match polled {
-            Err(panic) => Poll::Ready(Err(Stop::Panic(message(panic.as_ref())))),
+            Err(panic) => Poll::Ready(Err(Stop::Panic(panic_message(panic.as_ref())))),
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) if budget.cpu.is_zero() => Poll::Ready(Err(Stop::Cpu)),
             // The clock is asked too: Tokio's timer stays silent for a task that used up its turn.
@@ -153,7 +153,8 @@ pub(crate) async fn bounded<F: Future>(
     .await
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// What a panic said, if it said it in words.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<String>()
         .cloned()

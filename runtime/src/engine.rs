@@ -24,6 +24,12 @@ pub(crate) const ALLOWED_FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::COMPONENT_MODEL);
 
+/// The proposals that are on in the engine: the guest's, and several memories in one module.
+///
+/// Wasmtime itself writes modules of two memories, to carry values from one component inside another to the next; without
+/// this it panics. A guest's own modules are held against [`ALLOWED_FEATURES`] before they get to the engine.
+const ENGINE_FEATURES: WasmFeatures = ALLOWED_FEATURES.union(WasmFeatures::MULTI_MEMORY);
+
 /// Address space reserved for each linear memory, in bytes (16 MiB).
 ///
 /// Wasmtime's default of 4 GiB does not fit many guests into the address space of a small gateway. A memory that grows
@@ -55,7 +61,7 @@ pub(crate) fn config() -> Config {
 /// The embedder keeps what only costs time or memory: allocation strategy, reservations, optimisation level, target.
 pub(crate) fn harden(mut config: Config) -> Config {
     config.wasm_features(WasmFeatures::all(), false);
-    config.wasm_features(ALLOWED_FEATURES, true);
+    config.wasm_features(ENGINE_FEATURES, true);
     config.concurrency_support(false);
     config.shared_memory(false);
     // Stopping a guest: see `deadline`.
@@ -99,6 +105,7 @@ mod tests {
         "wasm_bulk_memory",
         "wasm_simd",
         "wasm_floats",
+        "wasm_multi_memory",
         "wasm_extended_const",
         "wasm_component_model",
         "wasm_call_indirect_overlong",

@@ -3,6 +3,7 @@
 //! The order is fixed: read the imports, hold them against the grants, compile the very buffer that was verified,
 //! link. Nothing is compiled for a component that is refused for its imports.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use countersign_trust_store::VerifiedComponent;
@@ -10,7 +11,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::context::HasGuestContext;
-use crate::deadline::Ticker;
+use crate::deadline::{Ticker, panic_message};
 use crate::error::LoadError;
 use crate::grants::{Ceiling, Granted};
 use crate::guest::ReadyGuest;
@@ -58,9 +59,17 @@ pub(crate) fn load<T: HasGuestContext>(
     reason = "the one place that compiles: the argument is the buffer that was verified, never text or a file"
 )]
 fn compile(engine: &Engine, verified: &VerifiedComponent) -> Result<Component, LoadError> {
-    Component::from_binary(engine, verified.component()).map_err(|error| {
-        LoadError::ComponentInvalid {
-            reason: format!("{error:#}"),
-        }
-    })
+    // Whoever may sign can still hold a component that the compiler stumbles over; that ends nothing but its loading.
+    let compiled = catch_unwind(AssertUnwindSafe(|| {
+        Component::from_binary(engine, verified.component())
+    }));
+    let invalid = |reason| LoadError::ComponentInvalid { reason };
+    match compiled {
+        Ok(Ok(component)) => Ok(component),
+        Ok(Err(error)) => Err(invalid(format!("{error:#}"))),
+        Err(panic) => Err(invalid(format!(
+            "the compiler panicked: {}",
+            panic_message(panic.as_ref())
+        ))),
+    }
 }

@@ -73,6 +73,60 @@ fn an_ordinary_toolchain_needs_no_more_than_what_is_on() {
         .expect("it loads");
 }
 
+/// A component whose inner giver hands a string to its inner taker, each with a memory and an encoding of its own.
+fn composed(giver: &str, taker: &str) -> String {
+    format!(
+        r#"(component
+        (component $taker
+            (core module $m (memory (export "memory") 1) (global $p (mut i32) (i32.const 64))
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+                    (local $at i32) (local.set $at (global.get $p))
+                    (global.set $p (i32.add (global.get $p) (i32.const 256))) (local.get $at))
+                (func (export "take") (param i32 i32) (result i32) (i32.load8_u (local.get 0))))
+            (core instance $i (instantiate $m))
+            (func (export "take") (param "text" string) (result u32)
+                (canon lift (core func $i "take") {taker}
+                    (memory $i "memory") (realloc (func $i "realloc")))))
+        (component $giver
+            (import "take" (func $take (param "text" string) (result u32)))
+            (core module $libc (memory (export "memory") 1) (data (i32.const 8) "A\00B\00"))
+            (core instance $libc (instantiate $libc))
+            (core func $take (canon lower (func $take) {giver} (memory $libc "memory")))
+            (core module $m (import "h" "take" (func $take (param i32 i32) (result i32)))
+                (func (export "run") (result i32) (call $take (i32.const 8) (i32.const 2))))
+            (core instance $i (instantiate $m (with "h" (instance (export "take" (func $take))))))
+            (func (export "run") (result u32) (canon lift (core func $i "run"))))
+        (instance $t (instantiate $taker))
+        (instance $g (instantiate $giver (with "take" (func $t "take"))))
+        (export "run" (func $g "run")))"#
+    )
+}
+
+/// Between components with memories of their own Wasmtime writes code that uses two memories; that it may.
+#[tokio::test]
+async fn components_inside_hand_each_other_strings() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let encodings = [
+        "string-encoding=utf8",
+        "string-encoding=utf16",
+        "string-encoding=latin1+utf16",
+    ];
+    for giver in encodings {
+        for taker in encodings {
+            let ready = bench
+                .load(&composed(giver, taker), &Ceiling::new(), &linker)
+                .expect(giver);
+            let mut guest = bench.start(ready).await.expect("it starts");
+            let (first,) = guest
+                .call_export::<(), (u32,)>(None, "run", ())
+                .await
+                .expect("it runs");
+            assert_eq!(first, u32::from(b'A'), "{giver} to {taker}");
+        }
+    }
+}
+
 #[test]
 fn a_signed_component_that_is_not_sound_is_refused_as_invalid() {
     let bench = Bench::new();

@@ -1,6 +1,11 @@
 //! The runtime from outside, with components from text and a throw-away PKI. One program, because linking takes longer
 //! than the tests.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where it stopped"
+)]
+
 mod audit;
 mod features;
 mod host;
