@@ -4,3 +4,4 @@ mod ca;
 mod cli;
 mod guests;
 mod openssl;
+mod python;
