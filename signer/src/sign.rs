@@ -125,11 +125,10 @@ pub(crate) fn old_signature(options: &SignOptions) -> OldSignature {
     }
 }
 
-fn signer_id(chain: &Chain) -> SignerId {
-    SignerId {
-        algorithm: chain.public_key().algorithm(),
-        spki_sha256: chain.public_key().spki_sha256(),
-    }
+/// How a statement names the signer with this chain.
+pub(crate) fn signer_id(chain: &Chain) -> SignerId {
+    let key = chain.public_key();
+    SignerId::of(key.algorithm(), key.spki_sha256(), chain.certificates())
 }
 
 /// The order in which a statement lists these signers, as indices; refuses none, too many, and one key twice.
@@ -154,7 +153,8 @@ pub(crate) fn signer_order(chains: &[&Chain]) -> Result<Vec<usize>, SignError> {
         .collect();
     keyed.sort();
     for (first, second) in keyed.iter().zip(keyed.iter().skip(1)) {
-        if first.0 == second.0 {
+        // Also with another chain: the same key is the same signer.
+        if first.0.spki_sha256 == second.0.spki_sha256 {
             return refuse(format!(
                 "the key {} was given twice; each signer needs its own",
                 first.0.spki_sha256

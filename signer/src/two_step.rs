@@ -7,7 +7,8 @@
 
 use crate::manifest::Manifest;
 use crate::sign::{
-    checked_payload, describe, documents, entry, old_signature, open, signer_order, to_be_signed,
+    checked_payload, describe, documents, entry, old_signature, open, signer_id, signer_order,
+    to_be_signed,
 };
 use crate::staged::{Staged, reread, scan};
 use crate::{Chain, SignError, SignOptions, Signed};
@@ -238,14 +239,8 @@ impl Prepared {
                 .collect::<Result<_, _>>()?;
             chains.push(Chain::from_der(certificates)?);
         }
-        let keys: Vec<SignerId> = chains
-            .iter()
-            .map(|chain| SignerId {
-                algorithm: chain.public_key().algorithm(),
-                spki_sha256: chain.public_key().spki_sha256(),
-            })
-            .collect();
-        if keys != statement.signers() {
+        let signers: Vec<SignerId> = chains.iter().map(signer_id).collect();
+        if signers != statement.signers() {
             return Err(refuse(
                 "its chains are not those of the signers that the statement lists".into(),
             ));

@@ -121,7 +121,7 @@ def verify(content, roots, at):
     require(statement["digest"] == hashlib.sha256(component).digest(), "the statement is about another component")
 
     signers = [verify_signature(statement_bytes, *signature) for signature in signatures]
-    require([(signer["cose"], signer["spki"]) for signer in signers] == statement["signers"],
+    require([(signer["cose"], signer["spki"], signer["chain"]) for signer in signers] == statement["signers"],
             "the signers are not those that the statement lists")
 
     # Every chain that reaches a root must be good; at least one must reach one.
@@ -240,7 +240,7 @@ def decode_signature(body, protected, unprotected, signature):
     except ValueError as error:
         raise Refused(f"a certificate cannot be read: {error}") from error
     require(len(typed(signature, bytes, "signature")) == 64, "a signature is not 64 bytes long")
-    return body, protected, header[1], certificates, signature
+    return body, protected, header[1], certificates, hashlib.sha256(b"".join(chain)).digest(), signature
 
 
 def decode_statement(encoded):
@@ -248,9 +248,11 @@ def decode_statement(encoded):
     fields = exact_map(decode_cbor(encoded, "statement"), "statement", range(1, 9), range(9, 14))
     require(fields[1] == 1, f"statement version {fields[1]!r} is unknown")
     require(fields[2] == SHA_256, f"digest algorithm {fields[2]!r} is not allowed")
-    signers = [exact_list(signer, "signer", 2, 2) for signer in exact_list(fields[8], "list of signers", 1, 4)]
-    signers = [(typed(cose, int, "algorithm"), digest_of(spki, "signer")) for cose, spki in signers]
-    require(signers == sorted(set(signers)), "the list of signers is not sorted, or names one twice")
+    signers = [exact_list(signer, "signer", 3, 3) for signer in exact_list(fields[8], "list of signers", 1, 4)]
+    signers = [(typed(cose, int, "algorithm"), digest_of(spki, "signer's key"), digest_of(chain, "signer's chain"))
+               for cose, spki, chain in signers]
+    require(signers == sorted(signers), "the list of signers is not sorted")
+    require(len({spki for _, spki, _ in signers}) == len(signers), "the list of signers names a key twice")
     audience = exact_map(fields.get(9, {}), "audience", [], [1, 2])
     require(9 not in fields or audience, "the audience is there and empty")
     name = typed(fields[5], str, "component name")
@@ -280,7 +282,7 @@ def strings(fields, key, what):
 
 # Signatures.
 
-def verify_signature(statement, body, protected, cose, certificates, signature):
+def verify_signature(statement, body, protected, cose, certificates, chain, signature):
     """RFC 9052 section 4.4: what is signed is the Sig_structure."""
     message = cbor2.dumps(["Signature", body, protected, b"", statement], canonical=True)
     key = certificates[0].public_key()
@@ -296,7 +298,7 @@ def verify_signature(statement, body, protected, cose, certificates, signature):
     except InvalidSignature as error:
         raise Refused("a signature does not verify") from error
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return {"cose": cose, "spki": hashlib.sha256(spki).digest(), "certificates": certificates}
+    return {"cose": cose, "spki": hashlib.sha256(spki).digest(), "chain": chain, "certificates": certificates}
 
 
 def is_on(key, *curves):

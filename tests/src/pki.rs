@@ -198,14 +198,11 @@ impl TestPki {
         }
     }
 
-    /// How a statement names this PKI's device.
+    /// How a statement names this PKI's device with its chain.
     #[must_use]
     pub fn signer_id(&self) -> SignerId {
         let key = self.device_key.public_key();
-        SignerId {
-            algorithm: key.algorithm(),
-            spki_sha256: key.spki_sha256(),
-        }
+        SignerId::of(key.algorithm(), key.spki_sha256(), &self.chain)
     }
 
     /// Signs any statement with any chain and appends it to any bytes: nothing is checked that the format itself does

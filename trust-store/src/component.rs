@@ -335,10 +335,12 @@ impl Verification<'_> {
             let Some(leaf) = certificates.first() else {
                 continue;
             };
-            present.push(SignerId {
-                algorithm: signer.algorithm(),
-                spki_sha256: leaf.spki_sha256(),
-            });
+            // With the whole chain: a co-signer that is revoked must not swap its own for one that leads nowhere.
+            present.push(SignerId::of(
+                signer.algorithm(),
+                leaf.spki_sha256(),
+                signer.chain(),
+            ));
             entries.push(Entry {
                 index,
                 signer,

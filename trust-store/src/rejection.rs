@@ -206,7 +206,7 @@ pub enum Rejection {
     },
     /// The signers are not those in the statement.
     #[error(
-        "the statement lists {stated} signers, and those in the file are others or in another order"
+        "the statement lists {stated} signers, and those in the file are others, in another order, or with other chains"
     )]
     SignersMismatch {
         /// The number of signers in the statement.

@@ -35,10 +35,11 @@ pub(crate) fn least() -> StatementFields {
         name: ComponentName::parse("acme:pump").unwrap(),
         version: semver::Version::new(1, 2, 3),
         security_version: 4,
-        signers: vec![SignerId {
-            algorithm: Algorithm::Esp256,
-            spki_sha256: Digest::of(b"key"),
-        }],
+        signers: vec![SignerId::of(
+            Algorithm::Esp256,
+            Digest::of(b"key"),
+            &[b"leaf".to_vec()],
+        )],
         audience: Audience::default(),
         grants: Grants::default(),
         limits: GuestLimits::default(),
@@ -52,14 +53,12 @@ pub(crate) fn most() -> StatementFields {
     let list = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     StatementFields {
         signers: vec![
-            SignerId {
-                algorithm: Algorithm::Ed25519,
-                spki_sha256: Digest::of(b"one"),
-            },
-            SignerId {
-                algorithm: Algorithm::Esp256,
-                spki_sha256: Digest::of(b"two"),
-            },
+            SignerId::of(Algorithm::Ed25519, Digest::of(b"one"), &[b"leaf".to_vec()]),
+            SignerId::of(
+                Algorithm::Esp256,
+                Digest::of(b"two"),
+                &[b"leaf".to_vec(), b"intermediate".to_vec()],
+            ),
         ],
         audience: Audience {
             devices: list(&["SN-1", "SN-2"]),

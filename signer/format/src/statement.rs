@@ -4,11 +4,13 @@
 //! encoding cannot fail, and [`Statement::encode`] of what [`Statement::decode`] returns is the input, byte for
 //! byte. Whether it is true, meant for this device, and newer than the last is left to the trust store.
 
+use std::collections::BTreeSet;
+
 use crate::cbor::{MapWriter, Reader, Writer, length, within};
 use crate::grants::{filled, read_texts, write_texts};
 use crate::{
-    Algorithm, ComponentName, DeviceIdentity, Digest, FormatError, Grants, GuestLimits, limits,
-    text,
+    Algorithm, ComponentName, DeviceIdentity, Digest, DigestWriter, FormatError, Grants,
+    GuestLimits, limits, text,
 };
 
 /// The version of the statement that this crate reads and writes.
@@ -36,7 +38,7 @@ pub struct StatementFields {
     pub version: semver::Version,
     /// Rises with every release that must not be undone.
     pub security_version: u64,
-    /// Who signs: exactly the keys in the envelope, 1 to 4.
+    /// Who signs: exactly the keys and chains in the envelope, 1 to 4.
     pub signers: Vec<SignerId>,
     /// Where it may run.
     pub audience: Audience,
@@ -50,13 +52,37 @@ pub struct StatementFields {
     pub issued_at: Option<u64>,
 }
 
-/// A signer's key: its algorithm and the SHA-256 of its DER SubjectPublicKeyInfo (RFC 5280 §4.1.2.7).
+/// A signer: the algorithm of its key, the SHA-256 of the key's DER SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), and the
+/// SHA-256 of its certificate chain.
+///
+/// The chain is here because a signer's own signature is all that covers it otherwise: whoever holds the key of a
+/// revoked co-signer could sign the same statement again with a chain that leads nowhere and so counts for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SignerId {
     /// The algorithm of the key. Sorted by its COSE number as an integer: Ed25519 (-19) before ESP256 (-9).
     pub algorithm: Algorithm,
     /// SHA-256 of the SubjectPublicKeyInfo.
     pub spki_sha256: Digest,
+    /// SHA-256 of the DER certificates of x5chain (RFC 9360 §2), one after the other in their order, leaf first.
+    pub chain_sha256: Digest,
+}
+
+impl SignerId {
+    /// The signer with this key and this chain, DER, leaf first. Nothing is parsed here: that the key is the leaf's
+    /// is left to the caller.
+    #[must_use]
+    pub fn of(algorithm: Algorithm, spki_sha256: Digest, chain: &[Vec<u8>]) -> Self {
+        // Nothing stands between the certificates: DER says itself where it ends.
+        let mut digest = DigestWriter::new();
+        for certificate in chain {
+            digest.update(certificate);
+        }
+        Self {
+            algorithm,
+            spki_sha256,
+            chain_sha256: digest.finish(),
+        }
+    }
 }
 
 /// Where a component may run: on the devices named, of the types named. An empty list says nothing, both empty
@@ -107,6 +133,7 @@ impl Statement {
             });
         }
         text::sort_unique("signers", &mut fields.signers)?;
+        refuse_repeated_keys(&fields.signers)?;
         fields.audience.normalise()?;
         fields.grants.normalise()?;
         for document in &fields.documents {
@@ -164,9 +191,10 @@ impl Statement {
         map.entry(8, |writer| {
             writer.array(fields.signers.len());
             for signer in &fields.signers {
-                writer.array(2);
+                writer.array(3);
                 writer.integer(signer.algorithm.cose_id());
                 writer.bytes(signer.spki_sha256.as_bytes());
+                writer.bytes(signer.chain_sha256.as_bytes());
             }
         });
         map.optional(9, non_empty(fields.audience.encode()), |writer, map| {
@@ -227,7 +255,7 @@ impl Statement {
         self.fields.security_version
     }
 
-    /// The signers' keys, sorted, none twice, 1 to 4.
+    /// The signers, sorted, no key twice, 1 to 4.
     #[must_use]
     pub fn signers(&self) -> &[SignerId] {
         &self.fields.signers
@@ -365,11 +393,12 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<StatementFields, FormatError
     let security_version = reader.unsigned("security version")?;
     require(reader, 8)?;
     let signers = reader.list("number of signers", limits::MAX_SIGNERS, false, |reader| {
-        reader.tuple("a signer is an algorithm and a digest", 2)?;
+        reader.tuple("a signer is an algorithm and two digests", 3)?;
         let algorithm = Algorithm::require(reader.integer("signature algorithm")?)?;
         Ok(SignerId {
             algorithm,
             spki_sha256: decode_digest(reader)?,
+            chain_sha256: decode_digest(reader)?,
         })
     })?;
     let mut fields = StatementFields {
@@ -416,6 +445,16 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<StatementFields, FormatError
         }
     }
     Ok(fields)
+}
+
+/// One key is one signer, whatever chains or algorithms it is listed with.
+fn refuse_repeated_keys(signers: &[SignerId]) -> Result<(), FormatError> {
+    let keys: BTreeSet<Digest> = signers.iter().map(|signer| signer.spki_sha256).collect();
+    if keys.len() == signers.len() {
+        Ok(())
+    } else {
+        Err(FormatError::text("signers", "", "a key appears twice"))
+    }
 }
 
 fn decode_digest(reader: &mut Reader<'_>) -> Result<Digest, FormatError> {

@@ -11,7 +11,7 @@ use countersign_format::{
     Statement, StatementFields, Stdio, capabilities_from_der, capabilities_to_der,
     signature_section, text_from_der, text_to_der,
 };
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -120,7 +120,7 @@ fn audience() -> impl Strategy<Value = Audience> {
 
 fn statement() -> impl Strategy<Value = Statement> {
     let digest = || any::<[u8; 32]>().prop_map(Digest::from_bytes);
-    let signers = btree_set((any::<bool>(), any::<[u8; 32]>()), 1..=4);
+    let signers = btree_map(any::<[u8; 32]>(), (any::<bool>(), any::<[u8; 32]>()), 1..=4);
     let documents = btree_set(any::<[u8; 32]>(), 0..4);
     (
         (
@@ -144,13 +144,14 @@ fn statement() -> impl Strategy<Value = Statement> {
                 (component_digest, component_size, name, [major, minor, patch], security_version),
                 (signers, audience, grants, limits, documents, issued_at),
             )| {
-                let signer = |(edwards, key)| SignerId {
+                let signer = |(key, (edwards, chain))| SignerId {
                     algorithm: if edwards {
                         Algorithm::Ed25519
                     } else {
                         Algorithm::Esp256
                     },
                     spki_sha256: Digest::from_bytes(key),
+                    chain_sha256: Digest::from_bytes(chain),
                 };
                 let document = |digest| Document {
                     media_type: "application/spdx+json".to_owned(),

@@ -38,6 +38,7 @@ fn check(file: &[u8], component: &[u8]) -> Statement {
         let chain = Chain::from_der(signer.chain().to_vec()).unwrap();
         assert_eq!(chain.public_key().spki_sha256(), id.spki_sha256);
         assert_eq!(signer.algorithm(), id.algorithm);
+        assert_eq!(Digest::of(&signer.chain().concat()), id.chain_sha256);
         chain
             .public_key()
             .verify(&envelope.to_be_signed(index).unwrap(), signer.signature())
@@ -106,19 +107,19 @@ fn tb17_one_key_does_not_sign_twice() {
     let pki = Pki::new();
     let input = pki.write("app.wasm", component(10));
     let seed = [9; 32];
-    let twin = || {
+    let twin = |name| {
         let key: SigningKey =
             countersign_backend_file::FileKey::from_seed(Algorithm::Ed25519, &seed)
                 .unwrap()
                 .into();
-        let chain = Chain::from_pem(pki.certify(&key, "twin").as_bytes()).unwrap();
+        let chain = Chain::from_pem(pki.certify(&key, name).as_bytes()).unwrap();
         CertifiedKey::new(key, chain).unwrap()
     };
     let error = sign_file(
         &input,
         &pki.path("out.wasm"),
         &manifest(),
-        &[twin(), twin()],
+        &[twin("one"), twin("other")],
         &FORCE,
     )
     .unwrap_err();

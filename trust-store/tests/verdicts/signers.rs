@@ -1,6 +1,8 @@
 //! Several signers: which count, and what happens when one is taken out, added or exchanged.
 
-use countersign_format::{Envelope, SignerEntry, Statement, signature_section};
+use countersign_format::{
+    Envelope, SignerEntry, SignerId, Statement, signature_section, signer_to_be_signed,
+};
 use countersign_testing::{EMPTY_COMPONENT, Role, TestPki};
 use countersign_trust_store::{Anchors, Code, Policy, Rejection, UnverifiedComponent};
 
@@ -101,6 +103,53 @@ fn ta35_a_revoked_co_signer_cannot_be_left_out_or_outvoted() {
 }
 
 #[test]
+fn ta35_a_revoked_co_signer_cannot_cut_its_chain_and_sign_again() {
+    let (a, b) = two(|id| match id {
+        "device-b" => TestPki::builder().device_id(id).revoke(Role::Leaf).build(),
+        _ => plain(id),
+    });
+    let anchors = both(&a, &b);
+    let is_revoked =
+        |pki: &TestPki| judge(pki, file(&[pki], |s| vec![pki.forge_entry(s)])).is_err();
+    let (revoked, honest) = if is_revoked(&a) { (&a, &b) } else { (&b, &a) };
+    assert!(!is_revoked(honest));
+    // Both sign the statement; the revoked device's holder does so a second time, with another chain.
+    let sign_again = |s: &[u8], chain: &[Vec<u8>]| {
+        let key = revoked.device_key();
+        let message = signer_to_be_signed(s, key.algorithm(), chain);
+        let signature = *key.sign(&message).unwrap().as_bytes();
+        let again = SignerEntry::new(key.algorithm(), chain.to_vec(), signature).unwrap();
+        let mut entries = vec![a.forge_entry(s), b.forge_entry(s)];
+        entries[usize::from(std::ptr::eq(revoked, &b))] = again;
+        entries
+    };
+    let leaf = revoked.chain()[0].clone();
+    assert!(revoked.chain().len() > 1);
+    for chain in [
+        vec![leaf.clone()],
+        vec![leaf.clone(), honest.chain()[1].clone()],
+    ] {
+        let bytes = file(&[&a, &b], |s| sign_again(s, &chain));
+        assert_eq!(verdict(&anchors, &a, bytes, 1), Err(Code::SignersMismatch));
+    }
+    // Its true chain is judged, and the cut one would count for nothing had everyone signed for it.
+    let bytes = file(&[&a, &b], |s| sign_again(s, revoked.chain()));
+    assert_eq!(verdict(&anchors, &a, bytes, 1), Err(Code::Revoked));
+    let cut = vec![leaf];
+    let mut fields = a.statement(EMPTY_COMPONENT, &a.manifest(NAME));
+    let id = revoked.signer_id();
+    fields.signers = vec![
+        honest.signer_id(),
+        SignerId::of(id.algorithm, id.spki_sha256, &cut),
+    ];
+    let statement = Statement::new(fields).unwrap().encode();
+    let entries = sign_again(&statement, &cut);
+    let payload = Envelope::new(statement, entries).unwrap().encode();
+    let bytes = [EMPTY_COMPONENT, &signature_section(&payload).unwrap()].concat();
+    assert_eq!(verdict(&anchors, &a, bytes, 1), Ok(1));
+}
+
+#[test]
 fn ta37_a_co_signer_of_an_unknown_root_is_reported_and_does_not_count() {
     let (a, b) = two(plain);
     let bytes = file(&[&a, &b], |s| vec![a.forge_entry(s), b.forge_entry(s)]);
@@ -140,8 +189,7 @@ fn tb16_a_statement_signed_by_an_authority_is_refused() {
     let intermediate = pki.authority_keys().remove(1);
     let bytes = file(&[&pki], |s| {
         let genuine = pki.forge_entry(s);
-        let message =
-            countersign_format::signer_to_be_signed(s, genuine.algorithm(), genuine.chain());
+        let message = signer_to_be_signed(s, genuine.algorithm(), genuine.chain());
         let signature = *intermediate.sign(&message).unwrap().as_bytes();
         vec![SignerEntry::new(genuine.algorithm(), genuine.chain().to_vec(), signature).unwrap()]
     });

@@ -53,6 +53,7 @@ pub(crate) fn to_json(statement: &Statement) -> Value {
         "signers": statement.signers().iter().map(|signer| json!({
             "algorithm": signer.algorithm.name(),
             "spki_sha256": signer.spki_sha256.to_string(),
+            "chain_sha256": signer.chain_sha256.to_string(),
         })).collect::<Vec<_>>(),
         "audience": { "devices": statement.audience().devices, "types": statement.audience().types },
         "grants": {

@@ -24,9 +24,10 @@ fn value(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
 fn entries() -> Vec<(u64, Vec<u8>)> {
     let signer = value(|writer| {
         writer.array(1);
-        writer.array(2);
+        writer.array(3);
         writer.integer(-9);
         writer.bytes(Digest::of(b"key").as_bytes());
+        writer.bytes(Digest::of(b"leaf").as_bytes());
     });
     vec![
         (1, value(|writer| writer.unsigned(1))),
@@ -202,21 +203,10 @@ fn ta33_tb11_digests_of_another_kind() {
 
 #[test]
 fn ta35_the_list_of_signers() {
-    let signers = |list: &[(i64, &[u8])]| {
-        with(
-            8,
-            value(|writer| {
-                writer.array(list.len());
-                for (algorithm, key) in list {
-                    writer.array(2);
-                    writer.integer(*algorithm);
-                    writer.bytes(Digest::of(key).as_bytes());
-                }
-            }),
-        )
-    };
-    assert!(signers(&[(-19, b"a"), (-9, b"a")]).is_ok());
-    assert!(noncanonical(signers(&[(-9, b"a"), (-19, b"a")])));
+    let signers =
+        |list: &[(i64, &[u8])]| with(8, signer_list(list, |_, writer| writer.bytes(&[7; 32])));
+    assert!(signers(&[(-19, b"a"), (-9, b"b")]).is_ok());
+    assert!(noncanonical(signers(&[(-9, b"b"), (-19, b"a")])));
     assert!(text(signers(&[(-9, b"a"), (-9, b"a")])));
     assert!(noncanonical(signers(&[])));
     assert!(matches!(
@@ -235,6 +225,78 @@ fn ta35_the_list_of_signers() {
         signers: Vec::new(),
         ..least()
     })));
+}
+
+/// The list of signers with these algorithms and keys, and whatever `chain` writes for each index.
+fn signer_list(list: &[(i64, &[u8])], chain: impl Fn(usize, &mut Writer)) -> Vec<u8> {
+    value(|writer| {
+        writer.array(list.len());
+        for (index, (algorithm, key)) in list.iter().enumerate() {
+            writer.array(3);
+            writer.integer(*algorithm);
+            writer.bytes(Digest::of(key).as_bytes());
+            chain(index, writer);
+        }
+    })
+}
+
+#[test]
+fn ta35_tb17_a_key_is_listed_once_whatever_its_chains() {
+    let digest = |index: usize| [u8::try_from(index).unwrap(); 32];
+    let signers = |list: &[(i64, &[u8])]| {
+        with(
+            8,
+            signer_list(list, |index, writer| writer.bytes(&digest(index))),
+        )
+    };
+    assert!(text(signers(&[(-9, b"a"), (-9, b"a")])));
+    assert!(text(signers(&[(-19, b"a"), (-9, b"a")])));
+    // The two entries of one key need not stand side by side.
+    assert!(text(signers(&[(-19, b"b"), (-19, b"a"), (-9, b"b")])));
+    let twice = |second| {
+        let key = Digest::of(b"key");
+        let mut fields = least();
+        fields
+            .signers
+            .push(SignerId::of(second, key, &[b"cut".to_vec()]));
+        assert_eq!(fields.signers[0].spki_sha256, key);
+        Statement::new(fields)
+    };
+    assert!(text(twice(Algorithm::Esp256)));
+    assert!(text(twice(Algorithm::Ed25519)));
+}
+
+#[test]
+fn ta35_every_signer_names_its_chain_by_one_digest() {
+    let chain =
+        |write: fn(&mut Writer)| with(8, signer_list(&[(-9, b"a")], |_, writer| write(writer)));
+    assert!(chain(|writer| writer.bytes(&[0; 32])).is_ok());
+    assert!(malformed(chain(|writer| writer.bytes(&[0; 31]))));
+    assert!(malformed(chain(|writer| writer.text("chain"))));
+    let mut short = signer_list(&[(-9, b"a")], |_, _| ());
+    assert_eq!(short[1], 0x83);
+    short[1] = 0x82;
+    assert!(malformed(with(8, short)));
+}
+
+#[test]
+fn ta35_the_digest_of_a_chain_covers_all_of_it_in_its_order() {
+    let of = |chain: &[&[u8]]| {
+        let chain: Vec<_> = chain
+            .iter()
+            .map(|certificate| certificate.to_vec())
+            .collect();
+        SignerId::of(Algorithm::Esp256, Digest::of(b"key"), &chain).chain_sha256
+    };
+    assert_eq!(
+        of(&[b"leaf", b"intermediate"]),
+        Digest::of(b"leafintermediate")
+    );
+    assert_ne!(of(&[b"leaf"]), of(&[b"leaf", b"intermediate"]));
+    assert_ne!(
+        of(&[b"intermediate", b"leaf"]),
+        of(&[b"leaf", b"intermediate"])
+    );
 }
 
 #[test]
