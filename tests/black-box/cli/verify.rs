@@ -111,7 +111,7 @@ fn another_root_a_foreign_scope_and_another_time_are_refused() {
     );
     assert!(
         ran.stderr
-            .contains("note: judged as of 2050-01-01T00:00:00Z"),
+            .contains("it is 2050-01-01T00:00:00Z, the time asked about"),
         "{ran:#?}"
     );
     refused(
