@@ -21,7 +21,12 @@ use counting::Counts;
 
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
-    setup::ensure(&[Need::GuestToolchain, Need::Python, Need::OpenSsl])?;
+    setup::ensure(&[
+        Need::Faketime,
+        Need::GuestToolchain,
+        Need::OpenSsl,
+        Need::Python,
+    ])?;
     let mut suite = Suite::default();
     // What takes seconds comes first.
     suite.step("formatting", formatting);

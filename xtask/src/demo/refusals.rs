@@ -7,7 +7,8 @@ use super::stage::Stage;
 /// One component that the host must refuse.
 struct Refusal {
     why: &'static str,
-    host: &'static str,
+    /// How far the machine's clock is ahead while the host runs, as faketime writes it.
+    clock: Option<&'static str>,
     component: &'static str,
     code: &'static str,
     status: i32,
@@ -16,35 +17,35 @@ struct Refusal {
 const REFUSALS: [Refusal; 5] = [
     Refusal {
         why: "unsigned",
-        host: "countersign-run",
+        clock: None,
         component: "hello.wasm",
         code: "signature-missing",
         status: 110,
     },
     Refusal {
         why: "one byte changed after signing",
-        host: "countersign-run",
+        clock: None,
         component: "changed.wasm",
         code: "digest-mismatch",
         status: 111,
     },
     Refusal {
         why: "signed under another root",
-        host: "countersign-run",
+        clock: None,
         component: "stranger.wasm",
         code: "untrusted-root",
         status: 112,
     },
     Refusal {
         why: "signed with a certificate that was valid for one day, two days later",
-        host: "countersign-run-in-two-days",
+        clock: Some("+2d"),
         component: "one-day.wasm",
         code: "expired",
         status: 114,
     },
     Refusal {
         why: "signed under a name that this signer may not use",
-        host: "countersign-run",
+        clock: None,
         component: "acme-pump.wasm",
         code: "signer-not-authorised",
         status: 113,
@@ -63,7 +64,10 @@ pub(crate) fn all(stage: &Stage) -> Result<usize> {
 
 impl Refusal {
     fn check(&self, stage: &Stage) -> Result<()> {
-        let mut command = stage.command(self.host);
+        let mut command = match self.clock {
+            None => stage.command("countersign-run"),
+            Some(ahead) => stage.command_at(ahead, "countersign-run"),
+        };
         command.args([self.component, "--", "nobody"]);
         let outcome = stage.show(&mut command)?;
         let status = outcome.status.context("the host was ended by a signal")?;
@@ -115,13 +119,7 @@ fn prepare(stage: &Stage) -> Result<()> {
     generate.args(["key", "generate", "one-day.key.pem", "--unencrypted"]);
     quiet(stage, &mut generate)?;
     let mut request = stage.command("countersign");
-    request.args([
-        "key",
-        "csr",
-        "one-day.key.pem",
-        "--subject",
-        "CN=demo-gateway-2",
-    ]);
+    request.args(["key", "csr", "one-day.key.pem"]);
     request.args([
         "--device-id",
         "demo-gateway-2",

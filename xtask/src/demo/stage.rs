@@ -72,6 +72,15 @@ impl Stage {
         command
     }
 
+    /// The same, with a clock that is `ahead`; monotonic clocks run on as they are.
+    pub(crate) fn command_at(&self, ahead: &str, program: &str) -> Command {
+        let mut command = Command::new("faketime");
+        command.current_dir(&self.folder);
+        command.args(["--exclude-monotonic", "-f", ahead]);
+        command.arg(Path::new("bin").join(program));
+        command
+    }
+
     /// Shows a command, runs it, and shows what it said.
     pub(crate) fn show(&self, command: &mut Command) -> Result<Outcome> {
         let shown = shown(command);
