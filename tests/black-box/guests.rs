@@ -3,7 +3,7 @@
 //! The host is a copy of the built `countersign-run` with a root of its own filled in. A guest that has no test
 //! here does not compile: each must have a function of its name.
 
-mod host;
+pub(crate) mod host;
 
 use host::{HOST, Ran};
 

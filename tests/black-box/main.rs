@@ -5,3 +5,4 @@ mod cli;
 mod guests;
 mod openssl;
 mod python;
+mod refusals;

@@ -87,6 +87,7 @@ impl Host<'_> {
         }
         self.announce_development_roots();
 
+        let state = self.state()?;
         let bytes = match read(&self.run.file, MAX_FILE_BYTES)? {
             Read::Whole(bytes) => bytes,
             Read::TooLarge { size } => {
@@ -98,7 +99,6 @@ impl Host<'_> {
                 return Err(self.refuse_rejection(None, &Rejection::Format(error)));
             }
         };
-        let state = self.state(&bytes)?;
         let now = self.now();
         let runtime = Runtime::builder(self.anchors.clone())
             .audit({
@@ -194,15 +194,15 @@ impl Host<'_> {
         status
     }
 
-    /// Revocation lists that the operator gave. The compiled-in ones are among the anchors.
-    fn state(&self, file: &[u8]) -> Result<TrustState, Stop> {
+    /// Revocation lists that the operator gave; the compiled-in ones are among the anchors. One that cannot be used is
+    /// wrong configuration of this run, whatever the component is like.
+    fn state(&self) -> anyhow::Result<TrustState> {
         let mut state = TrustState::stateless();
         for path in &self.run.crls {
             for der in read_crls(path)? {
-                if let Err(rejection) = state.add_crl(&der) {
-                    let reason = format!("{}: {rejection}", path.display());
-                    return Err(self.refuse(Some(Digest::of(file)), rejection.code(), &reason));
-                }
+                state
+                    .add_crl(&der)
+                    .with_context(|| format!("cannot use {}", path.display()))?;
             }
         }
         Ok(state)

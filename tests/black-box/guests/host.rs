@@ -98,7 +98,7 @@ impl Ran {
     }
 }
 
-fn run(command: &mut Command) -> Ran {
+pub(crate) fn run(command: &mut Command) -> Ran {
     let started = Instant::now();
     let output = command
         .stdin(Stdio::null())
@@ -116,7 +116,7 @@ fn run(command: &mut Command) -> Ran {
 }
 
 /// A built program: beside the folder of the running test, target/PROFILE/deps.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let program = profile().join(name);
     assert!(
         program.is_file(),
@@ -136,6 +136,6 @@ fn profile() -> PathBuf {
 }
 
 /// The build folder, above target/PROFILE.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     profile().parent().expect("target/PROFILE").to_path_buf()
 }

@@ -1,0 +1,218 @@
+//! Guests that verify and misbehave, and what the record says about each end.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use countersign_signer::Manifest;
+use countersign_testing::TestPki;
+use countersign_trust_store::Code;
+
+use super::bench::{Bench, guest, hello, records};
+
+fn bench() -> &'static Bench {
+    static BENCH: LazyLock<Bench> = LazyLock::new(|| {
+        let builder = TestPki::builder().scope(&["examples:*", "test:*"]);
+        Bench::kept("guests", builder.build())
+    });
+    &BENCH
+}
+
+/// The guest, signed as its component.toml says.
+fn signed(name: &str) -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../guest-examples")
+        .join(name)
+        .join("component.toml");
+    let manifest = Manifest::load(&manifest).expect("the example's manifest");
+    let path = bench().fresh("wasm");
+    std::fs::write(&path, bench().pki.sign(&guest(name), &manifest)).expect("our own folder");
+    path
+}
+
+/// The guest is accepted, started, and stopped with this code: two records.
+#[track_caller]
+fn is_stopped(name: &str, code: Code, arguments: &[&str], within: Duration) {
+    let file = signed(name);
+    let started = Instant::now();
+    let (ran, records) = bench().run(&file, arguments);
+    let took = started.elapsed();
+    assert_eq!(ran.status, i32::from(code.exit_status()), "{ran:?}");
+    assert!(
+        ran.stderr.contains(&format!("was stopped: {code}\n")),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains(code.next_step()), "{ran:?}");
+    let [accepted, stopped] = records.as_slice() else {
+        panic!("{} records: {records:?}", records.len())
+    };
+    assert_eq!(accepted["event"], "accepted", "{accepted}");
+    assert_eq!(stopped["event"], "stopped", "{stopped}");
+    assert_eq!(stopped["code"], code.as_str(), "{stopped}");
+    assert_eq!(accepted["component"], stopped["component"]);
+    assert!(stopped["guest_status"].is_null(), "{stopped}");
+    assert!(took < within, "{took:?}: {ran:?}");
+}
+
+const SOON: Duration = Duration::from_secs(60);
+
+#[test]
+fn te01_an_endless_loop_ends_at_its_deadline() {
+    is_stopped("endless-loop", Code::LimitTime, &[], SOON);
+    is_stopped(
+        "endless-loop",
+        Code::LimitTime,
+        &["--timeout", "100ms"],
+        SOON,
+    );
+}
+
+#[test]
+fn te02_unbounded_recursion() {
+    is_stopped("unbounded-recursion", Code::LimitStack, &[], SOON);
+}
+
+#[test]
+fn te03_unbounded_memory() {
+    is_stopped("unbounded-memory", Code::LimitMemory, &[], SOON);
+    is_stopped(
+        "unbounded-memory",
+        Code::LimitMemory,
+        &["--memory", "2MiB"],
+        SOON,
+    );
+}
+
+#[test]
+fn a_trap() {
+    is_stopped("trap", Code::Trapped, &[], SOON);
+}
+
+#[test]
+fn an_import_that_nobody_grants() {
+    let record = bench().run_refuses(&signed("ungranted-import"), &[], Code::ImportDenied);
+    assert!(
+        record["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("acme:vault/secrets")),
+        "{record}"
+    );
+    let record = bench().run_refuses(
+        &signed("ungranted-network"),
+        &["--socket", "tcp:127.0.0.1:80"],
+        Code::ImportDenied,
+    );
+    assert!(
+        record["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("wasi:sockets")),
+        "{record}"
+    );
+}
+
+#[test]
+fn what_only_one_side_wants_is_said_and_not_given() {
+    let (ran, _) = bench().run(
+        &signed("hello"),
+        &["--env", "SECRET=1", "--dir", "/::/host"],
+    );
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(
+        ran.stderr.contains("note: env SECRET: ") && ran.stderr.contains("note: directory /host: "),
+        "{ran:?}"
+    );
+
+    // Without the folders that it asks for.
+    let (ran, _) = bench().run(&signed("transform"), &[]);
+    assert!(
+        ran.stderr
+            .contains("note: directory /in: the component asks for it"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn json_is_one_line_for_each_event() {
+    let file = signed("hello");
+    let log = bench().fresh("jsonl");
+    let output = Command::new(&bench().host)
+        .arg(&file)
+        .arg("--json")
+        .arg("--audit")
+        .arg(&log)
+        .output()
+        .expect("starts");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    let events: Vec<_> = stderr
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["event"].clone())
+        .collect();
+    assert_eq!(events, ["accepted", "exited"], "{stderr}");
+    assert_eq!(records(&log).len(), 2);
+
+    // With the log on stderr as well, nothing is said twice.
+    let output = Command::new(&bench().host)
+        .arg(&file)
+        .args(["--json", "--audit", "-"])
+        .output()
+        .expect("starts");
+    assert_eq!(
+        String::from_utf8(output.stderr)
+            .expect("UTF-8")
+            .lines()
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn interrupted_by_the_operator() {
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let log = bench().fresh("jsonl");
+        let mut host = Command::new(&bench().host)
+            .arg(signed("endless-loop"))
+            .arg("--audit")
+            .arg(&log)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        // Once it is accepted, it is about to run; the statement gives it a second.
+        while !log.is_file() || records(&log).is_empty() {
+            assert!(
+                host.try_wait().expect("our child").is_none(),
+                "ended by itself"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let kill = format!("kill -{signal} {}", host.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .expect("sh")
+                .success()
+        );
+        assert_eq!(host.wait().expect("our child").code(), Some(status));
+        let records = records(&log);
+        assert_eq!(records.len(), 2, "{records:?}");
+        assert_eq!(records[1]["event"], "stopped");
+        assert!(
+            records[1]["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains(signal)),
+            "{records:?}"
+        );
+    }
+}
+
+#[test]
+fn te28_a_path_with_control_characters_does_not_reach_the_terminal() {
+    let path = bench().path("a\u{1b}[2Jb.wasm");
+    std::fs::write(&path, hello()).expect("our own folder");
+    bench().run_refuses(&path, &[], Code::SignatureMissing);
+    let (ran, _) = bench().run(&path, &[]);
+    assert!(!ran.stderr.contains('\u{1b}'), "{ran:?}");
+}
