@@ -148,11 +148,11 @@ fn ta29_one_letter_of_the_signed_name() {
 
 #[test]
 fn ta10_one_bit_of_the_chain() {
-    // The device's name in its certificate: still DER, and no longer what its issuer signed.
+    // The device's name in its certificate: still DER, and no longer the chain whose digest was signed.
     let mut file = signed();
     let at = find(&file, b"test-device");
     file[at] ^= 1;
-    bench().refuses(&file, Code::SignatureInvalid);
+    bench().refuses(&file, Code::SignersMismatch);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use countersign_format::oid;
+use countersign_format::{
+    Envelope, SignerEntry, SignerId, Statement, oid, signature_section, signer_to_be_signed,
+};
 use countersign_provisioning::{Issuer, Reason, Revocation, RevocationList, Serial, Validity};
 use countersign_testing::{Role, TestPki};
 use countersign_trust_store::{AnchorSource, Code};
@@ -28,20 +30,20 @@ fn tc02_another_root_with_the_same_names() {
 #[test]
 fn tc03_a_root_in_the_signature_is_not_trusted() {
     let (ours, theirs) = (Bench::new(TestPki::new()), TestPki::new());
-    let component = hello();
-    let statement =
-        countersign_format::Statement::new(theirs.statement(&component, &ours.manifest()))
-            .expect("a statement")
-            .encode();
+    let (component, key) = (hello(), theirs.device_key());
     let mut chain = theirs.chain().to_vec();
     chain.push(theirs.root().to_vec());
-    let key = theirs.device_key();
-    let message = countersign_format::signer_to_be_signed(&statement, key.algorithm(), &chain);
+
+    let mut fields = theirs.statement(&component, &ours.manifest());
+    let signer = SignerId::of(key.algorithm(), key.public_key().spki_sha256(), &chain);
+    fields.signers = vec![signer];
+    let statement = Statement::new(fields).expect("a statement").encode();
+    let message = signer_to_be_signed(&statement, key.algorithm(), &chain);
     let signature = key.sign(&message).expect("a key in memory signs");
-    let entry = countersign_format::SignerEntry::new(key.algorithm(), chain, *signature.as_bytes())
+    let entry = SignerEntry::new(key.algorithm(), chain, *signature.as_bytes())
         .expect("three certificates are allowed");
-    let envelope = countersign_format::Envelope::new(statement, vec![entry]).expect("an envelope");
-    let section = countersign_format::signature_section(&envelope.encode()).expect("it fits");
+    let envelope = Envelope::new(statement, vec![entry]).expect("an envelope");
+    let section = signature_section(&envelope.encode()).expect("it fits");
     ours.refuses(&[component, section].concat(), Code::UntrustedRoot);
 }
 

@@ -110,17 +110,15 @@ pub enum RootsError {
 /// Reads the section as it lies in memory now.
 fn section_bytes() -> Vec<u8> {
     let start = (&raw const SECTION).cast::<u8>();
+    #[expect(
+        unsafe_code,
+        reason = "the compiler must not fold the content that it saw at build time"
+    )]
     let read = |offset| {
         // SAFETY: `offset` is below the size of `SECTION`, a static of plain bytes that nobody writes while the
         // program runs. Volatile, because the file may have been filled after the compiler saw its content, and the
         // compiler must not reason from what it saw.
-        #[expect(
-            unsafe_code,
-            reason = "the compiler must not fold the content that it saw at build time"
-        )]
-        unsafe {
-            start.add(offset).read_volatile()
-        }
+        unsafe { start.add(offset).read_volatile() }
     };
     (0..section::CAPACITY).map(read).collect()
 }
