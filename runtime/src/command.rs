@@ -23,8 +23,16 @@ impl<T: HasGuestContext> ReadyGuest<T> {
             Ok(mut guest) => {
                 let run = guest.export::<(), (Result<(), ()>,)>(Some(RUN_INTERFACE), "run")?;
                 guest
-                    .call_within(&mut budget, move |store, _| {
-                        Box::pin(async move { run.call_async(store, ()).await })
+                    .call_within(&mut budget, move |mut store, _| {
+                        Box::pin(async move {
+                            let outputs = store.data_mut().guest_context().outputs.clone();
+                            let ended = run.call_async(store, ()).await;
+                            // However it ended: what it wrote is out before it counts as ended.
+                            for output in outputs {
+                                output.drain().await;
+                            }
+                            ended
+                        })
                     })
                     .await
             }

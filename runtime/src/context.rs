@@ -8,7 +8,7 @@ use wasmtime_wasi::WasiCtx;
 use crate::error::LoadError;
 use crate::grants::Granted;
 use crate::limits::Limiter;
-use crate::wasi::{self, Preopen};
+use crate::wasi::{self, Metered, Preopen};
 
 /// What one start of one component needs in its store.
 ///
@@ -17,6 +17,7 @@ pub struct GuestContext {
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
     pub(crate) preopens: Vec<Preopen>,
+    pub(crate) outputs: [Metered; 2],
     pub(crate) limiter: Limiter,
     pub(crate) granted: Arc<Granted>,
 }
@@ -25,8 +26,10 @@ impl GuestContext {
     pub(crate) fn new(granted: &Arc<Granted>) -> Result<Self, LoadError> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(granted.limits().handles).unwrap_or(usize::MAX));
+        let outputs = wasi::outputs(granted);
         Ok(Self {
-            wasi: wasi::context(granted),
+            wasi: wasi::context(granted, &outputs),
+            outputs,
             table,
             preopens: granted
                 .directories

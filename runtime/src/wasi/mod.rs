@@ -25,7 +25,7 @@ use crate::context::{GuestContext, HasGuestContext};
 use crate::grants::{Granted, Input};
 use crate::limits::{ByteBudget, MAX_RANDOM_BYTES};
 
-pub(crate) use output::LogBytesExhausted;
+pub(crate) use output::{LogBytesExhausted, Metered};
 pub(crate) use preopens::Preopen;
 
 /// Adds to `linker` every interface that this library defines for a guest with these grants.
@@ -73,14 +73,14 @@ pub(crate) fn link<T: HasGuestContext>(
 
 /// Fills WASI for one guest. Nothing of this process's own arguments, environment, streams or date gets in unless
 /// `granted` says so.
-pub(crate) fn context(granted: &Granted) -> WasiCtx {
+pub(crate) fn context(granted: &Granted, outputs: &[Metered; 2]) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
-    let budget = ByteBudget::new(granted.limits().log_bytes);
+    let [stdout, stderr] = outputs.clone();
     builder
         .args(&granted.args)
         .envs(&granted.env)
-        .stdout(output::Metered::new(granted.stdout.clone(), budget.clone()))
-        .stderr(output::Metered::new(granted.stderr.clone(), budget))
+        .stdout(stdout)
+        .stderr(stderr)
         .max_random_size(MAX_RANDOM_BYTES);
     match &granted.stdin {
         Input::Bytes(bytes) => {
@@ -96,6 +96,15 @@ pub(crate) fn context(granted: &Granted) -> WasiCtx {
     }
     sockets::configure(&mut builder, granted.sockets.as_deref());
     builder.build()
+}
+
+/// Standard output and standard error of one guest, which share one budget.
+pub(crate) fn outputs(granted: &Granted) -> [Metered; 2] {
+    let budget = ByteBudget::new(granted.limits().log_bytes);
+    [
+        Metered::new(granted.stdout.clone(), budget.clone()),
+        Metered::new(granted.stderr.clone(), budget),
+    ]
 }
 
 /// A wall clock that stands at 1970-01-01T00:00:00Z.

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use tokio::sync::{Mutex, MutexGuard};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::pipe::AsyncWriteStream;
@@ -17,15 +19,43 @@ use crate::limits::ByteBudget;
 /// Most bytes that a guest may hand over in one write, in bytes (64 KiB).
 const CHUNK: usize = 64 << 10;
 
-/// One of the two outputs, with the budget that both share.
-pub(super) struct Metered {
+/// One of the two outputs, with the budget that both share. A clone is the same output.
+#[derive(Clone)]
+pub(crate) struct Metered {
     output: Output,
     budget: ByteBudget,
+    /// Made when the guest first asks for the output, so that a worker has a runtime to run in.
+    worker: Arc<OnceLock<Worker>>,
 }
+
+/// Written by a task of its own: a reader that does not read delays the guest, and not its deadline. One for all the
+/// handles that a guest may have to the same output.
+type Worker = Arc<Mutex<AsyncWriteStream>>;
 
 impl Metered {
     pub(super) fn new(output: Output, budget: ByteBudget) -> Self {
-        Self { output, budget }
+        Self {
+            output,
+            budget,
+            worker: Arc::default(),
+        }
+    }
+
+    /// Waits until everything that the guest wrote has left this process. The worker dies with the store, and a guest
+    /// need not flush before it ends.
+    pub(crate) async fn drain(&self) {
+        if let Some(worker) = self.worker.get() {
+            let mut stream = worker.lock().await;
+            // Where the reader is gone, nobody misses the rest.
+            if stream.flush().is_ok() {
+                stream.ready().await;
+            }
+        }
+    }
+
+    fn worker(&self, writer: impl AsyncWrite + Send + 'static) -> Sink {
+        let start = || Arc::new(Mutex::new(AsyncWriteStream::new(CHUNK, writer)));
+        Sink::Worker(Arc::clone(self.worker.get_or_init(start)))
     }
 }
 
@@ -49,9 +79,8 @@ impl StdoutStream for Metered {
         let sink = match &self.output {
             Output::Capture(buffer) => Sink::Capture(buffer.clone()),
             Output::Discard => Sink::Discard,
-            // Written by a worker: a reader that does not read delays the guest and not its deadline.
-            Output::Stderr => Sink::Stream(AsyncWriteStream::new(CHUNK, tokio::io::stderr())),
-            Output::Stdout => Sink::Stream(AsyncWriteStream::new(CHUNK, tokio::io::stdout())),
+            Output::Stderr => self.worker(tokio::io::stderr()),
+            Output::Stdout => self.worker(tokio::io::stdout()),
         };
         Box::new(MeteredStream {
             sink,
@@ -73,7 +102,7 @@ struct MeteredStream {
 enum Sink {
     Capture(Captured),
     Discard,
-    Stream(AsyncWriteStream),
+    Worker(Worker),
 }
 
 #[async_trait]
@@ -88,7 +117,7 @@ impl OutputStream for MeteredStream {
         match &mut self.sink {
             Sink::Capture(buffer) => buffer.push(&bytes),
             Sink::Discard => {}
-            Sink::Stream(stream) => stream.write(bytes)?,
+            Sink::Worker(worker) => idle(worker)?.write(bytes)?,
         }
         Ok(())
     }
@@ -96,14 +125,14 @@ impl OutputStream for MeteredStream {
     fn flush(&mut self) -> StreamResult<()> {
         match &mut self.sink {
             Sink::Capture(_) | Sink::Discard => Ok(()),
-            Sink::Stream(stream) => stream.flush(),
+            Sink::Worker(worker) => idle(worker)?.flush(),
         }
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
         match &mut self.sink {
             Sink::Capture(_) | Sink::Discard => Ok(CHUNK),
-            Sink::Stream(stream) => stream.check_write(),
+            Sink::Worker(worker) => idle(worker)?.check_write(),
         }
     }
 }
@@ -113,9 +142,16 @@ impl Pollable for MeteredStream {
     async fn ready(&mut self) {
         match &mut self.sink {
             Sink::Capture(_) | Sink::Discard => {}
-            Sink::Stream(stream) => stream.ready().await,
+            Sink::Worker(worker) => worker.lock().await.ready().await,
         }
     }
+}
+
+/// A guest does one thing at a time: while it writes, it does not wait for the same output.
+fn idle(worker: &Worker) -> StreamResult<MutexGuard<'_, AsyncWriteStream>> {
+    worker
+        .try_lock()
+        .map_err(|_| StreamError::trap("the output is being waited for"))
 }
 
 struct Refused;
@@ -131,5 +167,51 @@ impl AsyncWrite for Refused {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn what_was_written_and_not_flushed_is_not_lost() {
+        let output = Metered::new(Output::Stdout, ByteBudget::new(1_000));
+        // Room for one byte: the worker is far behind the guest.
+        let (writer, mut reader) = tokio::io::duplex(1);
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).await.unwrap();
+            all
+        });
+        let mut handle = MeteredStream {
+            sink: output.worker(writer),
+            budget: output.budget.clone(),
+        };
+        handle.write(Bytes::from_static(b"the last ")).unwrap();
+        let mut other = output.p2_stream();
+        other.write(Bytes::from_static(b"words")).unwrap();
+        drop((handle, other));
+        output.drain().await;
+        drop(output);
+        assert_eq!(reading.await.unwrap(), b"the last words");
+    }
+
+    #[tokio::test]
+    async fn an_output_that_nobody_reads_takes_a_bounded_amount() {
+        let output = Metered::new(Output::Stdout, ByteBudget::new(1 << 30));
+        let (writer, _reader) = tokio::io::duplex(1);
+        let mut first = MeteredStream {
+            sink: output.worker(writer),
+            budget: output.budget.clone(),
+        };
+        let mut other = output.p2_stream();
+        first.write(vec![0; CHUNK].into()).unwrap();
+        assert_eq!(
+            other.check_write().unwrap(),
+            0,
+            "all handles share one buffer"
+        );
     }
 }

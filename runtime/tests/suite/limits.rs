@@ -215,16 +215,34 @@ async fn te04_a_table_larger_than_any_address_space() {
     assert_eq!(kind(&wat, ceiling(|_| {})).await, LimitKind::Tables);
 }
 
-#[tokio::test]
-async fn te05_a_million_handles() {
-    let wat = r#"(component
+/// Makes so many handles and keeps them.
+fn handles(count: u32) -> String {
+    format!(
+        r#"(component
         (type $r (resource (rep i32)))
         (core func $new (canon resource.new $r))
         (core module $m (import "h" "new" (func $new (param i32) (result i32)))
-            (func (export "run") (loop (drop (call $new (i32.const 1))) (br 0))))
+            (func (export "run") (local $made i32)
+                (loop
+                    (drop (call $new (i32.const 1)))
+                    (local.set $made (i32.add (local.get $made) (i32.const 1)))
+                    (br_if 0 (i32.lt_u (local.get $made) (i32.const {count}))))))
         (core instance $i (instantiate $m (with "h" (instance (export "new" (func $new))))))
-        (func (export "run") (canon lift (core func $i "run"))))"#;
-    assert_eq!(kind(wat, ceiling(|_| {})).await, LimitKind::Handles);
+        (func (export "run") (canon lift (core func $i "run"))))"#
+    )
+}
+
+#[tokio::test]
+async fn te05_a_million_handles() {
+    assert_eq!(
+        kind(&handles(1_000_000), ceiling(|_| {})).await,
+        LimitKind::Handles
+    );
+    let few = || ceiling(|limits| limits.handles = 100);
+    run(&handles(100), few())
+        .await
+        .expect("this many are allowed");
+    assert_eq!(kind(&handles(101), few()).await, LimitKind::Handles);
 }
 
 #[tokio::test]
