@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::demo::{self, minutes};
 use crate::process::{built, cargo, root, run, say};
@@ -79,6 +79,7 @@ impl Suite {
         let mut counts = Counts::default();
         self.step("tests", || {
             counts = counting::run()?;
+            ensure!(counts.failed == 0, "{} tests failed", counts.failed);
             Ok(())
         });
         self.counts = counts;
@@ -100,12 +101,14 @@ impl Suite {
         for failure in &failed_steps {
             println!("\nFAILED  {failure}");
         }
-        // A failed test has failed its step already; a step that failed without one is counted instead.
+        // Failed tests have failed their step. Where other steps failed and no test did, those count.
         self.counts.failed = self.counts.failed.max(failed_steps.len());
         println!("\n{}", self.counts.line());
-        if self.counts.failed > 0 {
-            bail!("{} did not pass", failed_steps.len());
-        }
+        ensure!(
+            failed_steps.is_empty(),
+            "steps that failed: {}",
+            failed_steps.len()
+        );
         Ok(())
     }
 }
