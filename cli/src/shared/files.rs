@@ -104,7 +104,7 @@ impl From<Existing> for countersign_backend_file::Overwrite {
     }
 }
 
-/// Refuses early what [`write`] would refuse late, so that no passphrase is asked and no key used in vain.
+/// Refuses early what [`write()`] would refuse late, so that no passphrase is asked and no key used in vain.
 pub(crate) fn check_output(path: &Path, existing: Existing) -> Result<(), Failure> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(Failure::usage(anyhow!(

@@ -85,7 +85,7 @@ pub fn from_pem(text: &[u8]) -> Result<Vec<AnchorSource>, pem::PemError> {
 /// Includes a PEM file of roots, named relative to the source file it stands in, and gives what [`from_pem`] makes
 /// of it. The checks of a trust anchor follow in [`Anchors::new`](trust_store::Anchors::new):
 ///
-/// ```ignore
+/// ```text
 /// let anchors = Anchors::new(countersign_roots::roots!("roots.pem")?)?;
 /// ```
 #[macro_export]
