@@ -13,7 +13,7 @@
 //! ```
 //!
 //! This crate decides what a file says. Whether a certificate may serve as a trust anchor is decided by
-//! [`Anchors::new`](countersign_trust_store::Anchors::new), which [`build`] calls, so that a bad root fails the build.
+//! [`Anchors::new`](countersign_trust_store::Anchors::new), which [`build()`] calls, so that a bad root fails the build.
 
 #![forbid(unsafe_code)]
 
