@@ -422,7 +422,7 @@ fn the_newest_intermediate_issues_after_a_rotation() {
     .succeeded();
     ca(
         &bench,
-        "intermediate --dir deep --name Lower --issuer upper --unencrypted",
+        "intermediate --dir deep --name Lower --issuer upper --years 4 --unencrypted",
     )
     .succeeded();
     let issued = ca(
