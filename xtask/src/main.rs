@@ -9,6 +9,7 @@ mod process;
 mod programs;
 mod roots;
 mod setup;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ cargo xtask COMMAND
   guests              build the guests of guest-examples/ into target/guests/
   check               compare the packages with the allowed arrows and the rules about unsafe code
   roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
+  soak [NAME …]       the long runs, one or all: minutes to hours; `soak help` lists them
 
 Each command installs what it needs when run as root on Debian; otherwise it prints the line to run.";
 
@@ -33,6 +35,11 @@ fn main() -> ExitCode {
         ["test"] => test::all(),
         ["check"] => check::all(),
         ["roots", binary, file] => roots::fill(binary.as_ref(), file.as_ref()),
+        ["soak", "help"] => {
+            print!("{}", soak::help());
+            Ok(())
+        }
+        ["soak", arguments @ ..] => soak::play(arguments),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(())

@@ -1,0 +1,183 @@
+//! The revocation lists of a chain: which one counts for each certificate, and what it says.
+
+use std::time::Duration;
+
+use pki_types::CertificateDer;
+use webpki::EndEntityCert;
+use x509_cert::ext::pkix::KeyUsages;
+
+use crate::{Anchor, Certificate, Crl, Rejection, UnixTime, algorithm::VerifyError, fault::Fault};
+
+use super::{ChainVerifier, issuer_of};
+
+impl ChainVerifier<'_> {
+    /// A verified, current list for each certificate, or none for an end entity that says noRevAvail (RFC 9608 §4): that
+    /// excuses the absence of a list, not what a list says.
+    pub(super) fn choose_crls<'c>(
+        &'c self,
+        chain: &[Certificate],
+        anchor: &'c Anchor,
+        at: UnixTime,
+    ) -> Result<Vec<Option<&'c Crl>>, Rejection> {
+        let mut chosen = Vec::with_capacity(chain.len());
+        for (depth, certificate) in chain.iter().enumerate() {
+            let issuer = issuer_of(chain, depth, anchor);
+            let excused = depth == 0 && certificate.is_no_rev_avail();
+            let crl = match self.choose_crl(certificate, issuer, anchor)? {
+                Some(crl) => crl,
+                None if excused => {
+                    chosen.push(None);
+                    continue;
+                }
+                None => {
+                    return Err(Rejection::RevocationUnknown {
+                        subject: certificate.subject(),
+                        issuer: certificate.issuer(),
+                    });
+                }
+            };
+            self.check_not_revoked(depth, certificate, crl)?;
+            if excused {
+                chosen.push(None);
+                continue;
+            }
+            self.check_crl(crl, issuer, anchor.crl_grace(), at)?;
+            // Without a clock, a list's thisUpdate shows what time it must be for its own issuer's certificates.
+            if self.now.clock().is_none() && crl.this_update() > certificate.not_after() {
+                return Err(self.expired(certificate, crl.this_update()));
+            }
+            chosen.push(Some(crl));
+        }
+        Ok(chosen)
+    }
+
+    /// The issuer's list with the highest number whose signature verifies, if there is one.
+    fn choose_crl<'c>(
+        &'c self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        anchor: &'c Anchor,
+    ) -> Result<Option<&'c Crl>, Rejection> {
+        let invalid = |reason| Rejection::CrlInvalid {
+            issuer: issuer.subject(),
+            reason,
+        };
+        let identifier = issuer.subject_key_identifier().ok().flatten();
+        let identifier = identifier
+            .as_ref()
+            .map(|identifier| identifier.0.as_bytes())
+            .unwrap_or_default();
+        let candidates = self
+            .state
+            .crls_of(anchor.crls(), issuer.subject_der(), identifier);
+        let mut chosen: Option<&Crl> = None;
+        for crl in &candidates {
+            // The highest number decides; what follows it is older.
+            if chosen.is_some_and(|chosen| crl.number() < chosen.number()) {
+                break;
+            }
+            match (crl.verify(self.checks, issuer.spki()), chosen) {
+                (Ok(()), None) => chosen = Some(crl),
+                (Ok(()), Some(chosen)) if chosen.der() != crl.der() => {
+                    return Err(invalid(
+                        "two different lists of it have the same number; get a newer one",
+                    ));
+                }
+                (Ok(()), Some(_)) | (Err(VerifyError::Invalid), _) => {}
+                (Err(VerifyError::BudgetSpent), _) => {
+                    return Err(invalid(
+                        "too many lists that claim to be its are not; take the forged ones away",
+                    ));
+                }
+            }
+        }
+        if chosen.is_none() && !candidates.is_empty() && !certificate.is_no_rev_avail() {
+            return Err(invalid(
+                "its signature does not verify under its issuer's key",
+            ));
+        }
+        Ok(chosen)
+    }
+
+    fn check_crl(
+        &self,
+        crl: &Crl,
+        issuer: &Certificate,
+        grace: Duration,
+        at: UnixTime,
+    ) -> Result<(), Rejection> {
+        // RFC 5280 §6.3.3 (f). Stricter: absent key usage permits nothing.
+        let usage = issuer.key_usage().ok().flatten();
+        if !usage.is_some_and(|usage| usage.0.contains(KeyUsages::CRLSign)) {
+            return Err(Rejection::CrlInvalid {
+                issuer: issuer.subject(),
+                reason: "its issuer's key usage lacks cRLSign",
+            });
+        }
+        let number = crl.number();
+        if let Some(seen) = self.state.seen_crl_number(&issuer.spki_sha256())
+            && number < seen
+        {
+            return Err(Rejection::CrlRollback {
+                issuer: issuer.subject(),
+                number,
+                seen,
+            });
+        }
+        let from_the_future = self
+            .now
+            .clock()
+            .is_some_and(|clock| crl.this_update() > clock);
+        if from_the_future || at > crl.next_update().saturating_add(grace) {
+            let (this_update, next_update) = (crl.this_update(), crl.next_update());
+            return Err(Rejection::CrlStale {
+                issuer: issuer.subject(),
+                this_update,
+                next_update,
+                now: at,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_not_revoked(
+        &self,
+        depth: usize,
+        certificate: &Certificate,
+        crl: &Crl,
+    ) -> Result<(), Rejection> {
+        let der = CertificateDer::from(certificate.der());
+        let parsed = EndEntityCert::try_from(&der)
+            .map_err(|_| self.fault(depth, certificate, Fault::NotDer))?;
+        match crl.webpki().map(|list| list.find_serial(parsed.serial())) {
+            Some(Ok(None)) => Ok(()),
+            Some(Ok(Some(_))) => Err(Rejection::Revoked {
+                subject: certificate.subject(),
+                serial: certificate.serial(),
+                issuer: certificate.issuer(),
+            }),
+            None | Some(Err(_)) => Err(Rejection::CrlInvalid {
+                issuer: crl.issuer().to_owned(),
+                reason: "one of its entries is malformed",
+            }),
+        }
+    }
+}
+
+/// What a report says of the lists.
+pub(super) fn describe_revocation(crls: &[Option<&Crl>]) -> String {
+    let each: Vec<_> =
+        crls.iter()
+            .map(|crl| match crl {
+                Some(crl) => format!(
+                    "list {} of {} from {}",
+                    crl.number(),
+                    crl.issuer(),
+                    crl.this_update()
+                ),
+                None => "the signer's certificate says that there is no list for it (noRevAvail)"
+                    .to_owned(),
+            })
+            .collect();
+    each.join("; ")
+}

@@ -1,0 +1,41 @@
+//! `cargo xtask soak`: what takes minutes to hours, and so is no part of `cargo xtask test`.
+//!
+//! Each form says at its end what it saw, in figures; `docs/assurance.md` holds those of the last run.
+
+use anyhow::{Result, bail};
+
+/// One kind of long run.
+struct Form {
+    /// The word after `soak`.
+    name: &'static str,
+    /// What may follow the name.
+    arguments: &'static str,
+    /// What it does, in one line.
+    about: &'static str,
+    run: fn(&[&str]) -> Result<()>,
+}
+
+/// All of them, in the order in which `cargo xtask soak` without a name runs them.
+const FORMS: &[Form] = &[];
+
+/// Runs the form that the words name, or all of them.
+pub(crate) fn play(words: &[&str]) -> Result<()> {
+    let Some((name, arguments)) = words.split_first() else {
+        return FORMS.iter().try_for_each(|form| (form.run)(&[]));
+    };
+    match FORMS.iter().find(|form| form.name == *name) {
+        Some(form) => (form.run)(arguments),
+        None => bail!("there is no long run of the name {name}\n\n{}", help()),
+    }
+}
+
+/// The forms, for the help.
+pub(crate) fn help() -> String {
+    FORMS
+        .iter()
+        .map(|form| {
+            let usage = format!("{} {}", form.name, form.arguments);
+            format!("  soak {:<31} {}\n", usage.trim_end(), form.about)
+        })
+        .collect()
+}
