@@ -126,6 +126,11 @@ impl Certificate {
         printable(&self.inner.tbs_certificate().issuer().to_string())
     }
 
+    /// The octets of the serial number's INTEGER.
+    pub(crate) fn serial_octets(&self) -> &[u8] {
+        self.inner.tbs_certificate().serial_number().as_bytes()
+    }
+
     /// The serial number in upper-case hexadecimal, bytes joined by colons.
     #[must_use]
     pub fn serial(&self) -> String {

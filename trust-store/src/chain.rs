@@ -160,7 +160,7 @@ impl ChainVerifier<'_> {
         self.check_validity(chain, anchor, at)?;
         passed(Check::Time, self.describe_time(chain, anchor, at));
         let crls = self.choose_crls(chain, anchor, at)?;
-        self.validate_path(chain, anchor, at, &crls)?;
+        self.validate_path(chain, anchor, at)?;
         passed(Check::Revocation, describe_revocation(&crls));
         self.assemble(chain, anchor, &crls)
             .map(|chain| Outcome::Verified(Box::new(chain)))

@@ -1,8 +1,9 @@
 //! Certificate revocation lists: which ones are read at all, and what they say.
 //!
-//! Full lists of one issuer only (RFC 5280 §5): no indirect, delta or partitioned ones. Entries and signature are
-//! webpki's; the header is checked here, because webpki keeps neither the number nor the key identifier. A list is
-//! believed only after its signature verified under its issuer's key, which [`crate::chain`] sees to.
+//! Full lists of one issuer only (RFC 5280 §5): no indirect, delta or partitioned ones. webpki reads the entries; the
+//! header is checked here, because webpki keeps neither the number nor the key identifier, and the index is ours,
+//! because webpki's takes thirteen times the memory. A list is believed only after its signature verified under its
+//! issuer's key, which [`crate::chain`] sees to.
 
 use std::{
     collections::BTreeSet,
@@ -10,11 +11,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use countersign_format::Digest;
 use der::{
     Decode, Encode, Reader, SliceReader, Tag, TagNumber,
     asn1::{BitStringRef, ContextSpecific},
 };
-use webpki::{BorrowedCertRevocationList, CertRevocationList, OwnedCertRevocationList};
+use webpki::BorrowedCertRevocationList;
 use x509_cert::{
     Version,
     ext::{Extensions, pkix::AuthorityKeyIdentifier, pkix::CrlNumber as CrlNumberExtension},
@@ -57,11 +59,16 @@ impl CrlNumber {
     }
 
     fn from_octets(octets: &[u8]) -> Option<Self> {
-        let mut padded = [0; 20];
-        let start = padded.len().checked_sub(octets.len())?;
-        padded.get_mut(start..)?.copy_from_slice(octets);
-        Some(Self(padded))
+        padded(octets).map(Self)
     }
+}
+
+/// A number of at most 20 octets, so written that the order of the arrays is the order of the numbers.
+fn padded(octets: &[u8]) -> Option<[u8; 20]> {
+    let mut padded = [0; 20];
+    let start = padded.len().checked_sub(octets.len())?;
+    padded.get_mut(start..)?.copy_from_slice(octets);
+    Some(padded)
 }
 
 impl std::fmt::Display for CrlNumber {
@@ -89,9 +96,12 @@ struct Body {
     signature_algorithm: AlgorithmIdentifierOwned,
     signature: Vec<u8>,
     header: Header,
-    /// Made when the list is first used, which is after its signature verified: nobody else decides how much memory
-    /// it takes.
-    list: OnceLock<Option<CertRevocationList<'static>>>,
+    /// SHA-256 of the SubjectPublicKeyInfo under which the signature verified, once it did: what was verified stays
+    /// so, and a list can be long.
+    verified_under: OnceLock<Digest>,
+    /// The serial numbers in order. Made when the list is first used, which is after its signature verified: nobody
+    /// else decides how much memory it takes.
+    serials: OnceLock<Option<Vec<[u8; 20]>>>,
 }
 
 #[derive(Debug)]
@@ -123,14 +133,15 @@ impl Crl {
         let tbs = der.get(outer.to_be_signed.clone()).unwrap_or_default();
         let header = Header::read(tbs, &outer.signature_algorithm)
             .map_err(|(issuer, reason)| invalid(&issuer, reason))?;
-        check_entries(der).map_err(|reason| invalid(&header.issuer_text, reason))?;
+        walk_entries(der, |_| {}).map_err(|reason| invalid(&header.issuer_text, reason))?;
         Ok(Self(Arc::new(Body {
             der: der.to_vec(),
             to_be_signed: outer.to_be_signed,
             signature_algorithm: outer.signature_algorithm,
             signature: outer.signature,
             header,
-            list: OnceLock::new(),
+            verified_under: OnceLock::new(),
+            serials: OnceLock::new(),
         })))
     }
 
@@ -169,8 +180,31 @@ impl Crl {
         self.0.header.issuer == name && self.0.header.authority_key == key_identifier
     }
 
+    /// Whether the list has an entry for this serial number, given as the octets of its INTEGER.
+    ///
+    /// That is what the list says. Whether the list is to be believed is another question.
+    #[must_use]
+    pub fn lists(&self, serial: &[u8]) -> bool {
+        let serials = self
+            .0
+            .serials
+            .get_or_init(|| sorted_serials(&self.0.der))
+            .as_ref();
+        // What cannot be looked up counts as listed. That does not occur: the entries were walked when the list was
+        // parsed, and certificates with longer serial numbers are refused.
+        let (Some(serials), Some(serial)) = (serials, padded(serial)) else {
+            return true;
+        };
+        serials.binary_search(&serial).is_ok()
+    }
+
+    /// Verifies the list's signature, once for each issuer.
     pub(crate) fn verify(&self, checks: &Checks, issuer_spki: &[u8]) -> Result<(), VerifyError> {
         let body = &self.0;
+        let key = Digest::of(issuer_spki);
+        if body.verified_under.get() == Some(&key) {
+            return Ok(());
+        }
         let message = body
             .der
             .get(body.to_be_signed.clone())
@@ -181,25 +215,16 @@ impl Crl {
             &body.signature_algorithm,
             message,
             &body.signature,
-        )
-    }
-
-    /// The list with its entries in order. For a list whose signature has verified.
-    pub(crate) fn webpki(&self) -> Option<&CertRevocationList<'static>> {
-        let make = || {
-            OwnedCertRevocationList::from_der(&self.0.der)
-                .ok()
-                .map(Into::into)
-        };
-        self.0.list.get_or_init(make).as_ref()
+        )?;
+        body.verified_under.get_or_init(|| key);
+        Ok(())
     }
 }
 
-/// Walks the entries once, without keeping them.
+/// Walks the entries and gives `see` the serial number of each.
 ///
-/// webpki compares serial numbers octet by octet, so an entry in another encoding than that of RFC 5280 §4.1.2.2
-/// would revoke nothing.
-fn check_entries(der: &[u8]) -> Result<(), &'static str> {
+/// An entry's serial number in another encoding than that of RFC 5280 §4.1.2.2 could pass for another number.
+fn walk_entries(der: &[u8], mut see: impl FnMut(&[u8])) -> Result<(), &'static str> {
     const MALFORMED: &str =
         "an entry or extension of it is malformed or of a kind that is not understood";
     let list = BorrowedCertRevocationList::from_der(der).map_err(|_| MALFORMED)?;
@@ -207,8 +232,17 @@ fn check_entries(der: &[u8]) -> Result<(), &'static str> {
         let entry = entry.map_err(|_| MALFORMED)?;
         check_serial(entry.serial_number)
             .map_err(|_| "an entry's serial number is not in the only form that it may have")?;
+        see(entry.serial_number);
     }
     Ok(())
+}
+
+/// The serial numbers of the entries, in order.
+fn sorted_serials(der: &[u8]) -> Option<Vec<[u8; 20]>> {
+    let mut serials = Vec::new();
+    walk_entries(der, |serial| serials.extend(padded(serial))).ok()?;
+    serials.sort_unstable();
+    Some(serials)
 }
 
 /// The three parts of a CertificateList (RFC 5280 §5.1.1).

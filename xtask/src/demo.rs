@@ -8,6 +8,7 @@ mod refusals;
 mod resvg;
 mod stage;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -86,6 +87,13 @@ pub(crate) fn play(selection: Selection) -> Result<()> {
         stage.folder().display()
     );
     Ok(())
+}
+
+/// Fetches resvg into a folder that is emptied first; returns the component's path.
+pub(crate) fn fetch_resvg(folder: PathBuf) -> Result<PathBuf> {
+    let stage = Stage::new(folder)?;
+    resvg::fetch(&stage)?;
+    Ok(stage.path("resvg.wasm"))
 }
 
 /// Builds countersign-run with the demo's root inside, and keeps a copy of it.

@@ -2,6 +2,7 @@
 //! otherwise prints the one line to run; `test` and CI are the same command.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod demo;
 mod guests;
@@ -22,6 +23,7 @@ cargo xtask COMMAND
   guests              build the guests of guest-examples/ into target/guests/
   check               compare the packages with the allowed arrows and the rules about unsafe code
   roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
+  bench [NAME]        the figures of docs/performance.md: verify, sign, refuse, growth, cold_start
   soak [NAME …]       the long runs, one or all: minutes to hours; `soak help` lists them
 
 Each command installs what it needs when run as root on Debian; otherwise it prints the line to run.";
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         ["test"] => test::all(),
         ["check"] => check::all(),
         ["roots", binary, file] => roots::fill(binary.as_ref(), file.as_ref()),
+        ["bench"] => bench::play(None),
+        ["bench", name] => bench::play(Some(name)),
         ["soak", "help"] => {
             print!("{}", soak::help());
             Ok(())

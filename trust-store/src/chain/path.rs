@@ -1,11 +1,11 @@
-//! webpki's path validation (RFC 5280 §6.1), which must agree with ours.
+//! webpki's path validation (RFC 5280 §6.1), which must agree with ours. Revocation is not its part: see `revocation`.
 
 use std::time::Duration;
 
 use pki_types::CertificateDer;
-use webpki::{EndEntityCert, KeyUsage, RevocationOptionsBuilder, UnknownStatusPolicy};
+use webpki::{EndEntityCert, KeyUsage};
 
-use crate::{Anchor, Certificate, Crl, Rejection, UnixTime, algorithm::Algorithms};
+use crate::{Anchor, Certificate, Rejection, UnixTime, algorithm::Algorithms};
 
 use super::ChainVerifier;
 
@@ -16,7 +16,6 @@ impl ChainVerifier<'_> {
         chain: &[Certificate],
         anchor: &Anchor,
         at: UnixTime,
-        crls: &[Option<&Crl>],
     ) -> Result<(), Rejection> {
         let refused = |reason: String| Rejection::Path {
             signer: self.signer,
@@ -31,17 +30,6 @@ impl ChainVerifier<'_> {
         };
         let end_entity =
             EndEntityCert::try_from(leaf).map_err(|error| refused(error.to_string()))?;
-        let lists: Vec<_> = crls
-            .iter()
-            .flatten()
-            .filter_map(|crl| crl.webpki())
-            .collect();
-        // Unknown status is allowed here because `choose_crls` has demanded one for each; a list that is there counts.
-        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
-            options
-                .with_status_policy(UnknownStatusPolicy::Allow)
-                .build()
-        });
         let algorithms = Algorithms::new(self.checks);
         let anchors = [anchor.webpki().clone()];
         let path = end_entity
@@ -51,7 +39,7 @@ impl ChainVerifier<'_> {
                 intermediates,
                 pki_types::UnixTime::since_unix_epoch(Duration::from_secs(at.as_secs())),
                 KeyUsage::required_if_present(self.profile.purpose.as_bytes()),
-                revocation,
+                None,
                 None,
             )
             .map_err(|error| {

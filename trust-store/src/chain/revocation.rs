@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use pki_types::CertificateDer;
-use webpki::EndEntityCert;
 use x509_cert::ext::pkix::KeyUsages;
 
-use crate::{Anchor, Certificate, Crl, Rejection, UnixTime, algorithm::VerifyError, fault::Fault};
+use crate::{Anchor, Certificate, Crl, Rejection, UnixTime, algorithm::VerifyError};
 
 use super::{ChainVerifier, issuer_of};
 
@@ -36,7 +34,13 @@ impl ChainVerifier<'_> {
                     });
                 }
             };
-            self.check_not_revoked(depth, certificate, crl)?;
+            if crl.lists(certificate.serial_octets()) {
+                return Err(Rejection::Revoked {
+                    subject: certificate.subject(),
+                    serial: certificate.serial(),
+                    issuer: certificate.issuer(),
+                });
+            }
             if excused {
                 chosen.push(None);
                 continue;
@@ -138,29 +142,6 @@ impl ChainVerifier<'_> {
             });
         }
         Ok(())
-    }
-
-    fn check_not_revoked(
-        &self,
-        depth: usize,
-        certificate: &Certificate,
-        crl: &Crl,
-    ) -> Result<(), Rejection> {
-        let der = CertificateDer::from(certificate.der());
-        let parsed = EndEntityCert::try_from(&der)
-            .map_err(|_| self.fault(depth, certificate, Fault::NotDer))?;
-        match crl.webpki().map(|list| list.find_serial(parsed.serial())) {
-            Some(Ok(None)) => Ok(()),
-            Some(Ok(Some(_))) => Err(Rejection::Revoked {
-                subject: certificate.subject(),
-                serial: certificate.serial(),
-                issuer: certificate.issuer(),
-            }),
-            None | Some(Err(_)) => Err(Rejection::CrlInvalid {
-                issuer: crl.issuer().to_owned(),
-                reason: "one of its entries is malformed",
-            }),
-        }
     }
 }
 

@@ -90,6 +90,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-provisioning",
         ],
     ),
+    (
+        "countersign-benches",
+        &[
+            "countersign-format",
+            "countersign-signer",
+            "countersign-trust-store",
+        ],
+    ),
+    (
+        "countersign-cold-start",
+        &["countersign-benches", "countersign-runtime"],
+    ),
     ("xtask", &[]),
     (
         "xtask-tools",

@@ -1,0 +1,2 @@
+//! Holds nothing: see `benches/cold_start.rs`.
+#![forbid(unsafe_code)]

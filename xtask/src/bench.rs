@@ -1,0 +1,58 @@
+//! `cargo xtask bench`: the figures of `docs/performance.md`.
+//!
+//! Every figure stands beside its counterpart of the same run. A figure over its bound fails the command.
+
+use anyhow::{Result, bail};
+
+use crate::demo;
+use crate::process::{cargo, run, say, target};
+use crate::setup::{self, Need};
+
+/// What needs no Wasmtime, in the order of the page.
+const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth"];
+
+/// Runs one bench, or all.
+pub(crate) fn play(only: Option<&str>) -> Result<()> {
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
+    let known = BENCHES.iter().chain([&"cold_start"]);
+    if !known.clone().any(|name| wanted(name)) {
+        bail!(
+            "there is no such bench; there are {}",
+            known.copied().collect::<Vec<_>>().join(", ")
+        );
+    }
+    let mut over = Vec::new();
+    for name in BENCHES.iter().filter(|name| wanted(name)) {
+        say(name);
+        let mut bench = cargo();
+        bench.args([
+            "bench",
+            "--locked",
+            "--package",
+            "countersign-benches",
+            "--bench",
+            name,
+        ]);
+        if run(&mut bench).is_err() {
+            over.push(*name);
+        }
+    }
+    if wanted("cold_start") && cold_start().is_err() {
+        over.push("cold_start");
+    }
+    if !over.is_empty() {
+        bail!("over a bound, or broken: {}", over.join(", "));
+    }
+    Ok(())
+}
+
+/// Apart from the others, because it builds Wasmtime once more, as released.
+fn cold_start() -> Result<()> {
+    say("cold_start");
+    setup::ensure(&[Need::Python])?;
+    let component = demo::fetch_resvg(target().join("bench"))?;
+    let mut bench = cargo();
+    bench.args(["bench", "--locked", "--package", "countersign-cold-start"]);
+    bench.env("COUNTERSIGN_BENCH_COMPONENT", component);
+    run(&mut bench)
+}
