@@ -420,11 +420,34 @@ fn the_newest_intermediate_issues_after_a_rotation() {
         "intermediate --dir deep --name Upper --path-length 1 --unencrypted",
     )
     .succeeded();
+    // Both are for five years if nothing is said, and a lower one ends no later than the one above it.
     ca(
         &bench,
-        "intermediate --dir deep --name Lower --issuer upper --years 4 --unencrypted",
+        "intermediate --dir deep --name Longer --issuer upper --years 6 --unencrypted",
+    )
+    .failed(2, &["its issuer only"]);
+    let lower = ca(
+        &bench,
+        "intermediate --dir deep --name Lower --issuer upper --unencrypted",
     )
     .succeeded();
+    assert!(
+        lower.stdout.contains("when its issuer ends"),
+        "{}",
+        lower.stdout
+    );
+    let authorities = ca(&bench, "show --dir deep --json").succeeded().json();
+    let end = |id: &str| {
+        authorities["authorities"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|authority| authority["id"] == id)
+            .expect("it is there")["not_after"]
+            .as_u64()
+    };
+    assert_eq!(end("lower"), end("upper"));
+    assert!(end("upper") < end("root"));
     let issued = ca(
         &bench,
         "issue --dir deep --profile tls --csr press-4.csr --issuer lower --json",

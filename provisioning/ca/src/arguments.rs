@@ -113,9 +113,9 @@ pub(crate) struct Intermediate {
     /// Authority to issue it
     #[arg(long, value_name = "WORD", default_value = "root")]
     pub(crate) issuer: String,
-    /// Years it is valid
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=30))]
-    pub(crate) years: u16,
+    /// Years it is valid; if not given, 5, or as long as its issuer where that ends sooner
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=30))]
+    pub(crate) years: Option<u16>,
     /// Kind of key
     #[arg(long, value_enum, default_value = "p256")]
     pub(crate) algorithm: KeyAlgorithm,

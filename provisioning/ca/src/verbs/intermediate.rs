@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use countersign_backend_file::FileKey;
 use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_keys::{Secret, SigningKey};
-use countersign_provisioning::{CaName, Issuer};
+use countersign_provisioning::{CaName, Issuer, Validity};
+use countersign_trust_store::UnixTime;
 use serde::Serialize;
 
 use super::{Context, authority_record, issued_record, scope, validity, years_in_days};
@@ -17,6 +18,9 @@ use crate::directory::CaDirectory;
 /// The kind under which intermediates are recorded.
 pub(super) const KIND: &str = "intermediate";
 
+/// Years that an intermediate is valid if nothing was said.
+const YEARS: u16 = 5;
+
 #[derive(Serialize)]
 struct Report<'a> {
     version: u32,
@@ -25,6 +29,7 @@ struct Report<'a> {
     serial: &'a str,
     spki_sha256: &'a str,
     not_after: u64,
+    ends_with_issuer: bool,
     certificate: String,
     encrypted: bool,
 }
@@ -57,11 +62,7 @@ pub(crate) fn run(
             &arguments.name,
             parent.record.country.as_deref(),
         )?,
-        validity: validity(
-            context.now,
-            years_in_days(arguments.years),
-            Some(issuer.validity()),
-        )?,
+        validity: period(context.now, arguments.years, issuer.validity())?,
         path_length: arguments.path_length,
         scope: scope(&arguments.scope)?,
     };
@@ -83,9 +84,15 @@ pub(crate) fn run(
     }
     let record = &authority.record;
     let certificate = authority.certificate_path().display().to_string();
+    let ends_with_issuer = wanted.validity.not_after() == issuer.validity().not_after();
+    let until = if ends_with_issuer {
+        ", when its issuer ends"
+    } else {
+        ""
+    };
     context.console.result(
         &format!(
-            "authority    {id}: {}, {}\nissued by    {}\nserial       {}\nkey          sha256:{}\nvalid until  {}\ncertificate  {certificate}\n",
+            "authority    {id}: {}, {}\nissued by    {}\nserial       {}\nkey          sha256:{}\nvalid until  {}{until}\ncertificate  {certificate}\n",
             record.common_name,
             record.organization,
             parent.record.id,
@@ -100,10 +107,21 @@ pub(crate) fn run(
             serial: &record.serial,
             spki_sha256: &record.spki_sha256,
             not_after: record.not_after,
+            ends_with_issuer,
             certificate: certificate.clone(),
             encrypted: secret.is_some(),
         },
     )
+}
+
+/// As many years as were asked for, whose end the issuing core refuses if it lies beyond the issuer's; by itself the
+/// period ends no later than the issuer's, so that an authority can be made below any other.
+fn period(now: UnixTime, years: Option<u16>, issuer: Validity) -> anyhow::Result<Validity> {
+    let whole = validity(now, years_in_days(years.unwrap_or(YEARS)), Some(issuer))?;
+    if years.is_some() || whole.not_after() <= issuer.not_after() {
+        return Ok(whole);
+    }
+    Ok(Validity::new(whole.not_before(), issuer.not_after())?)
 }
 
 /// Makes the key, has it certified, records that with the issuer, and puts the authority in place.
