@@ -1,28 +1,69 @@
-//! Lists the guests of guest-examples/ for the black-box tests, so that a guest without a test does not
-//! compile.
+//! Lists the guests of guest-examples/ and the cases of tests/pki/ for the tests that take each of them, so that none is
+//! without a test.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn main() {
-    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-examples");
-    println!("cargo::rerun-if-changed={}", guests.display());
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    write(
+        "guests.rs",
+        &macro_of("guest", "", &guests(&here.join("../guest-examples"))),
+    );
+    write(
+        "cases.rs",
+        &macro_of("case", "#[macro_export]\n", &cases(&here.join("pki"))),
+    );
+}
 
-    let mut names: Vec<String> = std::fs::read_dir(&guests)
-        .expect("guest-examples/ is beside tests/")
-        .map(|entry| entry.expect("guest-examples/ can be listed").path())
+/// The folders that are packages.
+fn guests(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = entries(folder)
+        .into_iter()
         .filter(|path| path.join("Cargo.toml").is_file())
         .filter_map(|path| Some(path.file_name()?.to_str()?.replace('-', "_")))
         .collect();
     names.sort();
+    names
+}
 
-    let mut list = String::from(
-        "/// Hands the names of all guests to a macro.\nmacro_rules! foreach_guest {\n    ($mac:ident) => {\n        $mac! {\n",
-    );
-    for name in names {
-        writeln!(list, "            {name}").expect("a String takes everything");
-    }
-    list.push_str("        }\n    };\n}\n");
+/// The names in all files. That these are all cases, and no more, is tested where the files are read in earnest.
+fn cases(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = entries(folder)
+        .into_iter()
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(&path).expect("the cases are text");
+            let name = |line: &str| {
+                Some(
+                    line.strip_prefix("name = \"")?
+                        .strip_suffix('"')?
+                        .to_owned(),
+                )
+            };
+            text.lines().filter_map(name).collect::<Vec<_>>()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("the folder can be listed").path())
+        .collect()
+}
+
+/// A macro that hands all names to another one.
+fn macro_of(what: &str, attribute: &str, names: &[String]) -> String {
+    format!(
+        "/// Hands the names of all {what}s to a macro.\n{attribute}macro_rules! foreach_{what} {{\n    ($mac:ident) => {{\n        \
+         $mac! {{\n            {}\n        }}\n    }};\n}}\n",
+        names.join("\n            ")
+    )
+}
+
+fn write(name: &str, text: &str) {
     let out = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
-    std::fs::write(Path::new(&out).join("guests.rs"), list).expect("OUT_DIR can be written");
+    std::fs::write(Path::new(&out).join(name), text).expect("OUT_DIR can be written");
 }

@@ -1,9 +1,10 @@
 //! A PKI that is right but for what a test changes.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use countersign_backend_file::{FileKey, SystemRandom};
+use countersign_backend_file::FileKey;
 use countersign_format::{Audience, DeviceIdentity, DeviceMetadata, NamePattern, Scope, oid};
 use countersign_keys::{Algorithm, Signer as _};
 use countersign_provisioning::{
@@ -18,6 +19,7 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsag
 
 use crate::parts::{CertificateParts, CrlParts};
 use crate::pki::{Holder, TestPki};
+use crate::random::Random;
 
 /// One of the certificates of a [`TestPki`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +42,7 @@ type BendCrl = Box<dyn FnOnce(&mut CrlParts)>;
 #[must_use]
 pub struct TestPkiBuilder {
     now: UnixTime,
+    random: RefCell<Random>,
     algorithm: Algorithm,
     profile: Profile,
     device_id: String,
@@ -63,6 +66,7 @@ impl Default for TestPkiBuilder {
             .expect("the clock is after 1970");
         Self {
             now: UnixTime::from_secs(since.as_secs()),
+            random: RefCell::new(Random::System),
             algorithm: Algorithm::Esp256,
             profile: Profile::ComponentSigner,
             device_id: "test-device".to_owned(),
@@ -85,6 +89,12 @@ impl TestPkiBuilder {
     /// The present, around which everything is valid; the clock's time if not said.
     pub fn now(mut self, now: UnixTime) -> Self {
         self.now = now;
+        self
+    }
+
+    /// Makes every key and serial number from `seed`: with [`TestPkiBuilder::now`], the same PKI each time.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.random = RefCell::new(Random::Seeded { seed, counter: 0 });
         self
     }
 
@@ -338,8 +348,8 @@ impl TestPkiBuilder {
             path_length: self.extra_intermediates.saturating_add(1),
             development: self.development,
         };
-        let issued =
-            Issuer::root(&key.signing_key(), &root, &mut SystemRandom).expect("the root is issued");
+        let issued = Issuer::root(&key.signing_key(), &root, &mut *self.random.borrow_mut())
+            .expect("the root is issued");
         Made::new(key, issued)
     }
 
@@ -354,7 +364,11 @@ impl TestPkiBuilder {
         let issuing_key = above.key.signing_key();
         let issued = Issuer::new(&issuing_key, &above.certificate)
             .and_then(|issuer| {
-                issuer.intermediate(key.public_key(), &intermediate, &mut SystemRandom)
+                issuer.intermediate(
+                    key.public_key(),
+                    &intermediate,
+                    &mut *self.random.borrow_mut(),
+                )
             })
             .expect("the intermediate is issued");
         Made::new(key, issued)
@@ -377,7 +391,12 @@ impl TestPkiBuilder {
         let issuing_key = above.key.signing_key();
         let issued = Issuer::new(&issuing_key, &above.certificate)
             .and_then(|issuer| {
-                issuer.end_entity(self.profile, key.public_key(), &request, &mut SystemRandom)
+                issuer.end_entity(
+                    self.profile,
+                    key.public_key(),
+                    &request,
+                    &mut *self.random.borrow_mut(),
+                )
             })
             .expect("the device's certificate is issued");
         Made::new(key, issued)
@@ -430,7 +449,10 @@ impl TestPkiBuilder {
     }
 
     fn key(&self) -> Holder {
-        Holder::new(FileKey::generate(self.algorithm, &mut SystemRandom).expect("a key is made"))
+        Holder::new(
+            FileKey::generate(self.algorithm, &mut *self.random.borrow_mut())
+                .expect("a key is made"),
+        )
     }
 
     /// A day before now until a year after; 31 days in all for development.

@@ -23,15 +23,23 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+pub mod cases;
 mod files;
+mod issuer_key;
+mod open;
 mod parts;
 mod pki;
+mod random;
 
 pub use builder::{Role, TestPkiBuilder};
 pub use countersign_backend_file::SystemRandom;
 pub use files::Files;
-pub use parts::{CertificateParts, CrlParts};
+pub use issuer_key::IssuerKey;
+pub use open::{OpenCertificate, OpenList, OpenPki, Sealed};
+pub use parts::{CertificateParts, CrlParts, TimeField};
 pub use pki::{TestPki, throwaway_key};
+
+include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
 /// The smallest component: a preamble and no section. It can be signed and verified, and does nothing when run.
 pub const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";

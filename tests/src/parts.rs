@@ -5,10 +5,12 @@
 use countersign_keys::SigningKey;
 use countersign_trust_store::UnixTime;
 use der::asn1::{Any, BitString, ObjectIdentifier, OctetString};
-use der::{DateTime, Decode, Encode, Sequence};
+use der::{Choice, DateTime, Decode, Encode, Length, Reader, Sequence, Tag, Tagged, Writer};
 use std::time::Duration;
 use x509_cert::ext::Extension;
 use x509_cert::time::{Time, Validity};
+
+use crate::issuer_key;
 
 /// TBSCertificate (RFC 5280 §4.1), field by field.
 #[derive(Clone, Debug, Sequence)]
@@ -50,16 +52,50 @@ pub struct CrlParts {
     /// The issuer's name.
     pub issuer: Any,
     /// When the list was made.
-    pub this_update: Time,
+    pub this_update: TimeField,
     /// When the next one is due.
     #[asn1(optional = "true")]
-    pub next_update: Option<Time>,
+    pub next_update: Option<TimeField>,
     /// The revoked certificates.
     #[asn1(optional = "true")]
     pub revoked_certificates: Option<Vec<Any>>,
     /// The list's extensions.
     #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
     pub extensions: Option<Vec<Extension>>,
+}
+
+/// A time as it stands there: UTCTime or GeneralizedTime, whatever their text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeField(pub Any);
+
+impl<'a> Choice<'a> for TimeField {
+    fn can_decode(tag: Tag) -> bool {
+        matches!(tag, Tag::UtcTime | Tag::GeneralizedTime)
+    }
+}
+
+impl<'a> Decode<'a> for TimeField {
+    type Error = der::Error;
+
+    fn decode<R: Reader<'a>>(reader: &mut R) -> der::Result<Self> {
+        Any::decode(reader).map(Self)
+    }
+}
+
+impl Encode for TimeField {
+    fn encoded_len(&self) -> der::Result<Length> {
+        self.0.encoded_len()
+    }
+
+    fn encode(&self, writer: &mut impl Writer) -> der::Result<()> {
+        self.0.encode(writer)
+    }
+}
+
+impl Tagged for TimeField {
+    fn tag(&self) -> Tag {
+        self.0.tag()
+    }
 }
 
 /// What certificates and lists have in common.
@@ -139,8 +175,8 @@ impl CrlParts {
 
     /// Replaces thisUpdate and nextUpdate.
     pub fn set_updates(&mut self, this_update: UnixTime, next_update: UnixTime) {
-        self.this_update = time(this_update);
-        self.next_update = Some(time(next_update));
+        self.this_update = TimeField(any(&time(this_update)));
+        self.next_update = Some(TimeField(any(&time(next_update))));
     }
 
     /// Adds an extension, or replaces the value and criticality of the one with this identifier.
@@ -175,14 +211,15 @@ fn to_be_signed<T: for<'a> Decode<'a, Error = der::Error>>(object: &[u8]) -> T {
 
 fn sign(parts: &impl Encode, algorithm: &Any, issuer: &SigningKey) -> Vec<u8> {
     let message = parts.to_der().expect("parts encode");
-    let signature = issuer
-        .sign(&message)
-        .expect("a key in memory signs")
-        .to_x509();
+    assemble(&message, algorithm, &issuer_key::sign(issuer, &message))
+}
+
+/// The signed object of its three parts.
+pub(crate) fn assemble(message: &[u8], algorithm: &Any, signature: &[u8]) -> Vec<u8> {
     let signed = Signed {
-        to_be_signed: Any::from_der(&message).expect("what was encoded decodes"),
+        to_be_signed: Any::from_der(message).expect("what was encoded decodes"),
         algorithm: algorithm.clone(),
-        signature: BitString::from_bytes(&signature).expect("a signature fits"),
+        signature: BitString::from_bytes(signature).expect("a signature fits"),
     };
     signed.to_der().expect("a signed object encodes")
 }

@@ -12,9 +12,10 @@ use countersign_signer::{CertifiedKey, Chain, Manifest, SignOptions, sign_file};
 use countersign_trust_store::{AnchorSource, Anchors, Now, TrustState, UnixTime};
 
 use crate::builder::TestPkiBuilder;
+use crate::issuer_key::IssuerKey;
 
 /// A root, authorities below it, a device that signs components, and the authorities' revocation lists.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TestPki {
     now: UnixTime,
     root: Vec<u8>,
@@ -103,6 +104,20 @@ impl TestPki {
             .iter()
             .map(Holder::signing_key)
             .collect()
+    }
+
+    pub(crate) fn issuer_keys(&self) -> Vec<IssuerKey> {
+        self.authority_keys.iter().map(IssuerKey::ours).collect()
+    }
+
+    pub(crate) fn issuer_device_key(&self) -> IssuerKey {
+        IssuerKey::ours(&self.device_key)
+    }
+
+    pub(crate) fn replace(&mut self, root: Vec<u8>, chain: Vec<Vec<u8>>, crls: Vec<Vec<u8>>) {
+        self.root = root;
+        self.chain = chain;
+        self.crls = crls;
     }
 
     pub(crate) fn stored_device_key(&self) -> &FileKey {
@@ -212,15 +227,18 @@ impl TestPki {
     /// When the statement or the chain cannot be encoded at all.
     #[must_use]
     pub fn forge(&self, component: &[u8], fields: StatementFields) -> Vec<u8> {
-        let statement = Statement::new(fields)
-            .expect("the parts are well formed")
-            .encode();
-        let payload = Envelope::new(statement.clone(), vec![self.forge_entry(&statement)])
-            .expect("the envelope is well formed")
-            .encode();
+        self.try_forge(component, fields)
+            .expect("the statement and the envelope are well formed")
+    }
+
+    /// The same, or nothing where the format has no room for the chain.
+    pub(crate) fn try_forge(&self, component: &[u8], fields: StatementFields) -> Option<Vec<u8>> {
+        let statement = Statement::new(fields).ok()?.encode();
+        let entry = self.try_forge_entry(&statement)?;
+        let payload = Envelope::new(statement, vec![entry]).ok()?.encode();
         let mut file = component.to_vec();
-        file.extend(signature_section(&payload).expect("the section fits"));
-        file
+        file.extend(signature_section(&payload).ok()?);
+        Some(file)
     }
 
     /// This device's signature over an encoded statement, as the envelope holds it.
@@ -229,12 +247,16 @@ impl TestPki {
     /// When the chain cannot be encoded.
     #[must_use]
     pub fn forge_entry(&self, statement: &[u8]) -> SignerEntry {
+        self.try_forge_entry(statement)
+            .expect("the entry is well formed")
+    }
+
+    fn try_forge_entry(&self, statement: &[u8]) -> Option<SignerEntry> {
         let key = self.device_key();
         let algorithm = key.algorithm();
         let message = signer_to_be_signed(statement, algorithm, &self.chain);
         let signature = key.sign(&message).expect("a key in memory signs");
-        SignerEntry::new(algorithm, self.chain.clone(), *signature.as_bytes())
-            .expect("the entry is well formed")
+        SignerEntry::new(algorithm, self.chain.clone(), *signature.as_bytes()).ok()
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Need {
     GuestToolchain,
     /// OpenSSL: the reference that certificates, requests and revocation lists are held against.
     OpenSsl,
+    /// OpenSSL's library, for the tests that ask it in their own process.
+    OpenSslLibrary,
     /// Python with pip and venv: the demo's foreign component comes from PyPI.
     Python,
 }
@@ -64,6 +66,7 @@ impl Need {
             Self::Faketime => succeeds("faketime", &["--version"]),
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
             Self::OpenSsl => succeeds("openssl", &["version"]),
+            Self::OpenSslLibrary => succeeds("pkg-config", &["--exists", "openssl"]),
             Self::Python => {
                 succeeds("python3", &["-m", "pip", "--version"])
                     && succeeds("python3", &["-c", "import ensurepip, venv"])
@@ -77,6 +80,7 @@ impl Need {
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
             Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
             Self::OpenSsl => &["openssl"],
+            Self::OpenSslLibrary => &["libssl-dev", "pkg-config"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
         }
     }
@@ -94,7 +98,7 @@ impl Need {
         match self {
             Self::Faketime => "setting a clock ahead",
             Self::GuestToolchain => "building guests",
-            Self::OpenSsl => "comparing with OpenSSL",
+            Self::OpenSsl | Self::OpenSslLibrary => "comparing with OpenSSL",
             Self::Python => "fetching a package from PyPI",
         }
     }

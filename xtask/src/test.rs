@@ -25,6 +25,7 @@ pub(crate) fn all() -> Result<()> {
         Need::Faketime,
         Need::GuestToolchain,
         Need::OpenSsl,
+        Need::OpenSslLibrary,
         Need::Python,
     ])?;
     let mut suite = Suite::default();

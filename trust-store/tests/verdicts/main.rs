@@ -9,7 +9,7 @@
 )]
 
 mod anchors;
-mod certificates;
+mod declared;
 mod harness;
 mod order;
 mod revocation;

@@ -102,6 +102,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "countersign-cold-start",
         &["countersign-benches", "countersign-runtime"],
     ),
+    (
+        "countersign-differential",
+        &["countersign-testing", "countersign-trust-store"],
+    ),
     ("xtask", &[]),
     (
         "xtask-tools",

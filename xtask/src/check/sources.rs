@@ -23,6 +23,7 @@ const FORBID: &[&str] = &[
     "runtime/run",
     "tests/benches",
     "tests/benches/cold-start",
+    "tests/differential",
     "xtask",
     "xtask/tools",
 ];

@@ -1,0 +1,104 @@
+//! The reasons for which we may accept what another validator refuses.
+
+use std::fmt;
+
+use countersign_testing::{CertificateParts, Sealed};
+use countersign_trust_store::{Certificate, Crl, UnixTime, oid};
+use serde::Deserialize;
+
+/// One reviewed reason of `reasons.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    /// Who refuses: `openssl` or `webpki`.
+    who: String,
+    /// What it says.
+    says: String,
+    /// What must be so for the reason to count.
+    when: When,
+    /// Why we accept all the same.
+    because: String,
+}
+
+/// Something about a chain that can be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum When {
+    /// The leaf says noRevAvail.
+    NoRevAvail,
+    /// Some certificate ends in this very second.
+    CertificateEndsNow,
+    /// Some list's nextUpdate is this very second.
+    ListEndsNow,
+    /// Two lists of one issuer are there.
+    SeveralLists,
+}
+
+/// What is so about a chain that we accepted.
+#[derive(Debug, Default)]
+pub(super) struct Facts(Vec<When>);
+
+impl Facts {
+    pub(super) fn of(sealed: &Sealed, now: UnixTime) -> Self {
+        let certificates: Vec<_> = sealed
+            .chain
+            .iter()
+            .chain([&sealed.root])
+            .filter_map(|der| Certificate::parse(der).ok())
+            .collect();
+        let lists: Vec<_> = sealed
+            .crls
+            .iter()
+            .filter_map(|der| Crl::parse(der).ok())
+            .collect();
+        let no_rev_avail = sealed.chain.first().is_some_and(|leaf| {
+            let extensions = CertificateParts::of(leaf).extensions;
+            extensions
+                .iter()
+                .flatten()
+                .any(|extension| extension.extn_id == oid::NO_REV_AVAIL)
+        });
+        let several = lists.iter().enumerate().any(|(at, list)| {
+            let others = lists.iter().skip(at + 1);
+            others.into_iter().any(|other| other.issuer() == list.issuer())
+        });
+        let ends_now = certificates.iter().any(|one| one.not_after() == now);
+        let list_ends_now = lists.iter().any(|list| list.next_update() == now);
+        let facts = [
+            (When::NoRevAvail, no_rev_avail),
+            (When::CertificateEndsNow, ends_now),
+            (When::ListEndsNow, list_ends_now),
+            (When::SeveralLists, several),
+        ];
+        Self(
+            facts
+                .into_iter()
+                .filter_map(|(when, is_so)| is_so.then_some(when))
+                .collect(),
+        )
+    }
+}
+
+impl Reason {
+    pub(super) fn all() -> Vec<Self> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct File {
+            reason: Vec<Reason>,
+        }
+        let file: File = toml::from_str(include_str!("../../reasons.toml"))
+            .unwrap_or_else(|error| panic!("reasons.toml: {error}"));
+        file.reason
+    }
+
+    /// Whether this is the reason for what was said.
+    pub(super) fn fits(&self, who: &str, said: &str, facts: &Facts) -> bool {
+        self.who == who && said.starts_with(&self.says) && facts.0.contains(&self.when)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.who, self.says, self.because)
+    }
+}
