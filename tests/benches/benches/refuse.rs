@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use countersign_benches::{Bound, Report, Table, compare, mib, peak_bytes};
 use countersign_format::{Envelope, SignerEntry, Statement, signature_section};
-use countersign_testing::{EMPTY_COMPONENT, Role, TestPki};
+use countersign_testing::{EMPTY_COMPONENT, Role, TestPki, cases};
 use countersign_trust_store::{
     Anchors, Code, MAX_SIGNATURE_CHECKS, Policy, Rejection, UnverifiedComponent,
 };
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         "code",
     ]);
     let mut report = Report::default();
-    for Case { what, bytes, pkis } in cases() {
+    for Case { what, bytes, pkis } in worst() {
         let anchors =
             Anchors::new(pkis.iter().map(TestPki::anchor_source).collect()).expect("roots");
         let (now, state) = (pkis[0].now(), pkis[0].state());
@@ -72,7 +72,7 @@ struct Case {
     pkis: Vec<TestPki>,
 }
 
-fn cases() -> Vec<Case> {
+fn worst() -> Vec<Case> {
     let deep = || TestPki::builder().extra_intermediates(1).build();
     let ours = || vec![TestPki::new()];
     let case = |what, bytes, pkis| Case { what, bytes, pkis };
@@ -86,6 +86,10 @@ fn cases() -> Vec<Case> {
     let foreign = together(&strangers, EMPTY_COMPONENT, false);
     let large = components::of_size((1 << 20) - (64 << 10));
     let large_foreign = together(&strangers, &large, false);
+
+    let slow = cases::Case::named("tb04_every_authority_of_three_on_p384").present();
+    let slow = vec![slow.pki().clone()];
+    let slow_file = together(&slow, EMPTY_COMPONENT, true);
 
     let stuffed: Vec<TestPki> = (0..4).map(|number| stuffed(number)).collect();
     let stuffed_file = together(&stuffed, EMPTY_COMPONENT, true);
@@ -103,6 +107,11 @@ fn cases() -> Vec<Case> {
             "the same behind a component of 960 KiB",
             large_foreign,
             ours(),
+        ),
+        case(
+            "one known chain of three below P-384 keys, its signature wrong",
+            slow_file,
+            slow,
         ),
         case(
             "four known chains, every certificate 8 KB of extensions",
