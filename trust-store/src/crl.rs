@@ -104,6 +104,13 @@ struct Body {
     serials: OnceLock<Option<Vec<[u8; 20]>>>,
 }
 
+impl Body {
+    /// The TBSCertList. Its range was found in these bytes.
+    fn to_be_signed(&self) -> &[u8] {
+        self.der.get(self.to_be_signed.clone()).unwrap_or_default()
+    }
+}
+
 #[derive(Debug)]
 struct Header {
     issuer: Vec<u8>,
@@ -198,6 +205,12 @@ impl Crl {
         serials.binary_search(&serial).is_ok()
     }
 
+    /// Whether two lists differ in nothing but their signature. Of an ECDSA signature anybody can make a second one that
+    /// fits, so what is compared is what was signed.
+    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+        self.0.to_be_signed() == other.0.to_be_signed()
+    }
+
     /// Verifies the list's signature, once for each issuer.
     pub(crate) fn verify(&self, checks: &Checks, issuer_spki: &[u8]) -> Result<(), VerifyError> {
         let body = &self.0;
@@ -205,15 +218,11 @@ impl Crl {
         if body.verified_under.get() == Some(&key) {
             return Ok(());
         }
-        let message = body
-            .der
-            .get(body.to_be_signed.clone())
-            .ok_or(VerifyError::Invalid)?;
         verify_x509(
             checks,
             issuer_spki,
             &body.signature_algorithm,
-            message,
+            body.to_be_signed(),
             &body.signature,
         )?;
         body.verified_under.get_or_init(|| key);

@@ -80,14 +80,17 @@ impl ChainVerifier<'_> {
             if chosen.is_some_and(|chosen| crl.number() < chosen.number()) {
                 break;
             }
+            if chosen.is_some_and(|chosen| crl.says_the_same_as(chosen)) {
+                continue;
+            }
             match (crl.verify(self.checks, issuer.spki()), chosen) {
                 (Ok(()), None) => chosen = Some(crl),
-                (Ok(()), Some(chosen)) if chosen.der() != crl.der() => {
+                (Ok(()), Some(_)) => {
                     return Err(invalid(
                         "two different lists of it have the same number; get a newer one",
                     ));
                 }
-                (Ok(()), Some(_)) | (Err(VerifyError::Invalid), _) => {}
+                (Err(VerifyError::Invalid), _) => {}
                 (Err(VerifyError::BudgetSpent), _) => {
                     return Err(invalid(
                         "too many lists that claim to be its are not; take the forged ones away",
