@@ -29,8 +29,12 @@ use validity::latest_not_before;
 
 pub use verified::VerifiedChain;
 
-/// Signature checks that one chain may cost: three links, three revocation lists, the component's own, one to spare.
-pub const MAX_SIGNATURE_CHECKS: u32 = 8;
+/// Signature checks that one signer may cost: those of its chain, and the component's own.
+pub const MAX_SIGNATURE_CHECKS: u32 = CHAIN_SIGNATURE_CHECKS + 1;
+
+/// Signature checks that one chain may cost: three links, three revocation lists, one to spare. The component's own is
+/// not among them, so that forged lists cannot use it up and make the file look bad.
+pub(crate) const CHAIN_SIGNATURE_CHECKS: u32 = 7;
 
 /// The profiles of one kind of path.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +68,7 @@ impl Anchors {
         now: &Now,
         state: &TrustState,
     ) -> Result<VerifiedChain, Rejection> {
-        let checks = Checks::new(MAX_SIGNATURE_CHECKS);
+        let checks = Checks::new(CHAIN_SIGNATURE_CHECKS);
         let chain = parse(0, chain)?;
         let verifier = ChainVerifier {
             signer: 0,
@@ -186,7 +190,7 @@ impl ChainVerifier<'_> {
     const fn spent(&self) -> Rejection {
         Rejection::SignatureChecks {
             signer: self.signer,
-            limit: MAX_SIGNATURE_CHECKS,
+            limit: CHAIN_SIGNATURE_CHECKS,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     Anchors, Check, Now, Outcome, PathProfile, Policy, Rejection, Step, TrustState, VerifiedChain,
     algorithm::Checks,
     authorisation,
-    chain::{self, ChainVerifier, MAX_SIGNATURE_CHECKS},
+    chain::{self, CHAIN_SIGNATURE_CHECKS, ChainVerifier},
 };
 
 /// The bytes of a signed component, well-formed but not believed.
@@ -345,7 +345,7 @@ impl Verification<'_> {
                 index,
                 signer,
                 certificates,
-                checks: Checks::new(MAX_SIGNATURE_CHECKS),
+                checks: Checks::new(CHAIN_SIGNATURE_CHECKS),
             });
         }
         let stated = self.component.statement.signers();
@@ -430,12 +430,6 @@ impl Verification<'_> {
                 stated: algorithm.name(),
             }));
         }
-        entry.checks.consume().map_err(|_| {
-            refused(Rejection::SignatureChecks {
-                signer,
-                limit: MAX_SIGNATURE_CHECKS,
-            })
-        })?;
         let message = self
             .component
             .envelope
