@@ -389,7 +389,7 @@ impl Header {
 }
 
 /// RFC 5280 §5.2: no list of a part of the certificates (issuingDistributionPoint, §5.2.5), no delta (§5.2.4), no
-/// critical extension that is not understood, none twice.
+/// critical extension, none twice.
 fn check_extensions(extensions: &Extensions) -> Result<(), &'static str> {
     let mut seen = BTreeSet::new();
     for extension in extensions {
@@ -402,8 +402,11 @@ fn check_extensions(extensions: &Extensions) -> Result<(), &'static str> {
         if id == oid::DELTA_CRL_INDICATOR {
             return Err("it is a delta list; a full one is needed");
         }
-        if extension.critical && id != oid::CRL_NUMBER && id != oid::AUTHORITY_KEY_IDENTIFIER {
-            return Err("it has a critical extension that is not understood");
+        // RFC 5280 §5.2.1 and §5.2.3: those that are understood must not be critical.
+        if extension.critical {
+            return Err(
+                "it has a critical extension, which is not understood or must not be critical",
+            );
         }
         if !seen.insert(id) {
             return Err("one of its extensions occurs twice");

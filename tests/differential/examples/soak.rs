@@ -44,9 +44,15 @@ fn chains(count: u64) -> bool {
 fn chain(number: u64) -> bool {
     let chain = chains::Source::default().chain(number);
     println!("changes: {}", chain.changes.join(", "));
-    let verdicts = countersign_differential::judges::Bench::default().judge(&chain.sealed, chain.now);
+    let verdicts =
+        countersign_differential::judges::Bench::default().judge(&chain.sealed, chain.now);
     println!("at {}: {verdicts:#?}", chain.now);
-    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    let hex = |octets: &[u8]| {
+        octets
+            .iter()
+            .map(|octet| format!("{octet:02x}"))
+            .collect::<String>()
+    };
     println!("root {}", hex(&chain.sealed.root));
     for certificate in &chain.sealed.chain {
         println!("certificate {}", hex(certificate));

@@ -134,7 +134,10 @@ pub fn run(from: u64, until: u64) -> Report {
         let mut unexcused = false;
         for (who, verdict) in [("openssl", &verdicts.openssl), ("webpki", &verdicts.webpki)] {
             let Err(said) = verdict else { continue };
-            match reasons.iter().position(|reason| reason.fits(who, said, &facts)) {
+            match reasons
+                .iter()
+                .position(|reason| reason.fits(who, said, &facts))
+            {
                 Some(reason) => *report.excused.entry(reason).or_default() += 1,
                 None => unexcused = true,
             }

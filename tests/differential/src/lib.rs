@@ -7,4 +7,6 @@
     reason = "whatever goes wrong here fails a test or ends a run"
 )]
 
+pub mod chains;
 pub mod judges;
+mod random;

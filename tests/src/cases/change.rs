@@ -154,6 +154,12 @@ pub(super) enum Change {
         critical: bool,
         value: Octets,
     },
+    /// Marks an extension as critical or not.
+    ListCritical {
+        of: Place,
+        extension: Oid,
+        critical: bool,
+    },
     /// Adds an extension even if there is one.
     ListAdd {
         of: Place,
@@ -474,6 +480,19 @@ impl Change {
             } => list(open, *of)
                 .parts
                 .set_extension(extension.0, *critical, &value.0),
+            Self::ListCritical {
+                of,
+                extension,
+                critical,
+            } => {
+                let extensions = list(open, *of).parts.extensions.as_mut();
+                extensions
+                    .into_iter()
+                    .flatten()
+                    .find(|one| one.extn_id == extension.0)
+                    .unwrap_or_else(|| panic!("the list of {of:?} has no {extension:?}"))
+                    .critical = *critical;
+            }
             Self::ListAdd {
                 of,
                 extension,

@@ -104,7 +104,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "countersign-differential",
-        &["countersign-testing", "countersign-trust-store"],
+        &[
+            "countersign-format",
+            "countersign-testing",
+            "countersign-trust-store",
+        ],
     ),
     ("xtask", &[]),
     (

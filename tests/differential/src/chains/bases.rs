@@ -67,7 +67,8 @@ pub(super) fn all() -> Vec<Base> {
             let pki = builder.seed(number).build();
             let mut open = pki.open();
             for authority in p384 {
-                let seed = [u8::try_from(number).unwrap() * 16 + u8::try_from(*authority).unwrap(); 32];
+                let seed =
+                    [u8::try_from(number).unwrap() * 16 + u8::try_from(*authority).unwrap(); 32];
                 open.give_p384(*authority, &seed);
             }
             let sealed = open.seal();
@@ -107,7 +108,11 @@ impl Draft {
                     && der(&before.parts) == message
             });
             let made = if unchanged {
-                base.sealed.chain.get(place).unwrap_or(&base.sealed.root).clone()
+                base.sealed
+                    .chain
+                    .get(place)
+                    .unwrap_or(&base.sealed.root)
+                    .clone()
             } else {
                 signed(&message, &algorithm, &certificate.signer.sign(&message))
             };

@@ -76,12 +76,7 @@ fn parts(draft: &mut Draft, place: usize) -> &mut CertificateParts {
     &mut draft.open.certificates[place].parts
 }
 
-fn extension(
-    draft: &mut Draft,
-    place: usize,
-    other: &Base,
-    random: &mut Random,
-) -> &'static str {
+fn extension(draft: &mut Draft, place: usize, other: &Base, random: &mut Random) -> &'static str {
     let foreign = random.of(&other.open.certificates).parts.extensions.clone();
     let list = parts(draft, place).extensions.get_or_insert_default();
     let at = random.below(list.len().max(1));
@@ -140,7 +135,15 @@ fn value(id: ObjectIdentifier, random: &mut Random) -> Vec<u8> {
     let uri = || tlv(0x86, b"http://a.example/b");
     match id {
         oid::KEY_USAGE => match random.below(8) {
-            0 => random.of(&[&[3, 1, 0][..], &[3, 2, 0, 0x80], &[3, 2, 7, 0x81], &[3, 3, 7, 6, 0x80], &[3, 2, 8, 0x80]]).to_vec(),
+            0 => random
+                .of(&[
+                    &[3, 1, 0][..],
+                    &[3, 2, 0, 0x80],
+                    &[3, 2, 7, 0x81],
+                    &[3, 3, 7, 6, 0x80],
+                    &[3, 2, 8, 0x80],
+                ])
+                .to_vec(),
             _ => {
                 let bits = random.octet() | random.of(&[0x80, 0x06, 0x04, 0]);
                 let unused = bits.trailing_zeros().min(7);
@@ -212,7 +215,9 @@ fn value(id: ObjectIdentifier, random: &mut Random) -> Vec<u8> {
             }
         },
         oid::POLICY_MAPPINGS => sequence(&[&sequence(&[&[6, 2, 0x2a, 3], &[6, 2, 0x2a, 4]])]),
-        oid::POLICY_CONSTRAINTS => random.of(&[&[0x30, 0][..], &[0x30, 3, 0x80, 1, 0]]).to_vec(),
+        oid::POLICY_CONSTRAINTS => random
+            .of(&[&[0x30, 0][..], &[0x30, 3, 0x80, 1, 0]])
+            .to_vec(),
         oid::INHIBIT_ANY_POLICY => vec![2, 1, random.octet() & 0x7f],
         oid::CRL_DISTRIBUTION_POINTS | oid::FRESHEST_CRL => match random.below(4) {
             0 => vec![0x30, 0],
@@ -302,7 +307,11 @@ fn name(draft: &mut Draft, place: usize, other: &Base, random: &mut Random) -> &
         // Another type of string, or other letters, of the same length.
         kind => {
             let own = &draft.open.certificates[place].parts;
-            let name = if random.one_in(2) { &own.subject } else { &own.issuer };
+            let name = if random.one_in(2) {
+                &own.subject
+            } else {
+                &own.issuer
+            };
             let mut octets = der(name);
             for octet in octets.iter_mut() {
                 match (kind, *octet) {
@@ -324,7 +333,12 @@ fn name(draft: &mut Draft, place: usize, other: &Base, random: &mut Random) -> &
             if place + 1 == count {
                 parts(draft, place).issuer = name.clone();
             }
-            for list in draft.open.lists.iter_mut().filter(|list| list.issuer == place) {
+            for list in draft
+                .open
+                .lists
+                .iter_mut()
+                .filter(|list| list.issuer == place)
+            {
                 list.parts.issuer = name.clone();
             }
         }
@@ -391,7 +405,12 @@ fn rekey(draft: &mut Draft, authority: usize, key: IssuerKey) {
             certificate.signer = key.clone();
         }
     }
-    for list in draft.open.lists.iter_mut().filter(|list| list.issuer == authority) {
+    for list in draft
+        .open
+        .lists
+        .iter_mut()
+        .filter(|list| list.issuer == authority)
+    {
         list.parts.signature = key.algorithm();
         list.signer = key.clone();
     }

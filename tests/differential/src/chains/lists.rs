@@ -32,7 +32,10 @@ pub(super) fn change(draft: &mut Draft, other: &Base, random: &mut Random) -> &'
         }
         11 => {
             let count = draft.open.certificates.len();
-            let name = draft.open.certificates[random.below(count)].parts.subject.clone();
+            let name = draft.open.certificates[random.below(count)]
+                .parts
+                .subject
+                .clone();
             parts(draft, at).issuer = match random.below(3) {
                 0 => any(&sequence(&[])),
                 1 => random.of(&other.open.certificates).parts.subject.clone(),
@@ -85,7 +88,9 @@ fn parts(draft: &mut Draft, at: usize) -> &mut CrlParts {
 fn beside(draft: &mut Draft, at: usize, random: &mut Random) -> &'static str {
     let mut second = draft.open.lists[at].clone();
     let number = *random.of(&[0, 1, 1, 2, 9]);
-    second.parts.set_extension(oid::CRL_NUMBER, false, &[2, 1, number]);
+    second
+        .parts
+        .set_extension(oid::CRL_NUMBER, false, &[2, 1, number]);
     draft.open.lists.push(second);
     let last = draft.open.lists.len() - 1;
     if random.one_in(2) {
@@ -100,7 +105,9 @@ fn entries(draft: &mut Draft, at: usize, random: &mut Random) -> &'static str {
     let mut entries = Vec::new();
     for _ in 0..how_many {
         let serial = match random.below(8) {
-            0 => der(&draft.open.certificates[random.below(count)].parts.serial_number),
+            0 => der(&draft.open.certificates[random.below(count)]
+                .parts
+                .serial_number),
             1 => vec![2, 3, 0, 0x12, 0x34],
             2 => vec![2, 1, 0x92],
             3 => vec![2, 1, 0],
@@ -177,12 +184,24 @@ fn extension(parts: &mut CrlParts, random: &mut Random) -> &'static str {
                 1 => (oid::ISSUING_DISTRIBUTION_POINT, true, sequence(&[&point])),
                 2 => {
                     let flag = *random.of(&[0x81, 0x82, 0x84, 0x85]);
-                    (oid::ISSUING_DISTRIBUTION_POINT, true, vec![0x30, 3, flag, 1, 0xff])
+                    (
+                        oid::ISSUING_DISTRIBUTION_POINT,
+                        true,
+                        vec![0x30, 3, flag, 1, 0xff],
+                    )
                 }
-                3 => (oid::ISSUING_DISTRIBUTION_POINT, true, vec![0x30, 4, 0x83, 2, 1, 0x66]),
+                3 => (
+                    oid::ISSUING_DISTRIBUTION_POINT,
+                    true,
+                    vec![0x30, 4, 0x83, 2, 1, 0x66],
+                ),
                 4 => (oid::DELTA_CRL_INDICATOR, random.one_in(2), vec![2, 1, 1]),
                 5 => (oid::CRL_NUMBER, false, tlv(2, &octets)),
-                6 => (oid::CRL_NUMBER, false, random.of(&[&[2, 1, 0x80][..], &[2, 0], &[5, 0]]).to_vec()),
+                6 => (
+                    oid::CRL_NUMBER,
+                    false,
+                    random.of(&[&[2, 1, 0x80][..], &[2, 0], &[5, 0]]).to_vec(),
+                ),
                 7 => (oid::AUTHORITY_KEY_IDENTIFIER, false, sequence(&[&key])),
                 8 => (oid::FRESHEST_CRL, false, sequence(&[&sequence(&[&point])])),
                 _ => {

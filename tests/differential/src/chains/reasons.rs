@@ -32,6 +32,8 @@ enum When {
     ListEndsNow,
     /// Two lists of one issuer are there.
     SeveralLists,
+    /// Two authorities of the path have one name.
+    AuthoritiesOfOneName,
 }
 
 /// What is so about a chain that we accepted.
@@ -60,7 +62,15 @@ impl Facts {
         });
         let several = lists.iter().enumerate().any(|(at, list)| {
             let others = lists.iter().skip(at + 1);
-            others.into_iter().any(|other| other.issuer() == list.issuer())
+            others
+                .into_iter()
+                .any(|other| other.issuer() == list.issuer())
+        });
+        let one_name = certificates.iter().enumerate().any(|(at, one)| {
+            let above = certificates.iter().skip(at + 1);
+            above
+                .into_iter()
+                .any(|other| other.subject() == one.subject())
         });
         let ends_now = certificates.iter().any(|one| one.not_after() == now);
         let list_ends_now = lists.iter().any(|list| list.next_update() == now);
@@ -69,6 +79,7 @@ impl Facts {
             (When::CertificateEndsNow, ends_now),
             (When::ListEndsNow, list_ends_now),
             (When::SeveralLists, several),
+            (When::AuthoritiesOfOneName, one_name),
         ];
         Self(
             facts

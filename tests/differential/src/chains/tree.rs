@@ -43,7 +43,8 @@ impl Node {
             _ => return None,
         };
         let (content, rest) = rest.split_at_checked(length)?;
-        let whole = |content: &[u8]| Self::read(content).filter(|_| depth < 12 && content.len() > 1);
+        let whole =
+            |content: &[u8]| Self::read(content).filter(|_| depth < 12 && content.len() > 1);
         let (prefix, body) = match tag {
             tag if tag & 0x20 != 0 => (Vec::new(), Body::Children(Self::read_all(content, depth)?)),
             4 => match whole(content) {
