@@ -5,6 +5,7 @@ use countersign_testing::{IssuerKey, OpenPki, Role, Sealed, TestPki, TestPkiBuil
 use countersign_trust_store::UnixTime;
 
 use super::der::{der, signed};
+use super::octets::Octets;
 
 /// 2026-11-01T00:00:00Z.
 const NOW: u64 = 1_793_491_200;
@@ -25,15 +26,6 @@ pub(super) struct Draft {
     /// The signed parts that are changed once more, as octets: of a certificate, or of a list.
     pub(super) certificate_octets: Option<(usize, Octets)>,
     pub(super) list_octets: Option<(usize, Octets)>,
-}
-
-/// A change to encoded octets.
-pub(super) struct Octets(pub(super) Box<dyn Fn(&[u8]) -> Vec<u8>>);
-
-impl std::fmt::Debug for Octets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a change")
-    }
 }
 
 /// Every base.
@@ -97,7 +89,7 @@ impl Draft {
         for (place, certificate) in self.open.certificates.iter().enumerate() {
             let mut message = der(&certificate.parts);
             if let Some((_, change)) = of(&self.certificate_octets, place) {
-                message = (change.0)(&message);
+                message = change.of(&message);
             }
             let outer = certificate.outer_algorithm.as_ref();
             let algorithm = der(outer.unwrap_or(&certificate.parts.signature));
@@ -123,7 +115,7 @@ impl Draft {
         for (place, list) in self.open.lists.iter().enumerate() {
             let mut message = der(&list.parts);
             if let Some((_, change)) = of(&self.list_octets, place) {
-                message = (change.0)(&message);
+                message = change.of(&message);
             }
             let outer = list.outer_algorithm.as_ref();
             let algorithm = der(outer.unwrap_or(&list.parts.signature));

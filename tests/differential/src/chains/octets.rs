@@ -2,9 +2,18 @@
 
 use countersign_testing::Sealed;
 
-use super::bases::{Base, Draft, Octets};
+use super::bases::{Base, Draft};
 use super::tree::Node;
 use crate::random::Random;
+
+/// A change to encoded octets: to single ones, or to the parts that they are of.
+#[derive(Debug)]
+pub(super) struct Octets {
+    single: bool,
+    /// A part of another object.
+    graft: Node,
+    random: Random,
+}
 
 /// Chooses a change to the encoded parts of a certificate or a list, to be made before it is signed.
 pub(super) fn choose(draft: &mut Draft, other: &Base, random: &mut Random) -> &'static str {
@@ -17,41 +26,49 @@ pub(super) fn choose(draft: &mut Draft, other: &Base, random: &mut Random) -> &'
     let graft = Node::read(foreign)
         .expect("what a base holds is well formed")
         .any(random);
-    let (change, words) = of(graft, random);
+    let change = Octets::new(graft, random);
+    let single = change.single;
     if random.one_in(3) && !draft.open.lists.is_empty() {
         let at = random.below(draft.open.lists.len());
         draft.list_octets = Some((at, change));
-        return match words {
-            true => "a list's octets, and signed",
-            false => "a part of a list, and signed",
+        return if single {
+            "a list's octets, and signed"
+        } else {
+            "a part of a list, and signed"
         };
     }
     let at = random.below(draft.open.certificates.len());
     draft.certificate_octets = Some((at, change));
-    match words {
-        true => "a certificate's octets, and signed",
-        false => "a part of a certificate, and signed",
+    if single {
+        "a certificate's octets, and signed"
+    } else {
+        "a part of a certificate, and signed"
     }
 }
 
-/// The change, and whether it is to single octets.
-fn of(graft: Node, random: &mut Random) -> (Octets, bool) {
-    let random = std::cell::RefCell::new(Random::new(random.next(), 0));
-    let single = random.borrow_mut().one_in(3);
-    let change = move |octets: &[u8]| {
-        let mut random = random.borrow_mut();
-        let tree = Node::read(octets).filter(|_| !single);
-        match tree {
+impl Octets {
+    fn new(graft: Node, random: &mut Random) -> Self {
+        let mut random = Random::new(random.next(), 0);
+        Self {
+            single: random.one_in(3),
+            graft,
+            random,
+        }
+    }
+
+    /// The changed octets.
+    pub(super) fn of(&self, octets: &[u8]) -> Vec<u8> {
+        let mut random = self.random.clone();
+        match Node::read(octets).filter(|_| !self.single) {
             Some(mut tree) => {
                 for _ in 0..*random.of(&[1, 1, 1, 2]) {
-                    tree.change(&graft, &mut random);
+                    tree.change(&self.graft, &mut random);
                 }
                 tree.write()
             }
             None => flipped(octets, &mut random),
         }
-    };
-    (Octets(Box::new(change)), single)
+    }
 }
 
 /// Flips bits, or exchanges, removes or adds octets, in a finished object.
