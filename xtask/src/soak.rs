@@ -2,6 +2,8 @@
 //!
 //! Each form says at its end what it saw, in figures; `docs/assurance.md` holds those of the last run.
 
+mod differential;
+
 use anyhow::{Result, bail};
 
 /// One kind of long run.
@@ -16,7 +18,12 @@ struct Form {
 }
 
 /// All of them, in the order in which `cargo xtask soak` without a name runs them.
-const FORMS: &[Form] = &[];
+const FORMS: &[Form] = &[Form {
+    name: "differential",
+    arguments: "[COUNT]",
+    about: "OpenSSL, webpki and another CBOR decoder beside ours, over mutated chains and statements",
+    run: differential::play,
+}];
 
 /// Runs the form that the words name, or all of them.
 pub(crate) fn play(words: &[&str]) -> Result<()> {

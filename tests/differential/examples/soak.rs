@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use countersign_differential::chains;
+use countersign_differential::{chains, statements};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -12,11 +12,12 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let passed = match words.as_slice() {
         ["chains", count] => count.parse().ok().map(chains),
+        ["statements", count] => count.parse().ok().map(statements),
         ["chain", number] => number.parse().ok().map(chain),
         _ => None,
     };
     let Some(passed) = passed else {
-        eprintln!("soak chains COUNT | soak chain NUMBER");
+        eprintln!("soak chains COUNT | soak statements COUNT | soak chain NUMBER");
         return ExitCode::from(2);
     };
     println!("in {} s", started.elapsed().as_secs());
@@ -38,6 +39,16 @@ fn chains(count: u64) -> bool {
     });
     println!("{report}");
     report.differences.is_empty()
+}
+
+/// Reads so many statements, and a quarter as many envelopes.
+fn statements(count: u64) -> bool {
+    let read = statements::run_statements(0, count);
+    println!("{count} statements\n{read}");
+    let envelopes = count / 4;
+    let opened = statements::run_envelopes(0, envelopes);
+    println!("{envelopes} envelopes\n{opened}");
+    read.differences.is_empty() && opened.differences.is_empty()
 }
 
 /// Shows one chain, as files' contents in hexadecimal, and the verdicts.
