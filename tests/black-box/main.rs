@@ -4,5 +4,6 @@ mod ca;
 mod cli;
 mod guests;
 mod openssl;
+mod pkilint;
 mod python;
 mod refusals;
