@@ -66,6 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_are_those_that_people_use() {
+        assert_eq!(Algorithm::Ed25519.to_string(), "Ed25519");
+        assert_eq!(Algorithm::Esp256.to_string(), "ESP256");
+    }
+
+    #[test]
     fn numbers_round_trip() {
         for algorithm in [Algorithm::Ed25519, Algorithm::Esp256] {
             assert_eq!(

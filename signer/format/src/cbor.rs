@@ -5,6 +5,8 @@
 //! It is driven by what the caller expects next, so it cannot recurse, and it borrows: it never allocates.
 //! What the fields mean is left to the callers.
 
+use core::cmp::Ordering;
+
 use minicbor::Decoder;
 
 use crate::FormatError;
@@ -60,11 +62,8 @@ impl<'b> Reader<'b> {
         self.item(what, |decoder| {
             // RFC 8949 §3.1: the argument of a negative integer n is -1 - n, which is !n in two's complement.
             decoder.i64().map(|value| {
-                (
-                    value,
-                    if value < 0 { !value } else { value }.unsigned_abs(),
-                    0,
-                )
+                let argument = if value.is_negative() { !value } else { value };
+                (value, argument.unsigned_abs(), 0)
             })
         })
     }
@@ -230,16 +229,16 @@ impl Keys {
         self.left = left;
         let offset = reader.offset();
         let key = reader.unsigned(self.what)?;
-        match self.last.replace(key) {
-            Some(last) if last == key => Err(FormatError::Noncanonical {
+        match self.last.replace(key).map(|last| key.cmp(&last)) {
+            Some(Ordering::Equal) => Err(FormatError::Noncanonical {
                 what: "a map key that appears twice",
                 offset,
             }),
-            Some(last) if last > key => Err(FormatError::Noncanonical {
+            Some(Ordering::Less) => Err(FormatError::Noncanonical {
                 what: "map keys that are not sorted",
                 offset,
             }),
-            _ => Ok(Some(key)),
+            Some(Ordering::Greater) | None => Ok(Some(key)),
         }
     }
 }

@@ -263,7 +263,9 @@ mod tests {
     #[test]
     fn identities_of_ones_own() {
         for text in ["A", "SN-0001", "gw.plant-3_line:4", &"a".repeat(64)] {
-            assert_eq!(DeviceIdentity::parse(text).unwrap().as_str(), text);
+            let identity = DeviceIdentity::parse(text).unwrap();
+            assert_eq!(identity.as_str(), text);
+            assert_eq!(identity.to_string(), text);
         }
     }
 

@@ -123,6 +123,10 @@ mod tests {
     #[test]
     fn known_answer_in_one_piece_and_in_several() {
         assert_eq!(Digest::of(b"abc").to_string(), ABC);
+        assert_eq!(
+            format!("{:?}", Digest::of(b"abc")),
+            format!("Digest({ABC})")
+        );
         let mut writer = DigestWriter::new();
         writer.update(b"a");
         writer.update(b"");

@@ -181,3 +181,23 @@ impl fmt::Display for Found {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ta06_what_a_file_is_instead_is_said() {
+        for (found, word) in [
+            (Found::CoreModule, "core module"),
+            (Found::Empty, "empty"),
+            (Found::Other, "without a WebAssembly preamble"),
+            (Found::OtherWasm, "unknown version"),
+            (Found::Precompiled, "native code"),
+            (Found::Text, "WebAssembly text"),
+        ] {
+            let error = FormatError::NotAComponent { found }.to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

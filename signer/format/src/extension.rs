@@ -286,6 +286,11 @@ mod tests {
         ] {
             assert_eq!(Scope::from_der(&scope.to_der().unwrap()).unwrap(), scope);
         }
+        let some = scope(&["acme:pump", "acme:*"], &["SN-1"], &["gateway-x2"]);
+        let patterns: Vec<String> = some.components().iter().map(ToString::to_string).collect();
+        assert_eq!(patterns, ["acme:*", "acme:pump"]);
+        assert_eq!(some.audience().devices, ["SN-1"]);
+        assert_eq!(some.audience().types, ["gateway-x2"]);
         // SEQUENCE { SEQUENCE { UTF8String } }, by hand.
         let expected = [&[0x30, 10, 0x30, 8, 0x0c, 6][..], b"acme:*"].concat();
         assert_eq!(scope(&["acme:*"], &[], &[]).to_der().unwrap(), expected);

@@ -118,6 +118,26 @@ fn ta25_claimed_lengths_are_limited_before_they_are_read() {
 }
 
 #[test]
+fn refusals_say_where() {
+    // One byte was read, of bytes that start at 100.
+    let mut reader = Reader::at(100, &[0, 0x18, 0x17]);
+    assert_eq!(reader.unsigned("value"), Ok(0));
+    assert!(matches!(
+        reader.unsigned("value"),
+        Err(FormatError::Noncanonical { offset: 101, .. })
+    ));
+    let mut reader = Reader::at(100, &[0, 0xf6]);
+    assert_eq!(reader.unsigned("value"), Ok(0));
+    assert_eq!(
+        reader.unsigned("value"),
+        Err(FormatError::Malformed {
+            what: "value",
+            offset: 101
+        })
+    );
+}
+
+#[test]
 fn ta24_keys_must_rise() {
     let mut reader = Reader::new(&[0xa2, 1, 1]);
     let mut keys = reader.map("map", 8).unwrap();

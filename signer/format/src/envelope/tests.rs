@@ -135,8 +135,17 @@ fn ta22_messages_for_other_purposes() {
     );
     assert!(purpose(&cose(TAG, EMPTY, EMPTY, b"s", &rest)).contains("without a content type"));
     assert!(purpose(&cose(TAG, &[], EMPTY, b"s", &rest)).contains("without a content type"));
-    assert!(purpose(&cose(&[0xd2], &body(), EMPTY, b"s", &rest)).contains("COSE_Sign1"));
-    assert!(purpose(&cose(&[0xd8, 61], &body(), EMPTY, b"s", &rest)).contains("Web Token"));
+    for (tag, name) in [
+        (&[0xd0][..], "COSE_Encrypt0"),
+        (&[0xd1], "COSE_Mac0"),
+        (&[0xd2], "COSE_Sign1,"),
+        (&[0xd8, 61], "Web Token"),
+        (&[0xd8, 96], "COSE_Encrypt"),
+        (&[0xd8, 97], "COSE_Mac"),
+    ] {
+        let found = purpose(&cose(tag, &body(), EMPTY, b"s", &rest));
+        assert!(found.contains(name), "{tag:?}: {found}");
+    }
     assert!(malformed(Envelope::decode(&cose(
         &[0xd8, 99],
         &body(),

@@ -76,6 +76,48 @@ fn decode_undoes_encode() {
 }
 
 #[test]
+fn what_is_read_is_what_was_said() {
+    let said = most();
+    let bytes = Statement::new(said.clone()).unwrap().encode();
+    let read = Statement::decode(&bytes).unwrap();
+    assert_eq!(
+        read.fields(),
+        Statement::new(said.clone()).unwrap().fields()
+    );
+    assert_eq!(read.component_digest(), &said.component_digest);
+    assert_eq!(read.component_size(), said.component_size);
+    assert_eq!(read.name(), &said.name);
+    assert_eq!(read.version(), &said.version);
+    assert_eq!(read.security_version(), said.security_version);
+    assert_eq!(read.signers(), read.fields().signers);
+    assert_eq!(read.signers().len(), 2);
+    assert_eq!(read.audience(), &said.audience);
+    assert_eq!(read.grants(), &said.grants);
+    assert_eq!(read.limits(), &said.limits);
+    assert_eq!(read.documents(), said.documents);
+    assert_eq!(read.issued_at(), said.issued_at);
+}
+
+#[test]
+fn ta24_the_first_byte_out_of_order_is_named() {
+    let sorted = Statement::new(most()).unwrap().encode();
+    let at = sorted
+        .windows(7)
+        .position(|part| part == b"LANG\x62TZ")
+        .unwrap();
+    let mut unsorted = sorted;
+    // "LANG", "TZ" with their heads, the other way round.
+    unsorted[at - 1..at + 7].copy_from_slice(b"\x62TZ\x64LANG");
+    assert_eq!(
+        Statement::decode(&unsorted),
+        Err(FormatError::Noncanonical {
+            what: "a list that is not sorted",
+            offset: u64::try_from(at - 1).unwrap()
+        })
+    );
+}
+
+#[test]
 fn new_sorts_what_has_no_order() {
     let mut fields = most();
     fields.signers.reverse();
