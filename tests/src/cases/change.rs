@@ -258,6 +258,8 @@ pub(super) enum NameSource {
     WithoutSerialNumber,
     /// A name that nobody has.
     Strange,
+    /// The intermediate's subject.
+    OfIntermediate,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -424,8 +426,10 @@ impl Change {
                 certificate(open, *of).parts.validity = sequence(&both);
             }
             Self::Name { of, field, becomes } => {
+                let intermediate = certificate(open, Place::Intermediate).parts.subject.clone();
                 let parts = &mut certificate(open, *of).parts;
                 let name = match field {
+                    _ if matches!(becomes, NameSource::OfIntermediate) => intermediate,
                     NameField::Issuer => becomes.of(&parts.issuer, &parts.subject, &parts.issuer),
                     NameField::Subject => becomes.of(&parts.subject, &parts.subject, &parts.issuer),
                 };
@@ -597,7 +601,8 @@ impl NameSource {
     fn of(self, current: &Any, subject: &Any, issuer: &Any) -> Any {
         match self {
             Self::Empty => sequence(&[]),
-            Self::OwnSubject => subject.clone(),
+            // Only a certificate has an intermediate beside it.
+            Self::OwnSubject | Self::OfIntermediate => subject.clone(),
             Self::OwnIssuer => issuer.clone(),
             Self::Printable => texts(current, |_, text| (Tag::PrintableString, text.to_vec())),
             Self::Bmp => texts(current, |_, text| {
