@@ -5,7 +5,8 @@
 
 pub(crate) mod host;
 
-use host::{HOST, Ran};
+use crate::programs::Ran;
+use host::HOST;
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 

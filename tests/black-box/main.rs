@@ -2,8 +2,12 @@
 
 mod ca;
 mod cli;
+#[path = "../shared/components.rs"]
+mod components;
 mod guests;
 mod openssl;
 mod pkilint;
+#[path = "../shared/programs.rs"]
+mod programs;
 mod python;
 mod refusals;

@@ -3,6 +3,7 @@
 //! Each form says at its end what it saw, in figures; `docs/assurance.md` holds those of the last run.
 
 mod differential;
+mod tamper;
 
 use anyhow::{Result, bail};
 
@@ -18,12 +19,20 @@ struct Form {
 }
 
 /// All of them, in the order in which `cargo xtask soak` without a name runs them.
-const FORMS: &[Form] = &[Form {
-    name: "differential",
-    arguments: "[COUNT]",
-    about: "OpenSSL, webpki and another CBOR decoder beside ours, over mutated chains and statements",
-    run: differential::play,
-}];
+const FORMS: &[Form] = &[
+    Form {
+        name: "differential",
+        arguments: "[COUNT]",
+        about: "OpenSSL, webpki and another CBOR decoder beside ours, over mutated chains and statements",
+        run: differential::play,
+    },
+    Form {
+        name: "tamper",
+        arguments: "",
+        about: "every bit of three signed components, 100,000 of a large one",
+        run: tamper::all,
+    },
+];
 
 /// Runs the form that the words name, or all of them.
 pub(crate) fn play(words: &[&str]) -> Result<()> {

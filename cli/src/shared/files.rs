@@ -38,20 +38,30 @@ pub(crate) fn read(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>, Failu
 
 /// Reads a component, signed or not. One that is too large is a refusal, as it is in every host.
 pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    open(path, "component")?
-        .take(MAX_SIGNED_BYTES.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read the component {}", path.display()))
-        .map_err(Failure::usage)?;
-    let actual = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if actual > MAX_SIGNED_BYTES {
-        return Err(Failure::refused(FormatError::LimitExceeded {
+    let unreadable = || format!("cannot read the component {}", path.display());
+    let within = |actual: u64| {
+        let error = FormatError::LimitExceeded {
             what: "file",
             limit: MAX_SIGNED_BYTES,
             actual,
-        }));
-    }
+        };
+        (actual <= MAX_SIGNED_BYTES)
+            .then_some(())
+            .ok_or_else(|| Failure::refused(error))
+    };
+    let file = open(path, "component")?;
+    // Asked before anything is read. A pipe tells no size, so what was read is counted all the same.
+    let metadata = file
+        .metadata()
+        .with_context(unreadable)
+        .map_err(Failure::usage)?;
+    within(metadata.len())?;
+    let mut bytes = Vec::new();
+    file.take(MAX_SIGNED_BYTES.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .with_context(unreadable)
+        .map_err(Failure::usage)?;
+    within(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
     Ok(bytes)
 }
 

@@ -71,12 +71,16 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         // A desk has no floor: its clock is believed.
         None => Now::new(UnixTime::from_secs(0), Some(time)),
     };
-    let bytes = files::read_component(&arguments.file)?;
 
     let mut steps = Vec::new();
-    let verdict = judge(bytes, &anchors, &policy, &now, &state, &mut |step| {
-        steps.push(step)
-    });
+    let verdict = match files::read_component(&arguments.file) {
+        Ok(bytes) => judge(bytes, &anchors, &policy, &now, &state, &mut |step| {
+            steps.push(step)
+        }),
+        // Too large to be read: a verdict like any other.
+        Err(Failure::Refused(rejection)) => Err(*rejection),
+        Err(failure) => return Err(failure),
+    };
     for anchor in anchors.iter().filter(|anchor| anchor.is_development()) {
         say(&format!(
             "warning: {} is a development root; devices in the field refuse it",

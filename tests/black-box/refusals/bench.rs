@@ -10,7 +10,8 @@ use countersign_trust_store::{AnchorSource, Code};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::guests::host::{Ran, program, run, target};
+use crate::components;
+use crate::programs::{Ran, fill_host, program, run};
 
 /// A folder with a PKI, and a host into which its root was filled.
 pub(super) struct Bench {
@@ -64,14 +65,7 @@ impl Bench {
     ) -> Self {
         let files = pki.write(&folder);
         let host = folder.join("countersign-run");
-        let built = program("countersign-run");
-        let mut bytes = std::fs::read(&built).expect("the built host can be read");
-        countersign_roots_file::fill(&mut bytes, roots).expect("the built host takes roots");
-        std::fs::write(&host, bytes).expect("our own folder");
-        let permissions = std::fs::metadata(&built)
-            .expect("it is there")
-            .permissions();
-        std::fs::set_permissions(&host, permissions).expect("our own file");
+        fill_host(&host, roots);
         Self {
             pki,
             files,
@@ -241,16 +235,5 @@ pub(super) fn records(log: &Path) -> Vec<Value> {
 
 /// A component that greets: guest-examples/hello as its compiler wrote it.
 pub(super) fn hello() -> Vec<u8> {
-    guest("hello")
-}
-
-/// A component of guest-examples/.
-pub(super) fn guest(name: &str) -> Vec<u8> {
-    let path = target().join("guests").join(format!("{name}.wasm"));
-    std::fs::read(&path).unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}; run `cargo xtask guests` first",
-            path.display()
-        )
-    })
+    components::guest("hello")
 }

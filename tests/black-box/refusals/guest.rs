@@ -9,7 +9,8 @@ use countersign_signer::Manifest;
 use countersign_testing::TestPki;
 use countersign_trust_store::Code;
 
-use super::bench::{Bench, guest, hello, records};
+use super::bench::{Bench, hello, records};
+use crate::components::guest;
 
 fn bench() -> &'static Bench {
     static BENCH: LazyLock<Bench> = LazyLock::new(|| {

@@ -7,7 +7,7 @@ use std::process::Command;
 use countersign_testing::TestPki;
 
 use super::bench::{Bench, hello, records};
-use crate::guests::host::{Ran, run};
+use crate::programs::{Ran, run};
 
 fn bench() -> &'static Bench {
     static BENCH: std::sync::LazyLock<Bench> =

@@ -7,7 +7,7 @@ use countersign_testing::{TestPki, TestPkiBuilder};
 use countersign_trust_store::Code;
 
 use super::bench::{Bench, hello};
-use crate::guests::host::{program, run};
+use crate::programs::{program, run};
 
 #[test]
 fn ta28_a_host_without_a_root_refuses_everything() {

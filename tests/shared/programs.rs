@@ -1,0 +1,71 @@
+//! The built programs, and what they leave behind: shared by the tests that start them.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use countersign_trust_store::AnchorSource;
+
+use crate::components::profile;
+
+/// What a run left behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) seconds: f64,
+}
+
+/// How long a file may be busy.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs a program to its end, without input.
+pub(crate) fn run(command: &mut Command) -> Ran {
+    let started = Instant::now();
+    command.stdin(Stdio::null());
+    let output = loop {
+        match command.output() {
+            Ok(output) => break output,
+            // A host that was just written: another test was starting a program at that moment, and until that one has
+            // begun, it holds the file open.
+            Err(error)
+                if error.kind() == ErrorKind::ExecutableFileBusy
+                    && started.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("{command:?}: {error}"),
+        }
+    };
+    Ran {
+        status: output
+            .status
+            .code()
+            .expect("ended by itself, not by a signal"),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        seconds: started.elapsed().as_secs_f64(),
+    }
+}
+
+/// A built program: beside the folder of the running test, target/PROFILE/deps.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let program = profile().join(name);
+    assert!(
+        program.is_file(),
+        "{} is not built; run `cargo build --workspace` first",
+        program.display()
+    );
+    program
+}
+
+/// Puts a copy of the built host with these roots at `path`.
+pub(crate) fn fill_host(path: &Path, roots: &[AnchorSource]) {
+    let mut bytes = std::fs::read(program("countersign-run")).expect("the built host can be read");
+    countersign_roots_file::fill(&mut bytes, roots).expect("the built host takes roots");
+    std::fs::write(path, bytes).expect("the folder takes files");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("our own file");
+}
