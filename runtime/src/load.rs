@@ -30,14 +30,15 @@ pub(crate) fn load<T: HasGuestContext>(
         return Err(LoadError::LinkerEngine);
     }
     let granted = Granted::new(verified.statement(), ceiling);
-    let imports = imports::read(verified.component()).map_err(|error| match error {
-        ReadError::Feature(reason) => LoadError::FeatureForbidden {
-            reason: reason.to_string(),
-        },
-        other => LoadError::ComponentInvalid {
-            reason: other.to_string(),
-        },
-    })?;
+    let imports =
+        unharmed(|| imports::read(verified.component()))?.map_err(|error| match error {
+            ReadError::Feature(reason) => LoadError::FeatureForbidden {
+                reason: reason.to_string(),
+            },
+            other => LoadError::ComponentInvalid {
+                reason: other.to_string(),
+            },
+        })?;
     granted.check_imports(&imports, ceiling)?;
 
     let component = compile(engine, verified)?;
@@ -59,17 +60,17 @@ pub(crate) fn load<T: HasGuestContext>(
     reason = "the one place that compiles: the argument is the buffer that was verified, never text or a file"
 )]
 fn compile(engine: &Engine, verified: &VerifiedComponent) -> Result<Component, LoadError> {
-    // Whoever may sign can still hold a component that the compiler stumbles over; that ends nothing but its loading.
-    let compiled = catch_unwind(AssertUnwindSafe(|| {
-        Component::from_binary(engine, verified.component())
-    }));
-    let invalid = |reason| LoadError::ComponentInvalid { reason };
-    match compiled {
-        Ok(Ok(component)) => Ok(component),
-        Ok(Err(error)) => Err(invalid(format!("{error:#}"))),
-        Err(panic) => Err(invalid(format!(
-            "the compiler panicked: {}",
-            panic_message(panic.as_ref())
-        ))),
-    }
+    unharmed(|| Component::from_binary(engine, verified.component()))?.map_err(|error| {
+        LoadError::ComponentInvalid {
+            reason: format!("{error:#}"),
+        }
+    })
+}
+
+/// Does what reads a component's code. Whoever may sign can still hold a component that a parser or the compiler stumbles
+/// over; that ends nothing but its loading.
+fn unharmed<T>(read: impl FnOnce() -> T) -> Result<T, LoadError> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|panic| LoadError::ComponentInvalid {
+        reason: format!("reading it panicked: {}", panic_message(panic.as_ref())),
+    })
 }

@@ -179,7 +179,7 @@ impl Checks {
             .map_err(|_| VerifyError::BudgetSpent)
     }
 
-    /// Whether a check was refused because the budget was spent.
+    /// Whether no check is left.
     pub(crate) fn is_spent(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0
     }

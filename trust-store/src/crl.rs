@@ -251,6 +251,7 @@ fn sorted_serials(der: &[u8]) -> Option<Vec<[u8; 20]>> {
     let mut serials = Vec::new();
     walk_entries(der, |serial| serials.extend(padded(serial))).ok()?;
     serials.sort_unstable();
+    serials.shrink_to_fit();
     Some(serials)
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use countersign_benches::{Bound, Report, Table, compare, time};
 use countersign_runtime::wasmtime::component::{Component, Linker};
-use countersign_runtime::{Access, Ceiling, GuestContext, Output, Runtime};
+use countersign_runtime::{Ceiling, GuestContext, Output, Runtime};
 use countersign_testing::TestPki;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
