@@ -249,7 +249,7 @@ fn identities_come_from_a_text_a_mac_address_or_a_uuid() {
 }
 
 #[test]
-fn tg04_a_key_serves_one_device_and_one_purpose() {
+fn tg04_tc38_a_key_serves_one_device_and_one_purpose() {
     let bench = ready();
     ca(
         &bench,

@@ -4,10 +4,12 @@
 //! For each refusal the host leaves one audit record, and the guest says nothing.
 
 mod bench;
+mod exiting;
 mod guest;
 mod lists;
 mod misuse;
 mod root;
+mod swapped;
 
 use bench::{Bench, hello};
 use countersign_format::Digest;

@@ -12,8 +12,8 @@ use der::{Decode, Encode};
 use x509_cert::{
     Version,
     ext::pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName,
-        SubjectKeyIdentifier,
+        AuthorityKeyIdentifier, BasicConstraints, CertificatePolicies, ExtendedKeyUsage, KeyUsage,
+        SubjectAltName, SubjectKeyIdentifier,
         name::{GeneralName, HardwareModuleName},
     },
     time::Time,
@@ -298,6 +298,26 @@ impl Certificate {
             }),
             None => Ok(()),
         }
+    }
+
+    /// RFC 5280 §4.2.1.4: at least one policy, none twice. Nobody here asks for a policy, but what stands in a certificate
+    /// is what it says it is.
+    pub(crate) fn check_policies(&self) -> Result<(), Fault> {
+        let Some(policies) = self.extension::<CertificatePolicies>(oid::CERTIFICATE_POLICIES)?
+        else {
+            return Ok(());
+        };
+        let distinct: BTreeSet<_> = policies
+            .0
+            .iter()
+            .map(|policy| policy.policy_identifier)
+            .collect();
+        if distinct.is_empty() || distinct.len() != policies.0.len() {
+            return Err(Fault::ExtensionMalformed {
+                extension: oid::name(oid::CERTIFICATE_POLICIES),
+            });
+        }
+        Ok(())
     }
 
     /// Our extensions about a device, each well-formed where it is there.

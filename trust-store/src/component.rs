@@ -98,15 +98,20 @@ impl UnverifiedComponent {
 
 /// A component whose every byte was signed by devices that this host trusts, for this host, now.
 ///
-/// ```compile_fail
-/// // There is no constructor but verification, and no field to fill.
-/// let component = countersign_trust_store::VerifiedComponent { bytes: Vec::new() };
+/// ```compile_fail,E0451
+/// # use countersign_format::Digest;
+/// # use countersign_trust_store::{UnverifiedComponent, VerifiedComponent};
+/// // There is no constructor but verification, and every field is private.
+/// # fn tb21_no_constructor_but_verification(unverified: UnverifiedComponent, digest: Digest) -> VerifiedComponent {
+/// VerifiedComponent { unverified, digest, signers: Vec::new(), uncounted: Vec::new() }
+/// # }
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
+/// # use countersign_trust_store::{UnverifiedComponent, VerifiedComponent};
 /// // What is not verified does not become so by conversion.
-/// # fn f(unverified: countersign_trust_store::UnverifiedComponent) {
-/// let component: countersign_trust_store::VerifiedComponent = unverified.into();
+/// # fn tb21_no_conversion(unverified: UnverifiedComponent) -> VerifiedComponent {
+/// unverified.into()
 /// # }
 /// ```
 #[derive(Debug)]

@@ -41,6 +41,9 @@ const MAX_ISSUER_BYTES: usize = 2 * 1024;
 /// The extensions of a list, DER. Ours take 50 bytes.
 const MAX_EXTENSIONS_BYTES: usize = 4 * 1024;
 
+/// A SEQUENCE of nothing, DER.
+const EMPTY_SEQUENCE: [u8; 2] = [0x30, 0];
+
 /// A CRL number: at most 20 octets, compared as a number (RFC 5280 §5.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CrlNumber([u8; 20]);
@@ -311,8 +314,12 @@ impl Header {
                 let issuer: Name = bounded(tbs, MAX_ISSUER_BYTES, |bytes| Name::from_der(bytes))?;
                 let this_update = Time::decode(tbs)?;
                 let next_update = Option::<Time>::decode(tbs)?;
-                if !tbs.is_finished() && Tag::peek(tbs)? == Tag::Sequence {
-                    tbs.tlv_bytes()?;
+                // RFC 5280 §5.1.2.6: left out where there is none; an empty one is another encoding of the same.
+                if !tbs.is_finished()
+                    && Tag::peek(tbs)? == Tag::Sequence
+                    && tbs.tlv_bytes()? == EMPTY_SEQUENCE
+                {
+                    return Err(der::ErrorKind::Noncanonical { tag: Tag::Sequence }.into());
                 }
                 let extensions = if tbs.is_finished() {
                     None

@@ -271,7 +271,8 @@ impl Profile {
     /// `purpose` is the extended key usage that the path is for, which a CA's own must include if it has one.
     ///
     /// # Errors
-    /// The first [`Fault`], in the order: key, constraints, extensions, key usage, extended key usage, validity, device.
+    /// The first [`Fault`], in the order: key, constraints, extensions, key usage, extended key usage, key identifiers,
+    /// policies, validity, device.
     pub fn inspect(
         &self,
         certificate: &Certificate,
@@ -291,6 +292,7 @@ impl Profile {
         self.inspect_key_usage(certificate)?;
         self.inspect_extended_key_usage(certificate, purpose)?;
         self.inspect_key_identifiers(certificate)?;
+        certificate.check_policies()?;
         if certificate.not_after() >= NEVER && !self.may_never_expire {
             return Err(Fault::Validity {
                 reason: "it never ends",

@@ -21,7 +21,8 @@ cargo xtask COMMAND
   demo                sign and run two components under a host of your own, and see five refused
   test                everything: formatting, rules, build, guests, tests, examples, demo, lints, documents
   guests              build the guests of guest-examples/ into target/guests/
-  check               compare the packages with the allowed arrows and the rules about unsafe code
+  check [--bless]     compare packages and sources with their rules, and docs/threats.md with the tests;
+                      --bless writes its index anew
   roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
   bench [NAME]        the figures of docs/performance.md: verify, sign, refuse, growth, cold_start
   soak [NAME …]       the long runs, one or all: minutes to hours; `soak help` lists them
@@ -35,7 +36,11 @@ fn main() -> ExitCode {
         ["guests"] => guests::build(),
         ["demo"] => demo::play(programs::Selection::Programs),
         ["test"] => test::all(),
-        ["check"] => check::all(),
+        ["check"] => check::all(match std::env::var_os("BLESS") {
+            Some(_) => check::Index::Written,
+            None => check::Index::Compared,
+        }),
+        ["check", "--bless"] => check::all(check::Index::Written),
         ["roots", binary, file] => roots::fill(binary.as_ref(), file.as_ref()),
         ["bench"] => bench::play(None),
         ["bench", name] => bench::play(Some(name)),

@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn tg04_a_key_has_one_device_and_one_purpose() {
+    fn tg04_tc38_a_key_has_one_device_and_one_purpose() {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
         directory

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Bench, core};
 use countersign_runtime::trust_store::Code;
-use countersign_runtime::wasmtime::component::Linker;
+use countersign_runtime::wasmtime::component::{Linker, TypedFunc};
 use countersign_runtime::wasmtime::{self, Store};
 use countersign_runtime::{Ceiling, GuestContext, HasGuestContext, LimitKind, Limits, RunError};
 
@@ -234,6 +234,56 @@ async fn a_context_of_another_component_is_refused() {
     let foreign = Store::new(&wasmtime::Engine::default(), one.context().unwrap());
     let error = one.start(foreign).await.unwrap_err();
     assert!(matches!(error, RunError::WrongContext), "{error:?}");
+}
+
+/// A host whose function calls the guest again.
+struct Circle {
+    guest: GuestContext,
+    run: Option<TypedFunc<(), ()>>,
+}
+
+impl HasGuestContext for Circle {
+    fn guest_context(&mut self) -> &mut GuestContext {
+        &mut self.guest
+    }
+}
+
+#[tokio::test]
+async fn te02_a_guest_is_not_entered_again_through_the_host() {
+    let bench = Bench::new();
+    let mut linker = Linker::<Circle>::new(bench.runtime.engine());
+    linker
+        .root()
+        .func_wrap_async(
+            "act",
+            |mut store: wasmtime::StoreContextMut<'_, Circle>, (): ()| {
+                Box::new(async move {
+                    let run = store.data().run.expect("it was called");
+                    run.call_async(&mut store, ()).await
+                })
+            },
+        )
+        .unwrap();
+    let ready = bench
+        .load(ACTOR, &ceiling(|_| {}), &linker)
+        .expect("it loads");
+    for _ in 0..2 {
+        let guest = ready.context().unwrap();
+        let store = Store::new(bench.runtime.engine(), Circle { guest, run: None });
+        let mut running = ready.clone().start(store).await.expect("it starts");
+        let ended = running
+            .call(|mut store, instance| {
+                Box::pin(async move {
+                    let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+                    store.data_mut().run = Some(run);
+                    run.call_async(store, ()).await
+                })
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(ended.code(), Code::Trapped, "{ended}");
+        assert!(running.is_stopped());
+    }
 }
 
 #[tokio::test]

@@ -266,6 +266,99 @@ async fn te05_a_million_handles_of_the_host() {
     );
 }
 
+/// Several components inside one, each of which makes and keeps so many handles of its own when the last one calls it.
+fn handles_in_instances(instances: u32, count: u32) -> String {
+    let of = |numbered: &dyn Fn(u32) -> String| (0..instances).map(numbered).collect::<String>();
+    let maker = handles(count).replacen("(component", "(component $maker", 1);
+    let imports = of(&|i| format!("(import \"f{i}\" (func $f{i}))\n"));
+    let lowered = of(&|i| format!("(core func $f{i} (canon lower (func $f{i})))\n"));
+    let core_imports = of(&|i| format!("(import \"h\" \"f{i}\" (func $f{i}))\n"));
+    let calls = of(&|i| format!("(call $f{i})\n"));
+    let exports = of(&|i| format!("(export \"f{i}\" (func $f{i}))\n"));
+    let makers = of(&|i| format!("(instance $i{i} (instantiate $maker))\n"));
+    let with = of(&|i| format!("(with \"f{i}\" (func $i{i} \"run\"))\n"));
+    format!(
+        r#"(component
+            {maker}
+            (component $caller
+                {imports} {lowered}
+                (core module $m {core_imports} (func (export "run") {calls}))
+                (core instance $i (instantiate $m (with "h" (instance {exports}))))
+                (func (export "run") (canon lift (core func $i "run"))))
+            {makers}
+            (instance $caller (instantiate $caller {with}))
+            (export "run" (func $caller "run")))"#
+    )
+}
+
+#[tokio::test]
+async fn te05_handles_are_counted_over_all_instances() {
+    let limited = || ceiling(|limits| limits.handles = 100);
+    run(&handles_in_instances(4, 25), limited())
+        .await
+        .expect("a hundred are allowed");
+    for (instances, count) in [(4, 26), (2, 51), (10, 11)] {
+        let wat = handles_in_instances(instances, count);
+        assert_eq!(kind(&wat, limited()).await, LimitKind::Handles);
+    }
+}
+
+#[tokio::test]
+async fn te06_a_foreign_handle() {
+    // A handle of one type where another is wanted, and one of the component beside.
+    let of_another_type = r#"(component
+        (type $a (resource (rep i32))) (type $b (resource (rep i32)))
+        (core func $new-a (canon resource.new $a))
+        (core func $drop-b (canon resource.drop $b))
+        (core func $rep-b (canon resource.rep $b))
+        (core module $m
+            (import "h" "new" (func $new (param i32) (result i32)))
+            (import "h" "drop" (func $drop (param i32)))
+            (import "h" "rep" (func $rep (param i32) (result i32)))
+            (func (export "run") BODY))
+        (core instance $i (instantiate $m (with "h" (instance
+            (export "new" (func $new-a)) (export "drop" (func $drop-b)) (export "rep" (func $rep-b))))))
+        (func (export "run") (canon lift (core func $i "run"))))"#;
+    for body in [
+        "(call $drop (call $new (i32.const 1)))",
+        "(drop (call $rep (call $new (i32.const 1))))",
+    ] {
+        let wat = of_another_type.replace("BODY", body);
+        let ended = run(&wat, ceiling(|_| {})).await.expect_err(body);
+        assert_eq!(ended.code(), Code::Trapped, "{body}: {ended}");
+    }
+
+    // The maker keeps a handle and tells its number; the thief tries that number in its own table.
+    let of_another_instance = r#"(component
+        (component $maker
+            (type $r' (resource (rep i32)))
+            (export $r "r" (type $r'))
+            (core func $new (canon resource.new $r'))
+            (core module $m (import "h" "new" (func $new (param i32) (result i32)))
+                (func (export "make") (result i32) (call $new (i32.const 1))))
+            (core instance $i (instantiate $m (with "h" (instance (export "new" (func $new))))))
+            (func (export "make") (result u32) (canon lift (core func $i "make"))))
+        (component $thief
+            (import "maker" (instance $maker
+                (export "r" (type $r (sub resource)))
+                (export "make" (func (result u32)))))
+            (alias export $maker "r" (type $r))
+            (core func $make (canon lower (func $maker "make")))
+            (core func $drop (canon resource.drop $r))
+            (core module $m
+                (import "h" "make" (func $make (result i32)))
+                (import "h" "drop" (func $drop (param i32)))
+                (func (export "run") (call $drop (call $make))))
+            (core instance $i (instantiate $m (with "h" (instance
+                (export "make" (func $make)) (export "drop" (func $drop))))))
+            (func (export "run") (canon lift (core func $i "run"))))
+        (instance $maker (instantiate $maker))
+        (instance $thief (instantiate $thief (with "maker" (instance $maker))))
+        (export "run" (func $thief "run")))"#;
+    let ended = run(of_another_instance, ceiling(|_| {})).await.unwrap_err();
+    assert_eq!(ended.code(), Code::Trapped, "{ended}");
+}
+
 #[tokio::test]
 async fn te06_a_guessed_handle() {
     let with = |body: &str| {

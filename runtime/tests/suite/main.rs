@@ -12,4 +12,5 @@ mod host;
 mod imports;
 mod limits;
 mod support;
+mod values;
 mod wasi;

@@ -122,6 +122,15 @@ impl PublicKey {
     /// (RFC 9053 §2.1; low-S is ours, so that a signature has one form), or Ed25519 with `S` below the group order and
     /// `R` of prime order.
     ///
+    /// A verdict that nobody looks at is a warning, and so an error in whatever denies warnings:
+    ///
+    /// ```compile_fail
+    /// #![deny(unused_must_use)]
+    /// # fn tb21_a_verdict_that_nobody_looks_at(key: &countersign_keys::PublicKey) {
+    /// key.verify(b"open the valve", &[0; 64]);
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SignatureInvalid`] says which of these the signature breaks.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureInvalid> {

@@ -46,6 +46,20 @@ impl SigningKey {
     /// Signs `message` and verifies the result before returning it: a store that computes wrongly, by a fault or by
     /// an attack, would otherwise publish what can reveal its key.
     ///
+    /// ```
+    /// # use countersign_keys::{Error, PublicKey, SigningKey};
+    /// # fn tb14_the_message_is_all_that_a_caller_gives(key: &SigningKey, other: &PublicKey) -> Result<(), Error> {
+    /// let signature = key.sign(b"open the valve")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// ```compile_fail,E0061
+    /// # use countersign_keys::{Error, PublicKey, SigningKey};
+    /// # fn tb14_no_public_key_from_a_caller(key: &SigningKey, other: &PublicKey) -> Result<(), Error> {
+    /// let signature = key.sign(b"open the valve", other)?; // the store knows which key it holds
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::BadSignature`] if the result does not verify under [`Self::public_key`]; else what the store
     /// reports.

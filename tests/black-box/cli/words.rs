@@ -35,22 +35,21 @@ fn every_verb_has_help_with_examples() {
 }
 
 #[test]
-fn there_is_no_way_to_switch_verification_off() {
+fn th18_there_is_no_way_to_switch_verification_off() {
     let bench = Bench::new();
-    let help = bench
-        .line("verify --help")
-        .succeeded()
-        .stdout
-        .to_lowercase();
-    for word in [
-        "--insecure",
-        "--no-verify",
-        "--allow",
-        "--skip",
-        "--ignore",
-        "--trust",
-    ] {
-        assert!(!help.contains(word), "{word}");
+    for line in ["--help", "verify --help", "run --help"] {
+        let help = bench.line(line).succeeded().stdout.to_lowercase();
+        for word in [
+            "--insecure",
+            "--no-verify",
+            "--allow",
+            "--skip",
+            "--ignore",
+            "--trust",
+            "--force",
+        ] {
+            assert!(!help.contains(word), "{line}: {word}");
+        }
     }
 }
 

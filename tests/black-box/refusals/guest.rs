@@ -10,6 +10,7 @@ use countersign_testing::TestPki;
 use countersign_trust_store::Code;
 
 use super::bench::{Bench, hello, records};
+use super::exiting;
 use crate::components::guest;
 
 fn bench() -> &'static Bench {
@@ -88,6 +89,27 @@ fn te03_unbounded_memory() {
 #[test]
 fn a_trap() {
     is_stopped("trap", Code::Trapped, &[], SOON);
+}
+
+#[test]
+fn a_guest_that_exits_with_a_status_of_the_hosts() {
+    for status in [0, 1, 2, 109, 110, 115, 119, 120, 255] {
+        let path = bench().fresh("wasm");
+        std::fs::write(&path, bench().sign(&exiting::component(status))).expect("our own folder");
+        let (ran, records) = bench().run(&path, &[]);
+        assert_eq!(ran.status, i32::from(status), "{ran:?}");
+        // Only where it could be taken for a refusal is anything said.
+        let note = format!("note: the exit status {status} is the guest's own");
+        let could_be_the_hosts = (110..=119).contains(&status);
+        assert_eq!(ran.stderr.contains(&note), could_be_the_hosts, "{ran:?}");
+        assert!(!ran.stderr.contains("was refused") && !ran.stderr.contains("was stopped"));
+        let [accepted, exited] = records.as_slice() else {
+            panic!("{} records: {records:?}", records.len())
+        };
+        assert_eq!(accepted["event"], "accepted", "{accepted}");
+        assert_eq!(exited["event"], "exited", "{exited}");
+        assert_eq!(exited["guest_status"], status, "{exited}");
+    }
 }
 
 #[test]

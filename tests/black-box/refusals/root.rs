@@ -60,6 +60,37 @@ fn ta28_a_damaged_root_is_refused_and_is_no_panic() {
 }
 
 #[test]
+fn th17_no_variable_changes_what_is_trusted() {
+    let (bench, stranger) = (Bench::new(TestPki::new()), Bench::new(TestPki::new()));
+    let (unsigned, strange) = (bench.path("unsigned.wasm"), bench.path("strange.wasm"));
+    std::fs::write(&unsigned, hello()).expect("our own folder");
+    std::fs::write(&strange, stranger.sign(&hello())).expect("our own folder");
+    for (file, code) in [
+        (&unsigned, Code::SignatureMissing),
+        (&strange, Code::UntrustedRoot),
+    ] {
+        let mut host = Command::new(&bench.host);
+        host.arg(file);
+        for name in ["COUNTERSIGN_ROOTS", "SSL_CERT_FILE", "COUNTERSIGN_TRUST"] {
+            host.env(name, &stranger.files.roots_toml);
+        }
+        host.env("SSL_CERT_DIR", stranger.path(""))
+            .env("COUNTERSIGN_INSECURE", "1")
+            .env("COUNTERSIGN_SKIP_VERIFY", "1")
+            .env("SOURCE_DATE_EPOCH", "0")
+            .env("WASMTIME_BACKTRACE_DETAILS", "1")
+            .env("RUST_LOG", "trace");
+        let ran = run(&mut host);
+        assert_eq!(ran.status, i32::from(code.exit_status()), "{ran:?}");
+        assert!(
+            ran.stderr.contains(&format!("was refused: {code}\n")),
+            "{ran:?}"
+        );
+        assert_eq!(ran.stdout, "", "{ran:?}");
+    }
+}
+
+#[test]
 fn tc40_a_development_root_is_announced_at_every_start() {
     let bench = Bench::with(TestPkiBuilder::default().development());
     let path = bench.path("hello.wasm");

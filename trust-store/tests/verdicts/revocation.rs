@@ -132,6 +132,19 @@ fn every_truncation_of_a_list_is_refused() {
 }
 
 #[test]
+fn td13_a_list_of_nothing_is_left_out() {
+    let pki = TestPki::new();
+    let mut list = countersign_testing::CrlParts::of(&pki.crls()[0]);
+    assert!(list.revoked_certificates.is_none());
+    let unchanged = list.sign(&pki.authority_keys()[0]);
+    TrustState::stateless().add_crl(&unchanged).unwrap();
+    list.revoked_certificates = Some(Vec::new());
+    let crl = list.sign(&pki.authority_keys()[0]);
+    let refused = TrustState::stateless().add_crl(&crl).unwrap_err();
+    assert_eq!(refused.code(), Code::CrlInvalid);
+}
+
+#[test]
 fn td13_two_lists_of_one_number() {
     let pki = TestPki::new();
     let mut other = countersign_testing::CrlParts::of(&pki.crls()[1]);

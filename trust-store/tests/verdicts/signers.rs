@@ -3,8 +3,10 @@
 use countersign_format::{
     Envelope, SignerEntry, SignerId, Statement, signature_section, signer_to_be_signed,
 };
-use countersign_testing::{EMPTY_COMPONENT, Role, TestPki};
+use countersign_testing::{CertificateParts, EMPTY_COMPONENT, Role, TestPki};
 use countersign_trust_store::{Anchors, Code, Policy, Rejection, UnverifiedComponent};
+
+use der::{Decode, Encode};
 
 use crate::harness::{NAME, judge, judge_with};
 
@@ -225,6 +227,54 @@ fn tb17_one_device_with_two_keys_counts_once() {
     let anchors = both(&a, &b);
     assert_eq!(verdict(&anchors, &a, bytes.clone(), 1), Ok(2));
     assert_eq!(verdict(&anchors, &a, bytes, 2), Err(Code::SignersTooFew));
+}
+
+#[test]
+fn tc38_one_key_under_two_names_signs_once() {
+    let pki = plain("test-device");
+    // The same key, certified once more for another device. An honest CA refuses; to a host either is one device.
+    let mut other = CertificateParts::of(&pki.chain()[0]);
+    let rename = |der: &[u8]| {
+        let name = b"test-device";
+        let places = der.windows(name.len()).enumerate();
+        let places: Vec<_> = places.filter(|(_, window)| window == name).collect();
+        assert!(!places.is_empty());
+        let mut der = der.to_vec();
+        places.iter().for_each(|(at, _)| der[*at] = b'b');
+        der
+    };
+    let subject = other.subject.to_der().unwrap();
+    other.subject = der::Any::from_der(&rename(&subject)).unwrap();
+    let san = countersign_trust_store::oid::SUBJECT_ALT_NAME;
+    let extensions = other.extensions.as_ref().unwrap();
+    let names = extensions.iter().find(|e| e.extn_id == san).unwrap();
+    let (names, critical) = (rename(names.extn_value.as_bytes()), names.critical);
+    other.set_extension(san, critical, &names);
+    let other = other.sign(&pki.authority_keys()[1]);
+    let chain = vec![other, pki.chain()[1].clone()];
+
+    let mut fields = pki.statement(EMPTY_COMPONENT, &pki.manifest(NAME));
+    let (algorithm, key) = (fields.signers[0].algorithm, fields.signers[0].spki_sha256);
+    let renamed = SignerId::of(algorithm, key, &chain);
+    fields.signers = vec![renamed];
+    let statement = Statement::new(fields.clone()).unwrap().encode();
+    let message = signer_to_be_signed(&statement, algorithm, &chain);
+    let signature = *pki.device_key().sign(&message).unwrap().as_bytes();
+    let entry = SignerEntry::new(algorithm, chain, signature).unwrap();
+    let payload = Envelope::new(statement, vec![entry]).unwrap().encode();
+    let bytes = [EMPTY_COMPONENT, &signature_section(&payload).unwrap()].concat();
+    let verified = judge(&pki, bytes.clone()).unwrap();
+    let device = verified.signers()[0].chain().device().unwrap();
+    assert_eq!(device.identity().as_str(), "best-device");
+    assert_eq!(
+        verdict(&pki.anchors(), &pki, bytes, 2),
+        Err(Code::SignersTooFew)
+    );
+
+    // Both names in one statement: the key is listed twice, and no such statement can be read or written.
+    fields.signers = vec![pki.signer_id(), renamed];
+    fields.signers.sort();
+    Statement::new(fields).unwrap_err();
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What is signed: the component, its name and scope, its audience, its version.
 
-use countersign_format::{Audience, DeviceIdentity};
+use countersign_format::{Audience, DeviceIdentity, Envelope, signature_section};
 use countersign_testing::{EMPTY_COMPONENT, TestPki, TestPkiBuilder};
-use countersign_trust_store::{Code, Policy, TrustState};
+use countersign_trust_store::{Code, Policy, TrustState, UnverifiedComponent};
 
 use crate::harness::{NAME, code, judge, judge_with, signed};
 
@@ -40,6 +40,131 @@ fn ta20_a_signature_lifted_onto_another_component() {
         judge(&pki, longer).unwrap_err().code(),
         Code::DigestMismatch
     );
+}
+
+/// A section with this id and content.
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id, u8::try_from(content.len()).unwrap()], content].concat()
+}
+
+#[test]
+fn ta09_a_module_inside_exchanged_for_another() {
+    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+    let around =
+        |module: &[u8]| [EMPTY_COMPONENT, &section(1, module), &section(0, b"\x01x")].concat();
+    let pki = TestPki::new();
+    let honest = around(&[MODULE, &section(0, b"\x01a")].concat());
+    let signed = pki.sign(&honest, &pki.manifest(NAME));
+    judge(&pki, signed.clone()).unwrap();
+    // Of the same size, shorter, longer.
+    for module in [
+        [MODULE, &section(0, b"\x01b")].concat(),
+        MODULE.to_vec(),
+        [MODULE, &section(0, b"\x01a"), &section(0, b"\x01b")].concat(),
+    ] {
+        let exchanged = [around(&module).as_slice(), &signed[honest.len()..]].concat();
+        assert_eq!(
+            judge(&pki, exchanged).unwrap_err().code(),
+            Code::DigestMismatch
+        );
+    }
+}
+
+#[test]
+fn ta21_no_byte_of_the_component_is_left_out_of_the_digest() {
+    let pki = TestPki::new();
+    let component = [
+        EMPTY_COMPONENT,
+        &section(0, b"\x04name"),
+        &section(1, b"\0asm\x01\0\0\0"),
+        &section(0, b"\x09producers\0"),
+    ]
+    .concat();
+    let signed = pki.sign(&component, &pki.manifest(NAME));
+    let mut lengths_kept = 0;
+    for at in 0..component.len() {
+        let mut changed = signed.clone();
+        changed[at] ^= 1;
+        // Where it is still framed as a component with a signature, the digest notices.
+        match UnverifiedComponent::parse(changed.clone()) {
+            Ok(_) => lengths_kept += 1,
+            Err(_) => continue,
+        }
+        let code = judge(&pki, changed).unwrap_err().code();
+        assert_eq!(code, Code::DigestMismatch, "byte {at}");
+    }
+    assert!(lengths_kept > component.len() / 2);
+}
+
+#[test]
+fn ta23_a_good_signature_over_what_is_no_statement() {
+    let pki = TestPki::new();
+    let statement = judge(&pki, signed(&pki)).unwrap().statement().encode();
+    for payload in [
+        &b"{\"name\":\"test:guest\"}"[..],
+        b"\xa0",
+        b"\x80",
+        b"\xf6",
+        &[&statement[..], &[0]].concat(),
+        &statement[..statement.len() - 1],
+        &statement[1..],
+    ] {
+        let entry = pki.forge_entry(payload);
+        let envelope = Envelope::new(payload.to_vec(), vec![entry]).unwrap();
+        let section = signature_section(&envelope.encode()).unwrap();
+        let code = judge(&pki, [EMPTY_COMPONENT, &section].concat())
+            .unwrap_err()
+            .code();
+        assert!(
+            [Code::Malformed, Code::Noncanonical].contains(&code),
+            "{payload:02x?}: {code}"
+        );
+    }
+}
+
+#[test]
+fn ta30_what_was_hashed_is_handed_on_and_nothing_else() {
+    let pki = TestPki::new();
+    let bytes = signed(&pki);
+    // The very buffer: neither a copy nor a second reading.
+    let place = bytes.as_ptr();
+    let verified = judge(&pki, bytes).unwrap();
+    assert_eq!(verified.component().as_ptr(), place);
+    assert_eq!(
+        countersign_format::Digest::of(verified.component()),
+        verified.digest()
+    );
+}
+
+#[test]
+fn ta32_sections_exchanged_in_every_pair() {
+    let pki = TestPki::new();
+    let sections = [
+        section(0, b"\x01a"),
+        section(0, b"\x01b"),
+        section(1, b"\0asm\x01\0\0\0"),
+        section(0, b"\x04name"),
+        section(4, EMPTY_COMPONENT),
+    ];
+    let component = [EMPTY_COMPONENT, &sections.concat()].concat();
+    let signed = pki.sign(&component, &pki.manifest(NAME));
+    let mut sections = sections.to_vec();
+    sections.push(signed[component.len()..].to_vec());
+    let last = sections.len() - 1;
+    for first in 0..sections.len() {
+        for second in first + 1..sections.len() {
+            let mut exchanged = sections.clone();
+            exchanged.swap(first, second);
+            let file = [EMPTY_COMPONENT, &exchanged.concat()].concat();
+            let expected = if second == last {
+                Code::SignaturePosition
+            } else {
+                Code::DigestMismatch
+            };
+            let code = judge(&pki, file).unwrap_err().code();
+            assert_eq!(code, expected, "{first} and {second}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::rust::{Token, tokens};
 use crate::process::root;
 
 /// Packages whose every target must begin with `#![forbid(unsafe_code)]`.
@@ -67,7 +68,7 @@ pub(crate) fn unsafe_code(broken: &mut Vec<String>) -> Result<()> {
     }
     for (path, text) in sources()? {
         let allowed = UNSAFE_ALLOWED.iter().any(|place| path.starts_with(place));
-        if !allowed && words(&text).iter().any(|word| word == "unsafe") {
+        if !allowed && words(&text).contains(&"unsafe") {
             broken.push(format!("{} holds unsafe code", path.display()));
         }
     }
@@ -82,7 +83,7 @@ pub(crate) fn compiler_calls(broken: &mut Vec<String>) -> Result<()> {
         let allowed = COMPILER_ALLOWED
             .iter()
             .any(|place| path == Path::new(place));
-        if !allowed && words(&text).iter().any(|word| word == lint) {
+        if !allowed && words(&text).contains(&lint) {
             broken.push(format!("{} lifts clippy's {lint}", path.display()));
         }
     }
@@ -97,6 +98,11 @@ pub(crate) fn compiler_calls(broken: &mut Vec<String>) -> Result<()> {
 
 /// Every Rust source of the workspace, by its path from the root.
 fn sources() -> Result<Vec<(PathBuf, String)>> {
+    files("rs")
+}
+
+/// Every file of the workspace whose name ends so, by its path from the root.
+pub(super) fn files(ending: &str) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     let mut folders = vec![root().to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -111,7 +117,10 @@ fn sources() -> Result<Vec<(PathBuf, String)>> {
                 .into_owned();
             if path.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == ending)
+            {
                 let text = read(&path)?;
                 let path = path.strip_prefix(root()).unwrap_or(&path).to_path_buf();
                 found.push((path, text));
@@ -127,88 +136,12 @@ fn read(path: &Path) -> Result<String> {
 }
 
 /// The identifiers and keywords of a source, without what stands in comments and in string literals.
-fn words(text: &str) -> Vec<String> {
-    code_only(text)
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
+fn words(text: &str) -> Vec<&str> {
+    tokens(text)
+        .into_iter()
+        .filter_map(|token| match token {
+            Token::Word(word) => Some(word),
+            _ => None,
+        })
         .collect()
-}
-
-/// The text with a space in place of every comment and string literal.
-fn code_only(text: &str) -> String {
-    let mut code = String::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let skipped = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
-            // A quotation mark as a character begins no string.
-            rest[1..].find('\'').map_or(rest.len(), |end| end + 2)
-        } else if let Some(hashes) = raw_string(rest) {
-            let end = format!("\"{}", "#".repeat(hashes));
-            let begin = hashes + 2;
-            rest[begin..]
-                .find(&end)
-                .map_or(rest.len(), |at| begin + at + end.len())
-        } else if c == '"' {
-            string_length(rest)
-        } else {
-            code.push(c);
-            rest = &rest[c.len_utf8()..];
-            continue;
-        };
-        code.push(' ');
-        rest = &rest[skipped..];
-    }
-    code
-}
-
-/// How many `#` a raw string that begins here has, if one does.
-fn raw_string(text: &str) -> Option<usize> {
-    let after = text.strip_prefix('r')?;
-    let hashes = after.len() - after.trim_start_matches('#').len();
-    after[hashes..].starts_with('"').then_some(hashes)
-}
-
-/// The length of the string literal at the start of `text`, quotation marks and escapes included.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::words;
-
-    fn finds_unsafe(text: &str) -> bool {
-        words(text).iter().any(|word| word == "unsafe")
-    }
-
-    #[test]
-    fn comments_and_strings_are_no_code() {
-        assert!(!finds_unsafe(
-            "let a = \"unsafe\"; // unsafe\n/// unsafe\n/* unsafe */ fn f() {}"
-        ));
-        assert!(!finds_unsafe(
-            "let a = \"two\nlines of unsafe\"; let b = r#\" \"unsafe\" \"#;"
-        ));
-    }
-
-    #[test]
-    fn code_after_a_string_is_code() {
-        assert!(finds_unsafe("f(\"a \\\" // b\"); unsafe { g() }"));
-        assert!(finds_unsafe("f(r#\" \" \"#); unsafe { g() }"));
-        assert!(finds_unsafe("f('\"'); unsafe { g('\"') }"));
-    }
 }

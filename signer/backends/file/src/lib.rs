@@ -331,6 +331,28 @@ mod tests {
         );
     }
 
+    /// As many values of r as there are messages.
+    fn no_nonce_is_used_twice(messages: u32) {
+        let key = FileKey::generate(Algorithm::Esp256, &mut SystemRandom).unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for message in 0..messages {
+            let signature = key.sign_unchecked(&message.to_be_bytes()).unwrap();
+            let r: [u8; 32] = signature[..32].try_into().unwrap();
+            assert!(seen.insert(r), "{message}");
+        }
+    }
+
+    #[test]
+    fn tb19_no_nonce_is_used_twice() {
+        no_nonce_is_used_twice(20_000);
+    }
+
+    #[test]
+    #[ignore = "takes half a minute: cargo test -p countersign-backend-file -- --ignored"]
+    fn tb19_no_nonce_is_used_twice_in_a_hundred_thousand() {
+        no_nonce_is_used_twice(100_000);
+    }
+
     #[test]
     fn ed25519_signatures_are_those_of_rfc_8032() {
         // RFC 8032 §7.1, test 3.
