@@ -477,14 +477,14 @@ impl CertifiedDevice {
 /// same value (X.690 §10, §11), whatever the decoder lets through.
 pub(crate) fn decode_canonical<T: for<'a> Decode<'a> + Encode>(bytes: &[u8]) -> Option<T> {
     let value = T::from_der(bytes).ok()?;
-    (has_minimal_oids(bytes) && value.to_der().ok()?.as_slice() == bytes).then_some(value)
+    (is_der_throughout(bytes) && value.to_der().ok()?.as_slice() == bytes).then_some(value)
 }
 
-/// X.690 §8.19.2: no arc of an object identifier begins with padding. The decoder keeps identifiers as octets, so
-/// that a padded one would be another name for the same thing, which no table finds.
-///
-/// Expects DER; whatever else it meets is refused.
-pub(crate) fn has_minimal_oids(bytes: &[u8]) -> bool {
+/// What the decoder leaves open, in every element that is made of others, whether it has a type for it or not: lengths
+/// are in their shortest form (X.690 §10.1), and no arc of an object identifier begins with padding (§8.19.2). It keeps
+/// both as octets where it can, so that encoding again would not show another spelling; and no table finds a padded
+/// identifier. Tags of more than one octet occur nowhere.
+pub(crate) fn is_der_throughout(bytes: &[u8]) -> bool {
     let mut open = vec![bytes];
     while let Some(bytes) = open.pop() {
         let Some((&tag, rest)) = bytes.split_first() else {
@@ -493,6 +493,9 @@ pub(crate) fn has_minimal_oids(bytes: &[u8]) -> bool {
         let Some((content, next)) = split_content(rest) else {
             return false;
         };
+        if tag & 0x1f == 0x1f {
+            return false;
+        }
         open.push(next);
         if tag & 0x20 != 0 {
             open.push(content);
@@ -503,13 +506,17 @@ pub(crate) fn has_minimal_oids(bytes: &[u8]) -> bool {
     true
 }
 
-/// Splits what follows a tag into the content and what comes after it.
+/// Splits what follows a tag into the content and what comes after it. A length that is longer than it need be, or
+/// indefinite, is none.
 fn split_content(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     if first < 0x80 {
         return rest.split_at_checked(first.into());
     }
     let (length, rest) = rest.split_at_checked((first & 0x7f).into())?;
+    if matches!(length, [] | [0, ..] | [..0x80]) {
+        return None;
+    }
     let mut number = [0; 8];
     let start = number.len().checked_sub(length.len())?;
     number.get_mut(start..)?.copy_from_slice(length);
@@ -581,17 +588,37 @@ mod tests {
         let sequence =
             |oid: &[u8]| [&[0x30, oid.len() as u8 + 2, 6, oid.len() as u8], oid].concat();
         for good in [&[0x55, 0x1d, 0x1e][..], &[0x2b, 0x81, 0x80, 0x00], &[0x2a]] {
-            assert!(has_minimal_oids(&sequence(good)), "{good:?}");
+            assert!(is_der_throughout(&sequence(good)), "{good:?}");
         }
         for bad in [
             &[0x55, 0x1d, 0x80, 0x1e][..],
             &[0x80, 0x2b],
             &[0x2b, 0x81, 0x00, 0x80, 0x01],
         ] {
-            assert!(!has_minimal_oids(&sequence(bad)), "{bad:?}");
+            assert!(!is_der_throughout(&sequence(bad)), "{bad:?}");
         }
-        assert!(!has_minimal_oids(&[0x30, 0x05, 6, 1]));
-        assert!(has_minimal_oids(&[0x04, 0x03, 6, 1, 0x80]));
+        assert!(!is_der_throughout(&[0x30, 0x05, 6, 1]));
+        assert!(is_der_throughout(&[0x04, 0x03, 6, 1, 0x80]));
+    }
+
+    #[test]
+    fn tc21_lengths_are_shortest_where_the_decoder_has_no_type() {
+        // [0] of an OCTET STRING: an attribute of a name may be anything.
+        for good in [
+            [&[0xa0, 0x02, 0x04, 0x00][..], &[]].concat(),
+            [&[0xa0, 0x81, 0x83, 0x04, 0x81, 0x80][..], &[7; 128]].concat(),
+        ] {
+            assert!(is_der_throughout(&good), "{good:02x?}");
+        }
+        for bad in [
+            &[0xa0, 0x04, 0x04, 0x81, 0x01, 0x07][..],
+            &[0xa0, 0x05, 0x04, 0x82, 0x00, 0x01, 0x07],
+            &[0xa0, 0x04, 0x24, 0x80, 0x00, 0x00],
+            &[0xa0, 0x80, 0x00, 0x00],
+            &[0xa0, 0x03, 0x1f, 0x20, 0x00],
+        ] {
+            assert!(!is_der_throughout(bad), "{bad:02x?}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use x509_cert::{
 use crate::{
     Rejection, UnixTime,
     algorithm::{self, Checks, VerifyError, verify_x509},
-    certificate::{check_serial, decode_canonical, has_minimal_oids, printable, unix_time},
+    certificate::{check_serial, decode_canonical, is_der_throughout, printable, unix_time},
     oid,
 };
 
@@ -324,10 +324,7 @@ impl Header {
                 let extensions = if tbs.is_finished() {
                     None
                 } else {
-                    bounded(tbs, MAX_EXTENSIONS_BYTES, |bytes| {
-                        let mut reader = SliceReader::new(bytes)?;
-                        ContextSpecific::<Extensions>::decode_explicit(&mut reader, TagNumber(0))
-                    })?
+                    bounded(tbs, MAX_EXTENSIONS_BYTES, read_extensions)?
                 };
                 Ok::<_, der::Error>((
                     version,
@@ -354,9 +351,7 @@ impl Header {
         }
         // RFC 5280 §5.1.2.5: conforming issuers include nextUpdate.
         let next_update = next_update.ok_or_else(|| invalid("it has no nextUpdate"))?;
-        let extensions = extensions
-            .map(|extensions| extensions.value)
-            .unwrap_or_default();
+        let extensions = extensions.unwrap_or_default();
         let number: CrlNumberExtension = extension(&extensions, oid::CRL_NUMBER)
             .ok_or_else(|| invalid("it has no well-formed cRLNumber"))?;
         let number = CrlNumber::from_octets(number.0.as_bytes())
@@ -396,6 +391,18 @@ impl Header {
     }
 }
 
+/// The extensions under their tag, in the one encoding that they have (X.690 §11.5: no default written out).
+fn read_extensions(bytes: &[u8]) -> der::Result<Option<Extensions>> {
+    let mut reader = SliceReader::new(bytes)?;
+    let extensions = ContextSpecific::<Extensions>::decode_explicit(&mut reader, TagNumber(0))?;
+    match extensions {
+        Some(extensions) if extensions.to_der()? != bytes => {
+            Err(der::ErrorKind::Noncanonical { tag: Tag::Sequence }.into())
+        }
+        extensions => Ok(extensions.map(|extensions| extensions.value)),
+    }
+}
+
 /// RFC 5280 §5.2: no list of a part of the certificates (issuingDistributionPoint, §5.2.5), no delta (§5.2.4), no
 /// critical extension, none twice.
 fn check_extensions(extensions: &Extensions) -> Result<(), &'static str> {
@@ -431,7 +438,7 @@ fn bounded<T>(
     decode: impl FnOnce(&[u8]) -> der::Result<T>,
 ) -> der::Result<T> {
     let bytes = reader.tlv_bytes()?;
-    if bytes.len() > limit || !has_minimal_oids(bytes) {
+    if bytes.len() > limit || !is_der_throughout(bytes) {
         return Err(der::ErrorKind::Overlength.into());
     }
     decode(bytes)
@@ -457,6 +464,21 @@ fn extension<T: for<'a> Decode<'a> + Encode>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tc21_a_default_is_not_written_out_in_a_lists_extensions() {
+        let read = |extension: &[u8]| {
+            let lengths = [extension.len() + 4, extension.len() + 2, extension.len()];
+            let [outer, list, inner] = lengths.map(|length| u8::try_from(length).unwrap());
+            let header = [0xa0, outer, 0x30, list, 0x30, inner];
+            read_extensions(&[&header[..], extension].concat())
+        };
+        // cRLNumber 1, as it is written and with `critical FALSE`.
+        let good = [0x06, 0x03, 0x55, 0x1d, 0x14, 0x04, 0x03, 0x02, 0x01, 0x01];
+        let written_out = [&good[..5], &[0x01, 0x01, 0x00], &good[5..]].concat();
+        assert_eq!(read(&good).unwrap().unwrap().len(), 1);
+        assert!(read(&written_out).is_err());
+    }
 
     #[test]
     fn numbers_compare_as_numbers_and_print_in_decimal() {

@@ -14,6 +14,8 @@ use crate::process::{capture, root, run, say, succeeds, target};
 /// Something that a command needs from the machine.
 #[derive(Clone, Copy)]
 pub(crate) enum Need {
+    /// A C++ compiler: libFuzzer is built from its source.
+    CppCompiler,
     /// faketime: the demo shows what a host says two days from now.
     Faketime,
     /// A toolchain for guests: rustup's target where installed, Debian's own Rust otherwise.
@@ -63,6 +65,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
 impl Need {
     fn is_there(self) -> bool {
         match self {
+            Self::CppCompiler => succeeds("c++", &["--version"]),
             Self::Faketime => succeeds("faketime", &["--version"]),
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
             Self::OpenSsl => succeeds("openssl", &["version"]),
@@ -76,6 +79,7 @@ impl Need {
 
     fn packages(self) -> &'static [&'static str] {
         match self {
+            Self::CppCompiler => &["g++"],
             Self::Faketime => &["faketime"],
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
             Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
@@ -96,6 +100,7 @@ impl Need {
 
     fn purpose(self) -> &'static str {
         match self {
+            Self::CppCompiler => "building libFuzzer",
             Self::Faketime => "setting a clock ahead",
             Self::GuestToolchain => "building guests",
             Self::OpenSsl | Self::OpenSslLibrary => "comparing with OpenSSL",

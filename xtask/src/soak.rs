@@ -3,6 +3,7 @@
 //! Each form says at its end what it saw, in figures; `docs/assurance.md` holds those of the last run.
 
 mod differential;
+pub(crate) mod fuzz;
 mod tamper;
 
 use anyhow::{Result, bail};
@@ -25,6 +26,12 @@ const FORMS: &[Form] = &[
         arguments: "[COUNT]",
         about: "OpenSSL, webpki and another CBOR decoder beside ours, over mutated chains and statements",
         run: differential::play,
+    },
+    Form {
+        name: "fuzz",
+        arguments: "[SECONDS] [TARGET]",
+        about: "fuzz the verifying path, guided by coverage: each target for so many seconds (60)",
+        run: fuzz::play,
     },
     Form {
         name: "tamper",

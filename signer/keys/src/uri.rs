@@ -80,6 +80,10 @@ impl FromStr for KeyUri {
 impl fmt::Display for KeyUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Two slashes would be read as an empty host's: RFC 8089 §2 then writes them before the path once more.
+            Self::File(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                write!(f, "file://{}", path.display())
+            }
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Tpm(key) => write!(f, "tpm:{key}"),
             Self::Atecc608(key) => write!(f, "atecc608:{key}"),
@@ -320,6 +324,25 @@ mod tests {
             parse("file:///k.pem").unwrap(),
             KeyUri::File("/k.pem".into())
         );
+    }
+
+    #[test]
+    fn a_path_with_two_slashes_in_front_survives_a_round_trip() {
+        for text in ["//host/key.pem", "///key.pem", "//", "file:////key.pem"] {
+            let uri = parse(text).unwrap();
+            let again = parse(&uri.to_string()).unwrap();
+            // As texts: paths compare without their slashes.
+            assert_eq!(again.to_string(), uri.to_string(), "{text}");
+        }
+        for (text, path) in [
+            ("///key.pem", "///key.pem"),
+            ("file:////key.pem", "//key.pem"),
+        ] {
+            let KeyUri::File(read) = parse(&parse(text).unwrap().to_string()).unwrap() else {
+                panic!("not a file")
+            };
+            assert_eq!(read.as_os_str(), path);
+        }
     }
 
     #[test]
