@@ -16,8 +16,12 @@ use crate::demo::{self, minutes};
 use crate::process::{built, cargo, root, run, say};
 use crate::programs::{self, Selection};
 use crate::setup::{self, Need};
+use crate::soak::fuzz;
 use crate::{check, guests};
 use counting::Counts;
+
+/// How long each fuzz target runs here; `cargo xtask soak fuzz` runs them for longer.
+const FUZZ_SECONDS: u64 = 15;
 
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
@@ -45,6 +49,7 @@ pub(crate) fn all() -> Result<()> {
     suite.step("clippy", clippy);
     suite.step("documentation", documentation);
     suite.step("dependencies", deny::check);
+    suite.step("fuzzing, briefly", || fuzz::all(FUZZ_SECONDS, None));
     suite.finish()
 }
 
@@ -115,7 +120,7 @@ impl Suite {
 }
 
 fn formatting() -> Result<()> {
-    for folder in [root().to_path_buf(), root().join("guest-examples")] {
+    for folder in ["", "guest-examples", "tests/fuzz"].map(|folder| root().join(folder)) {
         run(cargo()
             .current_dir(folder)
             .args(["fmt", "--all", "--check"]))?;
