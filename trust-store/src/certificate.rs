@@ -12,8 +12,9 @@ use der::{Decode, Encode};
 use x509_cert::{
     Version,
     ext::pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, CertificatePolicies, ExtendedKeyUsage, KeyUsage,
-        SubjectAltName, SubjectKeyIdentifier,
+        AuthorityKeyIdentifier, BasicConstraints, CertificatePolicies, CrlDistributionPoints,
+        ExtendedKeyUsage, KeyUsage, SubjectAltName, SubjectKeyIdentifier,
+        crl::dp::DistributionPoint,
         name::{GeneralName, HardwareModuleName},
     },
     time::Time,
@@ -315,6 +316,24 @@ impl Certificate {
         if distinct.is_empty() || distinct.len() != policies.0.len() {
             return Err(Fault::ExtensionMalformed {
                 extension: oid::name(oid::CERTIFICATE_POLICIES),
+            });
+        }
+        Ok(())
+    }
+
+    /// RFC 5280 §4.2.1.13: at least one distribution point, and none that gives reasons only. Nothing is fetched from
+    /// there, but what cannot be meant is not let through.
+    pub(crate) fn check_distribution_points(&self) -> Result<(), Fault> {
+        let id = oid::CRL_DISTRIBUTION_POINTS;
+        let Some(CrlDistributionPoints(points)) = self.extension(id)? else {
+            return Ok(());
+        };
+        let says_nothing = |point: &DistributionPoint| {
+            point.distribution_point.is_none() && point.crl_issuer.is_none()
+        };
+        if points.is_empty() || points.iter().any(says_nothing) {
+            return Err(Fault::ExtensionMalformed {
+                extension: oid::name(id),
             });
         }
         Ok(())

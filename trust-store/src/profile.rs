@@ -292,6 +292,7 @@ impl Profile {
         self.inspect_key_usage(certificate)?;
         self.inspect_extended_key_usage(certificate, purpose)?;
         self.inspect_key_identifiers(certificate)?;
+        certificate.check_distribution_points()?;
         certificate.check_policies()?;
         if certificate.not_after() >= NEVER && !self.may_never_expire {
             return Err(Fault::Validity {
