@@ -35,7 +35,13 @@ pub fn check(data: &[u8]) {
             assert!(key.bus().is_absolute());
             assert!((0x08..=0x77).contains(&key.address()) && key.slot() <= 15);
         }
-        KeyUri::Exec(command) => assert!(!command.trim().is_empty()),
+        KeyUri::Exec(command) => {
+            assert!(
+                command.split_ascii_whitespace().next().is_some(),
+                "a program"
+            );
+            assert_eq!(command.trim_ascii(), command);
+        }
         _ => {}
     }
 }
