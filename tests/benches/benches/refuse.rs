@@ -91,8 +91,8 @@ fn worst() -> Vec<Case> {
     let slow = vec![slow.pki().clone()];
     let slow_file = together(&slow, EMPTY_COMPONENT, true);
 
-    let stuffed: Vec<TestPki> = (0..4).map(|number| stuffed(number)).collect();
-    let stuffed_file = together(&stuffed, EMPTY_COMPONENT, true);
+    let full: Vec<TestPki> = (0..4).map(stuffed).collect();
+    let full_file = together(&full, EMPTY_COMPONENT, true);
 
     vec![
         case("65,536 sections, no signature", sections, ours()),
@@ -115,8 +115,8 @@ fn worst() -> Vec<Case> {
         ),
         case(
             "four known chains, every certificate 8 KB of extensions",
-            stuffed_file,
-            stuffed,
+            full_file,
+            full,
         ),
     ]
 }

@@ -77,7 +77,7 @@ impl VerifiedChain {
     }
 
     /// The numbers of the verified lists that were consulted, each with the SHA-256 of its issuer's
-    /// SubjectPublicKeyInfo: what a host with state hands to [`TrustState::note_crl_number`].
+    /// SubjectPublicKeyInfo: what a host with state hands to [`TrustState::note_crl_number`](crate::TrustState::note_crl_number).
     #[must_use]
     pub fn revocation(&self) -> &[(Digest, CrlNumber)] {
         &self.revocation
