@@ -351,4 +351,40 @@ mod tests {
             memo(Primitive::P256, b"key", b"messages", b"ignature")
         );
     }
+
+    #[test]
+    fn tb04_a_p384_point_has_one_form() {
+        // A SubjectPublicKeyInfo of P-384 around these octets of a point.
+        let spki = |point: &[u8]| {
+            let bits = [&[0x03, point.len() as u8 + 1, 0], point].concat();
+            let algorithm = [
+                &[0x30, 0x10][..],
+                &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01],
+                &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22],
+            ]
+            .concat();
+            let length = (algorithm.len() + bits.len()) as u8;
+            [&[0x30, length][..], &algorithm, &bits].concat()
+        };
+        let refused = |point: &[u8]| KeyKind::of(&spki(point)).unwrap_err().to_string();
+        // Hybrid, compressed, and cut short.
+        for point in [
+            [&[0x06][..], &[7; 96]].concat(),
+            [&[0x02][..], &[7; 48]].concat(),
+            [&[0x04][..], &[7; 95]].concat(),
+        ] {
+            assert!(refused(&point).contains("uncompressed"), "{point:?}");
+        }
+        let astray = [&[0x04][..], &[7; 96]].concat();
+        assert!(refused(&astray).contains("not on the curve"));
+    }
+
+    #[test]
+    fn tb01_what_webpki_is_given_verifies_too() {
+        let checks = Checks::new(3);
+        for algorithm in Algorithms::new(&checks).as_dyn() {
+            let verdict = algorithm.verify_signature(b"key", b"message", b"signature");
+            assert!(verdict.is_err(), "{algorithm:?}");
+        }
+    }
 }

@@ -239,6 +239,7 @@ mod tests {
         let words: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(words.len(), Code::ALL.len());
         for code in Code::ALL {
+            assert_eq!(code.to_string(), code.as_str());
             assert!(
                 code.as_str()
                     .bytes()

@@ -12,6 +12,7 @@ mod roots;
 mod setup;
 mod soak;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -2,8 +2,10 @@
 //!
 //! Each form says at its end what it saw, in figures; `docs/assurance.md` holds those of the last run.
 
+mod coverage;
 mod differential;
 pub(crate) mod fuzz;
+mod mutants;
 mod tamper;
 
 use anyhow::{Result, bail};
@@ -22,6 +24,12 @@ struct Form {
 /// All of them, in the order in which `cargo xtask soak` without a name runs them.
 const FORMS: &[Form] = &[
     Form {
+        name: "coverage",
+        arguments: "",
+        about: "which lines of the verifying packages their tests run",
+        run: coverage::play,
+    },
+    Form {
         name: "differential",
         arguments: "[COUNT]",
         about: "OpenSSL, webpki and another CBOR decoder beside ours, over mutated chains and statements",
@@ -32,6 +40,12 @@ const FORMS: &[Form] = &[
         arguments: "[SECONDS] [TARGET]",
         about: "fuzz the verifying path, guided by coverage: each target for so many seconds (60)",
         run: fuzz::play,
+    },
+    Form {
+        name: "mutants",
+        arguments: "[PACKAGE]",
+        about: "whether a test fails for each small change of the verifying code",
+        run: mutants::play,
     },
     Form {
         name: "tamper",

@@ -52,3 +52,17 @@ pub const MAX_UNIX_SECONDS: u64 = 253_402_300_799;
 
 /// The bytes of a signature: `r ‖ s` of ESP256, or Ed25519's.
 pub const SIGNATURE_LENGTH: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ta25_ta26_tc30_sizes_in_bytes() {
+        assert_eq!(MAX_COMPONENT_BYTES, 268_435_456);
+        assert_eq!(MAX_SIGNATURE_BYTES, 131_072);
+        assert_eq!(MAX_CERTIFICATE_BYTES, 8_192);
+        assert_eq!(MAX_STATEMENT_BYTES, 16_384);
+        assert_eq!(MAX_EXTENSION_BYTES, 4_096);
+    }
+}

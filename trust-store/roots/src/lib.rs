@@ -10,6 +10,21 @@
 //!
 //! An embedder that does not want the section includes a file of its own with [`roots!`].
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "a test may stop by panicking"
+    )
+)]
+
 use std::time::{Duration, SystemTime};
 
 use countersign_trust_store::{AnchorError, AnchorSource, Anchors, UnixTime, decode_sources, pem};

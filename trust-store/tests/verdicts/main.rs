@@ -9,12 +9,15 @@
 )]
 
 mod anchors;
+mod bounds;
 mod declared;
 mod harness;
+mod lists;
 mod order;
 mod policies;
 mod revocation;
 mod signers;
 mod statement;
 mod time;
+mod told;
 mod work;

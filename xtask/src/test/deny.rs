@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{cargo, root, run, say, succeeds, target};
+use crate::process::{root, run, target};
+use crate::tools;
 
 /// The version that is installed where there is none.
 const VERSION: &str = "0.20.2";
@@ -15,7 +16,8 @@ const DATABASES: &str = "COUNTERSIGN_ADVISORIES";
 
 /// Checks everything that deny.toml says.
 pub(crate) fn check() -> Result<()> {
-    let program = program()?;
+    // What only its network calls need is left out.
+    let program = tools::program("cargo-deny", VERSION, &["--no-default-features"])?;
     run(deny(&program).args([
         "check",
         "--hide-inclusion-graph",
@@ -66,34 +68,4 @@ fn with_databases(folder: &Path) -> Result<PathBuf> {
     let written = target().join("deny-with-advisories.toml");
     std::fs::write(&written, text.replacen("[advisories]\n", &place, 1))?;
     Ok(written)
-}
-
-/// cargo-deny: the one on the machine, or one built into the build folder, without optimisation and without
-/// what only its network calls need.
-fn program() -> Result<PathBuf> {
-    if succeeds("cargo-deny", &["--version"]) {
-        return Ok("cargo-deny".into());
-    }
-    let folder = target().join("tools");
-    let program = folder.join("bin/cargo-deny");
-    if !program.exists() {
-        say("building cargo-deny, once (some minutes)");
-        let mut install = cargo();
-        install.args([
-            "install",
-            "cargo-deny",
-            "--version",
-            VERSION,
-            "--locked",
-            "--debug",
-        ]);
-        install
-            .args(["--no-default-features", "--root"])
-            .arg(&folder);
-        install.arg("--target-dir").arg(folder.join("build"));
-        run(&mut install)?;
-        // What it was built from is large and of no more use.
-        std::fs::remove_dir_all(folder.join("build"))?;
-    }
-    Ok(program)
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use countersign_trust_store::{AnchorSource, decode_sources, encode_sources};
 
 use crate::error::RootsFileError;
-use crate::section::{self, CAPACITY, DIGEST, HEADER, MAGIC, VERSION};
+use crate::section::{self, CAPACITY, DIGEST, HEADER, MAGIC, SectionError, VERSION};
 
 /// What a tool looks for. It stands here and in no host but at the head of its section.
 const SECTION_MAGIC: [u8; MAGIC] = *b"\x8dCountersign compiled-in roots\r\n";
@@ -71,7 +71,8 @@ pub(crate) fn seal(sources: &[AnchorSource]) -> Result<Vec<u8>, RootsFileError> 
     section.extend(content);
     section.resize(CAPACITY, 0);
     let digest = section::digest(&section)?;
-    section[DIGEST].copy_from_slice(&digest);
+    let place = section.get_mut(DIGEST).ok_or(SectionError::Damaged)?;
+    place.copy_from_slice(&digest);
     Ok(section)
 }
 
@@ -89,9 +90,12 @@ fn find(binary: &[u8]) -> Result<Range<usize>, RootsFileError> {
         .map(|(at, _)| at)
         .collect();
     match *starts {
-        [start] if binary.len() - start >= CAPACITY => Ok(start..start + CAPACITY),
-        // The magic at the very end of a cut-off file.
-        [_] => Err(RootsFileError::Section { found: 0 }),
+        [start] => start
+            .checked_add(CAPACITY)
+            .filter(|end| *end <= binary.len())
+            .map(|end| start..end)
+            // The magic at the very end of a cut-off file.
+            .ok_or(RootsFileError::Section { found: 0 }),
         _ => Err(RootsFileError::Section {
             found: starts.len(),
         }),

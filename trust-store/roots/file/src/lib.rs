@@ -16,6 +16,20 @@
 //! [`Anchors::new`](countersign_trust_store::Anchors::new), which [`build()`] calls, so that a bad root fails the build.
 
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "a test may stop by panicking"
+    )
+)]
 
 mod build;
 mod error;

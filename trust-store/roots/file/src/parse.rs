@@ -56,8 +56,8 @@ fn refuse_duplicates(path: &Path, sources: &[AnchorSource]) -> Result<(), RootsF
         if let Some(first) = sources.iter().take(second).position(same) {
             return Err(RootsFileError::Duplicate {
                 path: path.to_owned(),
-                first: first + 1,
-                second: second + 1,
+                first: first.saturating_add(1),
+                second: second.saturating_add(1),
             });
         }
     }
@@ -240,8 +240,13 @@ impl Source<'_> {
 
     fn error(&self, span: Range<usize>, reason: String) -> RootsFileError {
         let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let line = before.matches('\n').count().saturating_add(1);
+        let column = before
+            .chars()
+            .rev()
+            .take_while(|c| *c != '\n')
+            .count()
+            .saturating_add(1);
         RootsFileError::Toml {
             path: self.path.to_owned(),
             line,
