@@ -105,9 +105,8 @@ impl OpenCertificate {
     #[must_use]
     pub fn seal(&self) -> Vec<u8> {
         let outer = self.outer_algorithm.as_ref();
-        let message = self.parts.to_der().expect("parts encode");
-        let signature = self.signer.sign(&message);
-        assemble(&message, outer.unwrap_or(&self.parts.signature), &signature)
+        let algorithm = outer.unwrap_or(&self.parts.signature);
+        signed(&self.parts, algorithm, &self.signer)
     }
 }
 
@@ -119,10 +118,15 @@ impl OpenList {
     #[must_use]
     pub fn seal(&self) -> Vec<u8> {
         let outer = self.outer_algorithm.as_ref();
-        let message = self.parts.to_der().expect("parts encode");
-        let signature = self.signer.sign(&message);
-        assemble(&message, outer.unwrap_or(&self.parts.signature), &signature)
+        let algorithm = outer.unwrap_or(&self.parts.signature);
+        signed(&self.parts, algorithm, &self.signer)
     }
+}
+
+/// What is signed, the algorithm that is not, and the signature.
+fn signed(parts: &impl Encode, algorithm: &Any, signer: &IssuerKey) -> Vec<u8> {
+    let message = parts.to_der().expect("parts encode");
+    assemble(&message, algorithm, &signer.sign(&message))
 }
 
 impl TestPki {

@@ -9,9 +9,12 @@ use super::{ChainVerifier, issuer_of};
 
 /// A chain that leads to a trust anchor, and was valid and not revoked at the time of judging.
 ///
-/// ```compile_fail
-/// // There is no constructor but verification, and no field to fill.
-/// let chain = countersign_trust_store::VerifiedChain { leaf: todo!() };
+/// ```compile_fail,E0451
+/// # use countersign_trust_store::{Certificate, VerifiedChain};
+/// // There is no constructor but verification, and every field is private.
+/// # fn tb21_no_chain_but_by_verification(chain: VerifiedChain, leaf: Certificate) -> VerifiedChain {
+/// VerifiedChain { leaf, ..chain }
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
