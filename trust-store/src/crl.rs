@@ -2,7 +2,7 @@
 //!
 //! Full lists of one issuer only (RFC 5280 §5): no indirect, delta or partitioned ones. webpki reads the entries; the
 //! header is checked here, because webpki keeps neither the number nor the key identifier, and the index is ours,
-//! because webpki's takes thirteen times the memory. A list is believed only after its signature verified under its
+//! because webpki's takes several times the memory. A list is believed only after its signature verified under its
 //! issuer's key, which [`crate::chain`] sees to.
 
 use std::{
