@@ -4,8 +4,8 @@
 //! ([`PublicKey::verify`]), that nothing leaves a process unverified ([`SigningKey::sign`]), and the spelling of key
 //! URIs ([`KeyUri`]).
 //!
-//! Left to others: where private keys live (one back end crate for each kind of store implements [`Signer`]), and
-//! whether the holder of a key is trusted for anything (`countersign-trust-store`).
+//! Left to others: where private keys live (one back end crate for each kind of store implements [`KeyProvider`] and
+//! [`Signer`]), what evidence of a device is worth, and whether the holder of a key is trusted for anything (`countersign-trust-store`).
 //!
 //! ```
 //! use countersign_keys::KeyUri;
@@ -23,6 +23,8 @@
 )]
 
 mod error;
+mod evidence;
+mod provider;
 mod public_key;
 mod secret;
 mod signing;
@@ -30,6 +32,11 @@ mod uri;
 
 pub use countersign_format::{Algorithm, Digest};
 pub use error::{Error, ErrorKind};
+pub use evidence::{Atecc608Evidence, Evidence, TpmEvidence};
+pub use provider::{
+    Capabilities, Challenge, Detected, Found, KeyInfo, KeyProvider, KeyTemplate, KeyUsage,
+    LockConsent, Origin,
+};
 pub use public_key::{PublicKey, PublicKeyInvalid, SignatureInvalid};
 pub use secret::Secret;
 pub use signing::{Signature, Signer, SigningKey};
