@@ -59,6 +59,20 @@ pub enum Judgement {
     Accepts,
     /// It is not.
     Refuses,
+    /// Its releases differ.
+    Either,
+}
+
+impl Judgement {
+    /// Whether this is what was expected.
+    #[must_use]
+    pub const fn admits(self, accepted: bool) -> bool {
+        match self {
+            Self::Accepts => accepted,
+            Self::Refuses => !accepted,
+            Self::Either => true,
+        }
+    }
 }
 
 /// What we say.

@@ -20,7 +20,9 @@ use x509_cert::{
     time::Time,
 };
 
-use crate::{UnixTime, algorithm, algorithm::KeyKind, fault::Fault, oid};
+use crate::{
+    UnixTime, algorithm, algorithm::KeyKind, fault::Fault, oid, strict_der::decode_canonical,
+};
 
 /// A certificate whose encoding, version, serial number, algorithms and extensions are sound by themselves.
 ///
@@ -185,23 +187,15 @@ impl Certificate {
     /// the subject's serialNumber.
     pub fn device(&self) -> Result<Option<CertifiedDevice>, Fault> {
         let mut devices = Vec::new();
-        if let Some(names) = self.extension::<SubjectAltName>(oid::SUBJECT_ALT_NAME)? {
-            // RFC 5280 §4.2.1.6: SIZE (1..MAX).
-            if names.0.is_empty() {
-                return Err(Fault::ExtensionMalformed {
-                    extension: oid::name(oid::SUBJECT_ALT_NAME),
-                });
-            }
-            for name in &names.0 {
-                let GeneralName::OtherName(other) = name else {
-                    continue;
-                };
-                let module =
-                    HardwareModuleName::from_other_name(other).map_err(|_| Fault::Identity {
-                        reason: "its hardwareModuleName cannot be read",
-                    })?;
-                devices.extend(module);
-            }
+        for name in self.alternative_names()? {
+            let GeneralName::OtherName(other) = name else {
+                continue;
+            };
+            let module =
+                HardwareModuleName::from_other_name(&other).map_err(|_| Fault::Identity {
+                    reason: "its hardwareModuleName cannot be read",
+                })?;
+            devices.extend(module);
         }
         let module = match devices.as_slice() {
             [] => return Ok(None),
@@ -337,6 +331,18 @@ impl Certificate {
             });
         }
         Ok(())
+    }
+
+    /// The names in subjectAltName; none if there is no such extension.
+    pub(crate) fn alternative_names(&self) -> Result<Vec<GeneralName>, Fault> {
+        match self.extension::<SubjectAltName>(oid::SUBJECT_ALT_NAME)? {
+            None => Ok(Vec::new()),
+            // RFC 5280 §4.2.1.6: SIZE (1..MAX).
+            Some(names) if names.0.is_empty() => Err(Fault::ExtensionMalformed {
+                extension: oid::name(oid::SUBJECT_ALT_NAME),
+            }),
+            Some(names) => Ok(names.0),
+        }
     }
 
     /// Our extensions about a device, each well-formed where it is there.
@@ -492,65 +498,6 @@ impl CertifiedDevice {
     }
 }
 
-/// Decodes DER and demands that encoding the result gives the same bytes: this refuses every other encoding of the
-/// same value (X.690 §10, §11), whatever the decoder lets through.
-pub(crate) fn decode_canonical<T: for<'a> Decode<'a> + Encode>(bytes: &[u8]) -> Option<T> {
-    let value = T::from_der(bytes).ok()?;
-    (is_der_throughout(bytes) && value.to_der().ok()?.as_slice() == bytes).then_some(value)
-}
-
-/// What the decoder leaves open, in every element that is made of others, whether it has a type for it or not: lengths
-/// are in their shortest form (X.690 §10.1), and no arc of an object identifier begins with padding (§8.19.2). It keeps
-/// both as octets where it can, so that encoding again would not show another spelling; and no table finds a padded
-/// identifier. Tags of more than one octet occur nowhere.
-pub(crate) fn is_der_throughout(bytes: &[u8]) -> bool {
-    let mut open = vec![bytes];
-    while let Some(bytes) = open.pop() {
-        let Some((&tag, rest)) = bytes.split_first() else {
-            continue;
-        };
-        let Some((content, next)) = split_content(rest) else {
-            return false;
-        };
-        if tag & 0x1f == 0x1f {
-            return false;
-        }
-        open.push(next);
-        if tag & 0x20 != 0 {
-            open.push(content);
-        } else if tag == 0x06 && !is_minimal_oid(content) {
-            return false;
-        }
-    }
-    true
-}
-
-/// Splits what follows a tag into the content and what comes after it. A length that is longer than it need be, or
-/// indefinite, is none.
-fn split_content(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        return rest.split_at_checked(first.into());
-    }
-    let (length, rest) = rest.split_at_checked((first & 0x7f).into())?;
-    if matches!(length, [] | [0, ..] | [..0x80]) {
-        return None;
-    }
-    let mut number = [0; 8];
-    let start = number.len().checked_sub(length.len())?;
-    number.get_mut(start..)?.copy_from_slice(length);
-    rest.split_at_checked(usize::try_from(u64::from_be_bytes(number)).ok()?)
-}
-
-fn is_minimal_oid(content: &[u8]) -> bool {
-    let mut begins_arc = true;
-    content.iter().all(|octet| {
-        let padded = begins_arc && *octet == 0x80;
-        begins_arc = octet & 0x80 == 0;
-        !padded
-    })
-}
-
 /// RFC 5280 §4.1.2.2: positive, at most 20 octets; X.690 §8.3.2: in the shortest form.
 pub(crate) fn check_serial(octets: &[u8]) -> Result<(), Fault> {
     let negative = octets.first().is_none_or(|first| first & 0x80 != 0);
@@ -599,44 +546,6 @@ mod tests {
             &[0x7f; 21],
         ] {
             assert_eq!(check_serial(bad), Err(Fault::Serial), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn tc21_identifiers_have_no_padded_arcs() {
-        let sequence =
-            |oid: &[u8]| [&[0x30, oid.len() as u8 + 2, 6, oid.len() as u8], oid].concat();
-        for good in [&[0x55, 0x1d, 0x1e][..], &[0x2b, 0x81, 0x80, 0x00], &[0x2a]] {
-            assert!(is_der_throughout(&sequence(good)), "{good:?}");
-        }
-        for bad in [
-            &[0x55, 0x1d, 0x80, 0x1e][..],
-            &[0x80, 0x2b],
-            &[0x2b, 0x81, 0x00, 0x80, 0x01],
-        ] {
-            assert!(!is_der_throughout(&sequence(bad)), "{bad:?}");
-        }
-        assert!(!is_der_throughout(&[0x30, 0x05, 6, 1]));
-        assert!(is_der_throughout(&[0x04, 0x03, 6, 1, 0x80]));
-    }
-
-    #[test]
-    fn tc21_lengths_are_shortest_where_the_decoder_has_no_type() {
-        // [0] of an OCTET STRING: an attribute of a name may be anything.
-        for good in [
-            [&[0xa0, 0x02, 0x04, 0x00][..], &[]].concat(),
-            [&[0xa0, 0x81, 0x83, 0x04, 0x81, 0x80][..], &[7; 128]].concat(),
-        ] {
-            assert!(is_der_throughout(&good), "{good:02x?}");
-        }
-        for bad in [
-            &[0xa0, 0x04, 0x04, 0x81, 0x01, 0x07][..],
-            &[0xa0, 0x05, 0x04, 0x82, 0x00, 0x01, 0x07],
-            &[0xa0, 0x04, 0x24, 0x80, 0x00, 0x00],
-            &[0xa0, 0x80, 0x00, 0x00],
-            &[0xa0, 0x03, 0x1f, 0x20, 0x00],
-        ] {
-            assert!(!is_der_throughout(bad), "{bad:02x?}");
         }
     }
 

@@ -28,8 +28,9 @@ use x509_cert::{
 use crate::{
     Rejection, UnixTime,
     algorithm::{self, Checks, VerifyError, verify_x509},
-    certificate::{check_serial, decode_canonical, is_der_throughout, printable, unix_time},
+    certificate::{check_serial, printable, unix_time},
     oid,
+    strict_der::{decode_canonical, is_der_throughout},
 };
 
 /// The largest revocation list that is read: a million entries of the usual 37 bytes, with room to spare.

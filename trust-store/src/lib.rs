@@ -51,6 +51,7 @@ mod policy;
 pub mod profile;
 mod rejection;
 mod state;
+mod strict_der;
 mod time;
 
 pub use algorithm::KeyKind;

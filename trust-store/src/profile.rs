@@ -299,6 +299,7 @@ impl Profile {
                 reason: "it never ends",
             });
         }
+        certificate.alternative_names()?;
         if self.position == Position::EndEntity {
             certificate.device()?;
             certificate.check_metadata()?;

@@ -1,7 +1,7 @@
 //! The cases of `tests/pki`, judged by all three.
 
-use countersign_differential::judges::{Bench, Verdict};
-use countersign_testing::cases::{Case, Judgement};
+use countersign_differential::judges::Bench;
+use countersign_testing::cases::Case;
 
 macro_rules! test_each {
     ($($name:ident)*) => {
@@ -20,13 +20,12 @@ fn judge(name: &str) {
     let case = Case::named(name);
     let presented = case.present();
     let verdicts = Bench::default().judge(&presented.sealed(), presented.pki().time());
-    let said = |verdict: &Verdict| match verdict {
-        Ok(()) => Judgement::Accepts,
-        Err(_) => Judgement::Refuses,
-    };
-    assert_eq!(
-        (said(&verdicts.openssl), said(&verdicts.webpki)),
-        (case.openssl, case.webpki),
-        "OpenSSL and webpki: {verdicts:?}"
+    assert!(
+        case.openssl.admits(verdicts.openssl.is_ok()),
+        "OpenSSL: {verdicts:?}"
+    );
+    assert!(
+        case.webpki.admits(verdicts.webpki.is_ok()),
+        "webpki: {verdicts:?}"
     );
 }

@@ -254,6 +254,10 @@ pub(super) enum NameSource {
     Bmp,
     /// What stands there, its letters in lower case.
     LowerCase,
+    /// What stands there, its texts with an octet in front that UTF-8 does not have.
+    NotUtf8,
+    /// What stands there, its texts in PrintableString with a character in front that it does not have.
+    NotPrintable,
     /// What stands there without the serial number.
     WithoutSerialNumber,
     /// A name that nobody has.
@@ -610,6 +614,10 @@ impl NameSource {
                 (Tag::BmpString, wide)
             }),
             Self::LowerCase => texts(current, |tag, text| (tag, text.to_ascii_lowercase())),
+            Self::NotUtf8 => texts(current, |tag, text| (tag, [&[0xff], text].concat())),
+            Self::NotPrintable => texts(current, |_, text| {
+                (Tag::PrintableString, [b"@", text].concat())
+            }),
             Self::WithoutSerialNumber => {
                 let id = der(&oid::SERIAL_NUMBER);
                 let kept = children(current)
