@@ -24,6 +24,7 @@
 
 mod builder;
 pub mod cases;
+pub mod conformance;
 mod files;
 mod issuer_key;
 mod open;

@@ -23,18 +23,7 @@ pub enum Overwrite {
 /// Reads a private file. All checks are on the opened file, so that it cannot be swapped between check and use.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let shown = path.display();
-    let failed = |source: std::io::Error| {
-        let kind = match source.kind() {
-            IoKind::NotFound => ErrorKind::NotFound,
-            IoKind::PermissionDenied => ErrorKind::Permissions,
-            _ => ErrorKind::Io,
-        };
-        Error::with_source(
-            kind,
-            format!("the key file {shown} cannot be read: {source}"),
-            source,
-        )
-    };
+    let failed = |source: std::io::Error| failed(path, "read", source);
     let not_a_file = || {
         Error::new(
             ErrorKind::Io,
@@ -85,24 +74,7 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 /// Writes a private file through a temporary one in the same folder.
 pub(crate) fn write(path: &Path, contents: &[u8], overwrite: Overwrite) -> Result<(), Error> {
     let shown = path.display();
-    let exists = || {
-        Error::new(
-            ErrorKind::Exists,
-            format!("{shown} exists, and a key that is overwritten is lost; choose another name"),
-        )
-    };
-    let failed = |source: std::io::Error| {
-        let kind = match source.kind() {
-            IoKind::NotFound => ErrorKind::NotFound,
-            IoKind::PermissionDenied => ErrorKind::Permissions,
-            _ => ErrorKind::Io,
-        };
-        Error::with_source(
-            kind,
-            format!("the key file {shown} cannot be written: {source}"),
-            source,
-        )
-    };
+    let failed = |source: std::io::Error| failed(path, "written", source);
 
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => {
@@ -112,13 +84,10 @@ pub(crate) fn write(path: &Path, contents: &[u8], overwrite: Overwrite) -> Resul
             ));
         }
         // Persisting below would find it as well; this spares the temporary file.
-        Ok(_) if overwrite == Overwrite::Refuse => return Err(exists()),
+        Ok(_) if overwrite == Overwrite::Refuse => return Err(exists(path)),
         _ => {}
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     // Created exclusively, under a random name, and private from its first moment.
     let mut file = tempfile::Builder::new()
         .prefix(".key-")
@@ -137,10 +106,92 @@ pub(crate) fn write(path: &Path, contents: &[u8], overwrite: Overwrite) -> Resul
         Overwrite::Replace => file.persist(path),
     };
     persisted.map_err(|error| match error.error.kind() {
-        IoKind::AlreadyExists => exists(),
+        IoKind::AlreadyExists => exists(path),
         _ => failed(error.error),
     })?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(failed)
+}
+
+/// Removes a private file, if it is one: a regular file of this very name that satisfies `is_ours`.
+pub(crate) fn remove(path: &Path, is_ours: fn(&[u8]) -> bool) -> Result<(), Error> {
+    let shown = path.display();
+    let failed = |source: std::io::Error| failed(path, "removed", source);
+    if fs::symlink_metadata(path).map_err(failed)?.is_symlink() {
+        return Err(Error::new(
+            ErrorKind::Io,
+            format!("{shown} is a symbolic link, and the key would stay; name the key file itself"),
+        ));
+    }
+    if !is_ours(&read(path)?) {
+        return Err(Error::new(
+            ErrorKind::Malformed,
+            format!("{shown} holds no private key, and nothing was removed; name a key file"),
+        ));
+    }
+    fs::remove_file(path).map_err(failed)?;
+    File::open(folder_of(path))
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
+}
+
+/// Whether there is a regular file whose beginning satisfies `is_ours`; what cannot be read does not.
+pub(crate) fn looks_like(path: &Path, is_ours: fn(&[u8]) -> bool) -> bool {
+    let Ok(true) = fs::metadata(path).map(|found| found.is_file()) else {
+        return false;
+    };
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    let mut bytes = Zeroizing::new(vec![0u8; MAX_FILE_BYTES]);
+    let mut length = 0usize;
+    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match (&file).read(rest) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => length = length.saturating_add(read),
+        }
+    }
+    is_ours(bytes.get(..length).unwrap_or_default())
+}
+
+/// A key of that name is there already.
+pub(crate) fn exists(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Exists,
+        format!(
+            "{} exists, and a key that is overwritten is lost; choose another name",
+            path.display()
+        ),
+    )
+}
+
+/// What the system says of a key file that cannot be `verb`: read, written, removed.
+pub(crate) fn failed(path: &Path, verb: &str, source: std::io::Error) -> Error {
+    let (kind, remedy) = match source.kind() {
+        IoKind::NotFound => (
+            ErrorKind::NotFound,
+            "correct the path, or make the key first",
+        ),
+        IoKind::PermissionDenied => (
+            ErrorKind::Permissions,
+            "run this as the key's owner, or choose another place",
+        ),
+        _ => (ErrorKind::Io, "check the disk and the path"),
+    };
+    Error::with_source(
+        kind,
+        format!(
+            "the key file {} cannot be {verb}: {source}; {remedy}",
+            path.display()
+        ),
+        source,
+    )
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }

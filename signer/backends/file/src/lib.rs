@@ -32,10 +32,12 @@
 
 mod disk;
 mod pem;
+mod provider;
 
 pub use disk::Overwrite;
 /// The operating system's source of random numbers; its failure is an error, not a panic.
 pub use getrandom::SysRng as SystemRandom;
+pub use provider::{FileProvider, PassphraseFor};
 pub use rand_core;
 
 use countersign_keys::{Algorithm, Error, ErrorKind, PublicKey, Secret, Signer, SigningKey};

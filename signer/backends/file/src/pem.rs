@@ -60,6 +60,12 @@ pub(crate) fn decode(
     }
 }
 
+/// Whether this is the text of a key file, encrypted or not.
+pub(crate) fn holds_private_key(text: &[u8]) -> bool {
+    let begins = |label: &[u8]| text.windows(label.len()).any(|part| part == label);
+    begins(b"-----BEGIN PRIVATE KEY-----") || begins(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+}
+
 const NOT_PEM: &str = "this is not PEM text; a line -----BEGIN PRIVATE KEY----- is expected";
 
 /// Writes a PEM block, encrypted when there is a passphrase.
