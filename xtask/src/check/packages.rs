@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "countersign-backend-file",
         &["countersign-format", "countersign-keys"],
     ),
+    ("countersign-backend-atecc608", &["countersign-keys"]),
     (
         "countersign-signer",
         &[
@@ -90,6 +91,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-provisioning",
         ],
     ),
+    ("countersign-atecc608-emulator", &[]),
     (
         "countersign-benches",
         &[
@@ -119,6 +121,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What tests may use besides: the throw-away PKI everywhere, and these.
 const TEST_ARROWS: &[(&str, &str)] = &[
+    (
+        "countersign-backend-atecc608",
+        "countersign-atecc608-emulator",
+    ),
     ("countersign-provisioning", "countersign-backend-file"),
     ("countersign-testing", "countersign-roots-file"),
 ];
