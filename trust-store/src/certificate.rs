@@ -8,7 +8,7 @@ use countersign_format::{
     DeviceIdentity, Digest, FormatError, Scope, capabilities_from_der, limits, text_from_der,
 };
 use countersign_keys::PublicKey;
-use der::{Decode, Encode};
+use der::{Decode, Encode, Tag, Tagged};
 use x509_cert::{
     Version,
     ext::pkix::{
@@ -17,6 +17,7 @@ use x509_cert::{
         crl::dp::DistributionPoint,
         name::{GeneralName, HardwareModuleName},
     },
+    name::Name,
     time::Time,
 };
 
@@ -80,6 +81,10 @@ impl Certificate {
         }
         if tbs.subject().is_empty() {
             return Err(Fault::EmptyName { which: "subject" });
+        }
+
+        if !has_only_text(tbs.issuer()) || !has_only_text(tbs.subject()) {
+            return Err(Fault::NotDer);
         }
 
         let spki = tbs
@@ -496,6 +501,22 @@ impl CertifiedDevice {
     pub fn module_type(&self) -> String {
         self.module_type.to_string()
     }
+}
+
+/// Whether every part of a name is a text. RFC 5280 §4.1.2.4 has DirectoryString and IA5String for all attributes that
+/// names are made of; stricter: what is defined for other attributes (a bit string), and TeletexString, which means
+/// something else to every reader, are refused too.
+pub(crate) fn has_only_text(name: &Name) -> bool {
+    name.iter().all(|attribute| {
+        matches!(
+            attribute.value.tag(),
+            Tag::Utf8String
+                | Tag::PrintableString
+                | Tag::Ia5String
+                | Tag::NumericString
+                | Tag::BmpString
+        )
+    })
 }
 
 /// RFC 5280 §4.1.2.2: positive, at most 20 octets; X.690 §8.3.2: in the shortest form.

@@ -28,7 +28,7 @@ use x509_cert::{
 use crate::{
     Rejection, UnixTime,
     algorithm::{self, Checks, VerifyError, verify_x509},
-    certificate::{check_serial, printable, unix_time},
+    certificate::{check_serial, has_only_text, printable, unix_time},
     oid,
     strict_der::{decode_canonical, is_der_throughout},
 };
@@ -349,6 +349,9 @@ impl Header {
         }
         if issuer.is_empty() {
             return Err(invalid("its issuer is empty"));
+        }
+        if !has_only_text(&issuer) {
+            return Err(invalid("its issuer's name holds something that is no text"));
         }
         // RFC 5280 §5.1.2.5: conforming issuers include nextUpdate.
         let next_update = next_update.ok_or_else(|| invalid("it has no nextUpdate"))?;

@@ -438,6 +438,13 @@ impl Profile {
     /// RFC 5280 §4.2.1.1: the authority key identifier names the issuer's key by keyIdentifier. Stricter: only so,
     /// because the other form is not checked by anyone.
     fn inspect_key_identifiers(&self, certificate: &Certificate) -> Result<(), Fault> {
+        // RFC 5280 §4.2.1.2: nobody looks for an end entity's own, but what stands there is what it says it is.
+        let own = certificate.subject_key_identifier()?;
+        if own.is_some_and(|own| own.0.as_bytes().is_empty()) {
+            return Err(Fault::KeyIdentifier {
+                reason: "subjectKeyIdentifier is empty",
+            });
+        }
         let Some(identifier) = certificate.authority_key_identifier()? else {
             return Ok(());
         };

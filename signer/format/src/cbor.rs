@@ -158,6 +158,17 @@ impl<'b> Reader<'b> {
         })
     }
 
+    /// The head of a map of exactly `count` entries, of which the caller knows every key.
+    pub(crate) fn record(&mut self, what: &'static str, count: u64) -> Result<(), FormatError> {
+        let error = self.malformed(what);
+        let keys = self.map(what, u64::MAX)?;
+        if keys.left == count {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }
+
     pub(crate) fn tag(&mut self, what: &'static str) -> Result<u64, FormatError> {
         self.item(what, |decoder| {
             decoder.tag().map(|tag| (tag.as_u64(), tag.as_u64(), 0))

@@ -15,9 +15,9 @@ pub const CONTENT_TYPE: &str = "application/vnd.countersign.statement+cbor";
 const TAG_COSE_SIGN: u64 = 98;
 
 /// RFC 9052 §3.1 and RFC 9360 §2: header labels.
-const HEADER_ALGORITHM: u64 = 1;
-const HEADER_CONTENT_TYPE: u64 = 3;
-const HEADER_X5CHAIN: u64 = 33;
+pub(crate) const HEADER_ALGORITHM: u64 = 1;
+pub(crate) const HEADER_CONTENT_TYPE: u64 = 3;
+pub(crate) const HEADER_X5CHAIN: u64 = 33;
 
 /// The statement's bytes and who signed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,24 +173,7 @@ impl SignerEntry {
         chain: Vec<Vec<u8>>,
         signature: [u8; 64],
     ) -> Result<Self, FormatError> {
-        within(
-            "number of certificates",
-            limits::MAX_CHAIN_CERTIFICATES,
-            length(chain.len()),
-        )?;
-        if chain.is_empty() || chain.iter().any(Vec::is_empty) {
-            return Err(FormatError::Malformed {
-                what: "a signature has no certificate",
-                offset: 0,
-            });
-        }
-        for certificate in &chain {
-            within(
-                "certificate",
-                limits::MAX_CERTIFICATE_BYTES,
-                length(certificate.len()),
-            )?;
-        }
+        check_chain(&chain)?;
         Ok(Self {
             algorithm,
             chain,
@@ -227,6 +210,28 @@ impl SignerEntry {
     }
 }
 
+/// 1 to 3 certificates of 1 byte to 8 KiB each.
+pub(crate) fn check_chain(chain: &[Vec<u8>]) -> Result<(), FormatError> {
+    within(
+        "number of certificates",
+        limits::MAX_CHAIN_CERTIFICATES,
+        length(chain.len()),
+    )?;
+    if chain.is_empty() || chain.iter().any(Vec::is_empty) {
+        return Err(FormatError::Malformed {
+            what: "a signature has no certificate",
+            offset: 0,
+        });
+    }
+    chain.iter().try_for_each(|certificate| {
+        within(
+            "certificate",
+            limits::MAX_CERTIFICATE_BYTES,
+            length(certificate.len()),
+        )
+    })
+}
+
 fn expect_tag(reader: &mut Reader<'_>) -> Result<(), FormatError> {
     const WHAT: &str = "the signature is a COSE_Sign with tag 98";
     let error = reader.malformed(WHAT);
@@ -240,13 +245,11 @@ fn expect_tag(reader: &mut Reader<'_>) -> Result<(), FormatError> {
         97 => "a COSE_Mac",
         _ => return Err(error),
     };
-    Err(FormatError::Purpose {
-        found: name.to_owned(),
-    })
+    Err(FormatError::purpose(name, CONTENT_TYPE))
 }
 
 /// A protected header: its bytes, and where they start.
-fn protected<'b>(reader: &mut Reader<'b>) -> Result<(&'b [u8], u64), FormatError> {
+pub(crate) fn protected<'b>(reader: &mut Reader<'b>) -> Result<(&'b [u8], u64), FormatError> {
     let bytes = reader.bytes(
         "a protected header is a byte string",
         limits::MAX_SIGNATURE_BYTES,
@@ -255,7 +258,7 @@ fn protected<'b>(reader: &mut Reader<'b>) -> Result<(&'b [u8], u64), FormatError
 }
 
 /// An unprotected header is signed by nobody, so it must say nothing.
-fn empty_unprotected(reader: &mut Reader<'_>) -> Result<(), FormatError> {
+pub(crate) fn empty_unprotected(reader: &mut Reader<'_>) -> Result<(), FormatError> {
     let error = reader.noncanonical("an unprotected header that is not empty");
     let map = reader.map("an unprotected header is a map", u64::MAX)?;
     if map.is_empty() { Ok(()) } else { Err(error) }
@@ -269,13 +272,7 @@ fn encode_body_header() -> Vec<u8> {
 
 fn decode_body_header(bytes: &[u8], at: u64) -> Result<(), FormatError> {
     let mut reader = Reader::at(at, bytes);
-    let purpose = |found: &str| FormatError::Purpose {
-        found: found
-            .chars()
-            .take(80)
-            .flat_map(char::escape_default)
-            .collect(),
-    };
+    let purpose = |found: &str| FormatError::purpose(found, CONTENT_TYPE);
     if bytes.is_empty() {
         return Err(purpose("something without a content type"));
     }
@@ -308,7 +305,13 @@ fn encode_signer_header(algorithm: Algorithm, chain: &[Vec<u8>]) -> Vec<u8> {
     header.entry(HEADER_ALGORITHM, |writer| {
         writer.integer(algorithm.cose_id())
     });
-    header.entry(HEADER_X5CHAIN, |writer| match chain {
+    header.entry(HEADER_X5CHAIN, |writer| encode_chain(writer, chain));
+    header.finish()
+}
+
+/// RFC 9360 §2: one certificate is a byte string, two or more are an array.
+pub(crate) fn encode_chain(writer: &mut Writer, chain: &[Vec<u8>]) {
+    match chain {
         [leaf] => writer.bytes(leaf),
         _ => {
             writer.array(chain.len());
@@ -316,8 +319,7 @@ fn encode_signer_header(algorithm: Algorithm, chain: &[Vec<u8>]) -> Vec<u8> {
                 .iter()
                 .for_each(|certificate| writer.bytes(certificate));
         }
-    });
-    header.finish()
+    }
 }
 
 fn decode_signer_header(bytes: &[u8], at: u64) -> Result<(Algorithm, Vec<Vec<u8>>), FormatError> {
@@ -339,8 +341,7 @@ fn decode_signer_header(bytes: &[u8], at: u64) -> Result<(Algorithm, Vec<Vec<u8>
     algorithm.zip(chain).ok_or(missing)
 }
 
-/// RFC 9360 §2: one certificate is a byte string, two or more are an array.
-fn decode_chain(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, FormatError> {
+pub(crate) fn decode_chain(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, FormatError> {
     let certificate = |reader: &mut Reader<'_>| {
         reader
             .bytes("certificate", limits::MAX_CERTIFICATE_BYTES)

@@ -62,14 +62,13 @@ pub enum FormatError {
         found: Found,
     },
 
-    /// A well-formed message, made for another purpose than signing a component.
-    #[error(
-        "the signature was made for another purpose: it covers {found}, not a component statement \
-         (application/vnd.countersign.statement+cbor)"
-    )]
+    /// A well-formed message, made for another purpose than the one it is given for.
+    #[error("the signature was made for another purpose: it covers {found}, not {expected}")]
     Purpose {
-        /// What the message says it is.
+        /// What the message says it is, shortened to 80 characters and escaped.
         found: String,
+        /// The content type that it should have.
+        expected: &'static str,
     },
 
     /// More than one signature section at top level.
@@ -137,6 +136,18 @@ pub enum FormatError {
 }
 
 impl FormatError {
+    /// A message of another purpose. Foreign text is shortened and escaped.
+    pub(crate) fn purpose(found: &str, expected: &'static str) -> Self {
+        Self::Purpose {
+            found: found
+                .chars()
+                .take(80)
+                .flat_map(char::escape_default)
+                .collect(),
+            expected,
+        }
+    }
+
     /// A text error, its text shortened so that a log line stays a line.
     pub(crate) fn text(what: &'static str, text: &str, why: &'static str) -> Self {
         Self::Text {

@@ -15,7 +15,10 @@
 //! is copied, no allocation follows a claimed length, nothing recurses, and the lints below keep every operation
 //! that could panic out of the crate.
 //!
-//! The encodings are described in CDDL (RFC 8610) in `envelope.cddl` and `statement.cddl` beside `src/`.
+//! What a device signs for its guests ([`GuestData`]) is a COSE_Sign1 of its own content type.
+//!
+//! The encodings are described in CDDL (RFC 8610) in `envelope.cddl`, `statement.cddl` and `guest-data.cddl` beside
+//! `src/`.
 
 #![forbid(unsafe_code)]
 #![deny(
@@ -48,6 +51,7 @@ mod envelope;
 mod error;
 mod extension;
 mod grants;
+mod guest_data;
 mod layout;
 pub mod limits;
 mod name;
@@ -67,6 +71,9 @@ pub use extension::{
 };
 pub use extension::{development_root_from_der, development_root_to_der};
 pub use grants::{DirectoryGrant, Grants, GuestLimits, KeyGrant, Stdio};
+pub use guest_data::{
+    BootId, GUEST_DATA_CONTENT_TYPE, GuestClaims, GuestData, GuestPayload, guest_data_to_be_signed,
+};
 pub use layout::{Layout, LayoutScanner, SignatureRange};
 pub use name::{ComponentName, NamePattern, Namespace};
 pub use section::{SECTION_NAME, SignedFile, signature_section};

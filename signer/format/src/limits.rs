@@ -53,6 +53,12 @@ pub const MAX_UNIX_SECONDS: u64 = 253_402_300_799;
 /// The bytes of a signature: `r ‖ s` of ESP256, or Ed25519's.
 pub const SIGNATURE_LENGTH: u64 = 64;
 
+/// A guest's message that is signed whole. Longer ones are hashed on their way (COSE Hash Envelope).
+pub const MAX_GUEST_MESSAGE_BYTES: u64 = 64 * 1024;
+
+/// A device's signature on guest data: the largest message and a full chain (64 KiB + 3 × 8 KiB) with their framing.
+pub const MAX_GUEST_DATA_BYTES: u64 = 96 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -256,6 +256,8 @@ pub(super) enum NameSource {
     LowerCase,
     /// What stands there, its texts with an octet in front that UTF-8 does not have.
     NotUtf8,
+    /// What stands there, its texts as octets.
+    Octets,
     /// What stands there, its texts in PrintableString with a character in front that it does not have.
     NotPrintable,
     /// What stands there without the serial number.
@@ -615,6 +617,7 @@ impl NameSource {
             }),
             Self::LowerCase => texts(current, |tag, text| (tag, text.to_ascii_lowercase())),
             Self::NotUtf8 => texts(current, |tag, text| (tag, [&[0xff], text].concat())),
+            Self::Octets => texts(current, |_, text| (Tag::OctetString, text.to_vec())),
             Self::NotPrintable => texts(current, |_, text| {
                 (Tag::PrintableString, [b"@", text].concat())
             }),

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{root, run, target};
+use crate::process::{cargo, root, run, target};
 use crate::tools;
 
 /// The version that is installed where there is none.
@@ -18,6 +18,8 @@ const DATABASES: &str = "COUNTERSIGN_ADVISORIES";
 pub(crate) fn check() -> Result<()> {
     // What only its network calls need is left out.
     let program = tools::program("cargo-deny", VERSION, &["--no-default-features"])?;
+    // It looks at the packages of every platform, of which a build has fetched those of its own.
+    run(cargo().args(["fetch", "--locked", "--quiet"]))?;
     run(deny(&program).args([
         "check",
         "--hide-inclusion-graph",

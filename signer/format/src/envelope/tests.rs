@@ -111,7 +111,7 @@ fn ta11_every_truncation_and_ta24_anything_left_over() {
 #[test]
 fn ta22_messages_for_other_purposes() {
     let purpose = |bytes: &[u8]| match Envelope::decode(bytes) {
-        Err(FormatError::Purpose { found }) => found,
+        Err(FormatError::Purpose { found, .. }) => found,
         other => panic!("{other:?}"),
     };
     let rest = one(SIGNER, EMPTY, &[7; 64]);

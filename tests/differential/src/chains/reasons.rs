@@ -34,6 +34,8 @@ enum When {
     SeveralLists,
     /// Two authorities of the path have one name.
     AuthoritiesOfOneName,
+    /// A list of the root's has an entry for the root, and no list has one for a certificate below it.
+    RootListsItself,
 }
 
 /// What is so about a chain that we accepted.
@@ -72,6 +74,7 @@ impl Facts {
                 .into_iter()
                 .any(|other| other.subject() == one.subject())
         });
+        let root_lists_itself = lists_root_only(sealed, &lists);
         let ends_now = certificates.iter().any(|one| one.not_after() == now);
         let list_ends_now = lists.iter().any(|list| list.next_update() == now);
         let facts = [
@@ -80,6 +83,7 @@ impl Facts {
             (When::ListEndsNow, list_ends_now),
             (When::SeveralLists, several),
             (When::AuthoritiesOfOneName, one_name),
+            (When::RootListsItself, root_lists_itself),
         ];
         Self(
             facts
@@ -88,6 +92,22 @@ impl Facts {
                 .collect(),
         )
     }
+}
+
+/// Whether the root's serial number is on a list of its own, and on each list of the chain's issuers none of the
+/// certificates that this issuer issued.
+fn lists_root_only(sealed: &Sealed, lists: &[Crl]) -> bool {
+    let listed = |der: &[u8]| {
+        let parts = CertificateParts::of(der);
+        let Ok(certificate) = Certificate::parse(der) else {
+            return true;
+        };
+        let mut own = lists
+            .iter()
+            .filter(|list| list.issuer() == certificate.issuer());
+        own.any(|list| list.lists(parts.serial_number.value()))
+    };
+    listed(&sealed.root) && !sealed.chain.iter().any(|der| listed(der))
 }
 
 impl Reason {
