@@ -34,6 +34,7 @@ mod random;
 
 pub use builder::{Role, TestPkiBuilder};
 pub use countersign_backend_file::SystemRandom;
+pub use countersign_provisioning::Profile;
 pub use files::Files;
 pub use issuer_key::IssuerKey;
 pub use open::{OpenCertificate, OpenList, OpenPki, Sealed};

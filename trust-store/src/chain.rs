@@ -54,6 +54,13 @@ impl PathProfile {
         intermediate: &profile::INTERMEDIATE,
         purpose: &oid::CODE_SIGNING,
     };
+
+    /// Paths of devices that sign their guests' data.
+    pub const GUEST_DATA: Self = Self {
+        end_entity: &profile::GUEST_DATA,
+        intermediate: &profile::INTERMEDIATE,
+        purpose: &oid::DOCUMENT_SIGNING,
+    };
 }
 
 impl Anchors {

@@ -1,6 +1,6 @@
 //! Refusals as values: which question was answered with no, and the facts of the case.
 
-use countersign_format::{ComponentName, Digest, FormatError};
+use countersign_format::{ComponentName, DeviceIdentity, Digest, FormatError};
 
 use crate::{AnchorError, Check, Code, CrlNumber, TimeBasis, UnixTime, fault::Fault};
 
@@ -93,6 +93,14 @@ pub enum Rejection {
         next_update: UnixTime,
         /// The time of judging.
         now: UnixTime,
+    },
+    /// Guest data that names another device than the certificate of the key that signed it.
+    #[error("it says that it is from device {claimed}, and its certificate is that of {certified}")]
+    DeviceMismatch {
+        /// The device in the claims.
+        claimed: DeviceIdentity,
+        /// The device in the certificate; none if it names none.
+        certified: String,
     },
     /// The component is not the one that was signed.
     #[error("its SHA-256 is {actual}, and {stated} was signed")]
@@ -270,6 +278,7 @@ impl Rejection {
             Self::CrlInvalid { .. } => Code::CrlInvalid,
             Self::CrlRollback { .. } => Code::CrlRollback,
             Self::CrlStale { .. } => Code::CrlStale,
+            Self::DeviceMismatch { .. } => Code::DeviceIdentity,
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Code::DigestMismatch,
             Self::Expired { .. } => Code::Expired,
             Self::Format(error) => format_code(error),
@@ -305,7 +314,7 @@ impl Rejection {
             | Self::SignatureChecks { .. }
             | Self::UntrustedRoot { .. } => Check::Path,
             Self::Audience { .. } => Check::Audience,
-            Self::Certificate { .. } => Check::Profile,
+            Self::Certificate { .. } | Self::DeviceMismatch { .. } => Check::Profile,
             Self::CrlInvalid { .. }
             | Self::CrlRollback { .. }
             | Self::CrlStale { .. }
