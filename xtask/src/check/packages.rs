@@ -17,6 +17,19 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["countersign-format", "countersign-keys"],
     ),
     ("countersign-backend-atecc608", &["countersign-keys"]),
+    ("countersign-backend-pkcs11", &["countersign-keys"]),
+    ("countersign-backend-tpm", &["countersign-keys"]),
+    (
+        "countersign-stores",
+        &[
+            "countersign-backend-atecc608",
+            "countersign-backend-file",
+            "countersign-backend-pkcs11",
+            "countersign-backend-tpm",
+            "countersign-keys",
+        ],
+    ),
+    ("countersign-tls", &["countersign-keys"]),
     (
         "countersign-signer",
         &[
@@ -69,7 +82,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "countersign-runtime",
-        &["countersign-trust-store", "countersign-format"],
+        &[
+            "countersign-format",
+            "countersign-keys",
+            "countersign-trust-store",
+        ],
     ),
     (
         "countersign-run",

@@ -1,0 +1,1 @@
+//! Signing keys in a TPM 2.0.

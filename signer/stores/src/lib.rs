@@ -1,0 +1,1 @@
+//! Every store of keys that this build has, behind key URIs.

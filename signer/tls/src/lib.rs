@@ -1,0 +1,1 @@
+//! TLS with a key in any store.
