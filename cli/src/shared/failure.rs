@@ -33,8 +33,11 @@ impl Failure {
     pub(crate) fn key(error: countersign_keys::Error) -> Self {
         match error.kind() {
             ErrorKind::BadSignature
+            | ErrorKind::Busy
             | ErrorKind::Device
+            | ErrorKind::LockedOut
             | ErrorKind::Random
+            | ErrorKind::StateChanged
             | ErrorKind::Timeout => Self::Fault(Code::KeyHardware, error.into()),
             _ => Self::Usage(error.into()),
         }

@@ -9,12 +9,16 @@ use std::fmt;
 pub enum ErrorKind {
     /// The store returned a signature that does not verify under the key's own public half.
     BadSignature,
+    /// The device is there and stays occupied with other work.
+    Busy,
     /// The device is there but failed, or answered what it must not.
     Device,
     /// Something of that name is there already and must not be replaced.
     Exists,
     /// Reading, writing or starting a program failed.
     Io,
+    /// The device takes no more attempts to give a secret for some time.
+    LockedOut,
     /// The stored key cannot be read as one, or is of a kind that is not accepted.
     Malformed,
     /// There is no such key, file or device.
@@ -25,6 +29,8 @@ pub enum ErrorKind {
     Permissions,
     /// The source of random numbers failed or is stuck.
     Random,
+    /// The key is bound to a state of the boot that is no longer the present one.
+    StateChanged,
     /// The store did not answer in time.
     Timeout,
     /// This build, or this store, cannot do what was asked.
@@ -37,14 +43,17 @@ impl ErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadSignature => "bad-signature",
+            Self::Busy => "busy",
             Self::Device => "device",
             Self::Exists => "exists",
             Self::Io => "io",
+            Self::LockedOut => "locked-out",
             Self::Malformed => "malformed",
             Self::NotFound => "not-found",
             Self::Passphrase => "passphrase",
             Self::Permissions => "permissions",
             Self::Random => "random",
+            Self::StateChanged => "state-changed",
             Self::Timeout => "timeout",
             Self::Unsupported => "unsupported",
         }

@@ -5,12 +5,14 @@
 
 use crate::PublicKey;
 
-/// A device's statement about one of its keys. Each kind of store has its own; none stands for another.
+/// A device's statement about one of its keys or about its own state. Each kind of store has its own; none stands for another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Evidence {
     /// `TPM2_Certify` by an attestation key.
     Tpm(TpmEvidence),
+    /// `TPM2_Quote` by an attestation key: the state of the boot, and no key but the one that signed.
+    TpmQuote(TpmQuoteEvidence),
     /// An internally generated message of an ATECC608, signed by a key that signs nothing else.
     Atecc608(Atecc608Evidence),
 }
@@ -24,6 +26,21 @@ pub struct TpmEvidence {
     pub attest: Vec<u8>,
     /// The signature over it, `r ‖ s`.
     pub signature: [u8; 64],
+    /// The key that signed.
+    pub attestation_key: PublicKey,
+}
+
+/// What `TPM2_Quote` gives (TPM 2.0 part 3, §18.4), with the register values that it was made over.
+///
+/// The quote signs a digest of the values, not the values: whoever judges it computes that digest from `registers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TpmQuoteEvidence {
+    /// What was signed: `TPMS_ATTEST` as marshalled (part 2, §10.12.12); its qualifying data is the challenge.
+    pub attest: Vec<u8>,
+    /// The signature over it, `r ‖ s`.
+    pub signature: [u8; 64],
+    /// Number and value of each register (SHA-256 bank), ascending, each once.
+    pub registers: Vec<(u8, [u8; 32])>,
     /// The key that signed.
     pub attestation_key: PublicKey,
 }

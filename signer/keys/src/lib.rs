@@ -32,7 +32,7 @@ mod uri;
 
 pub use countersign_format::{Algorithm, Digest};
 pub use error::{Error, ErrorKind};
-pub use evidence::{Atecc608Evidence, Evidence, TpmEvidence};
+pub use evidence::{Atecc608Evidence, Evidence, TpmEvidence, TpmQuoteEvidence};
 pub use provider::{
     Capabilities, Challenge, Detected, Found, KeyInfo, KeyProvider, KeyTemplate, KeyUsage,
     LockConsent, Origin,

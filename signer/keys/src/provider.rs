@@ -3,7 +3,7 @@
 //! A store that cannot do something says so ([`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)); none does it in
 //! software instead. Keys come out of a store as a [`SigningKey`], which checks every signature.
 
-use crate::{Algorithm, Error, Evidence, KeyUri, PublicKey, SigningKey};
+use crate::{Algorithm, Error, ErrorKind, Evidence, KeyUri, PublicKey, SigningKey};
 use std::fmt;
 
 /// A store of private keys: a folder of files, a TPM, a secure element, a token.
@@ -59,6 +59,27 @@ pub trait KeyProvider: Send + Sync {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the device has no means to; attributes that a
     /// library reports are no evidence.
     fn attest(&self, key: &KeyUri, challenge: &Challenge) -> Result<Evidence, Error>;
+
+    /// Lets the device vouch for the state of the boot: the present values of these registers (SHA-256 bank; at least
+    /// one), signed by an attestation key of this store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the device keeps no such registers, as is the case
+    /// unless a store says otherwise; [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such key.
+    fn state(
+        &self,
+        attestation_key: &KeyUri,
+        registers: &[u8],
+        challenge: &Challenge,
+    ) -> Result<Evidence, Error> {
+        let _ = (registers, challenge);
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the store of {attestation_key} keeps no state of the boot that it could vouch for; use a TPM"
+            ),
+        ))
+    }
 
     /// Makes a key, or the configuration that it depends on, unchangeable. **This cannot be undone.**
     ///
