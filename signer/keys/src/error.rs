@@ -7,6 +7,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// The name fits several keys or devices.
+    Ambiguous,
     /// The store returned a signature that does not verify under the key's own public half.
     BadSignature,
     /// The device is there and stays occupied with other work.
@@ -42,6 +44,7 @@ impl ErrorKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Ambiguous => "ambiguous",
             Self::BadSignature => "bad-signature",
             Self::Busy => "busy",
             Self::Device => "device",

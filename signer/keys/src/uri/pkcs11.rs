@@ -4,10 +4,19 @@
 //! in process lists; unknown attributes are refused, because ignoring one may select another key.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// The key that a `pkcs11:` URI selects. Attributes that are absent match any value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pkcs11Key(Attributes);
+
+/// The token that a `pkcs11:` URI selects, and how it is reached, without a key in it. Attributes that are absent match
+/// any value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Pkcs11Key {
+pub struct Pkcs11Token(Attributes);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Attributes {
     /// Name and value, in the order of [`PATH`].
     path: Vec<(&'static str, Vec<u8>)>,
     /// Name and value, in the order of [`QUERY`].
@@ -30,6 +39,9 @@ const PATH: [&str; 13] = [
     "id",
     "type",
 ];
+
+/// Those of [`PATH`] that select a key in a token.
+const OF_A_KEY: [&str; 3] = ["object", "id", "type"];
 
 /// RFC 7512 §2.3, pk11-qattr, without pin-value.
 const QUERY: [&str; 3] = ["module-name", "module-path", "pin-source"];
@@ -64,6 +76,12 @@ pub enum Pkcs11Invalid {
     /// The URI holds a PIN.
     #[error("pkcs11: must not hold a PIN, as URIs are logged; use pin-source=FILE")]
     PinValue,
+    /// A key is named where a token is meant.
+    #[error("pkcs11: names a token here; leave out \"{attribute}\", which selects a key in it")]
+    NotAToken {
+        /// The attribute that selects a key.
+        attribute: &'static str,
+    },
     /// The type is not that of a private key.
     #[error("pkcs11: type must be \"private\" or absent")]
     Type,
@@ -72,6 +90,95 @@ pub enum Pkcs11Invalid {
 impl Pkcs11Key {
     /// Parses what follows `pkcs11:`.
     pub(super) fn parse(text: &str) -> Result<Self, Pkcs11Invalid> {
+        Self::new(Attributes::parse(text)?)
+    }
+
+    fn new(attributes: Attributes) -> Result<Self, Pkcs11Invalid> {
+        if attributes.get("object").is_none() && attributes.get("id").is_none() {
+            return Err(Pkcs11Invalid::NoKey);
+        }
+        if attributes
+            .get("type")
+            .is_some_and(|value| value != b"private")
+        {
+            return Err(Pkcs11Invalid::Type);
+        }
+        Ok(Self(attributes))
+    }
+
+    /// The decoded value of an attribute of RFC 7512, such as `token`, `object`, `id` or `module-path`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name)
+    }
+
+    /// The token that the key is in.
+    #[must_use]
+    pub fn token(&self) -> Pkcs11Token {
+        let mut attributes = self.0.clone();
+        attributes.path.retain(|(name, _)| !OF_A_KEY.contains(name));
+        Pkcs11Token(attributes)
+    }
+}
+
+impl Pkcs11Token {
+    /// The decoded value of an attribute of RFC 7512, such as `token`, `serial` or `module-path`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name)
+    }
+
+    /// Every attribute with its decoded value, in the order in which they are written.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let all = self.0.path.iter().chain(&self.0.query);
+        all.map(|(name, value)| (*name, value.as_slice()))
+    }
+
+    /// The same with this attribute too, in the place of one that it has already.
+    ///
+    /// # Errors
+    /// [`Pkcs11Invalid::Attribute`] if there is none of this name for a token.
+    pub fn with(mut self, name: &str, value: &[u8]) -> Result<Self, Pkcs11Invalid> {
+        self.0.set(name, value)?;
+        not_a_key(&self.0)?;
+        Ok(self)
+    }
+
+    /// The key of this token with this label, this identifier, or both.
+    ///
+    /// # Errors
+    /// [`Pkcs11Invalid::NoKey`] if neither is given.
+    pub fn key(&self, label: Option<&[u8]>, id: Option<&[u8]>) -> Result<Pkcs11Key, Pkcs11Invalid> {
+        let mut attributes = self.0.clone();
+        for (name, value) in [("object", label), ("id", id)] {
+            if let Some(value) = value {
+                attributes.set(name, value)?;
+            }
+        }
+        Pkcs11Key::new(attributes)
+    }
+}
+
+impl FromStr for Pkcs11Token {
+    type Err = Pkcs11Invalid;
+
+    /// Parses what follows `pkcs11:`.
+    fn from_str(text: &str) -> Result<Self, Pkcs11Invalid> {
+        let attributes = Attributes::parse(text)?;
+        not_a_key(&attributes)?;
+        Ok(Self(attributes))
+    }
+}
+
+fn not_a_key(attributes: &Attributes) -> Result<(), Pkcs11Invalid> {
+    match OF_A_KEY.iter().find(|name| attributes.get(name).is_some()) {
+        Some(attribute) => Err(Pkcs11Invalid::NotAToken { attribute }),
+        None => Ok(()),
+    }
+}
+
+impl Attributes {
+    fn parse(text: &str) -> Result<Self, Pkcs11Invalid> {
         let (path, query) = text.split_once('?').unwrap_or((text, ""));
         if query
             .split('&')
@@ -79,26 +186,34 @@ impl Pkcs11Key {
         {
             return Err(Pkcs11Invalid::PinValue);
         }
-        let key = Self {
+        Ok(Self {
             path: attributes(path, ';', &PATH)?,
             query: attributes(query, '&', &QUERY)?,
-        };
-        if key.get("object").is_none() && key.get("id").is_none() {
-            return Err(Pkcs11Invalid::NoKey);
-        }
-        if key.get("type").is_some_and(|value| value != b"private") {
-            return Err(Pkcs11Invalid::Type);
-        }
-        Ok(key)
+        })
     }
 
-    /// The decoded value of an attribute of RFC 7512, such as `token`, `object`, `id` or `module-path`.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
+    fn get(&self, name: &str) -> Option<&[u8]> {
         let all = self.path.iter().chain(&self.query);
         all.filter(|(known, _)| *known == name)
             .map(|(_, value)| value.as_slice())
             .next()
+    }
+
+    fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Pkcs11Invalid> {
+        for (known, part) in [
+            (PATH.as_slice(), &mut self.path),
+            (QUERY.as_slice(), &mut self.query),
+        ] {
+            if let Some(name) = known.iter().find(|candidate| **candidate == name) {
+                part.retain(|(other, _)| other != name);
+                part.push((name, value.to_vec()));
+                in_order(part, known);
+                return Ok(());
+            }
+        }
+        Err(Pkcs11Invalid::Attribute {
+            attribute: name.to_owned(),
+        })
     }
 }
 
@@ -124,9 +239,13 @@ fn attributes(
         }
         found.push((name, percent_decode(value).ok_or_else(form)?));
     }
-    // One order, so that equal URIs compare and print alike.
-    found.sort_by_key(|(name, _)| known.iter().position(|candidate| candidate == name));
+    in_order(&mut found, known);
     Ok(found)
+}
+
+/// One order, so that equal URIs compare and print alike.
+fn in_order(found: &mut [(&'static str, Vec<u8>)], known: &[&'static str]) {
+    found.sort_by_key(|(name, _)| known.iter().position(|candidate| candidate == name));
 }
 
 fn percent_decode(text: &str) -> Option<Vec<u8>> {
@@ -147,6 +266,18 @@ fn percent_decode(text: &str) -> Option<Vec<u8>> {
 }
 
 impl fmt::Display for Pkcs11Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Pkcs11Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_attributes(f, "", ";", &self.path)?;
         write_attributes(f, "?", "&", &self.query)
@@ -199,6 +330,37 @@ mod tests {
             key.to_string(),
             "token=Build%20HSM;id=%01%FF?module-path=/usr/lib/hsm.so"
         );
+    }
+
+    #[test]
+    fn a_token_and_a_key_in_it_are_made_from_each_other() {
+        let key = Pkcs11Key::parse("token=T;object=a%20b;id=%01?pin-source=file:/pin").unwrap();
+        let token = key.token();
+        assert_eq!(token.to_string(), "token=T?pin-source=file:/pin");
+        assert_eq!(token.key(Some(b"a b"), Some(&[1])), Ok(key));
+        assert_eq!(token.key(None, None), Err(Pkcs11Invalid::NoKey));
+        assert_eq!(
+            token
+                .clone()
+                .with("module-path", b"/m.so")
+                .unwrap()
+                .with("token", b"U")
+                .unwrap()
+                .to_string(),
+            "token=U?module-path=/m.so&pin-source=file:/pin"
+        );
+        for text in ["token=T;object=a", "id=%01"] {
+            assert!(
+                matches!(
+                    text.parse::<Pkcs11Token>(),
+                    Err(Pkcs11Invalid::NotAToken { .. })
+                ),
+                "{text}"
+            );
+        }
+        assert_eq!("".parse(), Ok(Pkcs11Token::default()));
+        assert!(token.clone().with("object", b"a").is_err());
+        assert!(token.with("pin-value", b"1234").is_err());
     }
 
     #[test]
