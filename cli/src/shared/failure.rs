@@ -35,7 +35,10 @@ impl Failure {
             ErrorKind::BadSignature
             | ErrorKind::Busy
             | ErrorKind::Device
+            | ErrorKind::Full
             | ErrorKind::LockedOut
+            | ErrorKind::OtherDevice
+            | ErrorKind::OtherKey
             | ErrorKind::Random
             | ErrorKind::StateChanged
             | ErrorKind::Timeout => Self::Fault(Code::KeyHardware, error.into()),

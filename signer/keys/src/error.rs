@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Device,
     /// Something of that name is there already and must not be replaced.
     Exists,
+    /// The device has no room left for what shall be kept in it.
+    Full,
     /// Reading, writing or starting a program failed.
     Io,
     /// The device takes no more attempts to give a secret for some time.
@@ -25,6 +27,10 @@ pub enum ErrorKind {
     Malformed,
     /// There is no such key, file or device.
     NotFound,
+    /// The device is not the one that it was, or was cleared: its keys are gone, and it must be provisioned again.
+    OtherDevice,
+    /// Another key is there than the one that was opened.
+    OtherKey,
     /// A passphrase is needed and missing, or does not fit.
     Passphrase,
     /// The key may be read or replaced by others, or we may not use it.
@@ -49,10 +55,13 @@ impl ErrorKind {
             Self::Busy => "busy",
             Self::Device => "device",
             Self::Exists => "exists",
+            Self::Full => "full",
             Self::Io => "io",
             Self::LockedOut => "locked-out",
             Self::Malformed => "malformed",
             Self::NotFound => "not-found",
+            Self::OtherDevice => "other-device",
+            Self::OtherKey => "other-key",
             Self::Passphrase => "passphrase",
             Self::Permissions => "permissions",
             Self::Random => "random",

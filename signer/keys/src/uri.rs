@@ -3,6 +3,7 @@
 //! One spelling for each store; parsing opens nothing. A URI never holds a PIN or passphrase, so it may be logged.
 
 mod pkcs11;
+mod tpm;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ const MAX_URI_BYTES: usize = 4200;
 /// | URI | store |
 /// |---|---|
 /// | `file:PATH`, or a path alone | a PKCS#8 file |
-/// | `tpm:0x81010001`, `tpm:NAME` | a TPM 2.0: persistent handle, or a name in the state folder |
+/// | `tpm:0x81010001`, `tpm:NAME` | a TPM 2.0: persistent handle, or a name; `?tcti=…` names another TPM than the machine's |
 /// | `atecc608:/dev/i2c-1?address=0x60&slot=0` | a secure element on an I²C bus |
 /// | `pkcs11:token=…;object=…` | a PKCS#11 token (RFC 7512) |
 /// | `exec:COMMAND` | a program of one's own that signs, run without a shell |
@@ -115,52 +116,6 @@ fn file(rest: &str) -> Result<KeyUri, KeyUriInvalid> {
         return Err(KeyUriInvalid::Empty { scheme: "file" });
     }
     Ok(KeyUri::File(PathBuf::from(path)))
-}
-
-/// Which key of a TPM.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TpmKey {
-    /// A persistent handle, 0x81000000 to 0x81FFFFFF (TPM 2.0 part 2, §7.5).
-    Handle(u32),
-    /// A name that the TPM back end keeps: 1 to 64 letters, digits, `-`, `_`, `.`, not starting with a dot or dash.
-    Name(String),
-}
-
-impl FromStr for TpmKey {
-    type Err = KeyUriInvalid;
-
-    fn from_str(text: &str) -> Result<Self, KeyUriInvalid> {
-        if let Some(digits) = text.strip_prefix("0x") {
-            return match u32::from_str_radix(digits, 16) {
-                Ok(handle)
-                    if digits.len() == 8 && (0x8100_0000..=0x81ff_ffff).contains(&handle) =>
-                {
-                    Ok(Self::Handle(handle))
-                }
-                _ => Err(KeyUriInvalid::TpmHandle),
-            };
-        }
-        let name = (1..=64).contains(&text.len())
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-        if name {
-            Ok(Self::Name(text.to_owned()))
-        } else {
-            Err(KeyUriInvalid::TpmName)
-        }
-    }
-}
-
-impl fmt::Display for TpmKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Handle(handle) => write!(f, "0x{handle:08x}"),
-            Self::Name(name) => f.write_str(name),
-        }
-    }
 }
 
 /// Which slot of which ATECC608.
@@ -278,6 +233,14 @@ pub enum KeyUriInvalid {
         /// The scheme that was given.
         scheme: String,
     },
+    /// Not a way to a TPM.
+    #[error(
+        "\"{tcti}\" leads to no TPM; use device:/dev/tpmrm0, swtpm:host=HOST,port=PORT, mssim:host=HOST,port=PORT or tabrmd:bus_name=NAME"
+    )]
+    Tcti {
+        /// The text as it was given.
+        tcti: String,
+    },
     /// Empty, too long, or with a zero byte.
     #[error("a key URI has 1 to 4200 bytes and no zero byte")]
     Text,
@@ -289,6 +252,14 @@ pub enum KeyUriInvalid {
         "a key name for tpm: has 1 to 64 letters, digits, '-', '_' and '.', and starts with a letter or digit"
     )]
     TpmName,
+    /// Something else than the way to the TPM behind the question mark.
+    #[error(
+        "tpm: does not take \"{option}\"; the only option is tcti=, as in tpm:NAME?tcti=device:/dev/tpmrm0"
+    )]
+    TpmOption {
+        /// The option as it was given.
+        option: String,
+    },
 }
 
 #[cfg(test)]
@@ -306,6 +277,8 @@ mod tests {
             "file:keys/a:b.pem",
             "tpm:0x81010001",
             "tpm:signing-2026",
+            "tpm:signing-2026?tcti=swtpm:host=127.0.0.1,port=2321",
+            "tpm:0x81010001?tcti=device:/dev/tpm0",
             "atecc608:/dev/i2c-1?address=0x60&slot=0",
             "pkcs11:token=Build;object=component%20signing;type=private",
             "exec:/usr/lib/sign-it --profile components",
@@ -381,6 +354,15 @@ mod tests {
             "tpm:0x+8101001",
             "tpm:../key",
             "tpm:.hidden",
+            "tpm:key?",
+            "tpm:key?pin=1",
+            "tpm:key?tcti=",
+            "tpm:key?tcti=/dev/tpmrm0",
+            "tpm:key?tcti=device:tpmrm0",
+            "tpm:key?tcti=cmd:rm -rf",
+            "tpm:key?tcti=swtpm:port=0",
+            "tpm:key?tcti=swtpm:path=/tmp/socket",
+            "tpm:key?tcti=swtpm:port=1&tcti=swtpm:port=2",
             "atecc608:i2c-1",
             "atecc608:/dev/i2c-1?slot=16",
             "atecc608:/dev/i2c-1?address=0x80",
