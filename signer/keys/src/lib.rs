@@ -40,4 +40,7 @@ pub use provider::{
 pub use public_key::{PublicKey, PublicKeyInvalid, SignatureInvalid};
 pub use secret::Secret;
 pub use signing::{Signature, Signer, SigningKey};
-pub use uri::{Atecc608Key, KeyUri, KeyUriInvalid, Pkcs11Invalid, Pkcs11Key, Pkcs11Token, TpmKey};
+pub use uri::{
+    Atecc608Key, KeyUri, KeyUriInvalid, Pkcs11Invalid, Pkcs11Key, Pkcs11Token, Tcti, TpmKey,
+    TpmKeyName,
+};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use pkcs11::{Pkcs11Invalid, Pkcs11Key, Pkcs11Token};
+pub use tpm::{Tcti, TpmKey, TpmKeyName};
 
 /// The longest URI that is read, in bytes: a path of 4,096 and a scheme.
 const MAX_URI_BYTES: usize = 4200;
