@@ -117,17 +117,11 @@ impl Record {
             #[serde(flatten)]
             body: &'a Body,
         }
-        let line = Line {
+        line(&Line {
             version: RECORD_VERSION,
             time: at.to_string(),
             body: &self.body,
-        };
-        let mut text = Vec::new();
-        let mut serializer = Serializer::with_formatter(&mut text, Ascii);
-        line.serialize(&mut serializer)
-            .expect("strings, numbers and lists always serialise into memory");
-        text.push(b'\n');
-        String::from_utf8(text).expect("the formatter writes ASCII only")
+        })
     }
 }
 
@@ -231,7 +225,18 @@ fn signer(signer: &VerifiedSigner) -> Signer {
     }
 }
 
-fn cut(text: &str) -> String {
+/// A record as one line of ASCII, ended by a newline.
+pub(crate) fn line(record: &impl Serialize) -> String {
+    let mut text = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut text, Ascii);
+    record
+        .serialize(&mut serializer)
+        .expect("strings, numbers and lists always serialise into memory");
+    text.push(b'\n');
+    String::from_utf8(text).expect("the formatter writes ASCII only")
+}
+
+pub(crate) fn cut(text: &str) -> String {
     text.chars().take(MAX_REASON).collect()
 }
 

@@ -7,6 +7,7 @@ use wasmtime_wasi::WasiCtx;
 
 use crate::error::LoadError;
 use crate::grants::Granted;
+use crate::host::Session;
 use crate::limits::Limiter;
 use crate::wasi::{self, Metered, Preopen};
 
@@ -19,11 +20,12 @@ pub struct GuestContext {
     pub(crate) preopens: Vec<Preopen>,
     pub(crate) outputs: [Metered; 2],
     pub(crate) limiter: Limiter,
+    pub(crate) session: Option<Session>,
     pub(crate) granted: Arc<Granted>,
 }
 
 impl GuestContext {
-    pub(crate) fn new(granted: &Arc<Granted>) -> Result<Self, LoadError> {
+    pub(crate) fn new(granted: &Arc<Granted>, session: Option<Session>) -> Result<Self, LoadError> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(granted.limits().handles).unwrap_or(usize::MAX));
         let outputs = wasi::outputs(granted);
@@ -37,6 +39,7 @@ impl GuestContext {
                 .map(Preopen::new)
                 .collect::<Result<_, _>>()?,
             limiter: Limiter::new(granted.limits()),
+            session,
             granted: Arc::clone(granted),
         })
     }

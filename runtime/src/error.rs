@@ -49,8 +49,8 @@ pub enum LoadError {
     },
     /// The host's linker already defines an interface that this library defines itself.
     #[error(
-        "the host's linker defines an interface of WASI that countersign-runtime defines itself: {reason}; \
-         leave WASI out of the linker"
+        "the host's linker defines an interface that countersign-runtime defines itself: {reason}; \
+         leave WASI and countersign:device out of the linker"
     )]
     LinkerConflict {
         /// What the linker says; it names the interface.

@@ -2,7 +2,7 @@
 //!
 //! Both are empty by default. Decides too which imports may be there at all; that they exist is the linker's matter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use cap_std::fs::Dir;
 use countersign_format::{Grants, Statement};
 
 use crate::error::LoadError;
+use crate::host::{self, Device, GrantedKey, KeyCeiling};
 use crate::imports::{Import, ImportKind};
 use crate::limits::Limits;
 use crate::wasi::names::{self, Wasi};
@@ -32,6 +33,8 @@ pub struct Ceiling {
     pub(crate) sockets: Option<Vec<String>>,
     pub(crate) wall_clock: bool,
     pub(crate) interfaces: BTreeSet<String>,
+    pub(crate) device: Option<Device>,
+    pub(crate) keys: BTreeMap<String, KeyCeiling>,
     pub(crate) limits: Limits,
 }
 
@@ -163,6 +166,20 @@ impl Ceiling {
         self
     }
 
+    /// Lends a device. What a component may do with it is said key by key, with [`Self::key`].
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// Allows the use of one of the device's keys, named as in the component's statement, under these bounds.
+    #[must_use]
+    pub fn key(mut self, name: impl Into<String>, bounds: KeyCeiling) -> Self {
+        self.keys.insert(name.into(), bounds);
+        self
+    }
+
     /// Allows an interface or function that the host's own linker defines, named without a version, e.g.
     /// `acme:plant/valves` (any version), or with one, e.g. `acme:plant/valves@1.2.0` (exactly this one).
     #[must_use]
@@ -194,6 +211,8 @@ impl fmt::Debug for Ceiling {
             .field("sockets", &self.sockets)
             .field("wall_clock", &self.wall_clock)
             .field("interfaces", &self.interfaces)
+            .field("device", &self.device)
+            .field("keys", &self.keys)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -293,6 +312,7 @@ pub struct Granted {
     http_outgoing: Option<Vec<String>>,
     http_incoming: bool,
     limits: Limits,
+    keys: Vec<GrantedKey>,
     withheld: Vec<String>,
 }
 
@@ -315,12 +335,7 @@ impl Granted {
             ceiling.sockets.as_deref(),
             &mut withheld,
         );
-        withheld.extend(
-            asked
-                .keys
-                .iter()
-                .map(|key| one_sided(&format!("key {}", key.name), true)),
-        );
+        let keys = intersect_keys(statement, ceiling, &mut withheld);
         let mut both = |what: &str, asked: bool, allowed: bool| {
             if asked != allowed {
                 withheld.push(one_sided(what, asked));
@@ -373,6 +388,7 @@ impl Granted {
             http_outgoing,
             http_incoming,
             limits: ceiling.limits.lowered_by(statement.limits()),
+            keys,
             withheld,
         }
     }
@@ -393,6 +409,12 @@ impl Granted {
     #[must_use]
     pub fn http_incoming(&self) -> bool {
         self.http_incoming
+    }
+
+    /// Whether the component was granted a key of the device.
+    #[must_use]
+    pub fn has_device(&self) -> bool {
+        !self.keys.is_empty()
     }
 
     /// What only one side wanted, a line for each, for the operator to read. Nothing of it was given.
@@ -444,6 +466,11 @@ impl Granted {
                  allow it on this host",
             ),
             Wasi::OtherVersion => Err("this host offers WASI 0.2 only; build the component for it"),
+            Wasi::Not if is_of_device(&import.name) => require(
+                self.has_device() && host::INTERFACES.contains(&import.name.as_str()),
+                "ask for a key under [grants] in component.toml, sign again, and lend that key on this host; the \
+                 interfaces are those of countersign:device@0.1.0",
+            ),
             Wasi::Not => require(
                 names_match(&ceiling.interfaces, &import.name),
                 "this host neither offers nor allows it; an embedder defines it in the linker and names it in the \
@@ -451,6 +478,13 @@ impl Granted {
             ),
         }
     }
+}
+
+/// Whether an import is of the package by which devices are lent. The host's linker cannot bring its own.
+fn is_of_device(import: &str) -> bool {
+    import
+        .strip_prefix(host::PACKAGE)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
 }
 
 fn require(granted: bool, reason: &'static str) -> Result<(), &'static str> {
@@ -471,6 +505,34 @@ fn one_sided(what: &str, asked: bool) -> String {
     } else {
         format!("{what}: this host allows it, the component does not ask for it")
     }
+}
+
+/// Keys that both sides want and the device has.
+fn intersect_keys(
+    statement: &Statement,
+    ceiling: &Ceiling,
+    withheld: &mut Vec<String>,
+) -> Vec<GrantedKey> {
+    let keys = match ceiling.device {
+        Some(_) => GrantedKey::intersection(statement, ceiling),
+        None => Vec::new(),
+    };
+    let given = |name: &str| keys.iter().any(|key| key.name == name);
+    let asked = &statement.grants().keys;
+    withheld.extend(
+        asked
+            .iter()
+            .filter(|key| !given(&key.name))
+            .map(|key| one_sided(&format!("key {}", key.name), true)),
+    );
+    withheld.extend(
+        ceiling
+            .keys
+            .keys()
+            .filter(|name| !given(name) && !asked.iter().any(|key| key.name == **name))
+            .map(|name| one_sided(&format!("key {name}"), false)),
+    );
+    keys
 }
 
 fn intersect_env(

@@ -16,6 +16,7 @@ use crate::context::{GuestContext, HasGuestContext};
 use crate::deadline::{Budget, Stop, Ticker, bounded};
 use crate::error::{LoadError, RunError};
 use crate::grants::Granted;
+use crate::host::Session;
 use crate::limits::{LimitKind, Limits};
 use crate::wasi::LogBytesExhausted;
 
@@ -50,6 +51,7 @@ pub type CallFuture<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + 
 pub struct ReadyGuest<T: 'static> {
     pre: InstancePre<T>,
     granted: Arc<Granted>,
+    session: Option<Session>,
     ticker: Arc<Ticker>,
 }
 
@@ -58,6 +60,7 @@ impl<T: 'static> Clone for ReadyGuest<T> {
         Self {
             pre: self.pre.clone(),
             granted: Arc::clone(&self.granted),
+            session: self.session.clone(),
             ticker: Arc::clone(&self.ticker),
         }
     }
@@ -72,10 +75,16 @@ impl<T: 'static> std::fmt::Debug for ReadyGuest<T> {
 }
 
 impl<T: HasGuestContext> ReadyGuest<T> {
-    pub(crate) fn new(pre: InstancePre<T>, granted: Arc<Granted>, ticker: Arc<Ticker>) -> Self {
+    pub(crate) fn new(
+        pre: InstancePre<T>,
+        granted: Arc<Granted>,
+        session: Option<Session>,
+        ticker: Arc<Ticker>,
+    ) -> Self {
         Self {
             pre,
             granted,
+            session,
             ticker,
         }
     }
@@ -97,7 +106,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
     /// # Errors
     /// [`LoadError::GrantInvalid`] if the descriptor of a granted directory cannot be duplicated.
     pub fn context(&self) -> Result<GuestContext, LoadError> {
-        GuestContext::new(&self.granted)
+        GuestContext::new(&self.granted, self.session.clone())
     }
 
     /// Starts the component in `store`, under its limits; replaces a limiter and an epoch deadline that the store had.

@@ -31,6 +31,7 @@ mod engine;
 mod error;
 mod grants;
 mod guest;
+pub mod host;
 mod imports;
 mod limits;
 mod load;

@@ -15,6 +15,7 @@ use crate::deadline::{Ticker, panic_message};
 use crate::error::LoadError;
 use crate::grants::{Ceiling, Granted};
 use crate::guest::ReadyGuest;
+use crate::host::{self, Session};
 use crate::imports::{self, ReadError};
 use crate::wasi;
 
@@ -43,16 +44,27 @@ pub(crate) fn load<T: HasGuestContext>(
 
     let component = compile(engine, verified)?;
 
+    let session = Session::new(verified, ceiling);
     let mut linker = linker.clone();
-    wasi::link(&mut linker, &granted).map_err(|error| LoadError::LinkerConflict {
-        reason: format!("{error:#}"),
-    })?;
+    wasi::link(&mut linker, &granted)
+        .and_then(|()| match session {
+            Some(_) => host::link(&mut linker),
+            None => Ok(()),
+        })
+        .map_err(|error| LoadError::LinkerConflict {
+            reason: format!("{error:#}"),
+        })?;
     let pre = linker
         .instantiate_pre(&component)
         .map_err(|error| LoadError::ImportMissing {
             reason: format!("{error:#}"),
         })?;
-    Ok(ReadyGuest::new(pre, Arc::new(granted), Arc::clone(ticker)))
+    Ok(ReadyGuest::new(
+        pre,
+        Arc::new(granted),
+        session,
+        Arc::clone(ticker),
+    ))
 }
 
 #[expect(

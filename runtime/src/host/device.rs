@@ -1,0 +1,319 @@
+//! The device: its identity, the keys that it lends, the threads that use them. Decides that a lent key is the one that
+//! its certificate is for, and that the certificate is for guest data and for this device.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use countersign_format::{BootId, DeviceIdentity};
+use countersign_keys::SigningKey;
+use countersign_trust_store::{Certificate, CertifiedDevice, Fault, PathProfile};
+
+use super::queue::Queue;
+use super::quota::Quotas;
+use super::record::SigningRecord;
+
+/// How long a guest's signature may take, waiting included, unless the host says otherwise.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Called with one record for every signature and refusal.
+type Sink = dyn Fn(&SigningRecord) -> io::Result<()> + Send + Sync;
+
+/// A device that lends its keys to guests. Copies are the same device: the same threads, queues and counts.
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    identity: DeviceIdentity,
+    device_type: Option<String>,
+    boot: BootId,
+    sequence: AtomicU64,
+    keys: BTreeMap<String, LentKey>,
+    quotas: Quotas,
+    denials: Quotas,
+    /// One for each store.
+    queues: BTreeMap<String, Queue>,
+    deadline: Duration,
+    audit: Option<Box<Sink>>,
+}
+
+/// A key to lend, with its certificates.
+#[derive(Debug)]
+pub struct LentKey {
+    pub(super) key: SigningKey,
+    pub(super) chain: Vec<Vec<u8>>,
+    pub(super) store: String,
+}
+
+impl LentKey {
+    /// A key and its certificates: DER, the device's own first, without the root. Whether they lead to a root is for those
+    /// to judge who read what is signed.
+    #[must_use]
+    pub fn new(key: SigningKey, chain: Vec<Vec<u8>>) -> Self {
+        Self {
+            key,
+            chain,
+            store: String::new(),
+        }
+    }
+
+    /// The store that holds the key, in any words. Keys of one store are used one after the other, by one thread; one
+    /// store that hangs does not hold up another. Unless it is said, all keys are in one store.
+    #[must_use]
+    pub fn in_store(mut self, store: impl Into<String>) -> Self {
+        self.store = store.into();
+        self
+    }
+}
+
+impl Device {
+    /// Starts to describe a device. `boot` must be random, and new at every start of the process: with the sequence number
+    /// it makes every signature's claims unique.
+    #[must_use]
+    pub fn builder(identity: DeviceIdentity, boot: BootId) -> DeviceBuilder {
+        DeviceBuilder {
+            identity,
+            device_type: None,
+            boot,
+            keys: BTreeMap::new(),
+            deadline: DEADLINE,
+            audit: None,
+        }
+    }
+
+    /// The device's identity.
+    #[must_use]
+    pub fn identity(&self) -> &DeviceIdentity {
+        &self.0.identity
+    }
+
+    /// The device's type, if it has one.
+    #[must_use]
+    pub fn device_type(&self) -> Option<&str> {
+        self.0.device_type.as_deref()
+    }
+
+    /// This run of the host.
+    #[must_use]
+    pub fn boot(&self) -> BootId {
+        self.0.boot
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<&LentKey> {
+        self.0.keys.get(name)
+    }
+
+    pub(super) fn quotas(&self) -> &Quotas {
+        &self.0.quotas
+    }
+
+    /// Counts the records of what was not granted.
+    pub(super) fn denials(&self) -> &Quotas {
+        &self.0.denials
+    }
+
+    /// The queue for keys of this store; there is one for every lent key's.
+    pub(super) fn queue(&self, store: &str) -> Option<&Queue> {
+        self.0.queues.get(store)
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
+    /// The number of the next signature, from 1.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.0.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Hands a record to the host.
+    ///
+    /// # Errors
+    /// What the host says if it could not keep it.
+    pub(super) fn record(&self, record: &SigningRecord) -> io::Result<()> {
+        self.0.audit.as_ref().map_or(Ok(()), |audit| audit(record))
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("identity", &self.0.identity)
+            .field("keys", &self.0.keys.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Describes a [`Device`].
+pub struct DeviceBuilder {
+    identity: DeviceIdentity,
+    device_type: Option<String>,
+    boot: BootId,
+    keys: BTreeMap<String, LentKey>,
+    deadline: Duration,
+    audit: Option<Box<Sink>>,
+}
+
+impl DeviceBuilder {
+    /// Lends a key under `name`.
+    ///
+    /// # Errors
+    /// [`DeviceError`]: a name twice, or a certificate that is not for this key, this device, and guest data.
+    pub fn key(mut self, name: impl Into<String>, lent: LentKey) -> Result<Self, DeviceError> {
+        let name = name.into();
+        let unfit = |fault| DeviceError::Certificate {
+            key: name.clone(),
+            fault,
+        };
+        let Some(leaf) = lent.chain.first() else {
+            return Err(DeviceError::NoCertificate { key: name });
+        };
+        let leaf = Certificate::parse(leaf).map_err(unfit)?;
+        let profile = PathProfile::GUEST_DATA;
+        profile
+            .end_entity
+            .inspect(&leaf, Some(*profile.purpose))
+            .map_err(unfit)?;
+        if leaf.public_key().map_err(unfit)? != *lent.key.public_key() {
+            return Err(DeviceError::KeyMismatch { key: name });
+        }
+        let device = leaf.device().map_err(unfit)?;
+        if device.as_ref().map(CertifiedDevice::identity) != Some(&self.identity) {
+            return Err(DeviceError::DeviceMismatch {
+                key: name,
+                device: self.identity.clone(),
+            });
+        }
+        let device_type = leaf.device_type().map_err(unfit)?;
+        if let (Some(one), Some(other)) = (&self.device_type, &device_type)
+            && one != other
+        {
+            return Err(DeviceError::TypeMismatch {
+                key: name,
+                one: one.clone(),
+                other: other.clone(),
+            });
+        }
+        if self.keys.contains_key(&name) {
+            return Err(DeviceError::NameTwice { key: name });
+        }
+        self.device_type = self.device_type.or(device_type);
+        self.keys.insert(name, lent);
+        Ok(self)
+    }
+
+    /// How long a signature may take, waiting for others included. Default 30 s.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Calls `sink` with a record of every signature and refusal, from a store's thread or the guest's. A signature whose
+    /// record could not be kept does not leave the host.
+    #[must_use]
+    pub fn audit(
+        mut self,
+        sink: impl Fn(&SigningRecord) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.audit = Some(Box::new(sink));
+        self
+    }
+
+    /// Starts a thread for each store.
+    ///
+    /// # Errors
+    /// What the operating system says if one does not start.
+    pub fn build(self) -> io::Result<Device> {
+        let mut queues = BTreeMap::new();
+        for lent in self.keys.values() {
+            if !queues.contains_key(&lent.store) {
+                queues.insert(lent.store.clone(), Queue::start()?);
+            }
+        }
+        Ok(Device(Arc::new(Inner {
+            identity: self.identity,
+            device_type: self.device_type,
+            boot: self.boot,
+            sequence: AtomicU64::new(1),
+            keys: self.keys,
+            quotas: Quotas::default(),
+            denials: Quotas::default(),
+            queues,
+            deadline: self.deadline,
+            audit: self.audit,
+        })))
+    }
+}
+
+impl fmt::Debug for DeviceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceBuilder")
+            .field("identity", &self.identity)
+            .field("keys", &self.keys.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a key is not lent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The key's certificate is not sound, or not for guest data.
+    #[error("the key {key} cannot be lent: its certificate: {fault}")]
+    Certificate {
+        /// The name.
+        key: String,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// The certificate names another device.
+    #[error(
+        "the key {key} cannot be lent: its certificate does not name the device {device}; provision this device again"
+    )]
+    DeviceMismatch {
+        /// The name.
+        key: String,
+        /// This device.
+        device: DeviceIdentity,
+    },
+    /// The key is not the one in its certificate.
+    #[error(
+        "the key {key} cannot be lent: it is not the key in its certificate; another key is in its place, or the chip was \
+         cleared or exchanged: provision this device again"
+    )]
+    KeyMismatch {
+        /// The name.
+        key: String,
+    },
+    /// The name is taken.
+    #[error("two keys are lent under the name {key}; give one of them another")]
+    NameTwice {
+        /// The name.
+        key: String,
+    },
+    /// There is no certificate.
+    #[error(
+        "the key {key} cannot be lent: it has no certificate; ask your authority for one for guest data"
+    )]
+    NoCertificate {
+        /// The name.
+        key: String,
+    },
+    /// Two certificates state different types of device.
+    #[error(
+        "the key {key} cannot be lent: its certificate states the type {other}, that of an earlier key {one}; provision \
+         this device again"
+    )]
+    TypeMismatch {
+        /// The name.
+        key: String,
+        /// The type so far.
+        one: String,
+        /// The type in this certificate.
+        other: String,
+    },
+}

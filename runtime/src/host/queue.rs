@@ -1,0 +1,229 @@
+//! One thread for each device, because hardware takes one command at a time and blocks; and a queue that is fair to
+//! components: each has its turn, however many the others have waiting.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+/// The most that one component may have waiting. More are turned away at once.
+const MAX_WAITING: usize = 64;
+
+/// What the thread runs. It finds out by itself whether anybody still waits for the answer.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The queue of one device, and its thread.
+pub(super) struct Queue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<String, VecDeque<Work>>,
+    /// Components that have something waiting, in the order of their turns.
+    turns: VecDeque<String>,
+    closed: bool,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// The component has too much waiting.
+    Full,
+    /// The device did not come to it in time.
+    Late,
+    /// What was to be done panicked.
+    Failed,
+}
+
+impl Queue {
+    pub(super) fn start() -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+        });
+        let worker = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("countersign-device".to_owned())
+            .spawn(move || worker.work())?;
+        Ok(Self { shared })
+    }
+
+    /// Has `work` done on the device's thread in this component's turn.
+    ///
+    /// Whoever drops this future takes its work out of the queue, unless it was begun.
+    pub(super) async fn ask<R: Send + 'static>(
+        &self,
+        component: &str,
+        deadline: Duration,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, NoAnswer> {
+        let (sender, receiver) = oneshot::channel();
+        let work: Work = Box::new(move || {
+            if !sender.is_closed() {
+                // Nobody may wait any more; then the answer is for nobody.
+                let _ = sender.send(work());
+            }
+        });
+        self.shared.push(component, work)?;
+        match tokio::time::timeout(deadline, receiver).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(NoAnswer::Failed),
+            Err(_) => Err(NoAnswer::Late),
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.arrived.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, component: &str, work: Work) -> Result<(), NoAnswer> {
+        let mut state = self.lock();
+        let waiting = state.waiting.entry(component.to_owned()).or_default();
+        if waiting.len() >= MAX_WAITING {
+            return Err(NoAnswer::Full);
+        }
+        waiting.push_back(work);
+        if waiting.len() == 1 {
+            state.turns.push_back(component.to_owned());
+        }
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    fn work(&self) {
+        while let Some(work) = self.next() {
+            // A back end that panics takes no other signature with it: its asker is told, the thread goes on.
+            let _ = catch_unwind(AssertUnwindSafe(work));
+        }
+    }
+
+    /// The next in turn; waits for one. `None` when the queue is closed.
+    fn next(&self) -> Option<Work> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(component) = state.turns.pop_front() {
+                let waiting = state.waiting.get_mut(&component)?;
+                let work = waiting.pop_front();
+                if waiting.is_empty() {
+                    state.waiting.remove(&component);
+                } else {
+                    state.turns.push_back(component);
+                }
+                return work;
+            }
+            state = self
+                .arrived
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+    }
+
+    /// Keeps the thread busy until the sender is dropped.
+    fn hold(queue: &Queue) -> mpsc::Sender<()> {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let (begun, wait) = mpsc::channel();
+        queue
+            .shared
+            .push(
+                "holder",
+                Box::new(move || {
+                    begun.send(()).unwrap();
+                    let _ = receiver.recv();
+                }),
+            )
+            .unwrap();
+        wait.recv().unwrap();
+        sender
+    }
+
+    #[test]
+    fn te27_each_component_has_its_turn() {
+        let queue = Queue::start().unwrap();
+        let held = hold(&queue);
+        let (order, done) = mpsc::channel();
+        let push = |component: &'static str| {
+            let order = order.clone();
+            let work: Work = Box::new(move || order.send(component).unwrap());
+            queue.shared.push(component, work).unwrap();
+        };
+        (0..40).for_each(|_| push("greedy"));
+        push("modest");
+        push("modest");
+        drop(held);
+        drop(order);
+        let order: Vec<_> = (0..42).map(|_| done.recv_timeout(SOON).unwrap()).collect();
+        assert_eq!(order[..4], ["greedy", "modest", "greedy", "modest"]);
+        assert!(order[4..].iter().all(|component| *component == "greedy"));
+    }
+
+    #[test]
+    fn te27_too_much_of_one_component_is_turned_away_and_nobody_elses() {
+        let queue = Queue::start().unwrap();
+        let held = hold(&queue);
+        let push = |component: &str| queue.shared.push(component, Box::new(|| {}));
+        (0..MAX_WAITING).for_each(|_| push("greedy").unwrap());
+        assert_eq!(push("greedy"), Err(NoAnswer::Full));
+        push("modest").unwrap();
+        drop(held);
+    }
+
+    #[test]
+    fn tf05_who_waits_too_long_is_told_and_the_thread_goes_on() {
+        let queue = Queue::start().unwrap();
+        let held = hold(&queue);
+        runtime().block_on(async {
+            let late = queue.ask("a:b", Duration::from_millis(20), || 1).await;
+            assert_eq!(late, Err(NoAnswer::Late));
+            drop(held);
+            assert_eq!(queue.ask("a:b", SOON, || 2).await, Ok(2));
+        });
+    }
+
+    #[test]
+    fn te34_a_back_end_that_panics_fails_its_own_signature_only() {
+        let queue = Queue::start().unwrap();
+        runtime().block_on(async {
+            let failed = queue.ask("a:b", SOON, || panic!("the driver")).await;
+            assert_eq!(failed, Err::<(), _>(NoAnswer::Failed));
+            assert_eq!(queue.ask("a:b", SOON, || 2).await, Ok(2));
+        });
+    }
+}
