@@ -223,7 +223,8 @@ impl<'b> Reader<'b> {
 pub(crate) struct Keys {
     what: &'static str,
     left: u64,
-    last: Option<u64>,
+    /// RFC 8949 §4.2.1 sorts encoded keys: those from 0 up first, then the negative ones by their argument.
+    last: Option<(bool, u64)>,
 }
 
 impl Keys {
@@ -234,13 +235,36 @@ impl Keys {
 
     /// The next key, or `None` at the end of the map. The caller reads its value.
     pub(crate) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<u64>, FormatError> {
+        self.rise(reader, |reader, what| {
+            reader.unsigned(what).map(|key| (key, (false, key)))
+        })
+    }
+
+    /// The same for a map whose keys may be negative.
+    pub(crate) fn next_label(
+        &mut self,
+        reader: &mut Reader<'_>,
+    ) -> Result<Option<i64>, FormatError> {
+        self.rise(reader, |reader, what| {
+            let key = reader.integer(what)?;
+            // RFC 8949 §3.1: the argument of a negative integer n is -1 - n.
+            let argument = if key.is_negative() { !key } else { key };
+            Ok((key, (key.is_negative(), argument.unsigned_abs())))
+        })
+    }
+
+    fn rise<K>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        read: impl FnOnce(&mut Reader<'_>, &'static str) -> Result<(K, (bool, u64)), FormatError>,
+    ) -> Result<Option<K>, FormatError> {
         let Some(left) = self.left.checked_sub(1) else {
             return Ok(None);
         };
         self.left = left;
         let offset = reader.offset();
-        let key = reader.unsigned(self.what)?;
-        match self.last.replace(key).map(|last| key.cmp(&last)) {
+        let (key, place) = read(reader, self.what)?;
+        match self.last.replace(place).map(|last| place.cmp(&last)) {
             Some(Ordering::Equal) => Err(FormatError::Noncanonical {
                 what: "a map key that appears twice",
                 offset,
@@ -339,6 +363,13 @@ impl MapWriter {
     pub(crate) fn entry(&mut self, key: u64, value: impl FnOnce(&mut Writer)) {
         self.count = self.count.saturating_add(1);
         self.entries.unsigned(key);
+        value(&mut self.entries);
+    }
+
+    /// Adds an entry whose key may be negative; the negative ones come last, -1 before -2.
+    pub(crate) fn label(&mut self, key: i64, value: impl FnOnce(&mut Writer)) {
+        self.count = self.count.saturating_add(1);
+        self.entries.integer(key);
         value(&mut self.entries);
     }
 

@@ -46,6 +46,9 @@ pub mod oid {
     /// `hwSerialNum`.
     pub const HARDWARE_TYPE: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.2.1");
+    /// Not an extension: the profile (RFC 9711 §4.3.2) of the attestations that [`crate::EvidenceDocument`] reads.
+    pub const EVIDENCE_PROFILE: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.3.1");
 }
 
 /// What a component signer may sign: component names and, if wanted, audiences.

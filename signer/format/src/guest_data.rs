@@ -19,7 +19,7 @@ use crate::{Algorithm, ComponentName, DeviceIdentity, Digest, FormatError, limit
 pub const GUEST_DATA_CONTENT_TYPE: &str = "application/vnd.countersign.guest-data";
 
 /// RFC 9052 §4.2: the CBOR tag of COSE_Sign1.
-const TAG_COSE_SIGN1: u64 = 18;
+pub(crate) const TAG_COSE_SIGN1: u64 = 18;
 
 /// RFC 9597 §2: CWT claims in a header.
 const HEADER_CLAIMS: u64 = 15;
@@ -31,10 +31,10 @@ const HEADER_PREIMAGE_TYPE: u64 = 259;
 const SHA_256: i64 = -16;
 
 /// RFC 8392 §3.1: issuer and subject; the rest are private claims, which are integers below -65536.
-const CLAIM_DEVICE: i64 = 1;
-const CLAIM_COMPONENT: i64 = 2;
-const CLAIM_COMPONENT_DIGEST: i64 = -65_537;
-const CLAIM_SIGNERS: i64 = -65_538;
+pub(crate) const CLAIM_DEVICE: i64 = 1;
+pub(crate) const CLAIM_COMPONENT: i64 = 2;
+pub(crate) const CLAIM_COMPONENT_DIGEST: i64 = -65_537;
+pub(crate) const CLAIM_SIGNERS: i64 = -65_538;
 const CLAIM_CONTEXT: i64 = -65_539;
 const CLAIM_BOOT: i64 = -65_540;
 const CLAIM_SEQUENCE: i64 = -65_541;
@@ -215,7 +215,7 @@ fn claim(reader: &mut Reader<'_>, expected: i64) -> Result<(), FormatError> {
     }
 }
 
-fn digest(reader: &mut Reader<'_>) -> Result<Digest, FormatError> {
+pub(crate) fn digest(reader: &mut Reader<'_>) -> Result<Digest, FormatError> {
     reader
         .array_of("a digest is a byte string of 32 bytes")
         .map(Digest::from_bytes)

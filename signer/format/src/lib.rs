@@ -17,8 +17,11 @@
 //!
 //! What a device signs for its guests ([`GuestData`]) is a COSE_Sign1 of its own content type.
 //!
-//! The encodings are described in CDDL (RFC 8610) in `envelope.cddl`, `statement.cddl` and `guest-data.cddl` beside
-//! `src/`.
+//! What it says of itself when asked is an Entity Attestation Token's claims with what vouches for them
+//! ([`EvidenceDocument`]).
+//!
+//! The encodings are described in CDDL (RFC 8610) in `envelope.cddl`, `statement.cddl`, `guest-data.cddl` and
+//! `evidence.cddl` beside `src/`.
 
 #![forbid(unsafe_code)]
 #![deny(
@@ -49,6 +52,7 @@ mod device;
 mod digest;
 mod envelope;
 mod error;
+mod evidence;
 mod extension;
 mod grants;
 mod guest_data;
@@ -66,6 +70,11 @@ pub use device::{DeviceIdentity, DeviceMetadata};
 pub use digest::{Digest, DigestWriter};
 pub use envelope::{CONTENT_TYPE, Envelope, SignerEntry, signer_to_be_signed};
 pub use error::{FormatError, Found};
+pub use evidence::{
+    Atecc608Proof, ComponentClaim, EVIDENCE_CONTENT_TYPE, EvidenceClaims, EvidenceDocument,
+    EvidenceKind, EvidenceNonce, EvidenceProof, RuntimeClaim, SoftwareProof, TpmKeyProof,
+    TpmQuoteProof, evidence_challenge, evidence_to_be_signed,
+};
 pub use extension::{
     Scope, capabilities_from_der, capabilities_to_der, oid, text_from_der, text_to_der,
 };

@@ -59,6 +59,26 @@ pub const MAX_GUEST_MESSAGE_BYTES: u64 = 64 * 1024;
 /// A device's signature on guest data: the largest message and a full chain (64 KiB + 3 × 8 KiB) with their framing.
 pub const MAX_GUEST_DATA_BYTES: u64 = 96 * 1024;
 
+/// The nonce of an attestation. RFC 9711 §4.1 allows 8 to 64 bytes.
+pub const MIN_EVIDENCE_NONCE_BYTES: u64 = 8;
+
+/// See [`MIN_EVIDENCE_NONCE_BYTES`].
+pub const MAX_EVIDENCE_NONCE_BYTES: u64 = 64;
+
+/// The claims of an attestation. Typical ones measure 300 bytes.
+pub const MAX_EVIDENCE_CLAIMS_BYTES: u64 = 1024;
+
+/// Platform configuration registers of one bank (TCG PC Client platforms have 24).
+pub const MAX_REGISTERS: u64 = 24;
+
+/// A TPM's `TPMS_ATTEST` or `TPMT_PUBLIC`, as marshalled. A quote has about 130 bytes, the public area of a key with a
+/// policy about 120.
+pub const MAX_TPM_STRUCTURE_BYTES: u64 = 512;
+
+/// An attestation: a full chain, the claims and what the hardware says of them (3 × 8 KiB + 1 KiB + 2 KiB), with their
+/// framing.
+pub const MAX_EVIDENCE_BYTES: u64 = 32 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;

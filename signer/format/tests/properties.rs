@@ -6,9 +6,11 @@
 )]
 
 use countersign_format::{
-    Algorithm, Audience, ComponentName, Digest, DirectoryGrant, Document, Envelope, Grants,
-    GuestLimits, KeyGrant, LayoutScanner, NamePattern, Scope, SignedFile, SignerEntry, SignerId,
-    Statement, StatementFields, Stdio, capabilities_from_der, capabilities_to_der,
+    Algorithm, Atecc608Proof, Audience, BootId, ComponentClaim, ComponentName, DeviceIdentity,
+    Digest, DirectoryGrant, Document, Envelope, EvidenceClaims, EvidenceDocument, EvidenceNonce,
+    EvidenceProof, Grants, GuestLimits, KeyGrant, LayoutScanner, NamePattern, RuntimeClaim, Scope,
+    SignedFile, SignerEntry, SignerId, SoftwareProof, Statement, StatementFields, Stdio,
+    TpmKeyProof, TpmQuoteProof, capabilities_from_der, capabilities_to_der, evidence_challenge,
     signature_section, text_from_der, text_to_der,
 };
 use proptest::collection::{btree_map, btree_set, vec};
@@ -194,6 +196,128 @@ fn envelope() -> impl Strategy<Value = Envelope> {
         .prop_map(|(statement, signers)| Envelope::new(statement.encode(), signers).unwrap())
 }
 
+fn signature() -> impl Strategy<Value = [u8; 64]> {
+    any::<[[u8; 32]; 2]>().prop_map(|halves| halves.concat().try_into().unwrap())
+}
+
+fn proof() -> impl Strategy<Value = EvidenceProof> {
+    let structure = || vec(any::<u8>(), 0..40);
+    let registers = btree_map(0..24_u8, any::<[u8; 32]>(), 1..5);
+    prop_oneof![
+        (any::<bool>(), signature()).prop_map(|(edwards, signature)| {
+            let algorithm = if edwards {
+                Algorithm::Ed25519
+            } else {
+                Algorithm::Esp256
+            };
+            EvidenceProof::Software(SoftwareProof {
+                algorithm,
+                signature,
+            })
+        }),
+        (structure(), signature(), registers).prop_map(|(attest, signature, registers)| {
+            EvidenceProof::TpmQuote(TpmQuoteProof {
+                attest,
+                signature,
+                registers: registers.into_iter().collect(),
+            })
+        }),
+        (structure(), signature(), structure()).prop_map(|(attest, signature, public_area)| {
+            EvidenceProof::TpmKey(TpmKeyProof {
+                attest,
+                signature,
+                public_area,
+            })
+        }),
+        (
+            any::<([u8; 9], u16, u16, bool, [u8; 32])>(),
+            (0..16_u8, 0..16_u8),
+            signature(),
+            signature()
+        )
+            .prop_map(|(chip, (slot, attestation_slot), public, signature)| {
+                let (serial, slot_config, key_config, slot_unlocked, random) = chip;
+                EvidenceProof::Atecc608Key(Atecc608Proof {
+                    serial,
+                    slot,
+                    public,
+                    slot_config,
+                    key_config,
+                    slot_unlocked,
+                    random,
+                    attestation_slot,
+                    signature,
+                })
+            }),
+    ]
+}
+
+/// Everything in claims but their kind, from few letters, so that two of them run into each other in many ways.
+fn claims() -> impl Strategy<Value = EvidenceClaims> {
+    let digest = || option::of((0..2_u8).prop_map(|byte| Digest::from_bytes([byte; 32])));
+    let component = option::of(("[ab]{1,2}:[ab]{1,2}", 0..2_u8, 1..3_usize));
+    (
+        vec(0..2_u8, 8..10),
+        "[ab]{1,2}",
+        0..2_u8,
+        ("[ab]{1,2}", "[ab]{1,2}", digest()),
+        component,
+        digest(),
+        option::of(0..300_u64),
+    )
+        .prop_map(
+            |(nonce, device, boot, (name, version, program), component, configuration, at)| {
+                let mut claims = EvidenceClaims::new(
+                    countersign_format::EvidenceKind::TpmQuote,
+                    EvidenceNonce::new(&nonce).unwrap(),
+                    DeviceIdentity::parse(&device).unwrap(),
+                    BootId::new([boot; 16]),
+                    RuntimeClaim::new(&name, &version, program).unwrap(),
+                );
+                if let Some((name, digest, signers)) = component {
+                    let digest = Digest::from_bytes([digest; 32]);
+                    let name = ComponentName::parse(&name).unwrap();
+                    let component = ComponentClaim::new(name, digest, vec![digest; signers]);
+                    claims = claims.for_component(component.unwrap());
+                }
+                if let Some(digest) = configuration {
+                    claims = claims.with_configuration(digest);
+                }
+                match at {
+                    Some(seconds) => claims.at(seconds).unwrap(),
+                    None => claims,
+                }
+            },
+        )
+}
+
+/// The same claims as another kind's.
+fn of_kind(claims: &EvidenceClaims, proof: &EvidenceProof) -> EvidenceClaims {
+    let mut other = EvidenceClaims::new(
+        proof.kind(),
+        claims.nonce().clone(),
+        claims.device().clone(),
+        claims.boot(),
+        claims.runtime().clone(),
+    );
+    if let Some(component) = claims.component() {
+        other = other.for_component(component.clone());
+    }
+    if let Some(digest) = claims.configuration() {
+        other = other.with_configuration(digest);
+    }
+    match claims.issued_at() {
+        Some(seconds) => other.at(seconds).unwrap(),
+        None => other,
+    }
+}
+
+fn attestation() -> impl Strategy<Value = EvidenceDocument> {
+    (claims(), vec(vec(any::<u8>(), 1..40), 1..=3), proof()).prop_map(|(claims, chain, proof)| {
+        EvidenceDocument::new(of_kind(&claims, &proof), chain, proof).unwrap()
+    })
+}
+
 /// One change to some bytes: what damage and simple attacks look like.
 #[derive(Clone, Debug)]
 enum Change {
@@ -244,6 +368,13 @@ fn one_spelling_of_a_statement(bytes: &[u8]) -> Result<(), TestCaseError> {
 fn one_spelling_of_an_envelope(bytes: &[u8]) -> Result<(), TestCaseError> {
     if let Ok(envelope) = Envelope::decode(bytes) {
         prop_assert_eq!(envelope.encode(), bytes);
+    }
+    Ok(())
+}
+
+fn one_spelling_of_an_attestation(bytes: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(document) = EvidenceDocument::decode(bytes) {
+        prop_assert_eq!(document.encode(), bytes);
     }
     Ok(())
 }
@@ -300,9 +431,26 @@ proptest! {
     }
 
     #[test]
+    fn attestations_round_trip(document in attestation()) {
+        prop_assert_eq!(EvidenceDocument::decode(&document.encode()), Ok(document));
+    }
+
+    #[test]
+    fn ta24_changed_attestations_have_one_spelling(document in attestation(), changes in changes()) {
+        one_spelling_of_an_attestation(&changed(document.encode(), &changes))?;
+    }
+
+    #[test]
+    fn te22_claims_that_differ_are_different_challenges(one in claims(), other in claims()) {
+        prop_assert_eq!(one == other, one.encode() == other.encode());
+        prop_assert_eq!(one == other, evidence_challenge(&one) == evidence_challenge(&other));
+    }
+
+    #[test]
     fn any_bytes_have_one_spelling(bytes in vec(any::<u8>(), 0..200)) {
         one_spelling_of_a_statement(&bytes)?;
         one_spelling_of_an_envelope(&bytes)?;
+        one_spelling_of_an_attestation(&bytes)?;
         one_spelling_of_an_extension(&bytes)?;
         let _ = SignedFile::parse(&bytes);
     }
