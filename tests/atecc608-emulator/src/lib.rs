@@ -17,6 +17,7 @@ mod fault;
 pub mod shim;
 pub mod socket;
 mod state;
+pub mod vendor;
 
 pub use bus::{BusFault, EmulatedBus, EmulatedDelay, Emulator};
 pub use chip::{Factory, SIGNING_TEST_CONFIG};
