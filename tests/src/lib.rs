@@ -31,6 +31,7 @@ mod open;
 mod parts;
 mod pki;
 mod random;
+pub mod swtpm;
 
 pub use builder::{Role, TestPkiBuilder};
 pub use countersign_backend_file::SystemRandom;

@@ -1,1 +1,36 @@
 //! Signing keys in a TPM 2.0.
+//!
+//! Decided here: how the TPM is spoken to (one thread, a session that is salted against whoever sits on the bus, bounded
+//! retries and a deadline for each call), which attributes make a key one that cannot leave, how a key is bound to the
+//! state of the boot, and where the TPM itself keeps the names of keys.
+//!
+//! Left to others: who trusts a key, what evidence of a TPM is worth, and who may use the TPM (the group of its device
+//! file).
+//!
+//! Names: a key is kept at a persistent handle. `tpm:0x81010005` is that handle; `tpm:door` is a name that an NV index of
+//! the same TPM keeps, beside the registers that the key is bound to. The index holds the hash of the key's public area,
+//! so that it speaks for this key only: it can be right or useless, and never wrong.
+//!
+//! Layers, each in its own file: `worker` (a thread, a queue, deadlines), `device` (connection, session, storage root
+//! key), `keys`, `record`, `policy`, `sign` and `evidence` (what is done with keys), and [`TpmProvider`].
+#![deny(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions
+)]
+
+mod detect;
+mod device;
+mod evidence;
+mod failure;
+mod keys;
+mod policy;
+mod provider;
+mod record;
+mod sign;
+mod template;
+mod worker;
+
+pub use detect::{detect, detect_among};
+pub use provider::{TpmOptions, TpmProvider};

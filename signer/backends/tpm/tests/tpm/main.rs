@@ -1,0 +1,3 @@
+//! The store of keys on software TPMs, one for each test.
+
+mod provider;
