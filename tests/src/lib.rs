@@ -32,6 +32,7 @@ mod parts;
 mod pki;
 mod random;
 pub mod swtpm;
+pub mod tokens;
 
 pub use builder::{Role, TestPkiBuilder};
 pub use countersign_backend_file::SystemRandom;
