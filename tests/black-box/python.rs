@@ -1,4 +1,6 @@
-//! A verifier in Python that shares no code with ours judges what ours signs.
+//! Verifiers in Python that share no code with ours judge what ours sign: components, and data for guests.
+
+mod guest_data;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,17 +10,26 @@ use countersign_testing::{EMPTY_COMPONENT, Role, TestPki};
 
 /// The verdict of the Python program on these bytes, under this PKI's root.
 fn judge(pki: &TestPki, bytes: &[u8]) -> Output {
+    judge_as(pki, bytes, "verify_signed_file.py", &[])
+}
+
+/// The verdict of one of the Python programs, with options besides the root.
+fn judge_as(pki: &TestPki, bytes: &[u8], name: &str, options: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let root = pki.write(folder.path()).roots_pem;
-    let file = folder.path().join("app.signed.wasm");
+    let file = folder.path().join("signed");
     std::fs::write(&file, bytes).expect("the file is written");
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/verify_signed_file.py");
-    let output = Command::new("python3")
-        .arg(program)
-        .arg("--root")
-        .args([&root, &file])
-        .output()
-        .expect("python3 runs");
+    python(name, &root, options, &file)
+}
+
+/// Runs a program of tests/python.
+pub(crate) fn python(name: &str, root: &Path, options: &[&str], file: &Path) -> Output {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
+    let mut program = Command::new("python3");
+    program.env("PYTHONDONTWRITEBYTECODE", "1");
+    program.arg(folder.join(name)).arg("--root").arg(root);
+    let output = program.args(options).arg(file).output();
+    let output = output.expect("python3 runs");
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(
         !message.contains("ModuleNotFoundError"),

@@ -39,6 +39,8 @@ ALGORITHM_NAMES = {ED25519: "Ed25519", ESP256: "ESP256"}
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 CODE_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.3")
+DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
+PURPOSES = {CODE_SIGNING: "code signing", DOCUMENT_SIGNING: "document signing"}
 COMPONENT_SCOPE = x509.ObjectIdentifier("1.3.6.1.4.1.32473.1.1")
 HARDWARE_MODULE_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.4")
 
@@ -63,7 +65,11 @@ def require(condition, why):
 
 
 def main():
-    arguments = parse_arguments()
+    return run(command_line(__doc__, "the signed component").parse_args(), verify)
+
+
+def run(arguments, verify):
+    """Reads what the arguments name, prints the verdict of `verify`, and returns the exit status."""
     try:
         roots = [root for path in arguments.root for root in read_roots(path)]
         with open(arguments.file, "rb") as file:
@@ -71,18 +77,18 @@ def main():
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    result = judge(content, roots, arguments.at)
+    result = judge(verify, content, roots, arguments.at)
     print(json.dumps(result, indent=2))
     return 0 if result["verified"] else 1
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def command_line(description, file):
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--root", required=True, action="append", metavar="PEM", help="trusted roots; repeatable")
     parser.add_argument("--at", type=moment, default=datetime.now(timezone.utc), metavar="TIME",
                         help="judge at this time, RFC 3339 or seconds since 1970 (default: now)")
-    parser.add_argument("file", metavar="FILE", help="the signed component")
-    return parser.parse_args()
+    parser.add_argument("file", metavar="FILE", help=file)
+    return parser
 
 
 def moment(text):
@@ -103,7 +109,7 @@ def read_roots(path):
     return roots
 
 
-def judge(content, roots, at):
+def judge(verify, content, roots, at):
     try:
         return {"version": 1, "verified": True, **verify(content, roots, at)}
     except Refused as refusal:
@@ -233,14 +239,17 @@ def decode_signature(body, protected, unprotected, signature):
     header = exact_map(decode_cbor(typed(protected, bytes, "header"), "header"), "signer's header", [1, 33])
     exact_map(unprotected, "unprotected header", [])
     require(header[1] in ALGORITHM_NAMES, f"signature algorithm {header[1]!r} is not allowed")
-    chain = header[33]
+    chain, certificates = decode_chain(header[33])
+    return body, protected, header[1], certificates, hashlib.sha256(b"".join(chain)).digest(), signature
+
+
+def decode_chain(chain):
+    """RFC 9360: one certificate alone, or more in an array; as they are encoded, and decoded."""
     chain = [chain] if isinstance(chain, bytes) else exact_list(chain, "certificate chain", 2, 3)
     try:
-        certificates = [x509.load_der_x509_certificate(typed(one, bytes, "certificate")) for one in chain]
+        return chain, [x509.load_der_x509_certificate(typed(one, bytes, "certificate")) for one in chain]
     except ValueError as error:
         raise Refused(f"a certificate cannot be read: {error}") from error
-    require(len(typed(signature, bytes, "signature")) == 64, "a signature is not 64 bytes long")
-    return body, protected, header[1], certificates, hashlib.sha256(b"".join(chain)).digest(), signature
 
 
 def decode_statement(encoded):
@@ -286,6 +295,14 @@ def verify_signature(statement, body, protected, cose, certificates, chain, sign
     """RFC 9052 section 4.4: what is signed is the Sig_structure."""
     message = cbor2.dumps(["Signature", body, protected, b"", statement], canonical=True)
     key = certificates[0].public_key()
+    verify_raw(cose, key, message, signature)
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return {"cose": cose, "spki": hashlib.sha256(spki).digest(), "chain": chain, "certificates": certificates}
+
+
+def verify_raw(cose, key, message, signature):
+    """A signature as COSE has it: 64 bytes, of ECDSA in its low-S form (RFC 9053 section 2)."""
+    require(len(typed(signature, bytes, "signature")) == 64, "a signature is not 64 bytes long")
     try:
         if cose == ED25519:
             require(isinstance(key, ed25519.Ed25519PublicKey), "an Ed25519 signature by another kind of key")
@@ -297,8 +314,6 @@ def verify_signature(statement, body, protected, cose, certificates, chain, sign
             key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature as error:
         raise Refused("a signature does not verify") from error
-    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return {"cose": cose, "spki": hashlib.sha256(spki).digest(), "chain": chain, "certificates": certificates}
 
 
 def is_on(key, *curves):
@@ -321,14 +336,22 @@ def verify_chain(signer, roots, at, statement):
     if root is None:
         return report
     chain = [*chain, root]
+    verify_path(chain, at, CODE_SIGNING)
+    check_scope(chain, statement)
+    return {**report, "trusted": True, "root": root.subject.rfc4514_string()}
+
+
+def verify_path(chain, at, purpose):
+    """Everything about the certificates, leaf first and root last, but their signatures."""
     for depth, certificate in enumerate(chain):
         name = certificate.subject.rfc4514_string()
         require(certificate.not_valid_before_utc <= at, f"{name} is not valid yet")
         require(at <= certificate.not_valid_after_utc, f"{name} has expired")
-        check_leaf(certificate, name) if depth == 0 else check_authority(certificate, name, depth - 1)
+        if depth == 0:
+            check_leaf(certificate, name, purpose)
+        else:
+            check_authority(certificate, name, depth - 1, purpose)
         check_extensions(certificate, name)
-    check_scope(chain, statement)
-    return {**report, "trusted": True, "root": root.subject.rfc4514_string()}
 
 
 def root_of(chain, roots):
@@ -359,17 +382,17 @@ def extension(certificate, kind):
         raise Refused(f"an extension cannot be read: {error}") from error
 
 
-def check_leaf(certificate, name):
+def check_leaf(certificate, name, purpose):
     basic = extension(certificate, x509.BasicConstraints)
-    require(basic is None or not basic.ca, f"{name} is a CA, which signs no components")
+    require(basic is None or not basic.ca, f"{name} is a CA, which signs certificates only")
     usage = extension(certificate, x509.KeyUsage)
     require(usage is not None and usage.digital_signature, f"{name} may not sign: no digitalSignature")
-    require(not usage.key_cert_sign, f"{name} signs components and certificates")
+    require(not usage.key_cert_sign, f"{name} signs certificates besides")
     purposes = extension(certificate, x509.ExtendedKeyUsage)
-    require(purposes is not None and CODE_SIGNING in purposes, f"{name} is not for code signing")
+    require(purposes is not None and purpose in purposes, f"{name} is not for {PURPOSES[purpose]}")
 
 
-def check_authority(certificate, name, below):
+def check_authority(certificate, name, below, purpose):
     """`below` counts the intermediates under this CA (RFC 5280 section 4.2.1.9)."""
     basic = extension(certificate, x509.BasicConstraints)
     require(basic is not None and basic.ca, f"{name} is not a CA")
@@ -377,7 +400,7 @@ def check_authority(certificate, name, below):
     usage = extension(certificate, x509.KeyUsage)
     require(usage is not None and usage.key_cert_sign, f"{name} may not issue: no keyCertSign")
     purposes = extension(certificate, x509.ExtendedKeyUsage)
-    require(purposes is None or CODE_SIGNING in purposes, f"{name} may not issue for code signing")
+    require(purposes is None or purpose in purposes, f"{name} may not issue for {PURPOSES[purpose]}")
 
 
 def check_extensions(certificate, name):

@@ -38,7 +38,7 @@ pub(crate) fn play(selection: Selection) -> Result<()> {
     }
 
     step(2, "building the guests from source");
-    guests::build()?;
+    guests::build_rust()?;
     stage.copy_guest("hello")?;
 
     step(

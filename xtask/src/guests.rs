@@ -1,45 +1,54 @@
-//! Builds the guests of guest-examples/ from source into target/guests/NAME.wasm.
-//!
-//! rustup's target wasm32-wasip2 is used where it is installed. Otherwise Debian's own compiler builds for
-//! wasm32-unknown-unknown, its standard library with it. The guests speak WASI 0.2 through bindings and
-//! never through a libc, so the same sources serve both ways. What comes out does not depend on the folder
-//! it was built in.
+//! Builds the guests of guest-examples/ from source into target/guests/NAME.wasm, each with the toolchain of its
+//! language. What comes out does not depend on the folder it was built in.
+
+pub(crate) mod c;
+mod javascript;
+mod python;
+mod rust;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{capture, cargo, root, run, say, target};
-use crate::programs;
+use crate::process::{root, target};
 use crate::setup::{self, Need};
 
-/// The target that rustup offers for guests.
-pub(crate) const RUSTUP_TARGET: &str = "wasm32-wasip2";
+pub(crate) use rust::RUSTUP_TARGET;
 
 /// Builds every guest.
 pub(crate) fn build() -> Result<()> {
-    setup::ensure(&[Need::GuestToolchain])?;
-    let names = names()?;
-    let toolchain = Toolchain::choose();
-    say(&format!(
-        "building {} guests with {}",
-        names.len(),
-        toolchain.describe()
-    ));
-    run(&mut toolchain.cargo_build()?)?;
+    build_in(&Language::ALL)
+}
 
-    let tools = programs::tools()?;
+/// Builds those in Rust: enough where the others' toolchains are not wanted.
+pub(crate) fn build_rust() -> Result<()> {
+    build_in(&[Language::Rust])
+}
+
+fn build_in(languages: &[Language]) -> Result<()> {
+    let needs: Vec<Need> = languages.iter().map(|language| language.need()).collect();
+    setup::ensure(&needs)?;
     let folder = target().join("guests");
     std::fs::create_dir_all(&folder)?;
-    for name in &names {
-        let module = toolchain.output(name);
-        run(Command::new(&tools)
-            .arg("component")
-            .arg(module)
-            .arg(wasm(name)))?;
+    let guests = guests()?;
+    for language in languages {
+        let names: Vec<String> = guests
+            .iter()
+            .filter(|(_, of)| of == language)
+            .map(|(name, _)| name.clone())
+            .collect();
+        match language {
+            Language::Rust => rust::build(&names)?,
+            Language::C => names.iter().try_for_each(|name| c::build(name))?,
+            Language::JavaScript => names.iter().try_for_each(|name| javascript::build(name))?,
+            Language::Python => names.iter().try_for_each(|name| python::build(name))?,
+        }
+        println!(
+            "{} guests in {language:?}: {}",
+            names.len(),
+            folder.display()
+        );
     }
-    println!("{} guests in {}", names.len(), folder.display());
     Ok(())
 }
 
@@ -53,113 +62,61 @@ pub(crate) fn source(name: &str) -> PathBuf {
     root().join("guest-examples").join(name)
 }
 
-/// The folders of guest-examples/ that hold a guest, sorted. A guest without a component.toml could not be
-/// signed, so that is an error here.
-pub(crate) fn names() -> Result<Vec<String>> {
+/// What a guest is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Rust,
+    C,
+    JavaScript,
+    Python,
+}
+
+impl Language {
+    const ALL: [Self; 4] = [Self::Rust, Self::C, Self::JavaScript, Self::Python];
+
+    /// Told by what its toolchain reads.
+    fn of(folder: &Path) -> Option<Self> {
+        let name = folder.file_name()?.to_string_lossy();
+        let main = name.split('-').next()?;
+        Self::ALL.into_iter().find(|language| {
+            let file = match language {
+                Self::Rust => "Cargo.toml".to_owned(),
+                Self::C => format!("{main}.c"),
+                Self::JavaScript => "package.json".to_owned(),
+                Self::Python => "requirements.txt".to_owned(),
+            };
+            folder.join(file).is_file()
+        })
+    }
+
+    fn need(self) -> Need {
+        match self {
+            Self::Rust => Need::GuestToolchain,
+            Self::C => Need::GuestToolchainC,
+            Self::JavaScript => Need::Node,
+            Self::Python => Need::Python,
+        }
+    }
+}
+
+/// The folders of guest-examples/ that hold a guest, sorted, with their languages. A guest without a component.toml
+/// could not be signed, so that is an error here.
+fn guests() -> Result<Vec<(String, Language)>> {
     let workspace = root().join("guest-examples");
-    let mut names = Vec::new();
+    let mut guests = Vec::new();
     for entry in std::fs::read_dir(&workspace)
         .with_context(|| format!("cannot list {}", workspace.display()))?
     {
         let path = entry?.path();
-        if !path.join("Cargo.toml").exists() {
+        let Some(language) = Language::of(&path) else {
             continue;
-        }
+        };
         if !path.join("component.toml").exists() {
             bail!("{} has no component.toml", path.display());
         }
-        names.push(
-            path.file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-        );
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        guests.push((name.into_owned(), language));
     }
-    names.sort();
-    Ok(names)
-}
-
-/// The two ways to compile a guest.
-enum Toolchain {
-    Rustup,
-    Debian,
-}
-
-impl Toolchain {
-    fn choose() -> Self {
-        if setup::rustup_has_guest_target() {
-            Self::Rustup
-        } else {
-            Self::Debian
-        }
-    }
-
-    fn describe(&self) -> &'static str {
-        match self {
-            Self::Rustup => "rustup's target wasm32-wasip2",
-            Self::Debian => "Debian's Rust (its standard library is built once, under a minute)",
-        }
-    }
-
-    fn target(&self) -> &'static str {
-        match self {
-            Self::Rustup => RUSTUP_TARGET,
-            Self::Debian => "wasm32-unknown-unknown",
-        }
-    }
-
-    fn folder() -> PathBuf {
-        target().join("guest-build")
-    }
-
-    /// What the compiler leaves for a guest: a component, or a core module still to be encoded.
-    fn output(&self, name: &str) -> PathBuf {
-        let file = format!("{}.wasm", name.replace('-', "_"));
-        Self::folder()
-            .join(self.target())
-            .join("release")
-            .join(file)
-    }
-
-    fn cargo_build(&self) -> Result<Command> {
-        let mut command = cargo();
-        command.current_dir(root().join("guest-examples"));
-        command.args(["build", "--locked", "--release", "--target", self.target()]);
-        command.env("CARGO_TARGET_DIR", Self::folder());
-        command.env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            self.remapped_paths()?.join("\u{1f}"),
-        );
-        if matches!(self, Self::Debian) {
-            // -Zbuild-std is open to stable cargo only with RUSTC_BOOTSTRAP.
-            command.arg("-Zbuild-std=std,panic_abort");
-            command
-                .env("RUSTC", "/usr/bin/rustc")
-                .env("RUSTC_BOOTSTRAP", "1");
-        }
-        Ok(command)
-    }
-
-    /// Flags that keep the folders of this machine out of the guests' panic messages.
-    fn remapped_paths(&self) -> Result<Vec<String>> {
-        let rustc = match self {
-            Self::Rustup => "rustc",
-            Self::Debian => "/usr/bin/rustc",
-        };
-        let sysroot = capture(Command::new(rustc).args(["--print", "sysroot"]))?;
-        let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-        // The last one that matches counts, and a sysroot of /usr may hold the others.
-        Ok(vec![
-            remap(Path::new(sysroot.trim()), "/rust"),
-            remap(&cargo_home()?, "/cargo"),
-            remap(root(), "/countersign"),
-        ])
-    }
-}
-
-fn cargo_home() -> Result<PathBuf> {
-    std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
-        .context("neither CARGO_HOME nor a home folder is known")
+    guests.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(guests)
 }

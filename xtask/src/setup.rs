@@ -9,7 +9,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::guests::c;
 use crate::process::{capture, root, run, say, succeeds, target};
+
+/// The virtual environment of the tests.
+const TESTS: &str = "tests";
 
 /// Something that a command needs from the machine.
 #[derive(Clone, Copy)]
@@ -20,11 +24,16 @@ pub(crate) enum Need {
     Faketime,
     /// A toolchain for guests: rustup's target where installed, Debian's own Rust otherwise.
     GuestToolchain,
+    /// A C compiler for guests, with its libraries.
+    GuestToolchainC,
+    /// Node.js and npm: guests in JavaScript.
+    Node,
     /// OpenSSL: the reference that certificates, requests and revocation lists are held against.
     OpenSsl,
     /// OpenSSL's library, for the tests that ask it in their own process.
     OpenSslLibrary,
-    /// Python with pip and venv: the demo's foreign component comes from PyPI.
+    /// Python with pip and venv: the demo's foreign component comes from PyPI, and so does what makes a component of
+    /// a guest in Python.
     Python,
 }
 
@@ -68,6 +77,8 @@ impl Need {
             Self::CppCompiler => succeeds("c++", &["--version"]),
             Self::Faketime => succeeds("faketime", &["--version"]),
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
+            Self::GuestToolchainC => debian_has_guest_toolchain_c(),
+            Self::Node => succeeds("node", &["--version"]) && succeeds("npm", &["--version"]),
             Self::OpenSsl => succeeds("openssl", &["version"]),
             Self::OpenSslLibrary => succeeds("pkg-config", &["--exists", "openssl"]),
             Self::Python => {
@@ -83,6 +94,13 @@ impl Need {
             Self::Faketime => &["faketime"],
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
             Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
+            Self::GuestToolchainC => &[
+                "clang-22",
+                "libclang-rt-22-dev-wasm32",
+                "lld-22",
+                "wasi-libc",
+            ],
+            Self::Node => &["nodejs", "npm"],
             Self::OpenSsl => &["openssl"],
             Self::OpenSslLibrary => &["libssl-dev", "pkg-config"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
@@ -103,26 +121,33 @@ impl Need {
             Self::CppCompiler => "building libFuzzer",
             Self::Faketime => "setting a clock ahead",
             Self::GuestToolchain => "building guests",
+            Self::GuestToolchainC => "building guests in C",
+            Self::Node => "building guests in JavaScript",
             Self::OpenSsl | Self::OpenSslLibrary => "comparing with OpenSSL",
             Self::Python => "fetching a package from PyPI",
         }
     }
 }
 
-/// Installs the Python packages of tests/python into a virtual environment in the build folder, once for each
-/// content of requirements.txt.
+/// Installs the Python packages of tests/python into a virtual environment in the build folder.
 pub(crate) fn python_packages() -> Result<()> {
-    let requirements = root().join("tests/python/requirements.txt");
-    let wanted = std::fs::read_to_string(&requirements)
+    install_python_packages(
+        &python_environment(TESTS),
+        &root().join("tests/python/requirements.txt"),
+    )
+}
+
+/// Installs Python packages into a virtual environment, once for each content of the file that names them.
+pub(crate) fn install_python_packages(environment: &Path, requirements: &Path) -> Result<()> {
+    let wanted = std::fs::read_to_string(requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
-    let environment = python_environment();
     let installed = environment.join("requirements.txt");
     if std::fs::read_to_string(&installed).is_ok_and(|have| have == wanted) {
         return Ok(());
     }
     run(Command::new("python3")
         .args(["-m", "venv", "--clear"])
-        .arg(&environment))?;
+        .arg(environment))?;
     let mut pip = Command::new(environment.join("bin/python3"));
     pip.args([
         "-m",
@@ -132,7 +157,7 @@ pub(crate) fn python_packages() -> Result<()> {
         "--disable-pip-version-check",
         "--requirement",
     ]);
-    run(pip.arg(&requirements))?;
+    run(pip.arg(requirements))?;
     std::fs::write(&installed, wanted)?;
     Ok(())
 }
@@ -140,14 +165,15 @@ pub(crate) fn python_packages() -> Result<()> {
 /// PATH with the virtual environment of [`python_packages`] in front.
 pub(crate) fn path_with_python() -> Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(python_environment().join("bin"));
+    let folders = std::iter::once(python_environment(TESTS).join("bin"));
     Ok(std::env::join_paths(
         folders.chain(std::env::split_paths(&path)),
     )?)
 }
 
-fn python_environment() -> PathBuf {
-    target().join("python")
+/// The virtual environment of this name in the build folder.
+pub(crate) fn python_environment(name: &str) -> PathBuf {
+    target().join("python").join(name)
 }
 
 /// Whether rustup's active toolchain can build guests.
@@ -162,6 +188,16 @@ fn debian_has_guest_toolchain() -> bool {
     Path::new("/usr/bin/rustc").exists()
         && Path::new("/usr/lib/rustlib/src/rust/library/std/Cargo.toml").exists()
         && Path::new("/usr/bin/rust-lld").exists()
+}
+
+fn debian_has_guest_toolchain_c() -> bool {
+    succeeds(c::CLANG, &["--version"])
+        && succeeds("wasm-ld-22", &["--version"])
+        && Path::new(c::LIBRARIES).join("libc.a").exists()
+        && capture(
+            Command::new(c::CLANG).args(["--target=wasm32-wasip1", "-print-libgcc-file-name"]),
+        )
+        .is_ok_and(|path| Path::new(path.trim()).is_file())
 }
 
 fn is_root() -> bool {

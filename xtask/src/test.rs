@@ -120,7 +120,9 @@ impl Suite {
 }
 
 fn formatting() -> Result<()> {
-    for folder in ["", "guest-examples", "tests/fuzz"].map(|folder| root().join(folder)) {
+    for folder in
+        ["", "guest-examples", "tests/fuzz", "xtask/bindings"].map(|folder| root().join(folder))
+    {
         run(cargo()
             .current_dir(folder)
             .args(["fmt", "--all", "--check"]))?;

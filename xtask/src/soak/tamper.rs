@@ -14,7 +14,7 @@ pub(crate) fn all(arguments: &[&str]) -> Result<()> {
     ensure!(arguments.is_empty(), "soak tamper takes no arguments");
     setup::ensure(&[Need::Python])?;
     programs::build(Selection::Everything)?;
-    guests::build()?;
+    guests::build_rust()?;
     demo::fetch_resvg(target().join("soak/resvg"))?;
     say("flipping bits, with two threads");
     let mut tests = cargo();

@@ -1,12 +1,15 @@
-//! Makes a component of what a compiler wrote: a core module is encoded, through the command adapter of
-//! WASI preview 1 where it needs one; what is a component already is copied.
+//! Makes a component of what a compiler wrote: a core module is encoded, through an adapter of WASI preview 1 where
+//! it needs one; what is a component already is copied.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use wasi_preview1_component_adapter_provider::{
-    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as PREVIEW1, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as PREVIEW1,
+    WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as COMMAND,
+    WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as REACTOR,
 };
+use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 /// The first eight bytes of a core module: magic and version 1.
@@ -35,7 +38,12 @@ fn encode_module(module: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = ComponentEncoder::default().validate(true).module(module)?;
     // The adapter is itself a module of some size and with imports of its own: only where it is needed.
     if names_preview1(module) {
-        encoder = encoder.adapter(PREVIEW1, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)?;
+        let adapter = if is_command(module)? {
+            COMMAND
+        } else {
+            REACTOR
+        };
+        encoder = encoder.adapter(PREVIEW1, adapter)?;
     }
     encoder.encode()
 }
@@ -46,4 +54,18 @@ fn names_preview1(module: &[u8]) -> bool {
     module
         .windows(PREVIEW1.len())
         .any(|window| window == PREVIEW1.as_bytes())
+}
+
+/// Whether the module is a program that runs once, as `_start`; otherwise it exports what a WIT world says.
+fn is_command(module: &[u8]) -> Result<bool> {
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::ExportSection(exports) = payload? {
+            for export in exports {
+                if export?.name == "_start" {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
