@@ -1,4 +1,4 @@
-//! `countersign`: keys, certificate requests, signing, verifying and inspecting components.
+//! `countersign`: keys, devices, certificate requests, signing, verifying and inspecting components.
 //!
 //! This file decides only which verb runs and which status the process ends with. Each verb is a module of its own
 //! in `verbs`; what several share (reading inputs, writing outputs, asking for passphrases, the shape of a failure)
@@ -35,9 +35,10 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  countersign key generate build.key --algorithm p256
-  countersign key csr build.key --org Acme --device-id build-07 --output build.csr
-  countersign sign app.wasm --key build.key --chain build-chain.pem
+  countersign device detect
+  countersign key generate tpm:build        (or build.key, pkcs11:token=…;object=…, atecc608:/dev/i2c-1?slot=0)
+  countersign key csr tpm:build --org Acme --device-id build-07 --output build.csr
+  countersign sign app.wasm --key tpm:build --chain build-chain.pem
   countersign verify app.signed.wasm --roots roots.pem --crl issuing.crl --crl root.crl --explain
   countersign inspect app.signed.wasm
   countersign run app.signed.wasm        (executes countersign-run, found beside this program)
@@ -47,6 +48,7 @@ Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `
 #[derive(Subcommand)]
 enum Verb {
     Key(verbs::key::Arguments),
+    Device(verbs::device::Arguments),
     Sign(Box<verbs::sign::Arguments>),
     Verify(verbs::verify::Arguments),
     Inspect(verbs::inspect::Arguments),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     let mut output = Output::new();
     let result = match arguments.verb {
         Verb::Key(arguments) => verbs::key::run(&arguments, &mut output),
+        Verb::Device(arguments) => verbs::device::run(&arguments, &mut output),
         Verb::Sign(arguments) => verbs::sign::run(&arguments, &mut output),
         Verb::Verify(arguments) => verbs::verify::run(&arguments, &mut output),
         Verb::Inspect(arguments) => verbs::inspect::run(&arguments, &mut output),

@@ -9,8 +9,9 @@
 
 use countersign_keys::{Error, ErrorKind, KeyUri, Secret};
 use countersign_signer::{
-    CertifiedKey, Chain, Manifest, Overwrite, SignOptions, default_output, open_key, sign_file,
+    CertifiedKey, Chain, Manifest, Overwrite, SignOptions, default_output, sign_file,
 };
+use countersign_stores::{SecretFor, Stores};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ fn sign(
     chain: &Path,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let manifest = Manifest::load(manifest)?;
-    let key = open_key(&key.parse::<KeyUri>()?, passphrase)?;
+    let key = Stores::new(passphrase).open(&key.parse::<KeyUri>()?)?;
     let signer = CertifiedKey::new(key, Chain::from_pem(&std::fs::read(chain)?)?)?;
 
     // A build is repeated, so its output may be there. The time stated is the one of reproducible builds, if any.
@@ -68,9 +69,13 @@ fn sign(
     Ok(())
 }
 
-fn passphrase() -> Result<Secret, Error> {
+fn passphrase(wanted: SecretFor<'_>) -> Result<Option<Secret>, Error> {
+    let SecretFor::File(_) = wanted else {
+        // A token's PIN lies in the file that its URI names (pin-source).
+        return Ok(None);
+    };
     std::env::var("COUNTERSIGN_KEY_PASSPHRASE")
-        .map(Secret::new)
+        .map(|passphrase| Some(Secret::new(passphrase)))
         .map_err(|_| {
             Error::new(
                 ErrorKind::Passphrase,

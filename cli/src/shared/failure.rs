@@ -4,7 +4,6 @@
 //! or the answer is no (the status of the refusal's code).
 
 use countersign_format::FormatError;
-use countersign_keys::ErrorKind;
 use countersign_signer::SignError;
 use countersign_trust_store::{Code, Rejection};
 
@@ -31,18 +30,10 @@ impl Failure {
 
     /// A key's error: a device that fails is one thing, a wrong passphrase or path another.
     pub(crate) fn key(error: countersign_keys::Error) -> Self {
-        match error.kind() {
-            ErrorKind::BadSignature
-            | ErrorKind::Busy
-            | ErrorKind::Device
-            | ErrorKind::Full
-            | ErrorKind::LockedOut
-            | ErrorKind::OtherDevice
-            | ErrorKind::OtherKey
-            | ErrorKind::Random
-            | ErrorKind::StateChanged
-            | ErrorKind::Timeout => Self::Fault(Code::KeyHardware, error.into()),
-            _ => Self::Usage(error.into()),
+        if error.kind().is_fault() {
+            Self::Fault(Code::KeyHardware, error.into())
+        } else {
+            Self::Usage(error.into())
         }
     }
 
@@ -64,6 +55,16 @@ impl Failure {
             Self::Fault(code, error) => coded("error", &chain(error), *code),
             Self::Refused(rejection) => coded("refused", &rejection.to_string(), rejection.code()),
             Self::Usage(error) => say_painted(Paint::Bad, "error", &format!(": {}", chain(error))),
+        }
+    }
+}
+
+/// What is reported of it, in one line and without what stands below it.
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fault(_, error) | Self::Usage(error) => f.write_str(&chain(error)),
+            Self::Refused(rejection) => rejection.fmt(f),
         }
     }
 }

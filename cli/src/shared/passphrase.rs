@@ -109,6 +109,7 @@ fn typed_twice(key: &str) -> Result<Secret, Failure> {
     Ok(first)
 }
 
-fn ask(prompt: &str) -> std::io::Result<Secret> {
+/// Asks at the terminal, without showing what is typed.
+pub(crate) fn ask(prompt: &str) -> std::io::Result<Secret> {
     rpassword::prompt_password(prompt).map(|text| Secret::new(text.into_bytes()))
 }

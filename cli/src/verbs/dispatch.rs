@@ -22,6 +22,7 @@ const KNOWN: &[(&str, &str)] = &[
 /// Our own verbs, for whoever mistyped one.
 const OWN: &[&str] = &[
     "key",
+    "device",
     "sign",
     "verify",
     "inspect",

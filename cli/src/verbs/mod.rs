@@ -4,6 +4,7 @@ pub(crate) mod attach;
 pub(crate) mod codes;
 pub(crate) mod completions;
 pub(crate) mod detach;
+pub(crate) mod device;
 pub(crate) mod dispatch;
 pub(crate) mod inspect;
 pub(crate) mod key;

@@ -16,6 +16,7 @@ use crate::shared::certificates::read_chain;
 use crate::shared::failure::Failure;
 use crate::shared::files::{self, Existing};
 use crate::shared::output::{Output, Paint};
+use crate::shared::secrets;
 
 /// Sign a component
 ///
@@ -26,6 +27,7 @@ use crate::shared::output::{Output, Paint};
 Examples:
   countersign sign app.wasm --key build.key --chain build-chain.pem
   countersign sign app.wasm --key tpm:0x81010001 --chain build-chain.pem --manifest Cargo.toml
+  countersign sign app.wasm --key 'pkcs11:token=build;object=signing' --chain build-chain.pem --pin-file /run/secrets/pin
   countersign sign app.wasm --key a.key --chain a.pem --key b.key --chain b.pem
   countersign sign app.wasm --key build.key --chain build-chain.pem \\
       --name acme:pump --component-version 1.2.3 --security-version 4
@@ -44,8 +46,8 @@ pub(crate) struct Arguments {
     /// Certificates of the key in PEM, signer's first, without the root; once for each key, in the same order
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "finish", conflicts_with = "finish")]
     chain: Vec<PathBuf>,
-    /// File whose only line is a key's passphrase; once for all keys, or once for each (default: ask)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "key")]
+    /// File whose only line is a key's passphrase or PIN; once for all keys, or once for each (default: ask)
+    #[arg(long, visible_alias = "pin-file", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "key")]
     passphrase_file: Vec<PathBuf>,
     #[command(flatten)]
     statement: manifest::StatementArguments,
@@ -152,7 +154,7 @@ fn sign(
             [one] => Some(one),
             several => several.get(index),
         };
-        let key = super::key::open(uri, passphrase_file)?;
+        let key = secrets::stores(passphrase_file.cloned(), false).open(uri)?;
         let signer = CertifiedKey::new(key, chain)
             .with_context(|| {
                 let path = arguments

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use countersign_keys::ErrorKind;
 use der::pem::LineEnding;
 use serde::Serialize;
 
@@ -131,13 +130,7 @@ pub(crate) fn pem(label: &str, objects: &[Vec<u8>]) -> anyhow::Result<String> {
 pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
     let fault = error.chain().any(|cause| {
         if let Some(error) = cause.downcast_ref::<countersign_keys::Error>() {
-            return matches!(
-                error.kind(),
-                ErrorKind::BadSignature
-                    | ErrorKind::Device
-                    | ErrorKind::Random
-                    | ErrorKind::Timeout
-            );
+            return error.kind().is_fault();
         }
         if let Some(error) = cause.downcast_ref::<countersign_provisioning::Error>() {
             use countersign_provisioning::Error as Issuing;

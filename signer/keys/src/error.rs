@@ -46,6 +46,31 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Whether the device or its store failed. Else, whoever asked can correct it: a name, a passphrase, a permission.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        match self {
+            Self::BadSignature
+            | Self::Busy
+            | Self::Device
+            | Self::Full
+            | Self::LockedOut
+            | Self::OtherDevice
+            | Self::OtherKey
+            | Self::Random
+            | Self::StateChanged
+            | Self::Timeout => true,
+            Self::Ambiguous
+            | Self::Exists
+            | Self::Io
+            | Self::Malformed
+            | Self::NotFound
+            | Self::Passphrase
+            | Self::Permissions
+            | Self::Unsupported => false,
+        }
+    }
+
     /// A stable word for logs, such as `bad-signature`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

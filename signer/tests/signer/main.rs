@@ -7,7 +7,6 @@
 
 mod apart;
 mod common;
-mod exec;
 mod manifest;
 mod request;
 mod sign;

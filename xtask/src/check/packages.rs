@@ -16,7 +16,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "countersign-backend-file",
         &["countersign-format", "countersign-keys"],
     ),
-    ("countersign-backend-atecc608", &["countersign-keys"]),
+    ("countersign-atecc608-rules", &[]),
+    (
+        "countersign-backend-atecc608",
+        &["countersign-atecc608-rules", "countersign-keys"],
+    ),
     ("countersign-backend-pkcs11", &["countersign-keys"]),
     ("countersign-backend-tpm", &["countersign-keys"]),
     (
@@ -32,15 +36,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("countersign-tls", &["countersign-keys"]),
     (
         "countersign-signer",
-        &[
-            "countersign-format",
-            "countersign-keys",
-            "countersign-backend-file",
-        ],
+        &["countersign-format", "countersign-keys"],
     ),
     (
         "countersign-trust-store",
-        &["countersign-format", "countersign-keys"],
+        &[
+            "countersign-atecc608-rules",
+            "countersign-format",
+            "countersign-keys",
+        ],
     ),
     (
         "countersign-roots",
@@ -59,11 +63,16 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "countersign-audit-log",
+        &["countersign-format", "countersign-keys"],
+    ),
+    (
         "countersign-ca",
         &[
             "countersign-provisioning",
             "countersign-keys",
             "countersign-backend-file",
+            "countersign-stores",
             "countersign-signer",
             "countersign-format",
             "countersign-trust-store",
@@ -75,6 +84,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-format",
             "countersign-keys",
             "countersign-backend-file",
+            "countersign-stores",
             "countersign-signer",
             "countersign-trust-store",
             "countersign-roots-file",
@@ -94,7 +104,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-runtime",
             "countersign-roots",
             "countersign-trust-store",
+            "countersign-stores",
             "countersign-format",
+            "countersign-keys",
         ],
     ),
     (
@@ -142,7 +154,10 @@ const TEST_ARROWS: &[(&str, &str)] = &[
         "countersign-backend-atecc608",
         "countersign-atecc608-emulator",
     ),
+    ("countersign-audit-log", "countersign-backend-file"),
     ("countersign-provisioning", "countersign-backend-file"),
+    ("countersign-signer", "countersign-backend-file"),
+    ("countersign-signer", "countersign-stores"),
     ("countersign-testing", "countersign-roots-file"),
 ];
 

@@ -56,7 +56,7 @@ impl Connection {
             Some(first) if first == serial => {}
             Some(first) => {
                 return Err(Error::new(
-                    ErrorKind::NotFound,
+                    ErrorKind::OtherDevice,
                     format!(
                         "{} with the serial number {first} was exchanged for one with {serial}; put the first one in again, or start anew to use the other",
                         token.name()

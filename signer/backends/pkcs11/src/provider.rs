@@ -463,7 +463,7 @@ impl Signer for OpenKey {
 
 fn exchanged(uri: &str) -> Error {
     Error::new(
-        ErrorKind::Device,
+        ErrorKind::OtherKey,
         format!(
             "another key goes by the name of {uri} than when it was opened, and nothing was signed; open it again if that is right"
         ),

@@ -51,7 +51,7 @@ fn tf08_another_key_under_the_same_name_signs_nothing() {
 
         made(tokens, "k");
         let error = opened.sign(b"m").expect_err("it is another");
-        assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+        assert_eq!(error.kind(), ErrorKind::OtherKey, "{error}");
         assert!(error.to_string().contains("another key"), "{error}");
         store(tokens)
             .open(&named(tokens, "k"))
@@ -136,7 +136,7 @@ fn tf09_another_token_of_the_same_name_is_not_taken_for_the_first() {
         tokens.remove(LABEL);
         tokens.initialise(LABEL);
         let error = opened.sign(b"m").expect_err("another token");
-        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert_eq!(error.kind(), ErrorKind::OtherDevice, "{error}");
         assert!(error.to_string().contains("was exchanged"), "{error}");
         assert_eq!(
             asked.load(Ordering::SeqCst),

@@ -9,13 +9,16 @@
 //! A status other than zero is a refusal, and the last of what the program wrote to stderr is its reason. What it
 //! prints is verified before it is used, so a program that is wrong, or signs something else, is found out.
 
-use countersign_keys::{Error, ErrorKind, PublicKey, Signer, SigningKey};
+use countersign_keys::{
+    Capabilities, Challenge, Error, ErrorKind, Evidence, KeyInfo, KeyProvider, KeyTemplate, KeyUri,
+    LockConsent, PublicKey, Signer, SigningKey,
+};
+use der::pem;
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use x509_cert::der::pem;
 
 /// How long a program may take for one answer: long enough for a person to touch a token.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,20 +29,113 @@ const MAX_OUTPUT: u64 = 16 * 1024;
 /// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Asks the program for its public key, with [`TIMEOUT`] for each answer.
-///
-/// # Errors
-/// [`ErrorKind::NotFound`] if there is no such program, [`ErrorKind::Timeout`], [`ErrorKind::Device`] if it refuses,
-/// [`ErrorKind::Malformed`] if it prints something else than an acceptable public key.
-pub fn open(command: &str) -> Result<SigningKey, Error> {
-    open_with_timeout(command, TIMEOUT)
+/// A program as a store of the one key that it signs with. It opens and shows that key, and does nothing else: keys are
+/// made and removed with the program's own means.
+#[derive(Clone, Debug)]
+pub struct ExecProvider {
+    command: String,
+    timeout: Duration,
 }
 
-/// The same with another time limit for each answer.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_with_timeout(command: &str, timeout: Duration) -> Result<SigningKey, Error> {
+impl ExecProvider {
+    /// The key behind this command, with [`TIMEOUT`] for each answer.
+    #[must_use]
+    pub fn new(command: &str) -> Self {
+        Self {
+            command: command.to_owned(),
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// The same with another time limit for each answer.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    fn check(&self, key: &KeyUri) -> Result<(), Error> {
+        match key {
+            KeyUri::Exec(command) if *command == self.command => Ok(()),
+            KeyUri::Exec(_) => Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "{key} is another program than `{}`; open the one that it names",
+                    self.command
+                ),
+            )),
+            other => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "{other} is not behind a program of one's own; use the store for {}: keys",
+                    other.scheme()
+                ),
+            )),
+        }
+    }
+
+    fn cannot<T>(&self, what: &str, key: &KeyUri) -> Result<T, Error> {
+        self.check(key)?;
+        Err(self.unsupported(what))
+    }
+
+    fn unsupported(&self, what: &str) -> Error {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "`{}` is only asked to sign, and {what}; use the means of its own",
+                self.command
+            ),
+        )
+    }
+}
+
+impl KeyProvider for ExecProvider {
+    fn describe(&self) -> Result<String, Error> {
+        Ok(format!("the program `{}`", self.command))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::none()
+    }
+
+    fn generate(&self, key: &KeyUri, _: &KeyTemplate) -> Result<KeyInfo, Error> {
+        self.cannot("makes no keys here", key)
+    }
+
+    /// Asks the program for its public key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such program, [`ErrorKind::Timeout`], [`ErrorKind::Device`] if it refuses,
+    /// [`ErrorKind::Malformed`] if it prints something else than an acceptable public key.
+    fn open(&self, key: &KeyUri) -> Result<SigningKey, Error> {
+        self.check(key)?;
+        open(&self.command, self.timeout)
+    }
+
+    fn show(&self, key: &KeyUri) -> Result<KeyInfo, Error> {
+        let opened = self.open(key)?;
+        Ok(KeyInfo::new(key.clone(), opened.public_key().clone()))
+    }
+
+    fn list(&self) -> Result<Vec<KeyInfo>, Error> {
+        Err(self.unsupported("lists no keys"))
+    }
+
+    fn delete(&self, key: &KeyUri) -> Result<(), Error> {
+        self.cannot("removes no keys", key)
+    }
+
+    fn attest(&self, key: &KeyUri, _: &Challenge) -> Result<Evidence, Error> {
+        self.cannot("vouches for no keys", key)
+    }
+
+    fn lock(&self, key: &KeyUri, _: &LockConsent) -> Result<(), Error> {
+        self.cannot("locks nothing", key)
+    }
+}
+
+fn open(command: &str, timeout: Duration) -> Result<SigningKey, Error> {
     let program = Program {
         words: command
             .split_ascii_whitespace()

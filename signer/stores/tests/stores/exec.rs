@@ -1,22 +1,36 @@
 //! Keys behind a program: a shell script around OpenSSL, and programs that misbehave.
 
-use crate::common::{Pki, openssl, text};
-use countersign_keys::{Algorithm, ErrorKind, KeyUri};
-use countersign_signer::{exec, open_key};
+use countersign_keys::{
+    Algorithm, Challenge, ErrorKind, KeyProvider, KeyTemplate, KeyUri, LockConsent,
+};
+use countersign_stores::Stores;
+use countersign_stores::exec::ExecProvider;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
-fn script(pki: &Pki, name: &str, body: &str) -> PathBuf {
-    let path = pki.write(name, format!("#!/bin/sh\n{body}\n"));
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn openssl(arguments: &[&str]) {
+    let status = Command::new("openssl").args(arguments).status().unwrap();
+    assert!(status.success(), "{arguments:?}");
+}
+
+fn script(folder: &TempDir, name: &str, body: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
     path
 }
 
 /// A signer in the words of the documentation, for an Ed25519 key that OpenSSL keeps.
-fn ed25519_signer(pki: &Pki) -> PathBuf {
-    let key = pki.path("ed25519.pem");
+fn ed25519_signer(folder: &TempDir) -> PathBuf {
+    let key = folder.path().join("ed25519.pem");
     openssl(&["genpkey", "-algorithm", "ed25519", "-out", text(&key)]);
     let body = format!(
         r#"set -e
@@ -26,20 +40,20 @@ case "$1 $2" in
   *) echo "what is $*?" >&2; exit 3 ;;
 esac"#,
         key = text(&key),
-        message = text(&pki.path("message"))
+        message = text(&folder.path().join("message"))
     );
-    script(pki, "signer", &body)
+    script(folder, "signer", &body)
 }
 
 fn open(command: &str) -> Result<countersign_keys::SigningKey, countersign_keys::Error> {
     let uri: KeyUri = format!("exec:{command}").parse().unwrap();
-    open_key(&uri, || panic!("the passphrase was asked for"))
+    Stores::new(|_| panic!("a secret was asked for")).open(&uri)
 }
 
 #[test]
 fn a_program_signs() {
-    let pki = Pki::new();
-    let key = open(text(&ed25519_signer(&pki))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let key = open(text(&ed25519_signer(&folder))).unwrap();
     assert_eq!(key.algorithm(), Algorithm::Ed25519);
     for message in [b"short".to_vec(), vec![7; 300_000]] {
         let signature = key.sign(&message).unwrap();
@@ -51,10 +65,14 @@ fn a_program_signs() {
 
 #[test]
 fn there_is_no_shell_between() {
-    let pki = Pki::new();
-    let witness = pki.path("witness");
+    let folder = tempfile::tempdir().unwrap();
+    let witness = folder.path().join("witness");
     // With a shell this would write the file; without, the program gets strange arguments and refuses.
-    let command = format!("{} ; touch {}", text(&ed25519_signer(&pki)), text(&witness));
+    let command = format!(
+        "{} ; touch {}",
+        text(&ed25519_signer(&folder)),
+        text(&witness)
+    );
     assert_eq!(open(&command).unwrap_err().kind(), ErrorKind::Device);
     assert_eq!(
         open(&format!("$(touch {})", text(&witness)))
@@ -67,8 +85,8 @@ fn there_is_no_shell_between() {
 
 #[test]
 fn tb20_wrong_signatures_are_caught() {
-    let pki = Pki::new();
-    let good = ed25519_signer(&pki);
+    let folder = tempfile::tempdir().unwrap();
+    let good = ed25519_signer(&folder);
     for (name, sign) in [
         (
             "other-message",
@@ -84,7 +102,7 @@ fn tb20_wrong_signatures_are_caught() {
             "if [ \"$1\" = public-key ]; then {} public-key; else {sign}; fi",
             text(&good)
         );
-        let key = open(text(&script(&pki, name, &body))).unwrap();
+        let key = open(text(&script(&folder, name, &body))).unwrap();
         let error = key.sign(b"message").unwrap_err();
         let kinds = [
             ErrorKind::BadSignature,
@@ -97,9 +115,9 @@ fn tb20_wrong_signatures_are_caught() {
 
 #[test]
 fn a_refusal_gives_the_programs_reason() {
-    let pki = Pki::new();
+    let folder = tempfile::tempdir().unwrap();
     let refusing = script(
-        &pki,
+        &folder,
         "refusing",
         "echo starting >&2; echo 'the token is locked' >&2; exit 7",
     );
@@ -111,7 +129,8 @@ fn a_refusal_gives_the_programs_reason() {
         open("/no/such/program").unwrap_err().kind(),
         ErrorKind::NotFound
     );
-    let not_executable = pki.write("data", "x");
+    let not_executable = folder.path().join("data");
+    fs::write(&not_executable, "x").unwrap();
     assert_eq!(
         open(text(&not_executable)).unwrap_err().kind(),
         ErrorKind::Permissions
@@ -122,33 +141,57 @@ fn a_refusal_gives_the_programs_reason() {
         "openssl genpkey -algorithm ed25519",
         "openssl genpkey -algorithm x25519 | openssl pkey -pubout",
     ] {
-        let error = open(text(&script(&pki, "strange", body))).unwrap_err();
+        let error = open(text(&script(&folder, "strange", body))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Malformed, "{body}: {error}");
     }
 }
 
 #[test]
 fn a_program_that_hangs_is_stopped() {
-    let pki = Pki::new();
-    let witness = pki.path("witness");
+    let folder = tempfile::tempdir().unwrap();
+    let witness = folder.path().join("witness");
     let hanging = script(
-        &pki,
+        &folder,
         "hanging",
         &format!("exec sleep 30; touch {}", text(&witness)),
     );
     let start = Instant::now();
-    let error = exec::open_with_timeout(text(&hanging), Duration::from_millis(300)).unwrap_err();
+    let error = soon(&hanging).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     // One that leaves a child behind which holds the pipe open.
-    let leaving = script(&pki, "leaving", "sleep 30 & exit 0");
-    assert!(exec::open_with_timeout(text(&leaving), Duration::from_millis(300)).is_err());
+    let leaving = script(&folder, "leaving", "sleep 30 & exit 0");
+    assert!(soon(&leaving).is_err());
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 
+fn soon(program: &Path) -> Result<countersign_keys::SigningKey, countersign_keys::Error> {
+    ExecProvider::new(text(program))
+        .with_timeout(Duration::from_millis(300))
+        .open(&KeyUri::Exec(text(program).to_owned()))
+}
+
 #[test]
-fn a_store_that_this_build_lacks_is_named() {
-    let uri: KeyUri = "tpm:0x81010001".parse().unwrap();
-    let error = open_key(&uri, || panic!("asked")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("tpm:"), "{error}");
+fn a_program_is_asked_to_sign_and_for_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = text(&ed25519_signer(&folder)).to_owned();
+    let key = KeyUri::Exec(command.clone());
+    let store = ExecProvider::new(&command);
+    let shown = store.show(&key).unwrap();
+    assert_eq!(&shown.public, store.open(&key).unwrap().public_key());
+    let refusals = [
+        store
+            .generate(&key, &KeyTemplate::signing(Algorithm::Ed25519))
+            .unwrap_err(),
+        store.list().unwrap_err(),
+        store.delete(&key).unwrap_err(),
+        store.attest(&key, &Challenge::new([1; 32])).unwrap_err(),
+        store
+            .lock(&key, &LockConsent::for_device_with_serial("00"))
+            .unwrap_err(),
+    ];
+    for error in refusals {
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+    let other = KeyUri::Exec("/another".to_owned());
+    assert_eq!(store.open(&other).unwrap_err().kind(), ErrorKind::NotFound);
 }
