@@ -12,7 +12,7 @@ use countersign_format::{BootId, DeviceIdentity};
 use countersign_keys::SigningKey;
 use countersign_trust_store::{Certificate, CertifiedDevice, Fault, PathProfile};
 
-use super::queue::Queue;
+use super::queue::{Queue, THREADS};
 use super::quota::Quotas;
 use super::record::SigningRecord;
 
@@ -60,8 +60,8 @@ impl LentKey {
         }
     }
 
-    /// The store that holds the key, in any words. Keys of one store are used one after the other, by one thread; one
-    /// store that hangs does not hold up another. Unless it is said, all keys are in one store.
+    /// The store that holds the key, in any words. Keys of one store share a queue; one store that hangs does not hold up
+    /// another. Unless it is said, all keys are in one store.
     #[must_use]
     pub fn in_store(mut self, store: impl Into<String>) -> Self {
         self.store = store.into();
@@ -223,7 +223,7 @@ impl DeviceBuilder {
         self
     }
 
-    /// Starts a thread for each store.
+    /// Starts the threads of each store.
     ///
     /// # Errors
     /// What the operating system says if one does not start.
@@ -231,7 +231,7 @@ impl DeviceBuilder {
         let mut queues = BTreeMap::new();
         for lent in self.keys.values() {
             if !queues.contains_key(&lent.store) {
-                queues.insert(lent.store.clone(), Queue::start()?);
+                queues.insert(lent.store.clone(), Queue::start(THREADS)?);
             }
         }
         Ok(Device(Arc::new(Inner {

@@ -1,5 +1,5 @@
-//! One thread for each device, because hardware takes one command at a time and blocks; and a queue that is fair to
-//! components: each has its turn, however many the others have waiting.
+//! Threads apart for each store of keys, because hardware takes one command at a time and blocks; and a queue that is fair
+//! to components: each has its turn, however many the others have waiting.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,10 +12,14 @@ use tokio::sync::oneshot;
 /// The most that one component may have waiting. More are turned away at once.
 const MAX_WAITING: usize = 64;
 
-/// What the thread runs. It finds out by itself whether anybody still waits for the answer.
+/// How many threads serve a store: while one waits for the hardware, the other verifies what it got before. The hardware
+/// is never idle for that, and more would only wait.
+pub(super) const THREADS: usize = 2;
+
+/// What a thread runs. It finds out by itself whether anybody still waits for the answer.
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The queue of one device, and its thread.
+/// The queue of one store, and its threads.
 pub(super) struct Queue {
     shared: Arc<Shared>,
 }
@@ -38,26 +42,31 @@ struct State {
 pub(super) enum NoAnswer {
     /// The component has too much waiting.
     Full,
-    /// The device did not come to it in time.
+    /// The store did not come to it in time.
     Late,
     /// What was to be done panicked.
     Failed,
 }
 
 impl Queue {
-    pub(super) fn start() -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            arrived: Condvar::new(),
-        });
-        let worker = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("countersign-device".to_owned())
-            .spawn(move || worker.work())?;
-        Ok(Self { shared })
+    pub(super) fn start(threads: usize) -> std::io::Result<Self> {
+        // Made first, so that threads end again if one of them does not start.
+        let queue = Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                arrived: Condvar::new(),
+            }),
+        };
+        for _ in 0..threads {
+            let worker = Arc::clone(&queue.shared);
+            thread::Builder::new()
+                .name("countersign-device".to_owned())
+                .spawn(move || worker.work())?;
+        }
+        Ok(queue)
     }
 
-    /// Has `work` done on the device's thread in this component's turn.
+    /// Has `work` done on one of the store's threads in this component's turn.
     ///
     /// Whoever drops this future takes its work out of the queue, unless it was begun.
     pub(super) async fn ask<R: Send + 'static>(
@@ -176,7 +185,7 @@ mod tests {
 
     #[test]
     fn te27_each_component_has_its_turn() {
-        let queue = Queue::start().unwrap();
+        let queue = Queue::start(1).unwrap();
         let held = hold(&queue);
         let (order, done) = mpsc::channel();
         let push = |component: &'static str| {
@@ -196,7 +205,7 @@ mod tests {
 
     #[test]
     fn te27_too_much_of_one_component_is_turned_away_and_nobody_elses() {
-        let queue = Queue::start().unwrap();
+        let queue = Queue::start(1).unwrap();
         let held = hold(&queue);
         let push = |component: &str| queue.shared.push(component, Box::new(|| {}));
         (0..MAX_WAITING).for_each(|_| push("greedy").unwrap());
@@ -207,7 +216,7 @@ mod tests {
 
     #[test]
     fn tf05_who_waits_too_long_is_told_and_the_thread_goes_on() {
-        let queue = Queue::start().unwrap();
+        let queue = Queue::start(1).unwrap();
         let held = hold(&queue);
         runtime().block_on(async {
             let late = queue.ask("a:b", Duration::from_millis(20), || 1).await;
@@ -219,7 +228,7 @@ mod tests {
 
     #[test]
     fn te34_a_back_end_that_panics_fails_its_own_signature_only() {
-        let queue = Queue::start().unwrap();
+        let queue = Queue::start(1).unwrap();
         runtime().block_on(async {
             let failed = queue.ask("a:b", SOON, || panic!("the driver")).await;
             assert_eq!(failed, Err::<(), _>(NoAnswer::Failed));

@@ -220,7 +220,7 @@ impl OpenKey {
         Err(SignError::NotGranted)
     }
 
-    /// Signs `payload` as `context` on the thread of the key's store, in this component's turn.
+    /// Signs `payload` as `context` on a thread of the key's store, in this component's turn.
     pub(super) async fn sign(
         &self,
         context: &str,
@@ -256,7 +256,7 @@ impl OpenKey {
         Err(self.fail(context, failed))
     }
 
-    /// Signs, on the store's thread.
+    /// Signs, on a thread of the store.
     fn sign_now(&self, context: &str, payload: GuestPayload) -> Result<Vec<u8>, SignError> {
         let sequence = self.session.device.next_sequence();
         let failed = match self.signed(context, payload, sequence) {

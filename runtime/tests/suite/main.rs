@@ -11,6 +11,7 @@ mod features;
 mod host;
 mod imports;
 mod limits;
+mod signing;
 mod support;
 mod values;
 mod wasi;
