@@ -1,10 +1,13 @@
 //! The command line of `countersign-run`: what the operator allows, in the operator's words.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use countersign_keys::KeyUri;
 
 const LONG_ABOUT: &str = "\
 Runs one signed component if its signature leads to a root that is compiled into this program, and refuses it \
@@ -22,6 +25,8 @@ Examples:
   countersign-run draw.signed.wasm --dir ./pictures::/work:rw --timeout 10s -- in.svg out.png
   countersign-run app.signed.wasm --env LANG=C --memory 64MiB --audit /var/log/runs.jsonl
   countersign-run app.signed.wasm --json --audit -
+  countersign-run telemetry.signed.wasm --device-key telemetry=tpm:telemetry \
+      --device-chain telemetry=telemetry.chain.pem --device-rate telemetry=600 --audit /var/log/runs.jsonl
 
 Exit status: the guest's own, or
     2  usage or configuration                 115  revoked, revocation unknown or stale, rollback
@@ -80,6 +85,20 @@ pub(crate) struct Run {
     /// Let the guest know the date; without it, the date stands at 1970-01-01
     #[arg(long)]
     pub(crate) wall_clock: bool,
+    /// Lend the component a key of this device under the name that its statement asks for. KEY-URI is file:PATH,
+    /// tpm:NAME, atecc608:/dev/i2c-1?slot=0 or pkcs11:token=...;object=... Needs --device-chain
+    #[arg(long = "device-key", value_name = "NAME=KEY-URI", value_parser = named::<KeyUri>)]
+    pub(crate) device_keys: Vec<Named<KeyUri>>,
+    /// The certificates of the key NAME (PEM): the device's own first, for guest data, without the root
+    #[arg(long = "device-chain", value_name = "NAME=FILE", value_parser = named::<PathBuf>)]
+    pub(crate) device_chains: Vec<Named<PathBuf>>,
+    /// Let the component sign at most so often a minute with the key NAME (default 60)
+    #[arg(long = "device-rate", value_name = "NAME=NUMBER", value_parser = named::<u32>)]
+    pub(crate) device_rates: Vec<Named<u32>>,
+    /// Let the component sign with the key NAME as this context only, of those that its statement asks for; may be
+    /// given several times (default: all of them)
+    #[arg(long = "device-context", value_name = "NAME=CONTEXT", value_parser = named::<String>)]
+    pub(crate) device_contexts: Vec<Named<String>>,
     /// Use the CRLs in this file (PEM or DER) beside the compiled-in ones
     #[arg(long = "crl", value_name = "FILE")]
     pub(crate) crls: Vec<PathBuf>,
@@ -89,7 +108,7 @@ pub(crate) struct Run {
     /// Give the guest at most this much memory: 65536, 512KiB, 64MiB, 1GiB (default 256MiB)
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) memory: Option<u64>,
-    /// Append a record (one line of JSON) of every acceptance, refusal and end to this file; - is stderr
+    /// Append a record (one line of JSON) of every acceptance, refusal, signature and end to this file; - is stderr
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
     /// Write the verdict to stderr as one line of JSON, in place of words
@@ -106,6 +125,30 @@ pub(crate) struct Directory {
     pub(crate) host: PathBuf,
     pub(crate) guest: String,
     pub(crate) writable: bool,
+}
+
+/// Something about one of the device's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named<T> {
+    pub(crate) name: String,
+    pub(crate) value: T,
+}
+
+fn named<T>(text: &str) -> Result<Named<T>, String>
+where
+    T: FromStr<Err: fmt::Display>,
+{
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => (name, value),
+        _ => {
+            return Err(
+                "write NAME=VALUE; NAME is what the component's statement calls the key".to_owned(),
+            );
+        }
+    };
+    let value = value.parse().map_err(|error: T::Err| error.to_string())?;
+    let name = name.to_owned();
+    Ok(Named { name, value })
 }
 
 fn directory(text: &str) -> Result<Directory, String> {
@@ -232,6 +275,28 @@ mod tests {
         for bad in ["", "10", "0s", "10us", "-1s", "soon"] {
             assert!(timeout(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_key_begins_with_its_name() {
+        let key =
+            named::<KeyUri>("telemetry=pkcs11:token=gateway;object=telemetry").expect("parses");
+        assert_eq!(key.name, "telemetry");
+        assert_eq!(key.value.scheme(), "pkcs11");
+        assert_eq!(
+            named::<u32>("telemetry=600").map(|rate| rate.value),
+            Ok(600)
+        );
+        for bad in [
+            "",
+            "telemetry",
+            "=tpm:telemetry",
+            "telemetry=",
+            "telemetry=usb:1",
+        ] {
+            assert!(named::<KeyUri>(bad).is_err(), "{bad}");
+        }
+        assert!(named::<u32>("telemetry=-1").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The audit log: one line of JSON for every acceptance, refusal and end, appended to a file or written to stderr.
+//! The audit log: one line of JSON for every acceptance, refusal, signature and end, appended to a file or written to
+//! stderr.
 //!
-//! What a line says is decided in `countersign_runtime::audit`. Here it is decided that nothing runs unless its line
-//! was written.
+//! What a line says is decided in `countersign_runtime`. Here it is decided that nothing runs unless its line was written.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -60,18 +60,25 @@ impl AuditLog {
     /// Writes a record. Whether that worked is asked by [`check`](Self::check).
     pub(crate) fn write(&self, record: &Record) {
         let line = record.line(countersign_roots::system_time());
-        let written = match &self.target {
-            // One call for one line: records of several runs into the same file do not mix.
-            Target::File(file) => (&*file)
-                .write_all(line.as_bytes())
-                .and_then(|()| file.sync_data().or_else(unsyncable)),
-            Target::Nowhere => Ok(()),
-            Target::Stderr => io::stderr().write_all(line.as_bytes()),
-        };
+        let written = self.append(&line).and_then(|()| match &self.target {
+            Target::File(file) => file.sync_data().or_else(unsyncable),
+            Target::Nowhere | Target::Stderr => Ok(()),
+        });
         let mut state = self.lock();
         state.last = Some(record.clone());
         if let Err(error) = written {
             state.failed = Some(error);
+        }
+    }
+
+    /// Appends a line that is no verdict: one of a guest's signatures. It outlives this process; a power cut may take the
+    /// last of them, because waiting for the disk would cost more time than the signature.
+    pub(crate) fn append(&self, line: &str) -> io::Result<()> {
+        match &self.target {
+            // One call for one line: records of several runs into the same file do not mix.
+            Target::File(file) => (&*file).write_all(line.as_bytes()),
+            Target::Nowhere => Ok(()),
+            Target::Stderr => io::stderr().write_all(line.as_bytes()),
         }
     }
 

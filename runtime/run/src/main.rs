@@ -9,6 +9,7 @@
 mod args;
 mod audit;
 mod ceiling;
+mod device;
 mod read;
 mod report;
 mod run;

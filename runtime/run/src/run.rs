@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::Run;
 use crate::audit::AuditLog;
 use crate::ceiling::{ceiling, lowered};
+use crate::device::{self, NotLent};
 use crate::read::{Read, read};
 use crate::report::Reporter;
 
@@ -124,6 +125,15 @@ impl Host<'_> {
     fn load_and_run(&self, runtime: &Runtime, verified: VerifiedComponent) -> anyhow::Result<u8> {
         let log = &self.log;
         let ceiling = ceiling(self.run, verified.statement())?;
+        let ceiling = match device::lend(self.run, log, ceiling) {
+            Ok(ceiling) => ceiling,
+            Err(NotLent::Misused(error)) => return Err(error),
+            Err(NotLent::Hardware(reason)) => {
+                self.refuse(Some(verified.digest()), Code::KeyHardware, &reason);
+                log.check()?;
+                return Ok(Code::KeyHardware.exit_status());
+            }
+        };
         let mut notes = lowered(self.run, verified.statement());
         notes.extend(
             verified
