@@ -92,6 +92,9 @@ pub(crate) struct Run {
     /// The certificates of the key NAME (PEM): the device's own first, for guest data, without the root
     #[arg(long = "device-chain", value_name = "NAME=FILE", value_parser = named::<PathBuf>)]
     pub(crate) device_chains: Vec<Named<PathBuf>>,
+    /// Read the passphrase of the key NAME, or its token's PIN, from FILE: one line
+    #[arg(long = "device-secret", value_name = "NAME=FILE", value_parser = named::<PathBuf>)]
+    pub(crate) device_secrets: Vec<Named<PathBuf>>,
     /// Let the component sign at most so often a minute with the key NAME (default 60)
     #[arg(long = "device-rate", value_name = "NAME=NUMBER", value_parser = named::<u32>)]
     pub(crate) device_rates: Vec<Named<u32>>,

@@ -3,15 +3,16 @@
 //! A key that cannot be opened, or that is not the one in its certificate, ends the run before the component starts.
 //! There is no software key in its place.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
-use countersign_backend_file::FileProvider;
 use countersign_format::BootId;
-use countersign_keys::{ErrorKind, KeyProvider as _, KeyUri, SigningKey};
+use countersign_keys::{Error, ErrorKind, KeyUri, Secret, SigningKey};
 use countersign_runtime::Ceiling;
 use countersign_runtime::host::{Device, KeyCeiling, LentKey};
+use countersign_stores::{SecretFor, Stores, Tries};
 use countersign_trust_store::{Certificate, CertifiedDevice, pem};
 
 use crate::args::{Named, Run};
@@ -20,6 +21,8 @@ use crate::read::{Read, read};
 
 /// The longest file of certificates: three of 8 KiB as PEM, and room for what tools write beside them.
 const MAX_CHAIN_BYTES: u64 = 128 << 10;
+/// The longest file with a passphrase or a PIN.
+const MAX_SECRET_BYTES: u64 = 4 << 10;
 
 /// Why a key is not lent.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ pub(crate) fn lend(
     let mut builder = None;
     for Named { name, value: uri } in &run.device_keys {
         let chain = chain(run, name)?;
-        let key = open(uri).map_err(|error| failure(name, error))?;
+        let key = open(run, name, uri).map_err(|error| failure(name, error))?;
         let building = match builder.take() {
             Some(building) => building,
             None => {
@@ -72,53 +75,45 @@ pub(crate) fn lend(
 
 /// Every option names a key that is lent, and each key is named once and has its certificates.
 fn check_names(run: &Run) -> anyhow::Result<()> {
-    let is_lent = |name: &String| run.device_keys.iter().any(|key| key.name == *name);
-    let about = [
+    let once = [
+        ("--device-key", names(&run.device_keys)),
         ("--device-chain", names(&run.device_chains)),
         ("--device-rate", names(&run.device_rates)),
-        ("--device-context", names(&run.device_contexts)),
+        ("--device-secret", names(&run.device_secrets)),
     ];
-    for (option, names) in about {
-        if let Some(name) = names.into_iter().find(|name| !is_lent(name)) {
+    for (option, names) in &once {
+        let mut seen = BTreeSet::new();
+        if let Some(name) = names.iter().find(|name| !seen.insert(**name)) {
+            bail!(
+                "{option} names {name} twice; give each key a name of its own, and say each thing of it once"
+            );
+        }
+    }
+    let lent: BTreeSet<&str> = names(&run.device_keys).into_iter().collect();
+    let any_number = ("--device-context", names(&run.device_contexts));
+    for (option, names) in once.iter().chain([&any_number]) {
+        if let Some(name) = names.iter().find(|name| !lent.contains(**name)) {
             bail!(
                 "{option} names {name}, but no --device-key {name}=KEY-URI lends a key of this name"
             );
         }
     }
-    for key in &run.device_keys {
-        let Named { name, value } = key;
-        let of = |other: &&Named<_>| other.name == *name;
-        if run.device_keys.iter().filter(of).count() > 1 {
-            bail!("--device-key names {name} twice; give each key a name of its own");
-        }
-        match run
-            .device_chains
-            .iter()
-            .filter(|chain| chain.name == *name)
-            .count()
-        {
-            1 => {}
-            0 => bail!(
-                "the key {name} ({value}) has no certificates; name the file that your authority gave you: \
-                 --device-chain {name}=FILE"
-            ),
-            _ => bail!("--device-chain names {name} twice; a key has one chain, in one file"),
-        }
-        if run
-            .device_rates
-            .iter()
-            .filter(|rate| rate.name == *name)
-            .count()
-            > 1
-        {
-            bail!("--device-rate names {name} twice");
-        }
+    let certified = names(&run.device_chains);
+    match run
+        .device_keys
+        .iter()
+        .find(|key| !certified.contains(&key.name.as_str()))
+    {
+        Some(Named { name, value }) => bail!(
+            "the key {name} ({value}) has no certificates; name the file that your authority gave you: \
+             --device-chain {name}=FILE"
+        ),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn names<T>(options: &[Named<T>]) -> Vec<&String> {
-    options.iter().map(|option| &option.name).collect()
+fn names<T>(options: &[Named<T>]) -> Vec<&str> {
+    options.iter().map(|option| option.name.as_str()).collect()
 }
 
 fn bounds(run: &Run, name: &str) -> KeyCeiling {
@@ -187,8 +182,63 @@ fn boot() -> Result<BootId, NotLent> {
     Ok(BootId::new(bytes))
 }
 
-fn open(uri: &KeyUri) -> Result<SigningKey, countersign_keys::Error> {
-    FileProvider::unencrypted().open(uri)
+/// Opens a key. Nobody is asked for its secret, since a host may run where nobody is: it is in a file or not known.
+fn open(run: &Run, name: &str, uri: &KeyUri) -> Result<SigningKey, Error> {
+    let file = run
+        .device_secrets
+        .iter()
+        .find(|secret| secret.name == name)
+        .map(|secret| secret.value.clone());
+    let name = name.to_owned();
+    let stores = Stores::new(move |wanted| {
+        let (what, is_last) = match wanted {
+            SecretFor::Pin { token, tries } => (
+                format!("the PIN of the token {token}"),
+                tries == Tries::Last,
+            ),
+            _ => ("the key's passphrase".to_owned(), false),
+        };
+        let refused = |reason: &str| Err(Error::new(ErrorKind::Passphrase, reason.to_owned()));
+        match &file {
+            // A wrong PIN in a file would lock the token for good.
+            Some(_) if is_last => refused(&format!(
+                "{what} may be tried once more only; check it with `countersign key show {name}` at a terminal"
+            )),
+            Some(path) => secret(path).map(Some),
+            None => refused(&format!(
+                "{what} is needed; name a file with it: --device-secret {name}=FILE"
+            )),
+        }
+    });
+    stores.open(uri)
+}
+
+/// The first and only line of a file.
+fn secret(path: &Path) -> Result<Secret, Error> {
+    let refused = |reason: String| Error::new(ErrorKind::Passphrase, reason);
+    let mut bytes = match read(path, MAX_SECRET_BYTES) {
+        Ok(Read::Whole(bytes)) => bytes,
+        Ok(Read::TooLarge { .. }) => {
+            return Err(refused(format!(
+                "{} is too long for a secret",
+                path.display()
+            )));
+        }
+        Err(error) => return Err(refused(format!("{error:#}"))),
+    };
+    for end in [b'\n', b'\r'] {
+        if bytes.last() == Some(&end) {
+            bytes.pop();
+        }
+    }
+    let secret = Secret::new(bytes);
+    if secret.is_empty() || secret.expose().contains(&b'\n') {
+        return Err(refused(format!(
+            "{} must hold the passphrase or PIN alone, in one line",
+            path.display()
+        )));
+    }
+    Ok(secret)
 }
 
 /// Which keys are used one after the other: those of one store.
@@ -201,7 +251,7 @@ fn store(uri: &KeyUri) -> String {
     }
 }
 
-fn failure(name: &str, error: countersign_keys::Error) -> NotLent {
+fn failure(name: &str, error: Error) -> NotLent {
     let is_misuse = matches!(
         error.kind(),
         ErrorKind::Malformed
