@@ -4,10 +4,10 @@
 // which device and which component said so, and as what: the context `reading/v1`. After the argument `--log` the last
 // line is a log of all the readings, signed by its digest as `log/v1`.
 
-import signing from "countersign:device/signing@0.1.0";
-import environment from "wasi:cli/environment@0.2.12";
-import stderr from "wasi:cli/stderr@0.2.12";
-import stdout from "wasi:cli/stdout@0.2.12";
+import { Message, open } from "countersign:device/signing@0.1.0";
+import { getArguments } from "wasi:cli/environment@0.2.12";
+import { getStderr } from "wasi:cli/stderr@0.2.12";
+import { getStdout } from "wasi:cli/stdout@0.2.12";
 
 // The names by which component.toml asks for the key and its contexts.
 const KEY = "telemetry";
@@ -22,7 +22,7 @@ const MOST_BYTES = 4096;
 export const run = {
   run() {
     // The first argument is the program's own name.
-    const [, ...readings] = environment.getArguments();
+    const [, ...readings] = getArguments();
     const log = readings[0] === "--log";
     if (log) {
       readings.shift();
@@ -30,19 +30,19 @@ export const run = {
     try {
       signAll(readings.length > 0 ? readings : [DEFAULT_READING], log);
     } catch (error) {
-      print(stderr.getStderr(), variant(error));
+      print(getStderr(), variant(error));
       throw undefined;
     }
   },
 };
 
 function signAll(readings, log) {
-  const key = signing.open(KEY);
+  const key = open(KEY);
   for (const reading of readings) {
-    print(stdout.getStdout(), hex(key.sign(READING, utf8(reading))));
+    print(getStdout(), hex(key.sign(READING, utf8(reading))));
   }
   if (log) {
-    print(stdout.getStdout(), hex(signLog(key, readings)));
+    print(getStdout(), hex(signLog(key, readings)));
   }
 }
 
@@ -52,7 +52,7 @@ function signLog(key, readings) {
   for (const reading of readings) {
     message.write(utf8(`${reading}\n`));
   }
-  return signing.Message.finish(message);
+  return Message.finish(message);
 }
 
 // The error's name as the interface spells it. What a call refuses arrives as the payload of an exception.
