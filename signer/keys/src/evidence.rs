@@ -1,7 +1,10 @@
 //! What a device says of its own keys, as it said it: bytes that others judge.
 //!
-//! Decided here: only the shape. Whether evidence convinces (whose attestation key, which configuration, which challenge)
-//! is for whoever asked for it.
+//! Decided here: the shape, and whether the attestation key signed it. Whether evidence convinces (whose attestation key,
+//! which configuration, which challenge) is for whoever asked for it.
+
+mod atecc608;
+mod proof;
 
 use crate::PublicKey;
 

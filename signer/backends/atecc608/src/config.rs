@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use countersign_atecc608_rules::{KeyConfig, SlotConfig};
+
 /// A chip's serial number, 9 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Serial(pub [u8; 9]);
@@ -62,88 +64,6 @@ impl Slot {
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
-    }
-}
-
-/// SlotConfig of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SlotConfig(pub u16);
-
-impl SlotConfig {
-    const fn has(self, bit: u16) -> bool {
-        self.0 & bit != 0
-    }
-
-    /// Private keys: the slot signs messages from outside (ReadKey bit 0).
-    #[must_use]
-    pub const fn signs_external(self) -> bool {
-        self.has(0x0001)
-    }
-
-    /// Private keys: the slot signs what the chip states itself (ReadKey bit 1).
-    #[must_use]
-    pub const fn signs_internal(self) -> bool {
-        self.has(0x0002)
-    }
-
-    /// The content is secret and never read in the clear.
-    #[must_use]
-    pub const fn is_secret(self) -> bool {
-        self.has(0x0080)
-    }
-
-    /// Reading needs encryption.
-    #[must_use]
-    pub const fn encrypts_reads(self) -> bool {
-        self.has(0x0040)
-    }
-
-    /// Private keys: a new key can be made in the chip at any time (WriteConfig bit 1).
-    #[must_use]
-    pub const fn allows_generation(self) -> bool {
-        self.has(0x2000)
-    }
-
-    /// Private keys: a key from outside can be put in (WriteConfig bit 2).
-    #[must_use]
-    pub const fn allows_private_write(self) -> bool {
-        self.has(0x4000)
-    }
-}
-
-/// KeyConfig of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct KeyConfig(pub u16);
-
-impl KeyConfig {
-    /// The slot holds a private key.
-    #[must_use]
-    pub const fn is_private(self) -> bool {
-        self.0 & 0x0001 != 0
-    }
-
-    /// The public key of the private one can be asked for at any time.
-    #[must_use]
-    pub const fn tells_public(self) -> bool {
-        self.0 & 0x0002 != 0
-    }
-
-    /// KeyType: 4 is P-256.
-    #[must_use]
-    pub const fn is_p256(self) -> bool {
-        (self.0 >> 2) & 7 == 4
-    }
-
-    /// The slot can be locked on its own.
-    #[must_use]
-    pub const fn is_lockable(self) -> bool {
-        self.0 & 0x0020 != 0
-    }
-
-    /// Use needs authorisation (ReqAuth), which this driver does not give.
-    #[must_use]
-    pub const fn needs_authorisation(self) -> bool {
-        self.0 & 0x0080 != 0
     }
 }
 
@@ -210,6 +130,33 @@ impl Configuration {
     #[must_use]
     pub fn key(&self, slot: Slot) -> KeyConfig {
         KeyConfig(self.word(96, slot))
+    }
+
+    /// The same with another address on the bus.
+    #[must_use]
+    pub fn with_address(&self, address: u8) -> Self {
+        let mut changed = *self;
+        changed.set(16, address.checked_shl(1).unwrap_or(0));
+        changed
+    }
+
+    /// The same with another SlotConfig and KeyConfig for one slot.
+    #[must_use]
+    pub fn with_slot(&self, slot: Slot, (slot_config, key_config): (u16, u16)) -> Self {
+        let mut changed = *self;
+        for (start, word) in [(20_usize, slot_config), (96, key_config)] {
+            let at = start.saturating_add(slot.index().saturating_mul(2));
+            let [low, high] = word.to_le_bytes();
+            changed.set(at, low);
+            changed.set(at.saturating_add(1), high);
+        }
+        changed
+    }
+
+    fn set(&mut self, at: usize, value: u8) {
+        if let Some(byte) = self.0.get_mut(at) {
+            *byte = value;
+        }
     }
 
     fn byte(&self, at: usize) -> u8 {

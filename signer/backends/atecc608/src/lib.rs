@@ -31,23 +31,35 @@ mod rules;
 mod zones;
 
 #[cfg(feature = "std")]
-mod evidence;
+mod certificate;
+#[cfg(feature = "std")]
+mod file;
 #[cfg(all(feature = "std", target_os = "linux"))]
 mod linux;
+#[cfg(feature = "std")]
+mod plan;
 #[cfg(feature = "std")]
 mod provider;
 
 pub use bus::DEADLINE_MICROS;
-pub use config::{Configuration, KeyConfig, Serial, Slot, SlotConfig};
+#[cfg(feature = "std")]
+pub use certificate::{
+    CertificateError, CertificateInvalid, CertificateTemplate, CompressedCertificate, Kind,
+    MakerChain, NotTheMakers, SerialSource, StoredCertificate, Subject, SubjectKey,
+};
+pub use config::{Configuration, Serial, Slot};
+pub use countersign_atecc608_rules::{KeyConfig, SlotConfig, Unfit, inspect_slot};
 pub use device::{Atecc608, Attestation, Counter, Revision};
 pub use error::{Error, Status};
 #[cfg(feature = "std")]
-pub use evidence::{EvidencePolicy, EvidenceRefused, verify_evidence};
+pub use file::{ChipFile, ChipFileInvalid, LockFlags, Model};
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use linux::{LinuxBus, LinuxBusError, LinuxDelay};
 pub use lock::Consent;
 #[cfg(feature = "std")]
+pub use plan::{Plan, PlanError};
+#[cfg(feature = "std")]
 pub use provider::Atecc608Provider;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use provider::{detect, detect_among};
-pub use rules::{Purpose, Unfit, inspect_locks, inspect_purpose, inspect_slot};
+pub use rules::{Purpose, inspect_locks, inspect_purpose};

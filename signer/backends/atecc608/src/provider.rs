@@ -4,11 +4,11 @@ mod detect;
 mod failure;
 
 use crate::config::{Configuration, Serial, Slot};
-use crate::device::Atecc608;
+use crate::device::{Atecc608, Counter};
 use crate::error::{Error as ChipError, Status};
-use crate::evidence::number_of;
 use crate::lock::Consent;
-use crate::rules::{Purpose, Unfit, inspect_locks, inspect_purpose};
+use crate::rules::{Purpose, inspect_locks, inspect_purpose};
+use countersign_atecc608_rules::Unfit;
 use countersign_keys::{
     Algorithm, Atecc608Evidence, Atecc608Key, Capabilities, Challenge, Error, ErrorKind, Evidence,
     KeyInfo, KeyProvider, KeyTemplate, KeyUri, KeyUsage, LockConsent, Origin, PublicKey, Signer,
@@ -270,14 +270,25 @@ where
         if !revision.is_608() {
             return Err(self.place.failed(ChipError::WrongChip));
         }
-        Ok(format!(
+        let mut description = format!(
             "{} {} at {}, configuration {}, data {}",
             revision.name(),
             configuration.serial(),
             self.place,
             locked(configuration.config_locked()),
             locked(configuration.data_locked()),
-        ))
+        );
+        for (number, counter) in (0_u8..).zip([Counter::First, Counter::Second]) {
+            let value = chip.device.counter(counter);
+            let value = value.map_err(|error| self.place.failed(error))?;
+            if Counter::is_near_end(value) {
+                description += &format!(
+                    ", counter {number} at {value} of {}: replace the chip before it ends",
+                    Counter::END
+                );
+            }
+        }
+        Ok(description)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -430,7 +441,7 @@ where
             .ok_or_else(|| self.no_key(slot))?;
         let told = chip
             .device
-            .attest(slot, signer, &number_of(challenge))
+            .attest(slot, signer, &Atecc608Evidence::number_of(challenge))
             .map_err(failed)?;
         if point_of(&told.public).map_err(failed)? != public {
             return Err(failed(ChipError::WrittenWrongly));
@@ -447,16 +458,8 @@ where
             attestation_key,
             signature: told.signature,
         };
-        crate::evidence::is_signed(&evidence, challenge).map_err(|error| {
-            Error::with_source(
-                ErrorKind::BadSignature,
-                format!(
-                    "the chip {} signed other evidence than it gave; ask again",
-                    self.place
-                ),
-                error,
-            )
-        })?;
+        // No evidence leaves that does not fit.
+        evidence.check_signature(challenge)?;
         Ok(Evidence::Atecc608(evidence))
     }
 

@@ -228,7 +228,20 @@ fn tf23_a_counter_counts_once_each_time_and_ends() {
     bench.emulator.inject(Fault::CounterExhausted.once());
     assert_eq!(chip.counter(Counter::First), Ok(Counter::END));
     assert_eq!(chip.count_up(Counter::First), Err(Error::CounterExhausted));
-    assert_eq!(Counter::ALARM, Counter::END / 10 * 9 + 1);
+}
+
+#[test]
+fn tf23_a_counter_says_long_before_its_end_that_it_comes() {
+    // Nine tenths of the end, to the next whole number.
+    assert_eq!(Counter::ALARM, (Counter::END * 9).div_ceil(10));
+    assert!(!Counter::is_near_end(Counter::ALARM - 1) && Counter::is_near_end(Counter::ALARM));
+    let bench = Bench::new(Factory::provisioned(1));
+    let provider = bench.provider();
+    let said = provider.describe().expect("a description");
+    assert!(!said.contains("counter"), "{said}");
+    bench.emulator.inject(Fault::CounterExhausted.once());
+    let said = provider.describe().expect("a description");
+    assert!(said.contains("counter 0 at 2097151 of 2097151"), "{said}");
 }
 
 #[test]
@@ -339,30 +352,34 @@ fn open_and_sign(name: &str, provider: &Provider) {
 }
 
 fn attest(name: &str, provider: &Provider) {
-    use countersign_backend_atecc608::{EvidencePolicy, verify_evidence};
     let challenge = Challenge::new([3; 32]);
     let Ok(Evidence::Atecc608(evidence)) = provider.attest(&uri(0), &challenge) else {
         return;
     };
-    let policy = EvidencePolicy::of_attestation_key(evidence.attestation_key.clone());
-    verify_evidence(&evidence, &challenge, &policy)
+    evidence
+        .check_signature(&challenge)
         .unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
-/// Ten thousand signatures, each with one bit turned somewhere: on the bus, in the digest, in the scalar, in the result.
-#[test]
-fn tf27_of_ten_thousand_signatures_with_a_bit_turned_no_bad_one_leaves() {
-    let tally = crate::bench::flipped_signatures(10_000, 27);
-    assert_eq!(tally.bad, 0);
-    assert_eq!(tally.good + tally.refused, 10_000);
-    assert!(tally.good > 1_000 && tally.refused > 1_000, "{tally:?}");
-}
+/// How many signatures the next test makes; `COUNTERSIGN_FAULTS` gives another number.
+const FAULTY_SIGNATURES: u32 = 10_000;
 
+/// One bit is turned in each: on the bus, in the digest, in the scalar, or in the result.
 #[test]
-#[ignore = "takes up to an hour: cargo test --package countersign-backend-atecc608 --test chip -- --ignored"]
-fn tf27_of_a_million_signatures_with_a_bit_turned_no_bad_one_leaves() {
-    let tally = crate::bench::flipped_signatures(1_000_000, 1_000_027);
+fn tf27_of_thousands_of_signatures_with_a_bit_turned_no_bad_one_leaves() {
+    let count = std::env::var("COUNTERSIGN_FAULTS")
+        .ok()
+        .map_or(FAULTY_SIGNATURES, |count| count.parse().expect("a number"));
+    let tally = crate::bench::flipped_signatures(count, 27);
+    println!(
+        "{count} signatures with a bit turned: {} good, {} refused, {} bad",
+        tally.good, tally.refused, tally.bad
+    );
     assert_eq!(tally.bad, 0);
-    assert_eq!(tally.good + tally.refused, 1_000_000);
-    println!("{tally:?}");
+    assert_eq!(tally.good + tally.refused, count);
+    // Both happen: what is mended, and what is not.
+    assert!(
+        tally.good > count / 10 && tally.refused > count / 10,
+        "{tally:?}"
+    );
 }

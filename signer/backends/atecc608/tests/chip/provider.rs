@@ -1,7 +1,7 @@
 //! The store of keys.
 
 use countersign_atecc608_emulator::Factory;
-use countersign_backend_atecc608::{EvidencePolicy, EvidenceRefused, Unfit, verify_evidence};
+use countersign_backend_atecc608::{KeyConfig, SlotConfig, Unfit, inspect_slot};
 use countersign_keys::{
     Algorithm, Atecc608Evidence, Challenge, ErrorKind, Evidence, KeyProvider as _, KeyTemplate,
     KeyUsage, LockConsent, Origin,
@@ -146,17 +146,24 @@ fn evidence_convinces_for_its_challenge_and_no_other() {
     let (_bench, provider) = Bench::with_keys(Factory::provisioned(1));
     let challenge = Challenge::new([9; 32]);
     let good = evidence(&provider, &challenge);
-    let policy = EvidencePolicy::of_attestation_key(provider.show(&uri(1)).expect("slot 1").public);
-    let judge = |evidence: &Atecc608Evidence| verify_evidence(evidence, &challenge, &policy);
-    assert_eq!(judge(&good), Ok(()));
     assert_eq!(
-        verify_evidence(&good, &Challenge::new([8; 32]), &policy),
-        Err(EvidenceRefused::Signature)
+        good.attestation_key,
+        provider.show(&uri(1)).expect("slot 1").public
     );
-    let mut other = good.clone();
-    other.public = provider.show(&uri(1)).expect("slot 1").public;
-    assert_eq!(judge(&other), Err(EvidenceRefused::Signature));
-    let bend: [fn(&mut Atecc608Evidence); 7] = [
+    let fits = |evidence: &Atecc608Evidence, challenge: &Challenge| {
+        evidence
+            .check_signature(challenge)
+            .map(drop)
+            .map_err(|error| error.kind())
+    };
+    assert_eq!(fits(&good, &challenge), Ok(()));
+    assert_eq!(
+        fits(&good, &Challenge::new([8; 32])),
+        Err(ErrorKind::BadSignature)
+    );
+    let bend: [fn(&mut Atecc608Evidence); 9] = [
+        |e| e.public = e.attestation_key.clone(),
+        |e| e.attestation_key = e.public.clone(),
         |e| e.serial[5] ^= 1,
         |e| e.slot = 2,
         |e| e.slot_config ^= 0x0400,
@@ -168,21 +175,9 @@ fn evidence_convinces_for_its_challenge_and_no_other() {
     for (n, bend) in bend.iter().enumerate() {
         let mut bent = good.clone();
         bend(&mut bent);
-        assert_eq!(judge(&bent), Err(EvidenceRefused::Signature), "{n}");
+        assert_eq!(fits(&bent, &challenge), Err(ErrorKind::BadSignature), "{n}");
     }
-    let mut stranger = good.clone();
-    stranger.attestation_key = good.public.clone();
-    assert_eq!(judge(&stranger), Err(EvidenceRefused::AttestationKey));
-    let elsewhere = policy.clone().with_serial([1; 9]);
-    assert_eq!(
-        verify_evidence(&good, &challenge, &elsewhere),
-        Err(EvidenceRefused::Serial)
-    );
-    let fixed = policy.clone().unchangeable();
-    assert_eq!(
-        verify_evidence(&good, &challenge, &fixed),
-        Err(EvidenceRefused::Changeable)
-    );
+    assert!(good.slot_unlocked);
     provider
         .lock(
             &uri(0),
@@ -190,7 +185,8 @@ fn evidence_convinces_for_its_challenge_and_no_other() {
         )
         .expect("it locks");
     let good = evidence(&provider, &challenge);
-    assert_eq!(verify_evidence(&good, &challenge, &fixed), Ok(()));
+    assert!(!good.slot_unlocked);
+    assert_eq!(fits(&good, &challenge), Ok(()));
 }
 
 /// A chip tells the truth about a slot that takes keys from outside; the truth is what is refused.
@@ -210,10 +206,13 @@ fn tf20_evidence_of_a_slot_that_takes_keys_from_outside_is_refused() {
     else {
         panic!("another kind");
     };
-    let policy = EvidencePolicy::of_attestation_key(provider.show(&uri(1)).expect("slot 1").public);
+    evidence.check_signature(&challenge).expect("it fits");
     assert_eq!(
-        verify_evidence(&evidence, &challenge, &policy),
-        Err(EvidenceRefused::Slot(Unfit::Importable))
+        inspect_slot(
+            SlotConfig(evidence.slot_config),
+            KeyConfig(evidence.key_config)
+        ),
+        Err(Unfit::Importable)
     );
     assert_eq!(
         provider.show(&uri(2)).expect("slot 2").origin,
