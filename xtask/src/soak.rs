@@ -4,6 +4,7 @@
 
 mod coverage;
 mod differential;
+mod faults;
 pub(crate) mod fuzz;
 mod mutants;
 mod tamper;
@@ -34,6 +35,12 @@ const FORMS: &[Form] = &[
         arguments: "[COUNT]",
         about: "OpenSSL, webpki and another CBOR decoder beside ours, over mutated chains and statements",
         run: differential::play,
+    },
+    Form {
+        name: "faults",
+        arguments: "[COUNT]",
+        about: "so many signatures (1,000,000) of a secure element and of a TPM, each with a bit turned on its way",
+        run: faults::play,
     },
     Form {
         name: "fuzz",

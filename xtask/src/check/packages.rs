@@ -154,11 +154,17 @@ const TEST_ARROWS: &[(&str, &str)] = &[
         "countersign-backend-atecc608",
         "countersign-atecc608-emulator",
     ),
+    ("countersign-backend-atecc608", "countersign-trust-store"),
     ("countersign-audit-log", "countersign-backend-file"),
     ("countersign-provisioning", "countersign-backend-file"),
     ("countersign-signer", "countersign-backend-file"),
     ("countersign-signer", "countersign-stores"),
     ("countersign-testing", "countersign-roots-file"),
+    ("countersign-tls", "countersign-atecc608-emulator"),
+    ("countersign-tls", "countersign-backend-atecc608"),
+    ("countersign-tls", "countersign-backend-tpm"),
+    ("countersign-tls", "countersign-format"),
+    ("countersign-tls", "countersign-provisioning"),
 ];
 
 /// Foreign packages that must not be in a package's tree, at any depth, and why.
