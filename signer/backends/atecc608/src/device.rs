@@ -61,6 +61,12 @@ impl Counter {
     /// From here on it should be said aloud: nine tenths of the end.
     pub const ALARM: u32 = 1_887_436;
 
+    /// Whether it should be said that the counter comes to its end.
+    #[must_use]
+    pub const fn is_near_end(value: u32) -> bool {
+        value >= Self::ALARM
+    }
+
     const fn key_id(self) -> u16 {
         match self {
             Self::First => 0,
@@ -91,6 +97,9 @@ impl<I: I2c, D: DelayNs> Atecc608<I, D> {
 
     /// The chip is at another address from its next waking on.
     pub(crate) fn move_to(&mut self, address: u8) {
+        // An idle chip hears nothing and keeps its old address: only from sleep does it wake with the new one.
+        let deadline = self.bus.deadline();
+        let _ = self.bus.wake(deadline);
         self.bus.sleep();
         self.bus.move_to(address);
     }

@@ -1,8 +1,12 @@
 //! The driver and its store of keys, on the emulated chip in virtual time.
 
 mod bench;
+mod certificates;
+mod conformance;
 mod faults;
+mod plan;
 mod provider;
+mod vendor;
 
 use bench::Bench;
 use countersign_atecc608_emulator::Factory;
