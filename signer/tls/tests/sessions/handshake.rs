@@ -174,7 +174,7 @@ fn what_is_no_chain_is_refused() {
     );
     let authority_key = pki.authority_keys().pop().expect("an authority");
     assert_eq!(
-        TlsIdentity::new(Arc::new(authority_key), &[authority.clone()]).map(drop),
+        TlsIdentity::new(Arc::new(authority_key), std::slice::from_ref(authority)).map(drop),
         Err(TlsIdentityRefused::Authority)
     );
 }
