@@ -15,11 +15,11 @@ fn main() {
     );
 }
 
-/// The folders that are packages.
+/// The folders that hold a guest, in whatever language: those with a component.toml.
 fn guests(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries(folder)
         .into_iter()
-        .filter(|path| path.join("Cargo.toml").is_file())
+        .filter(|path| path.join("component.toml").is_file())
         .filter_map(|path| Some(path.file_name()?.to_str()?.replace('-', "_")))
         .collect();
     names.sort();

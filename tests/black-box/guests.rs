@@ -3,10 +3,15 @@
 //! The host is a copy of the built `countersign-run` with a root of its own filled in. A guest that has no test
 //! here does not compile: each must have a function of its name.
 
+mod device;
 pub(crate) mod host;
+mod signed_readings;
+mod signing;
 
 use crate::programs::Ran;
 use host::HOST;
+use signed_readings::{telemetry_c, telemetry_javascript, telemetry_python};
+use signing::telemetry;
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 

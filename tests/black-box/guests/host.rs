@@ -68,7 +68,14 @@ impl Host {
 impl Signed {
     /// Runs the guest with these arguments after the file's name.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        run(Command::new(&self.host).arg(&self.file).args(arguments))
+        run(self.command().args(arguments))
+    }
+
+    /// The command that runs it, without arguments.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.host);
+        command.arg(&self.file);
+        command
     }
 }
 
