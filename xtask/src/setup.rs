@@ -28,6 +28,8 @@ pub(crate) enum Need {
     GuestToolchainC,
     /// Node.js and npm: guests in JavaScript.
     Node,
+    /// llvm-cov and llvm-profdata of the compiler's LLVM: coverage.
+    LlvmTools,
     /// OpenSSL: the reference that certificates, requests and revocation lists are held against.
     OpenSsl,
     /// OpenSSL's library, for the tests that ask it in their own process.
@@ -36,6 +38,9 @@ pub(crate) enum Need {
     /// a guest in Python.
     Python,
 }
+
+/// Where Debian keeps the tools of the LLVM that the compiler uses, version 22.
+pub(crate) const LLVM: &str = "/usr/lib/llvm-22/bin";
 
 /// Makes sure that everything in `needs` is there.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
@@ -79,6 +84,7 @@ impl Need {
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
             Self::GuestToolchainC => debian_has_guest_toolchain_c(),
             Self::Node => succeeds("node", &["--version"]) && succeeds("npm", &["--version"]),
+            Self::LlvmTools => Path::new(LLVM).join("llvm-profdata").exists(),
             Self::OpenSsl => succeeds("openssl", &["version"]),
             Self::OpenSslLibrary => succeeds("pkg-config", &["--exists", "openssl"]),
             Self::Python => {
@@ -101,6 +107,7 @@ impl Need {
                 "wasi-libc",
             ],
             Self::Node => &["nodejs", "npm"],
+            Self::LlvmTools => &["llvm-22"],
             Self::OpenSsl => &["openssl"],
             Self::OpenSslLibrary => &["libssl-dev", "pkg-config"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
@@ -123,6 +130,7 @@ impl Need {
             Self::GuestToolchain => "building guests",
             Self::GuestToolchainC => "building guests in C",
             Self::Node => "building guests in JavaScript",
+            Self::LlvmTools => "reading coverage",
             Self::OpenSsl | Self::OpenSslLibrary => "comparing with OpenSSL",
             Self::Python => "fetching a package from PyPI",
         }

@@ -50,7 +50,7 @@ const FORMS: &[Form] = &[
     },
     Form {
         name: "mutants",
-        arguments: "[PACKAGE]",
+        arguments: "[PACKAGE [TEXT]]",
         about: "whether a test fails for each small change of the verifying code",
         run: mutants::play,
     },

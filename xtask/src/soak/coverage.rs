@@ -2,12 +2,13 @@
 //!
 //! Code that no test runs is shown by it; code that is run may still be unchecked, which mutants show.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 
 use crate::process::{capture, root, run, target};
+use crate::setup::{self, Need};
 use crate::tools;
 
 /// The version of cargo-llvm-cov that is installed where there is none.
@@ -19,11 +20,12 @@ const PACKAGES: [&str; 2] = ["countersign-format", "countersign-trust-store"];
 /// Runs the tests and prints a table by file; the same figures as JSON stay in the build folder.
 pub(crate) fn play(words: &[&str]) -> Result<()> {
     ensure!(words.is_empty(), "nothing follows `soak coverage`");
-    require_llvm()?;
+    let llvm = llvm()?;
     let program = tools::program("cargo-llvm-cov", VERSION, &[])?;
     let command = |words: &[&str]| {
         let mut command = Command::new(&program);
         command.current_dir(root()).arg("llvm-cov").args(words);
+        command.envs(llvm.clone());
         command
     };
     let mut tests = command(&["--no-report", "--locked", "--lib", "--tests"]);
@@ -42,17 +44,24 @@ pub(crate) fn play(words: &[&str]) -> Result<()> {
         .arg(folder.join("summary.json")))
 }
 
-/// LLVM's own tools belong to the toolchain, or are named in the environment, as cargo-llvm-cov reads it.
-fn require_llvm() -> Result<()> {
-    let named = ["LLVM_COV", "LLVM_PROFDATA"]
+/// The variables in which cargo-llvm-cov looks for LLVM's tools, and the tools.
+const LLVM_TOOLS: [(&str, &str); 2] =
+    [("LLVM_COV", "llvm-cov"), ("LLVM_PROFDATA", "llvm-profdata")];
+
+/// LLVM's tools, where cargo-llvm-cov does not find them by itself: they are named in the environment already, belong
+/// to the toolchain as rustup's component `llvm-tools`, or are Debian's.
+fn llvm() -> Result<Vec<(&'static str, PathBuf)>> {
+    let named = LLVM_TOOLS
         .iter()
-        .all(|name| std::env::var_os(name).is_some());
+        .all(|(name, _)| std::env::var_os(name).is_some());
     let libraries = capture(Command::new("rustc").args(["--print", "target-libdir"]))?;
     let component = Path::new(libraries.trim()).with_file_name("bin/llvm-profdata");
-    ensure!(
-        named || component.exists(),
-        "LLVM's tools are missing; please run\n\n    rustup component add llvm-tools\n\nor name llvm-cov and \
-         llvm-profdata, not older than the compiler's LLVM, in LLVM_COV and LLVM_PROFDATA"
-    );
-    Ok(())
+    if named || component.exists() {
+        return Ok(Vec::new());
+    }
+    setup::ensure(&[Need::LlvmTools])?;
+    let debian = Path::new(setup::LLVM);
+    Ok(LLVM_TOOLS
+        .map(|(name, tool)| (name, debian.join(tool)))
+        .into())
 }

@@ -1,111 +1,175 @@
 //! Mutation testing: one operator, value or match arm at a time is made wrong, and a test of the same package must
 //! fail for it. A mutant that no test notices is a check that nobody would miss.
 //!
-//! What is left out, and why, is said in `.cargo/mutants.toml`.
+//! cargo-mutants says which mutants there are; what is left out, and why, is said in `.cargo/mutants.toml`. A build for
+//! each would take hours. So all that compile together become one program, in which a number in the environment
+//! switches one of them on ([`switch`]); the others are built one by one ([`tree`]). For each, the tests run that call the
+//! changed function ([`judge`]).
+//!
+//! Documentation tests are left out: each is a program of its own to build, and those that say `compile_fail` show what
+//! the compiler refuses, which no mutant of a function's body changes.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod judge;
+mod source;
+mod switch;
+mod tree;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use std::fmt::Write as _;
 
-use crate::process::{root, run, target};
+use anyhow::{Result, bail, ensure};
+
+use crate::process::{say, target};
 use crate::tools;
+use judge::{Suite, Verdict};
+use source::Mutant;
 
 /// The version that is installed where there is none.
 const VERSION: &str = "27.1.0";
 
-/// The packages that decide, in the order in which a file meets them. Of the runtime, `.cargo/mutants.toml` names
-/// the files.
-const PACKAGES: [&str; 3] = [
-    "countersign-format",
-    "countersign-trust-store",
-    "countersign-runtime",
+/// What is changed, and what must notice.
+struct Package {
+    name: &'static str,
+    /// The files; all of the package if there are none.
+    files: &'static [&'static str],
+    /// What cargo builds of the tests.
+    tests: &'static [&'static str],
+}
+
+/// The packages that decide, in the order in which a file meets them.
+const PACKAGES: [Package; 3] = [
+    Package {
+        name: "countersign-format",
+        files: &[],
+        tests: &["--package", "countersign-format", "--lib", "--tests"],
+    },
+    Package {
+        name: "countersign-trust-store",
+        files: &[],
+        tests: &["--package", "countersign-trust-store", "--lib", "--tests"],
+    },
+    Package {
+        name: "countersign-runtime",
+        files: &["runtime/src/load.rs", "runtime/src/grants.rs"],
+        tests: &["--package", "countersign-runtime", "--lib", "--tests"],
+    },
 ];
 
-/// What became of the mutants of one package.
-struct Figures {
-    package: &'static str,
-    mutants: u64,
-    caught: u64,
-    missed: u64,
-    timeouts: u64,
-    unviable: u64,
+/// Reads `[PACKAGE [TEXT]]`: all packages, one, or those mutants of it whose name holds a text, such as a file's.
+pub(crate) fn play(words: &[&str]) -> Result<()> {
+    let (name, part) = match words {
+        [] => (None, ""),
+        [name] => (Some(*name), ""),
+        [name, part] => (Some(*name), *part),
+        _ => bail!("a package and a part of its mutants' names, if any"),
+    };
+    let chosen: Vec<_> = PACKAGES
+        .iter()
+        .filter(|package| name.is_none_or(|name| name == package.name))
+        .collect();
+    ensure!(
+        !chosen.is_empty(),
+        "mutants are made of {}",
+        PACKAGES.map(|package| package.name).join(", ")
+    );
+    let program = tools::program("cargo-mutants", VERSION, &[])?;
+    let mut judged = Vec::new();
+    for package in chosen {
+        let mutants = source::list(&program, package.name, package.files)?;
+        judged.push((package.name, all(package, &mutants, part)?));
+    }
+    report(&judged)
 }
 
-/// Runs all packages, or those that are named.
-pub(crate) fn play(names: &[&str]) -> Result<()> {
-    if let Some(other) = names.iter().find(|name| !PACKAGES.contains(name)) {
-        bail!(
-            "mutants are made of {}, not of {other}",
-            PACKAGES.join(", ")
-        );
+/// A mutant, whether it was built by itself, and what became of it.
+struct Judged {
+    name: String,
+    alone: bool,
+    verdict: Verdict,
+}
+
+fn all(package: &Package, mutants: &[Mutant], part: &str) -> Result<Vec<Judged>> {
+    let tree = tree::Tree::make(package.tests)?;
+    say(&format!("{}: {} mutants", package.name, mutants.len()));
+    let built = tree.build_together(mutants)?;
+    let is_alone = |mutant: &&Mutant| {
+        !built.together.contains_key(&mutant.number) && !built.broken.contains(&mutant.number)
+    };
+    say(&format!(
+        "{} in one program, {} do not compile, {} to be built alone",
+        built.together.len(),
+        built.broken.len(),
+        mutants.iter().filter(is_alone).count(),
+    ));
+    let mut judged = Vec::new();
+    let mut note = |mutant: &Mutant, alone, verdict| {
+        println!("{verdict}: {}", mutant.name);
+        judged.push(Judged {
+            name: mutant.name.clone(),
+            alone,
+            verdict,
+        });
+    };
+    let suite = Suite::record(built.tests, &tree.called())?;
+    say(&format!(
+        "{} tests, which pass without a mutant",
+        suite.len()
+    ));
+    let wanted = |mutant: &&Mutant| mutant.name.contains(part);
+    for mutant in mutants.iter().filter(wanted) {
+        if built.broken.contains(&mutant.number) {
+            note(mutant, false, Verdict::NotCompiled);
+        } else if let Some(function) = built.together.get(&mutant.number) {
+            note(mutant, false, suite.judge(mutant.number, *function)?);
+        }
     }
-    let packages = PACKAGES
-        .into_iter()
-        .filter(|package| names.is_empty() || names.contains(package));
-    let program = tools::program("cargo-mutants", VERSION, &[])?;
-    let figures = packages
-        .map(|package| one(&program, package))
-        .collect::<Result<Vec<_>>>()?;
-    println!(
-        "\n{:<25} {:>8} {:>8} {:>8} {:>9} {:>9}",
-        "package", "mutants", "caught", "missed", "timeouts", "unviable"
+    if mutants
+        .iter()
+        .filter(is_alone)
+        .any(|mutant| wanted(&mutant))
+    {
+        tree.restore(mutants)?;
+    }
+    for mutant in mutants.iter().filter(is_alone).filter(wanted) {
+        let verdict = match tree.build_alone(mutant)? {
+            Some(tests) => judge::alone(&tests)?,
+            None => Verdict::NotCompiled,
+        };
+        note(mutant, true, verdict);
+    }
+    Ok(judged)
+}
+
+fn report(packages: &[(&str, Vec<Judged>)]) -> Result<()> {
+    let mut lines = String::new();
+    let mut table = format!(
+        "\n{:<25} {:>8} {:>8} {:>8} {:>9} {:>13} {:>12}\n",
+        "package", "mutants", "caught", "missed", "for ever", "no compiling", "built alone"
     );
-    for one in &figures {
-        println!(
-            "{:<25} {:>8} {:>8} {:>8} {:>9} {:>9}",
-            one.package, one.mutants, one.caught, one.missed, one.timeouts, one.unviable
-        );
+    let mut missed = 0_usize;
+    for (package, judged) in packages {
+        let count = |verdict| judged.iter().filter(|one| one.verdict == verdict).count();
+        writeln!(
+            table,
+            "{package:<25} {:>8} {:>8} {:>8} {:>9} {:>13} {:>12}",
+            judged.len(),
+            count(Verdict::Caught),
+            count(Verdict::Missed),
+            count(Verdict::ForEver),
+            count(Verdict::NotCompiled),
+            judged.iter().filter(|one| one.alone).count(),
+        )?;
+        missed = missed.saturating_add(count(Verdict::Missed));
+        for one in judged {
+            writeln!(lines, "{}: {}", one.verdict, one.name)?;
+        }
+        for one in judged.iter().filter(|one| one.verdict == Verdict::Missed) {
+            writeln!(table, "    missed: {}", one.name)?;
+        }
     }
-    let missed: u64 = figures.iter().map(|one| one.missed).sum();
+    let folder = target().join("soak/mutants");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("verdicts.txt"), lines)?;
+    print!("{table}");
     ensure!(missed == 0, "mutants that no test noticed: {missed}");
     Ok(())
-}
-
-fn one(program: &Path, package: &'static str) -> Result<Figures> {
-    let output = results(package);
-    std::fs::create_dir_all(&output)?;
-    let mut command = Command::new(program);
-    command.current_dir(root()).arg("mutants");
-    // Each mutant is built once and run for seconds: what is not optimised is built sooner. Properties are tried on
-    // fewer inputs than in `cargo xtask test`.
-    command
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
-        .env("PROPTEST_CASES", "32");
-    command.args(["--no-shuffle", "--package", package]);
-    command.args(["--test-package", package, "--output"]);
-    let ended = run(command.arg(&output));
-    let figures = figures(package)?;
-    // A mutant that was missed, or that ran on for ever, makes cargo-mutants end with an error too.
-    if figures.missed + figures.timeouts == 0 {
-        ended?;
-    }
-    Ok(figures)
-}
-
-/// Reads the figures that cargo-mutants left.
-fn figures(package: &'static str) -> Result<Figures> {
-    let path = results(package).join("mutants.out/outcomes.json");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let outcomes: Value = serde_json::from_str(&text)?;
-    let number = |name: &str| {
-        outcomes
-            .get(name)
-            .and_then(Value::as_u64)
-            .with_context(|| format!("{} has no number {name}", path.display()))
-    };
-    Ok(Figures {
-        package,
-        mutants: number("total_mutants")?,
-        caught: number("caught")?,
-        missed: number("missed")?,
-        timeouts: number("timeout")?,
-        unviable: number("unviable")?,
-    })
-}
-
-fn results(package: &str) -> PathBuf {
-    target().join("soak/mutants").join(package)
 }
