@@ -4,7 +4,8 @@ use countersign_format::{Algorithm, Audience, NamePattern, Scope, limits, oid};
 use countersign_testing::{CertificateParts, Role, TestPki, TestPkiBuilder};
 use countersign_trust_store::{
     AnchorError, AnchorSource, Anchors, Certificate, Crl, Fault, MAX_ANCHORS, MAX_CRL_BYTES,
-    MAX_DEVELOPMENT_VALIDITY, Rejection, UnixTime, decode_sources, encode_sources,
+    MAX_DEVELOPMENT_VALIDITY, Policy, PolicyError, Rejection, UnixTime, decode_sources,
+    encode_sources,
 };
 use x509_cert::der::asn1::ObjectIdentifier;
 
@@ -145,5 +146,21 @@ fn ta28_a_host_holds_so_many_roots_and_lists_and_no_more() {
                 what: "a root's revocation lists"
             })
         );
+    }
+}
+
+#[test]
+fn a_host_demands_at_least_one_signer_and_at_most_as_many_as_a_file_has() {
+    let demands = |signers| {
+        Policy::default()
+            .with_min_signers(signers)
+            .map(|policy| policy.min_signers())
+    };
+    let most = u8::try_from(limits::MAX_SIGNERS).unwrap();
+    for signers in 1..=most {
+        assert_eq!(demands(signers), Ok(signers));
+    }
+    for signers in [0, most + 1, most + 2, u8::MAX] {
+        assert_eq!(demands(signers), Err(PolicyError), "{signers}");
     }
 }

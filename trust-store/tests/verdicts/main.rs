@@ -21,4 +21,5 @@ mod signers;
 mod statement;
 mod time;
 mod told;
+mod words;
 mod work;

@@ -62,6 +62,25 @@ fn without_a_clock_the_list_of_an_issuer_shows_what_has_expired_below_it() {
         .crl_valid(Role::Root, -40, 1_000)
         .build();
     assert_eq!(at(&root_only, &no_clock), Ok(()));
+    // Made in the last second in which the leaf was valid, it shows nothing; nor is it asked where there is a clock.
+    let last_second = TestPki::builder()
+        .valid(Role::Leaf, -100, -50)
+        .crl_valid(Role::Intermediate, -50, 1_000)
+        .build();
+    assert_eq!(at(&last_second, &no_clock), Ok(()));
+}
+
+#[test]
+fn a_list_made_in_this_second_is_not_from_the_future() {
+    let pki = |from: i64| {
+        let builder = TestPki::builder().crl_valid(Role::Intermediate, from, 1_000);
+        builder.build()
+    };
+    let by_clock = |pki: &TestPki| Now::new(UnixTime::from_secs(1), Some(pki.time()));
+    let made_now = pki(0);
+    assert_eq!(at(&made_now, &by_clock(&made_now)), Ok(()));
+    let made_later = pki(1);
+    assert_eq!(at(&made_later, &by_clock(&made_later)), Err(Code::CrlStale));
 }
 
 #[test]
