@@ -111,7 +111,8 @@ impl Device {
             "--device-chain".to_owned(),
             "telemetry=telemetry.chain.pem".to_owned(),
         ];
-        let mut command = HOST.sign(guest).command();
+        let signed = HOST.sign(guest);
+        let mut command = signed.command();
         command.args(lend).args(options);
         run(self.at_home(&mut command))
     }

@@ -120,8 +120,8 @@ fn signs(device: &Device, name: &str) {
     for expected in [
         format!("device:     {DEVICE}"),
         format!("component:  examples:{name}"),
-        format!("message:    {}", READINGS[0]),
-        format!("message:    {}", READINGS[1]),
+        format!("message:    {}", escaped(READINGS[0])),
+        format!("message:    {}", escaped(READINGS[1])),
         format!("digest:     {}", Digest::of(log.as_bytes())),
     ] {
         assert!(
@@ -160,6 +160,11 @@ fn signs(device: &Device, name: &str) {
         assert_eq!(verdict["claims"]["sequence"], at + 1, "{verdict}");
         assert_eq!(verdict["claims"]["component"], format!("examples:{name}"));
     }
+}
+
+/// As the example prints a message that may be any bytes.
+fn escaped(text: &str) -> String {
+    text.as_bytes().escape_ascii().to_string()
 }
 
 impl Ran {
