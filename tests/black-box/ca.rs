@@ -1,6 +1,8 @@
 //! The offline authority `countersign-ca` as an operator drives it: what it records, what it refuses, and that it leaves
 //! nothing half-made.
 
+mod token;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

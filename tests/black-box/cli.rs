@@ -6,6 +6,7 @@ mod key;
 mod pki;
 mod sign;
 mod signing_input;
+mod tokens;
 mod two_step;
 mod verify;
 mod words;

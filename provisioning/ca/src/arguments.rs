@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use countersign_format::{DeviceIdentity, NamePattern};
+use countersign_keys::KeyUri;
 use countersign_provisioning::{Profile, Reason, Serial};
 
 /// An offline certification authority in one directory: roots, intermediates, device certificates, revocation lists.
@@ -15,6 +16,8 @@ use countersign_provisioning::{Profile, Reason, Serial};
   countersign-ca dev --dir devpki
         a root for 31 days, an intermediate, a device key with its chain, and roots.toml, in one step
   countersign-ca init --dir ca --org 'Acme' --name 'Acme Root 2026' --country DE
+  countersign-ca init --dir ca --org 'Acme' --name 'Acme Root 2026' --key 'pkcs11:token=root;object=root-2026'
+        the same with the root's key in a token, which it never leaves
   countersign-ca intermediate --dir ca --name 'Acme Devices 1'
   countersign-ca issue --dir ca --profile component-signer --csr press-4.csr.pem --scope 'acme:*' --out press-4.chain.pem
   countersign-ca revoke --dir ca 5f0c... --reason key-compromise
@@ -26,8 +29,8 @@ pub(crate) struct Arguments {
     /// Directory of the authority
     #[arg(long, global = true, value_name = "DIR", default_value = "ca")]
     pub(crate) dir: PathBuf,
-    /// Read the passphrase of the authority's keys from FILE, one line, instead of the terminal
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Read the passphrase of the authority's keys, or the PIN of their token, from FILE, one line, instead of the terminal
+    #[arg(long, visible_alias = "pin-file", global = true, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long, global = true)]
@@ -91,13 +94,24 @@ pub(crate) struct Init {
     /// Years the root is valid
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=30))]
     pub(crate) years: u16,
-    /// Kind of key
-    #[arg(long, value_enum, default_value = "p256")]
-    pub(crate) algorithm: KeyAlgorithm,
     /// How many authorities may follow each other below the root; hosts read chains with at most two
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) path_length: u8,
-    /// Keep the keys unencrypted, protected by file permissions alone
+    #[command(flatten)]
+    pub(crate) key: NewKeyArguments,
+}
+
+/// The key of a new authority.
+#[derive(Debug, Args)]
+pub(crate) struct NewKeyArguments {
+    /// Kind of key
+    #[arg(long, value_enum, default_value = "p256")]
+    pub(crate) algorithm: KeyAlgorithm,
+    /// Keep the key in a store of its own instead of a file in the directory, such as pkcs11:token=…;object=… or tpm:NAME;
+    /// a key of that name is used if it is there, and made if not
+    #[arg(long, value_name = "KEY", conflicts_with = "unencrypted")]
+    pub(crate) key: Option<KeyUri>,
+    /// Keep the key unencrypted, protected by file permissions alone
     #[arg(long, conflicts_with = "passphrase_file")]
     pub(crate) unencrypted: bool,
 }
@@ -116,17 +130,13 @@ pub(crate) struct Intermediate {
     /// Years it is valid; if not given, 5, or as long as its issuer where that ends sooner
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=30))]
     pub(crate) years: Option<u16>,
-    /// Kind of key
-    #[arg(long, value_enum, default_value = "p256")]
-    pub(crate) algorithm: KeyAlgorithm,
     /// How many authorities may follow each other below it
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub(crate) path_length: u8,
     #[command(flatten)]
     pub(crate) scope: ScopeArguments,
-    /// Keep the key unencrypted, protected by file permissions alone
-    #[arg(long, conflicts_with = "passphrase_file")]
-    pub(crate) unencrypted: bool,
+    #[command(flatten)]
+    pub(crate) key: NewKeyArguments,
 }
 
 #[derive(Debug, Args)]

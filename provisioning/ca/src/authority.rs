@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use countersign_backend_file::FileKey;
-use countersign_keys::SigningKey;
+use countersign_keys::{Error, ErrorKind, KeyUri, SigningKey};
 use countersign_provisioning::{Reason, Revocation, Serial};
 use countersign_trust_store::UnixTime;
 
@@ -34,10 +34,27 @@ impl Authority {
 
     /// Opens the key.
     pub(crate) fn key(&self, passphrase: &passphrase::Source) -> anyhow::Result<SigningKey> {
-        let what = format!("authority {:?}", self.record.id);
-        Ok(FileKey::open(&self.path.join("key.pem"), || {
-            passphrase.for_key(&what)
-        })?)
+        let Some(uri) = &self.record.key else {
+            let what = format!("authority {:?}", self.record.id);
+            return Ok(FileKey::open(&self.path.join("key.pem"), || {
+                passphrase.for_key(&what)
+            })?);
+        };
+        let uri: KeyUri = uri
+            .parse()
+            .with_context(|| format!("the record of authority {:?} is damaged", self.record.id))?;
+        let key = passphrase.stores().open(&uri)?;
+        if key.public_key().spki_sha256().to_string() != self.record.spki_sha256 {
+            return Err(Error::new(
+                ErrorKind::OtherKey,
+                format!(
+                    "another key goes by the name of {uri} than that of authority {:?}, and nothing was signed; put in the token that has it",
+                    self.record.id
+                ),
+            )
+            .into());
+        }
+        Ok(key)
     }
 
     /// Records a certificate. After this returns, the serial is taken for ever; only then may the certificate leave.

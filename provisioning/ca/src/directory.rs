@@ -6,7 +6,8 @@
 //!   lock                          held while a process works here
 //!   keys/SHA256.json              what each public key was certified for
 //!   authorities/ID/
-//!     authority.json certificate.pem certificate.der key.pem
+//!     authority.json certificate.pem certificate.der
+//!     key.pem                     unless authority.json says where else the key is
 //!     issued/SERIAL.json          written before the certificate leaves
 //!     revoked/SERIAL.json
 //!     crl-number.json             raised before a list is signed
@@ -21,11 +22,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use countersign_backend_file::{FileKey, Overwrite};
-use countersign_keys::{ErrorKind, Secret, SigningKey};
+use countersign_keys::{ErrorKind, SigningKey};
 use countersign_trust_store::UnixTime;
 
 use crate::authority::Authority;
 use crate::durable::{self, Existing};
+use crate::new_key::NewKey;
 use crate::output::{self, CERTIFICATE};
 use crate::records::{self, VERSION};
 
@@ -143,18 +145,18 @@ impl CaDirectory {
 
     /// Puts a new authority in place: all of it or nothing.
     ///
-    /// The key is stored and opened again before `certify` sees it, so an authority never has a key that it cannot read.
+    /// A key in the folder is stored and opened again before `certify` sees it, so an authority never has a key that it
+    /// cannot read.
     pub(crate) fn add(
         &self,
         id: &str,
-        key: &FileKey,
-        secret: Option<&Secret>,
+        key: &NewKey,
         certify: impl FnOnce(&SigningKey) -> anyhow::Result<(records::Authority, Vec<u8>)>,
     ) -> anyhow::Result<Authority> {
         self.check_free(id)?;
         let building = self.authorities().join(format!(".{id}"));
         durable::create_private_folder(&building)?;
-        let made = build_authority(&building, key, secret, certify);
+        let made = build_authority(&building, key, certify);
         match made.and_then(|record| {
             let path = self.authorities().join(id);
             durable::rename_folder(&building, &path)?;
@@ -229,21 +231,32 @@ impl CaDirectory {
 
 fn build_authority(
     building: &Path,
-    key: &FileKey,
-    secret: Option<&Secret>,
+    key: &NewKey,
     certify: impl FnOnce(&SigningKey) -> anyhow::Result<(records::Authority, Vec<u8>)>,
 ) -> anyhow::Result<records::Authority> {
-    let key_path = building.join("key.pem");
-    key.save(&key_path, secret, Overwrite::Refuse)?;
-    let key = FileKey::open(&key_path, || {
-        secret.cloned().ok_or_else(|| {
-            countersign_keys::Error::new(
-                ErrorKind::Passphrase,
-                "the key was stored encrypted without a passphrase",
-            )
-        })
-    })?;
-    let (record, certificate) = certify(&key)?;
+    let uri = match key {
+        NewKey::InFolder { .. } => None,
+        NewKey::InStore { uri, .. } => Some(uri.to_string()),
+    };
+    let stored;
+    let key = match key {
+        NewKey::InFolder { key, secret } => {
+            let path = building.join("key.pem");
+            key.save(&path, secret.as_ref(), Overwrite::Refuse)?;
+            stored = FileKey::open(&path, || {
+                secret.clone().ok_or_else(|| {
+                    countersign_keys::Error::new(
+                        ErrorKind::Passphrase,
+                        "the key was stored encrypted without a passphrase",
+                    )
+                })
+            })?;
+            &stored
+        }
+        NewKey::InStore { key, .. } => key,
+    };
+    let (mut record, certificate) = certify(key)?;
+    record.key = uri;
     let pem = output::pem(CERTIFICATE, std::slice::from_ref(&certificate))?;
     durable::write(
         &building.join("certificate.pem"),
@@ -312,6 +325,7 @@ mod tests {
             common_name: "Root".to_owned(),
             serial: "41".to_owned(),
             spki_sha256: String::new(),
+            key: None,
             not_before: 0,
             not_after: 1,
             path_length: 1,
@@ -322,8 +336,9 @@ mod tests {
             &mut countersign_backend_file::SystemRandom,
         )
         .expect("a key");
+        let key = NewKey::InFolder { key, secret: None };
         directory
-            .add(ROOT, &key, None, |_| Ok((record, b"certificate".to_vec())))
+            .add(ROOT, &key, |_| Ok((record, b"certificate".to_vec())))
             .expect("added")
     }
 

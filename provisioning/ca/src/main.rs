@@ -1,7 +1,7 @@
 //! `countersign-ca`: an offline certification authority in one directory.
 //!
 //! It decides when something is recorded and where it is written. What a certificate holds is decided by
-//! `countersign-provisioning`; keys lie in files by `countersign-backend-file`. This file asks the clock and the random
+//! `countersign-provisioning`; keys lie in files by `countersign-backend-file`, or elsewhere by `countersign-stores`. This file asks the clock and the random
 //! number generator; nothing below it does.
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ mod arguments;
 mod authority;
 mod directory;
 mod durable;
+mod new_key;
 mod output;
 mod passphrase;
 mod records;

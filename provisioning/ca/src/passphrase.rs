@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use countersign_keys::{Error, ErrorKind, Secret};
+use countersign_stores::{SecretFor, Stores, Tries};
 use zeroize::Zeroizing;
 
 /// The fewest characters of a new passphrase. The key file can be copied and guessed at in peace.
 const MIN_CHARACTERS: usize = 8;
 
 /// How this run gets passphrases.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Source {
     file: Option<PathBuf>,
 }
@@ -51,6 +52,50 @@ impl Source {
             );
         }
         Ok(Some(Secret::new(secret.as_bytes())))
+    }
+
+    /// The stores of keys, whose passphrases and PINs come from here.
+    pub(crate) fn stores(&self) -> Stores {
+        let source = self.clone();
+        Stores::new(move |wanted| match wanted {
+            SecretFor::File(path) => source.for_key(&path.display().to_string()).map(Some),
+            SecretFor::NewFile(_) => source
+                .for_new_key(false)
+                .map_err(|error| Error::new(ErrorKind::Passphrase, format!("{error:#}"))),
+            SecretFor::Pin { token, tries } => source.pin(token, tries).map(Some),
+            _ => Ok(None),
+        })
+    }
+
+    /// The PIN of a token.
+    fn pin(&self, token: &str, tries: Tries) -> Result<Secret, Error> {
+        let unavailable = |reason: String| Error::new(ErrorKind::Passphrase, reason);
+        let pin = match &self.file {
+            Some(path) if tries == Tries::Last => {
+                return Err(Error::new(
+                    ErrorKind::LockedOut,
+                    format!(
+                        "the token {token:?} has one try left before it locks itself, so the PIN in {} was not tried; leave the file out, and type the PIN",
+                        path.display()
+                    ),
+                ));
+            }
+            Some(path) => first_line(path).map_err(|error| unavailable(format!("{error:#}")))?,
+            None if std::io::stdin().is_terminal() => {
+                let warning = match tries {
+                    Tries::Last => " (one wrong PIN more locks it)",
+                    _ => "",
+                };
+                prompt(&format!("PIN of the token {token:?}{warning}: "))
+                    .map_err(|error| unavailable(format!("{error:#}")))?
+            }
+            None => {
+                return Err(unavailable(format!(
+                    "the token {token:?} needs its PIN, and there is no terminal to ask at; give --pin-file FILE, or add pin-source=file:/PATH to the URI"
+                )));
+            }
+        };
+        Ok(Secret::new(pin.as_bytes()))
     }
 
     /// For a key that turns out to be encrypted.

@@ -36,6 +36,9 @@ pub(crate) struct Authority {
     pub(crate) common_name: String,
     pub(crate) serial: String,
     pub(crate) spki_sha256: String,
+    /// Where its key is, as a key URI; absent if it lies beside this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
     pub(crate) not_before: u64,
     pub(crate) not_after: u64,
     pub(crate) path_length: u8,

@@ -124,6 +124,7 @@ fn authority_record(
         common_name: name.common_name().to_owned(),
         serial: issued.serial.to_string(),
         spki_sha256: key.public_key().spki_sha256().to_string(),
+        key: None,
         not_before: issued.validity.not_before().as_secs(),
         not_after: issued.validity.not_after().as_secs(),
         path_length,

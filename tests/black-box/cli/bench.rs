@@ -108,7 +108,19 @@ impl Bench {
     /// Runs `countersign` at a terminal of its own and types each line once `prompt` has appeared again.
     /// What is shown there, both streams in one, is the standard output.
     pub(crate) fn at_a_terminal(&self, arguments: &str, prompt: &str, lines: &[&str]) -> Ran {
+        self.at_a_terminal_with(&[], arguments, prompt, lines)
+    }
+
+    /// The same with these variables in its environment. The arguments are a shell's words.
+    pub(crate) fn at_a_terminal_with(
+        &self,
+        environment: &[(&str, &OsStr)],
+        arguments: &str,
+        prompt: &str,
+        lines: &[&str],
+    ) -> Ran {
         let mut child = Command::new("script")
+            .envs(environment.iter().copied())
             .arg("-qec")
             .arg(format!("{} {arguments}", program("countersign").display()))
             .arg("/dev/null")

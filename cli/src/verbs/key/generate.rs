@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
                 (arguments.force, "--force"),
                 (arguments.unencrypted, "--unencrypted"),
             ] {
-                if given {
+                if given && key.scheme() != "file" {
                     return Err(Failure::usage(anyhow!(
                         "{option} is for key files, and {key} is none; leave it out"
                     )));

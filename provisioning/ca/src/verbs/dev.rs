@@ -16,6 +16,7 @@ use super::{Context, init, intermediate, issue, make_crl, validity};
 use crate::arguments::Dev;
 use crate::directory::CaDirectory;
 use crate::durable::{self, Existing};
+use crate::new_key::KeyPlan;
 use crate::output::{self, CERTIFICATE, CRL};
 
 /// Read by the build of the host programs, from its own folder.
@@ -89,6 +90,14 @@ pub(crate) fn run(
     context.console.result(&text, &report)
 }
 
+/// Keys that are thrown away after 31 days lie in the folder as they are.
+fn unencrypted(arguments: &Dev) -> KeyPlan {
+    KeyPlan::InFolder {
+        algorithm: arguments.algorithm.into(),
+        secret: None,
+    }
+}
+
 fn build(
     context: &Context<'_>,
     dir: &Path,
@@ -103,7 +112,7 @@ fn build(
         path_length: 1,
         development: true,
     };
-    let root_authority = init::make_root(&directory, &root, arguments.algorithm, None, rng)?;
+    let root_authority = init::make_root(&directory, &root, unencrypted(arguments), rng)?;
     let root_key = root_authority.key(&context.passphrase)?;
 
     let wanted = Intermediate {
@@ -119,8 +128,7 @@ fn build(
         &root_key,
         "intermediate",
         &wanted,
-        arguments.algorithm,
-        None,
+        unencrypted(arguments),
         rng,
     )?;
     let authority_key = authority.key(&context.passphrase)?;

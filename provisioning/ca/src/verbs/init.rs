@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use countersign_backend_file::FileKey;
 use countersign_backend_file::rand_core::TryCryptoRng;
-use countersign_keys::Secret;
 use countersign_provisioning::{CaName, Issuer, Root};
 use serde::Serialize;
 
 use super::{Context, authority_record, validity, years_in_days};
-use crate::arguments::{Init, KeyAlgorithm};
+use crate::arguments::Init;
 use crate::authority::Authority;
 use crate::directory::{CaDirectory, ROOT};
+use crate::new_key::KeyPlan;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -21,7 +20,8 @@ struct Report<'a> {
     spki_sha256: &'a str,
     not_after: u64,
     certificate: String,
-    encrypted: bool,
+    encrypted: Option<bool>,
+    key: Option<&'a str>,
 }
 
 pub(crate) fn run(
@@ -35,7 +35,8 @@ pub(crate) fn run(
         &arguments.name,
         arguments.country.as_deref(),
     )?;
-    let secret = context.passphrase.for_new_key(arguments.unencrypted)?;
+    let plan = KeyPlan::new(&arguments.key, &context.passphrase)?;
+    let (encrypted, unencrypted) = (plan.encrypted(), plan.is_unencrypted());
     let directory = CaDirectory::create(dir, context.now)?;
     let root = Root {
         name,
@@ -43,8 +44,8 @@ pub(crate) fn run(
         path_length: arguments.path_length,
         development: false,
     };
-    let authority = make_root(&directory, &root, arguments.algorithm, secret.as_ref(), rng)?;
-    if secret.is_none() {
+    let authority = make_root(&directory, &root, plan, rng)?;
+    if unencrypted {
         context
             .console
             .warn("the root's key is not encrypted: whoever reads this folder is the authority");
@@ -70,7 +71,8 @@ pub(crate) fn run(
             spki_sha256: &record.spki_sha256,
             not_after: record.not_after,
             certificate: certificate.clone(),
-            encrypted: secret.is_some(),
+            encrypted,
+            key: record.key.as_deref(),
         },
     )
 }
@@ -79,12 +81,11 @@ pub(crate) fn run(
 pub(super) fn make_root(
     directory: &CaDirectory,
     root: &Root,
-    algorithm: KeyAlgorithm,
-    secret: Option<&Secret>,
+    plan: KeyPlan,
     rng: &mut impl TryCryptoRng,
 ) -> anyhow::Result<Authority> {
-    let stored = FileKey::generate(algorithm.into(), rng)?;
-    directory.add(ROOT, &stored, secret, |key| {
+    let new = plan.make(rng)?;
+    directory.add(ROOT, &new, |key| {
         let issued = Issuer::root(key, root, rng)?;
         directory.reserve_key(&key.public_key().spki_sha256().to_string(), "root", None)?;
         let record = authority_record(

@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use countersign_backend_file::FileKey;
 use countersign_backend_file::rand_core::TryCryptoRng;
-use countersign_keys::{Secret, SigningKey};
+use countersign_keys::SigningKey;
 use countersign_provisioning::{CaName, Issuer, Validity};
 use countersign_trust_store::UnixTime;
 use serde::Serialize;
 
 use super::{Context, authority_record, issued_record, scope, validity, years_in_days};
-use crate::arguments::{Intermediate, KeyAlgorithm};
+use crate::arguments::Intermediate;
 use crate::authority::Authority;
 use crate::directory::CaDirectory;
+use crate::new_key::KeyPlan;
 
 /// The kind under which intermediates are recorded.
 pub(super) const KIND: &str = "intermediate";
@@ -31,7 +31,8 @@ struct Report<'a> {
     not_after: u64,
     ends_with_issuer: bool,
     certificate: String,
-    encrypted: bool,
+    encrypted: Option<bool>,
+    key: Option<&'a str>,
 }
 
 pub(crate) fn run(
@@ -53,7 +54,8 @@ pub(crate) fn run(
         )
     })?;
     let parent_key = parent.key(&context.passphrase)?;
-    let secret = context.passphrase.for_new_key(arguments.unencrypted)?;
+    let plan = KeyPlan::new(&arguments.key, &context.passphrase)?;
+    let (encrypted, unencrypted) = (plan.encrypted(), plan.is_unencrypted());
 
     let issuer = Issuer::new(&parent_key, &parent.certificate()?)?;
     let wanted = countersign_provisioning::Intermediate {
@@ -73,11 +75,10 @@ pub(crate) fn run(
         &parent_key,
         &id,
         &wanted,
-        arguments.algorithm,
-        secret.as_ref(),
+        plan,
         rng,
     )?;
-    if secret.is_none() {
+    if unencrypted {
         context
             .console
             .warn("the key is not encrypted: whoever reads this folder is the authority");
@@ -109,7 +110,8 @@ pub(crate) fn run(
             not_after: record.not_after,
             ends_with_issuer,
             certificate: certificate.clone(),
-            encrypted: secret.is_some(),
+            encrypted,
+            key: record.key.as_deref(),
         },
     )
 }
@@ -136,13 +138,12 @@ pub(super) fn make_intermediate(
     parent_key: &SigningKey,
     id: &str,
     wanted: &countersign_provisioning::Intermediate,
-    algorithm: KeyAlgorithm,
-    secret: Option<&Secret>,
+    plan: KeyPlan,
     rng: &mut impl TryCryptoRng,
 ) -> anyhow::Result<Authority> {
     let issuer = Issuer::new(parent_key, &parent.certificate()?)?;
-    let stored = FileKey::generate(algorithm.into(), rng)?;
-    directory.add(id, &stored, secret, |key| {
+    let new = plan.make(rng)?;
+    directory.add(id, &new, |key| {
         let issued = issuer.intermediate(key.public_key(), wanted, rng)?;
         let spki = key.public_key().spki_sha256().to_string();
         directory.reserve_key(&spki, KIND, None)?;
