@@ -134,6 +134,17 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["countersign-benches", "countersign-runtime"],
     ),
     (
+        "countersign-guest-sign",
+        &[
+            "countersign-backend-tpm",
+            "countersign-benches",
+            "countersign-format",
+            "countersign-keys",
+            "countersign-runtime",
+            "countersign-testing",
+        ],
+    ),
+    (
         "countersign-differential",
         &[
             "countersign-format",

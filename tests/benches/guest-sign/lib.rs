@@ -1,0 +1,2 @@
+//! Holds nothing: see `benches/guest_sign.rs`.
+#![forbid(unsafe_code)]
