@@ -1,0 +1,9 @@
+//! The log on disk: what is written, what a crash leaves, what tampering is called, and what others make of it.
+
+mod crash;
+mod kill;
+mod proofs;
+mod python;
+mod support;
+mod tamper;
+mod writer;
