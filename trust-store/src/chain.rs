@@ -61,6 +61,13 @@ impl PathProfile {
         intermediate: &profile::INTERMEDIATE,
         purpose: &oid::DOCUMENT_SIGNING,
     };
+
+    /// Paths of keys that sign what a device says of itself.
+    pub const ATTESTATION: Self = Self {
+        end_entity: &profile::ATTESTATION,
+        intermediate: &profile::INTERMEDIATE,
+        purpose: &oid::ATTESTATION_KEY,
+    };
 }
 
 impl Anchors {
@@ -75,6 +82,18 @@ impl Anchors {
         now: &Now,
         state: &TrustState,
     ) -> Result<VerifiedChain, Rejection> {
+        self.verify_chain_told(chain, profile, now, state, &mut |_, _| {})
+    }
+
+    /// As [`Self::verify_chain`]; `passed` is told of each check that passed.
+    pub(crate) fn verify_chain_told(
+        &self,
+        chain: &[Vec<u8>],
+        profile: &PathProfile,
+        now: &Now,
+        state: &TrustState,
+        passed: &mut dyn FnMut(Check, String),
+    ) -> Result<VerifiedChain, Rejection> {
         let checks = Checks::new(CHAIN_SIGNATURE_CHECKS);
         let chain = parse(0, chain)?;
         let verifier = ChainVerifier {
@@ -85,7 +104,7 @@ impl Anchors {
             state,
             checks: &checks,
         };
-        match verifier.verify(&chain, &mut |_, _| {})? {
+        match verifier.verify(&chain, passed)? {
             Outcome::Verified(chain) => Ok(*chain),
             Outcome::Foreign(rejection) => Err(rejection),
         }

@@ -58,6 +58,9 @@ codes! {
     DigestMismatch, "digest-mismatch", 111,
         "The component's bytes are not the ones that were signed.",
         "Copy the file again from its source; if that does not help, treat it as tampered with.";
+    EvidenceInvalid, "evidence-invalid", 111,
+        "What hardware says in an attestation does not hold, or does not go with what the device says.",
+        "Treat it as tampered with, and ask the device again with a fresh nonce.";
     FormatVersion, "format-version", 111,
         "The signature is in a version of the format that this program does not know.",
         "Update the host, or have the component signed in a version that it knows.";
@@ -114,6 +117,9 @@ codes! {
     DeviceIdentity, "device-identity", 112,
         "A certificate names its device badly, doubly or not at all where it must.",
         "Have the certificate issued again with one hardwareModuleName and, if any, the same serialNumber.";
+    EvidencePolicy, "evidence-policy", 112,
+        "The attestation holds, and does not show the state that is expected.",
+        "Find out what the device started or how its key is kept, as the message says, before you trust it.";
     ExtendedKeyUsage, "extended-key-usage", 112,
         "A certificate was issued for another purpose.",
         "Use a certificate that was issued for signing components.";
@@ -154,6 +160,9 @@ codes! {
         "Have the component signed by more devices under this host's root, or lower the required number.";
 
     // 114: not valid now.
+    EvidenceNonce, "evidence-nonce", 114,
+        "The attestation answers another nonce than the one that was asked with.",
+        "Ask the device again with a fresh nonce; an old answer proves nothing.";
     Expired, "expired", 114,
         "A certificate has expired.",
         "Check this machine's clock; if it is right, have the component signed again with a current certificate.";

@@ -2,7 +2,7 @@
 
 use crate::Rejection;
 
-/// One of the questions asked of a signed component.
+/// One of the questions asked of a signed component or of an attestation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Check {
@@ -32,10 +32,16 @@ pub enum Check {
     Threshold,
     /// The component is not older than what ran here.
     Rollback,
+    /// What hardware vouches for holds, and goes with what the device says.
+    Evidence,
+    /// The attestation answers the asker's nonce.
+    Freshness,
+    /// The attestation shows what the asker expects.
+    EvidencePolicy,
 }
 
 impl Check {
-    /// Every check, in the order in which they are made.
+    /// Every check of a component, in the order in which they are made.
     pub const ALL: &'static [Self] = &[
         Self::Framing,
         Self::CanonicalForm,
@@ -50,6 +56,19 @@ impl Check {
         Self::Audience,
         Self::Threshold,
         Self::Rollback,
+    ];
+
+    /// Every check of an attestation, in the order in which they are made.
+    pub const EVIDENCE: &'static [Self] = &[
+        Self::Framing,
+        Self::Profile,
+        Self::Path,
+        Self::Time,
+        Self::Revocation,
+        Self::Signature,
+        Self::Evidence,
+        Self::Freshness,
+        Self::EvidencePolicy,
     ];
 
     /// A word for the check.
@@ -69,6 +88,9 @@ impl Check {
             Self::Audience => "audience",
             Self::Threshold => "threshold",
             Self::Rollback => "rollback",
+            Self::Evidence => "evidence",
+            Self::Freshness => "freshness",
+            Self::EvidencePolicy => "evidence-policy",
         }
     }
 
@@ -89,6 +111,9 @@ impl Check {
             Self::Audience => "Is it meant for this device?",
             Self::Threshold => "Have enough different devices signed?",
             Self::Rollback => "Is it no older than what ran here before?",
+            Self::Evidence => "Does hardware vouch for what the device says?",
+            Self::Freshness => "Does it answer the nonce that was asked with?",
+            Self::EvidencePolicy => "Is the device in a state that is expected?",
         }
     }
 }

@@ -43,6 +43,7 @@ mod chain;
 mod code;
 mod component;
 mod crl;
+mod evidence;
 mod explain;
 mod fault;
 mod guest_data;
@@ -65,6 +66,9 @@ pub use chain::{MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain};
 pub use code::Code;
 pub use component::{UnverifiedComponent, VerifiedComponent, VerifiedSigner};
 pub use crl::{Crl, CrlNumber, MAX_CRL_BYTES};
+pub use evidence::{
+    AttestedHardware, EvidencePolicy, TpmClock, TpmKeyArea, VerifiedEvidence, firmware,
+};
 pub use explain::{Check, Outcome, Step};
 pub use fault::Fault;
 pub use guest_data::VerifiedGuestData;

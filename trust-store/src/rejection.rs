@@ -94,7 +94,7 @@ pub enum Rejection {
         /// The time of judging.
         now: UnixTime,
     },
-    /// Guest data that names another device than the certificate of the key that signed it.
+    /// Guest data or an attestation that names another device than the certificate of the key that signed it.
     #[error("it says that it is from device {claimed}, and its certificate is that of {certified}")]
     DeviceMismatch {
         /// The device in the claims.
@@ -109,6 +109,21 @@ pub enum Rejection {
         stated: Digest,
         /// The digest of the bytes at hand.
         actual: Digest,
+    },
+    /// What hardware says in an attestation does not hold, or does not go with what the device says.
+    #[error("the attestation does not hold: {reason}")]
+    EvidenceInvalid {
+        /// Why.
+        reason: &'static str,
+    },
+    /// An attestation that answers somebody else, or an earlier question.
+    #[error("the attestation answers another nonce than the one that was asked with")]
+    EvidenceNonce,
+    /// An attestation that holds, and does not show what is expected.
+    #[error("the attestation does not show what is expected: {reason}")]
+    EvidencePolicy {
+        /// What it shows or lacks.
+        reason: String,
     },
     /// A certificate has expired.
     #[error("{subject} was valid up to {not_after}, and it is {now}{basis}")]
@@ -280,6 +295,9 @@ impl Rejection {
             Self::CrlStale { .. } => Code::CrlStale,
             Self::DeviceMismatch { .. } => Code::DeviceIdentity,
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Code::DigestMismatch,
+            Self::EvidenceInvalid { .. } => Code::EvidenceInvalid,
+            Self::EvidenceNonce => Code::EvidenceNonce,
+            Self::EvidencePolicy { .. } => Code::EvidencePolicy,
             Self::Expired { .. } => Code::Expired,
             Self::Format(error) => format_code(error),
             Self::NoRoot => Code::NoRoot,
@@ -321,6 +339,9 @@ impl Rejection {
             | Self::RevocationUnknown { .. }
             | Self::Revoked { .. } => Check::Revocation,
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Check::Digest,
+            Self::EvidenceInvalid { .. } => Check::Evidence,
+            Self::EvidenceNonce => Check::Freshness,
+            Self::EvidencePolicy { .. } => Check::EvidencePolicy,
             Self::Expired { .. } | Self::NotYetValid { .. } => Check::Time,
             Self::Format(_) => Check::Framing,
             Self::Rollback { .. } | Self::VersionLeap { .. } => Check::Rollback,

@@ -11,6 +11,7 @@
 mod anchors;
 mod bounds;
 mod declared;
+mod evidence;
 mod guest_data;
 mod harness;
 mod lists;
