@@ -34,6 +34,8 @@ pub mod exec;
 mod tpm;
 mod uri;
 
+/// Chips as their files describe them: configuring and locking, which no other store has.
+pub use countersign_backend_atecc608 as atecc608;
 pub use countersign_backend_pkcs11::Tries;
 pub use detect::{Kind, detect};
 pub use uri::StoreUri;

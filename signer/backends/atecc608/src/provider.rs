@@ -1,5 +1,6 @@
 //! The store of keys: one chip, shared between threads.
 
+mod configure;
 mod detect;
 mod failure;
 

@@ -11,7 +11,7 @@ use std::vec;
 use std::vec::Vec;
 
 /// The addresses that these chips come with: blank ones, and those that the maker configured (TNGTLS, TFLXTLS).
-const ADDRESSES: [u8; 3] = [0x60, 0x35, 0x36];
+pub(super) const ADDRESSES: [u8; 3] = [0x60, 0x35, 0x36];
 
 /// Every I²C bus of this machine, with the chip on it or the reason why there is none. Each bus gets wake pulses, which
 /// are writes to address 0.
