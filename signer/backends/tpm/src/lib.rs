@@ -12,7 +12,8 @@
 //! so that it speaks for this key only: it can be right or useless, and never wrong.
 //!
 //! Layers, each in its own file: `worker` (a thread, a queue, deadlines), `device` (connection, session, storage root
-//! key), `keys`, `record`, `policy`, `sign` and `evidence` (what is done with keys), and [`TpmProvider`].
+//! key), `keys`, `record`, `policy`, `sign` and `evidence` (what is done with keys), and [`TpmProvider`]. What a store of keys
+//! does not offer and a TPM can do besides is in `counter` and `credential`.
 #![deny(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -20,6 +21,8 @@
     clippy::as_conversions
 )]
 
+mod counter;
+mod credential;
 mod detect;
 mod device;
 mod evidence;
@@ -32,5 +35,7 @@ mod sign;
 mod template;
 mod worker;
 
+pub use counter::CounterIndex;
+pub use credential::{Credential, EndorsementKey};
 pub use detect::{detect, detect_among};
 pub use provider::{TpmOptions, TpmProvider};

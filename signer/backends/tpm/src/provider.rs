@@ -127,6 +127,10 @@ impl TpmProvider {
             })
     }
 
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
     fn tcti(&self) -> &Tcti {
         &self.worker.settings().tcti
     }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How many threads may wait for answers that nobody waits for any more.
-const MAX_LEFT_BEHIND: usize = 4;
+const MAX_LEFT_BEHIND: usize = 8;
 
 /// How long the end of a store waits for its sessions to be flushed.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ impl Worker {
     }
 
     /// Does this work on the TPM. If it fails in a way that a new connection may mend, and nothing in the TPM was
-    /// changed yet, it is done once more.
+    /// changed yet, it is done once more; so it is when the TPM's memory was full and has been emptied.
     pub(crate) fn call<T: Send + 'static>(
         &self,
         what: &str,
@@ -87,11 +87,14 @@ impl Worker {
     ) -> Result<T, Error> {
         let until = Instant::now().checked_add(self.deadline);
         let work = Arc::new(work);
-        let mut tried = false;
+        let (mut tried, mut emptied) = (false, false);
         loop {
             let (result, committed) = self.once(until, what, &work);
             match result {
                 Ok(value) => return Ok(value),
+                Err(failure) if !emptied && !committed && failure.is_full_memory() => {
+                    emptied = true;
+                }
                 Err(failure) if !tried && !committed && failure.is_worth_a_new_connection() => {
                     tried = true;
                 }
