@@ -31,6 +31,7 @@ fn build_in(languages: &[Language]) -> Result<()> {
     let folder = target().join("guests");
     std::fs::create_dir_all(&folder)?;
     let guests = guests()?;
+    let mut built = 0;
     for language in languages {
         let names: Vec<String> = guests
             .iter()
@@ -43,12 +44,9 @@ fn build_in(languages: &[Language]) -> Result<()> {
             Language::JavaScript => names.iter().try_for_each(|name| javascript::build(name))?,
             Language::Python => names.iter().try_for_each(|name| python::build(name))?,
         }
-        println!(
-            "{} guests in {language:?}: {}",
-            names.len(),
-            folder.display()
-        );
+        built += names.len();
     }
+    println!("{built} guests in {}", folder.display());
     Ok(())
 }
 
