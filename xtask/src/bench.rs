@@ -14,7 +14,7 @@ const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth"];
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
-    let known = BENCHES.iter().chain([&"cold_start"]);
+    let known = BENCHES.iter().chain([&"cold_start", &"guest_sign"]);
     if !known.clone().any(|name| wanted(name)) {
         bail!(
             "there is no such bench; there are {}",
@@ -40,6 +40,9 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     if wanted("cold_start") && cold_start().is_err() {
         over.push("cold_start");
     }
+    if wanted("guest_sign") && guest_sign().is_err() {
+        over.push("guest_sign");
+    }
     if !over.is_empty() {
         bail!("over a bound, or broken: {}", over.join(", "));
     }
@@ -55,4 +58,11 @@ fn cold_start() -> Result<()> {
     bench.args(["bench", "--locked", "--package", "countersign-cold-start"]);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", component);
     run(&mut bench)
+}
+
+/// Builds Wasmtime as released, too, and needs a TPM.
+fn guest_sign() -> Result<()> {
+    say("guest_sign");
+    setup::ensure(&[Need::Tpm])?;
+    run(cargo().args(["bench", "--locked", "--package", "countersign-guest-sign"]))
 }

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod demo;
 mod guests;
+mod kryoptic;
 mod process;
 mod programs;
 mod roots;
@@ -19,13 +20,16 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  demo                sign and run two components under a host of your own, and see five refused
+  demo [--key KIND]   sign and run two components under a host of your own, and see five refused; KIND is file (the
+                      default), tpm (swtpm) or atecc608 (emulated): then a guest signs with the device's key too
   test                everything: formatting, rules, build, guests, tests, examples, demo, lints, documents
   guests              build the guests of guest-examples/ into target/guests/
+  kryoptic            build the second PKCS#11 module of the tests into target/tools/
   check [--bless]     compare packages and sources with their rules, and docs/threats.md with the tests;
                       --bless writes its index anew
   roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
-  bench [NAME]        the figures of docs/performance.md: verify, sign, refuse, growth, cold_start
+  bench [NAME]        the figures of docs/performance.md: verify, sign, refuse, growth, cold_start,
+                      guest_sign
   soak [NAME …]       the long runs, one or all: minutes to hours; `soak help` lists them
 
 Each command installs what it needs when run as root on Debian; otherwise it prints the line to run.";
@@ -35,8 +39,19 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["guests"] => guests::build(),
-        ["demo"] => demo::play(programs::Selection::Programs),
+        ["demo"] => demo::play(demo::Kind::File, programs::Selection::Programs),
+        ["demo", "--key", kind] => match demo::Kind::named(kind) {
+            Some(demo::Kind::File) => demo::play(demo::Kind::File, programs::Selection::Programs),
+            Some(kind) => demo::play(kind, programs::Selection::WithChips),
+            None => {
+                eprintln!("{HELP}");
+                return ExitCode::from(2);
+            }
+        },
         ["test"] => test::all(),
+        ["kryoptic"] => {
+            setup::ensure(&[setup::Need::Pkcs11Tokens]).and_then(|()| kryoptic::build())
+        }
         ["check"] => check::all(match std::env::var_os("BLESS") {
             Some(_) => check::Index::Written,
             None => check::Index::Compared,

@@ -2,7 +2,7 @@
 //!
 //! Cargo chooses the features of shared dependencies by what one command builds. So that nothing big is built
 //! twice, a command of ours always names the same selection, and asks for single packages only where it needs
-//! no more than those.
+//! no more than those. TPMs are a feature of the programs, because it links a library of the system.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,9 +17,17 @@ use crate::process::{built, cargo, run};
 pub(crate) enum Selection {
     /// The programs.
     Programs,
-    /// The programs, and all tests and examples.
+    /// The programs with everything that a chip can do, and what verifies outside.
+    WithChips,
+    /// The programs with everything that a chip can do, and all tests and examples.
     Everything,
 }
+
+/// Builds the programs with TPMs.
+pub(crate) const TPM: [&str; 2] = [
+    "--features",
+    "countersign/tpm,countersign-ca/tpm,countersign-run/tpm",
+];
 
 /// What this process has built.
 static BUILT: OnceLock<Selection> = OnceLock::new();
@@ -35,10 +43,13 @@ pub(crate) fn build(selection: Selection) -> Result<()> {
 pub(crate) fn command(selection: Selection) -> Command {
     let mut build = cargo();
     build.args(["build", "--locked", "--workspace"]);
-    build.arg(match selection {
-        Selection::Programs => "--bins",
-        Selection::Everything => "--all-targets",
-    });
+    match selection {
+        Selection::Programs => build.arg("--bins"),
+        Selection::WithChips => build
+            .args(["--bins", "--example", "verify_guest_data"])
+            .args(TPM),
+        Selection::Everything => build.arg("--all-targets").args(TPM),
+    };
     build
 }
 

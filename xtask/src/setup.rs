@@ -18,6 +18,8 @@ const TESTS: &str = "tests";
 /// Something that a command needs from the machine.
 #[derive(Clone, Copy)]
 pub(crate) enum Need {
+    /// A C compiler: what stands in for a bus of Linux.
+    CCompiler,
     /// A C++ compiler: libFuzzer is built from its source.
     CppCompiler,
     /// faketime: the demo shows what a host says two days from now.
@@ -26,6 +28,8 @@ pub(crate) enum Need {
     GuestToolchain,
     /// A C compiler for guests, with its libraries.
     GuestToolchainC,
+    /// Mosquitto: the broker that devices talk to over TLS.
+    Mosquitto,
     /// Node.js and npm: guests in JavaScript.
     Node,
     /// llvm-cov and llvm-profdata of the compiler's LLVM: coverage.
@@ -34,6 +38,11 @@ pub(crate) enum Need {
     OpenSsl,
     /// OpenSSL's library, for the tests that ask it in their own process.
     OpenSslLibrary,
+    /// libtss2, swtpm and tpm2-tools: TPM 2.0 without a chip, and the tools that judge what is made with it.
+    Tpm,
+    /// SoftHSM and OpenSC's tools: PKCS#11 tokens without hardware, made by others than us; and what a second module is
+    /// built with.
+    Pkcs11Tokens,
     /// Python with pip and venv: the demo's foreign component comes from PyPI, and so does what makes a component of
     /// a guest in Python.
     Python,
@@ -41,6 +50,9 @@ pub(crate) enum Need {
 
 /// Where Debian keeps the tools of the LLVM that the compiler uses, version 22.
 pub(crate) const LLVM: &str = "/usr/lib/llvm-22/bin";
+
+/// The library by which the bindings to a C library are made when it is built.
+const LIBCLANG: &str = "/usr/lib/llvm-22/lib/libclang-22.so.1";
 
 /// Makes sure that everything in `needs` is there.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
@@ -79,14 +91,34 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
 impl Need {
     fn is_there(self) -> bool {
         match self {
+            Self::CCompiler => succeeds("cc", &["--version"]),
             Self::CppCompiler => succeeds("c++", &["--version"]),
             Self::Faketime => succeeds("faketime", &["--version"]),
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
             Self::GuestToolchainC => debian_has_guest_toolchain_c(),
+            // Debian puts it where only an administrator's PATH leads; asked for its help, it ends with status 3.
+            Self::Mosquitto => {
+                Path::new("/usr/sbin/mosquitto").exists()
+                    || Command::new("mosquitto").arg("-h").output().is_ok()
+            }
             Self::Node => succeeds("node", &["--version"]) && succeeds("npm", &["--version"]),
             Self::LlvmTools => Path::new(LLVM).join("llvm-profdata").exists(),
             Self::OpenSsl => succeeds("openssl", &["version"]),
             Self::OpenSslLibrary => succeeds("pkg-config", &["--exists", "openssl"]),
+            Self::Tpm => {
+                succeeds(
+                    "pkg-config",
+                    &["--exists", "tss2-sys", "tss2-esys", "tss2-mu"],
+                ) && succeeds("swtpm", &["--version"])
+                    && succeeds("tpm2_checkquote", &["--version"])
+                    && shared_library_exists("libtss2-tcti-swtpm.so.0")
+            }
+            Self::Pkcs11Tokens => {
+                succeeds("softhsm2-util", &["--version"])
+                    && succeeds("opensc-tool", &["--version"])
+                    && succeeds("pkg-config", &["--exists", "openssl", "sqlite3"])
+                    && Path::new(LIBCLANG).exists()
+            }
             Self::Python => {
                 succeeds("python3", &["-m", "pip", "--version"])
                     && succeeds("python3", &["-c", "import ensurepip, venv"])
@@ -96,6 +128,7 @@ impl Need {
 
     fn packages(self) -> &'static [&'static str] {
         match self {
+            Self::CCompiler => &["gcc", "libc6-dev"],
             Self::CppCompiler => &["g++"],
             Self::Faketime => &["faketime"],
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
@@ -106,10 +139,27 @@ impl Need {
                 "lld-22",
                 "wasi-libc",
             ],
+            Self::Mosquitto => &["mosquitto"],
             Self::Node => &["nodejs", "npm"],
             Self::LlvmTools => &["llvm-22"],
             Self::OpenSsl => &["openssl"],
             Self::OpenSslLibrary => &["libssl-dev", "pkg-config"],
+            Self::Tpm => &[
+                "libtss2-dev",
+                "libtss2-tcti-swtpm0",
+                "pkg-config",
+                "swtpm",
+                "swtpm-tools",
+                "tpm2-tools",
+            ],
+            Self::Pkcs11Tokens => &[
+                "softhsm2",
+                "opensc",
+                "libclang1-22",
+                "libsqlite3-dev",
+                "libssl-dev",
+                "pkg-config",
+            ],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
         }
     }
@@ -125,13 +175,17 @@ impl Need {
 
     fn purpose(self) -> &'static str {
         match self {
+            Self::CCompiler => "building what stands in for a bus",
             Self::CppCompiler => "building libFuzzer",
             Self::Faketime => "setting a clock ahead",
             Self::GuestToolchain => "building guests",
             Self::GuestToolchainC => "building guests in C",
+            Self::Mosquitto => "MQTT over TLS",
             Self::Node => "building guests in JavaScript",
             Self::LlvmTools => "reading coverage",
             Self::OpenSsl | Self::OpenSslLibrary => "comparing with OpenSSL",
+            Self::Tpm => "keys in a TPM",
+            Self::Pkcs11Tokens => "keys in PKCS#11 tokens",
             Self::Python => "fetching a package from PyPI",
         }
     }
@@ -206,6 +260,11 @@ fn debian_has_guest_toolchain_c() -> bool {
             Command::new(c::CLANG).args(["--target=wasm32-wasip1", "-print-libgcc-file-name"]),
         )
         .is_ok_and(|path| Path::new(path.trim()).is_file())
+}
+
+/// Whether the loader finds a library of this name.
+fn shared_library_exists(name: &str) -> bool {
+    capture(Command::new("ldconfig").arg("-p")).is_ok_and(|list| list.contains(name))
 }
 
 fn is_root() -> bool {

@@ -17,7 +17,7 @@ use crate::process::{built, cargo, root, run, say};
 use crate::programs::{self, Selection};
 use crate::setup::{self, Need};
 use crate::soak::fuzz;
-use crate::{check, guests};
+use crate::{check, guests, kryoptic};
 use counting::Counts;
 
 /// How long each fuzz target runs here; `cargo xtask soak fuzz` runs them for longer.
@@ -28,9 +28,14 @@ pub(crate) fn all() -> Result<()> {
     setup::ensure(&[
         Need::Faketime,
         Need::GuestToolchain,
+        Need::GuestToolchainC,
+        Need::Mosquitto,
+        Need::Node,
         Need::OpenSsl,
         Need::OpenSslLibrary,
+        Need::Pkcs11Tokens,
         Need::Python,
+        Need::Tpm,
     ])?;
     let mut suite = Suite::default();
     // What takes seconds comes first.
@@ -39,12 +44,19 @@ pub(crate) fn all() -> Result<()> {
 
     let is_built = suite.step("build", || programs::build(Selection::Everything))
         && suite.step("guests", guests::build)
-        && suite.step("python packages of the tests", setup::python_packages);
+        && suite.step("python packages of the tests", setup::python_packages)
+        && suite.step("a second module for tokens", kryoptic::build);
     if is_built {
         // Tests before the demo: the demo gives the built host another root.
         suite.tests();
         suite.step("examples", examples);
-        suite.step("demo", || demo::play(Selection::Everything));
+        for (name, kind) in [
+            ("demo", demo::Kind::File),
+            ("demo with a TPM", demo::Kind::Tpm),
+            ("demo with an ATECC608", demo::Kind::Atecc608),
+        ] {
+            suite.step(name, || demo::play(kind, Selection::Everything));
+        }
     }
     suite.step("clippy", clippy);
     suite.step("documentation", documentation);
@@ -131,25 +143,17 @@ fn formatting() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    run(cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "--deny",
-        "warnings",
-    ]))
+    let mut command = cargo();
+    command.args(["clippy", "--locked", "--workspace", "--all-targets"]);
+    command.args(programs::TPM);
+    run(command.args(["--", "--deny", "warnings"]))
 }
 
 fn documentation() -> Result<()> {
-    run(cargo().env("RUSTDOCFLAGS", "--deny warnings").args([
-        "doc",
-        "--locked",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-    ]))
+    let mut command = cargo();
+    command.env("RUSTDOCFLAGS", "--deny warnings");
+    command.args(["doc", "--locked", "--workspace", "--no-deps"]);
+    run(command.arg("--document-private-items").args(programs::TPM))
 }
 
 /// Runs the embedder's examples, which check what they show and fail if it is not so.

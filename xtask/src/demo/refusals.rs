@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::signer::Key;
 use super::stage::Stage;
 
 /// One component that the host must refuse.
@@ -52,9 +53,9 @@ const REFUSALS: [Refusal; 5] = [
     },
 ];
 
-/// Makes the five and has each refused; returns how many there were.
-pub(crate) fn all(stage: &Stage) -> Result<usize> {
-    prepare(stage)?;
+/// Makes the five, one of them with the device's own key, and has each refused; returns how many there were.
+pub(super) fn all(stage: &Stage, device: &Key) -> Result<usize> {
+    prepare(stage, device)?;
     for refusal in &REFUSALS {
         println!("\n-- {}", refusal.why);
         refusal.check(stage)?;
@@ -94,7 +95,7 @@ impl Refusal {
 }
 
 /// Makes what is to be refused.
-fn prepare(stage: &Stage) -> Result<()> {
+fn prepare(stage: &Stage, device: &Key) -> Result<()> {
     // A bit in the middle of the component, far from the signature at the end.
     let mut bytes = std::fs::read(stage.path("hello.signed.wasm"))?;
     let middle = std::fs::metadata(stage.path("hello.wasm"))?.len() as usize / 2;
@@ -148,13 +149,7 @@ fn prepare(stage: &Stage) -> Result<()> {
     )?;
 
     let name = ["--name", "acme:pump"];
-    sign(
-        stage,
-        "acme-pump.wasm",
-        "pki/device.key.pem",
-        "pki/device.chain.pem",
-        &name,
-    )
+    sign(stage, "acme-pump.wasm", &device.uri, &device.chain, &name)
 }
 
 fn sign(stage: &Stage, output: &str, key: &str, chain: &str, more: &[&str]) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::process::shown;
 /// The demo's folder; its programs are in `bin`.
 pub(crate) struct Stage {
     folder: PathBuf,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// What a command did.
@@ -33,7 +34,15 @@ impl Stage {
         }
         std::fs::create_dir_all(folder.join("bin"))
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self { folder })
+        Ok(Self {
+            folder,
+            environment: Vec::new(),
+        })
+    }
+
+    /// Gives the demo's programs, from now on, this variable.
+    pub(crate) fn set_environment(&mut self, name: &'static str, value: &Path) {
+        self.environment.push((name, value.to_path_buf()));
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -51,12 +60,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Copies a guest and its component.toml.
-    pub(crate) fn copy_guest(&self, name: &str) -> Result<()> {
+    /// Copies a guest, and its component.toml as `manifest`.
+    pub(crate) fn copy_guest(&self, name: &str, manifest: &str) -> Result<()> {
         std::fs::copy(guests::wasm(name), self.path(&format!("{name}.wasm")))?;
         std::fs::copy(
             guests::source(name).join("component.toml"),
-            self.path("component.toml"),
+            self.path(manifest),
         )?;
         Ok(())
     }
@@ -69,6 +78,7 @@ impl Stage {
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.folder.join("bin").join(program));
         command.current_dir(&self.folder);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -57,6 +57,7 @@ impl Counts {
 pub(super) fn run() -> Result<Counts> {
     let mut command = cargo();
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
+    command.args(crate::programs::TPM);
     command.env("PATH", crate::setup::path_with_python()?);
     let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child: Child = started.with_context(|| format!("cannot start {}", shown(&command)))?;

@@ -1,10 +1,10 @@
 //! An emulated ATECC608 behind a Unix socket, until it is stopped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
-use countersign_atecc608_emulator::{Clock, Emulator, Factory, Fault, socket};
+use countersign_atecc608_emulator::{Clock, Emulator, Factory, Fault, shim, socket};
 
 /// Serves an emulated ATECC608 on a Unix socket. Programs reach it as /dev/i2c-N through the shim.
 #[derive(Parser)]
@@ -22,6 +22,9 @@ struct Arguments {
     /// A chip that is configured for signing and locked, instead of a blank one.
     #[arg(long)]
     provisioned: bool,
+    /// Compiles the shim, for `LD_PRELOAD`, into a file of this name, which must be libi2c_shim.so.
+    #[arg(long)]
+    shim: Option<PathBuf>,
     /// A fault that shows from the start; may be given several times.
     #[arg(long)]
     fault: Vec<Fault>,
@@ -49,6 +52,10 @@ fn main() -> Result<()> {
     };
     for fault in arguments.fault {
         emulator.inject(fault.always());
+    }
+    if let Some(shim) = &arguments.shim {
+        let made = shim::build(shim.parent().unwrap_or(Path::new(".")))?;
+        ensure!(made == *shim, "the shim is made as {}", made.display());
     }
     socket::serve(&emulator, &arguments.socket)?;
     println!("listening on {}", arguments.socket.display());
