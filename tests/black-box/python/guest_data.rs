@@ -16,11 +16,16 @@ fn devices() -> TestPkiBuilder {
 
 /// What the PKI's device signs, as the device of this name.
 fn signed(pki: &TestPki, device: &str, payload: GuestPayload) -> Vec<u8> {
+    signed_for(pki, device, Digest::of(b"vendor"), payload)
+}
+
+/// The same for a component that the holder of this key signed.
+fn signed_for(pki: &TestPki, device: &str, vendor: Digest, payload: GuestPayload) -> Vec<u8> {
     let claims = GuestClaims::new(
         DeviceIdentity::parse(device).expect("a device's name"),
         ComponentName::parse("test:telemetry").expect("a component's name"),
         Digest::of(EMPTY_COMPONENT),
-        vec![Digest::of(b"vendor")],
+        vec![vendor],
         "reading/v1",
         BootId::new([7; 16]),
         3,
@@ -102,6 +107,29 @@ fn python_takes_a_guests_data_as_text_and_compares_it_with_what_is_given() {
 }
 
 #[test]
+fn python_compares_the_component_with_the_claims() {
+    let (pki, vendor) = (devices().build(), TestPki::new());
+    let payload = GuestPayload::Message(b"21.5 C".to_vec());
+    let key = vendor.device_key().public_key().spki_sha256();
+    let reading = signed_for(&pki, "test-device", key, payload);
+
+    let file = |component: &[u8], name: &str, vendor: &TestPki| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("signed.wasm");
+        let signed = vendor.sign(component, &vendor.manifest(name));
+        std::fs::write(&path, signed).expect("the folder takes files");
+        let options = ["--component", &path.display().to_string()];
+        is_verified(&judge(&pki, &reading, &options))
+    };
+    let other = [EMPTY_COMPONENT, &[0, 2, 1, b'x']].concat();
+    assert!(file(EMPTY_COMPONENT, "test:telemetry", &vendor));
+    assert!(!file(&other, "test:telemetry", &vendor));
+    assert!(!file(EMPTY_COMPONENT, "test:other", &vendor));
+    let another = TestPki::builder().seed(9).build();
+    assert!(!file(EMPTY_COMPONENT, "test:telemetry", &another));
+}
+
+#[test]
 fn python_refuses_guest_data_that_ours_refuses() {
     let pki = devices().build();
     let good = reading(&pki);
@@ -117,12 +145,14 @@ fn python_refuses_guest_data_that_ours_refuses() {
     message[at] ^= 1;
     let trailing = [good.as_slice(), &[0]].concat();
     let untagged = good[1..].to_vec();
+    // COSE_Mac0 (RFC 9052 §6.2).
+    let tagged = [&[0xd1], &good[1..]].concat();
     let impostor = signed(
         &pki,
         "other-device",
         GuestPayload::Message(b"21.5 C".to_vec()),
     );
-    for bytes in [signature, message, trailing, untagged, impostor] {
+    for bytes in [signature, message, trailing, untagged, tagged, impostor] {
         assert!(GuestData::decode(&bytes).is_err() || pki_refuses(&pki, &bytes));
         let output = judge(&pki, &bytes, &[]);
         assert!(!is_verified(&output), "{output:?}");
