@@ -51,8 +51,11 @@ struct State {
 
 struct Job {
     ticket: Arc<Ticket>,
-    work: Box<dyn FnOnce(&mut Option<Device>) + Send>,
+    work: Work,
 }
+
+/// Gets the thread's device, or a place for one.
+type Work = Box<dyn FnOnce(&mut Option<Device>) + Send>;
 
 /// What the caller and the thread know of a job.
 #[derive(Default)]

@@ -801,8 +801,8 @@ fn tf10_tf27_of_thousands_of_signatures_with_a_bit_turned_no_bad_one_leaves() {
         let mut of_plan = Random(random.next());
         let mut first = true;
         bench.proxy.plan(move |command| {
-            let strikes =
-                (command == SIGN && std::mem::take(&mut first)) || of_plan.next() % 64 == 0;
+            let strikes = (command == SIGN && std::mem::take(&mut first))
+                || of_plan.next().is_multiple_of(64);
             let bit = usize::try_from(of_plan.next() >> 40).expect("24 bits");
             match (strikes, of_plan.next() % 2) {
                 (false, _) => None,

@@ -29,26 +29,15 @@ pub(crate) fn judge(
         .verify(&evidence.attest, &evidence.signature)
         .map_err(|error| error.to_string())?;
     let mut rest = evidence.attest.as_slice();
-    let mut take = |length: usize| {
-        let (taken, left) = rest.split_at_checked(length).ok_or("cut off")?;
-        rest = left;
-        Ok::<&[u8], String>(taken)
-    };
-    if take(6)? != [0xff, b'T', b'C', b'G', 0x80, 0x17] {
+    if take(&mut rest, 6)? != [0xff, b'T', b'C', b'G', 0x80, 0x17] {
         return Err("no certification of a TPM".to_owned());
     }
-    let mut sized = || {
-        let length = take(2)?;
-        take(usize::from(u16::from_be_bytes([length[0], length[1]])))
-    };
-    let _signer = sized()?;
-    if sized()? != challenge.as_bytes() {
+    let _signer = sized(&mut rest)?;
+    if sized(&mut rest)? != challenge.as_bytes() {
         return Err("another challenge".to_owned());
     }
-    drop(sized);
-    take(17 + 8)?;
-    let length = take(2)?;
-    let name = take(usize::from(u16::from_be_bytes([length[0], length[1]])))?;
+    let _clock_and_firmware = take(&mut rest, 17 + 8)?;
+    let name = sized(&mut rest)?;
     let mut expected = vec![0, 0x0b];
     expected.extend_from_slice(&Sha256::digest(&evidence.public_area));
     if name != expected {
@@ -72,6 +61,20 @@ pub(crate) fn judge(
     } else {
         Err("another public key".to_owned())
     }
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], String> {
+    let (taken, left) = rest.split_at_checked(length).ok_or("cut off")?;
+    *rest = left;
+    Ok(taken)
+}
+
+fn sized<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
+    let length = take(rest, 2)?;
+    take(
+        rest,
+        usize::from(u16::from_be_bytes([length[0], length[1]])),
+    )
 }
 
 #[test]

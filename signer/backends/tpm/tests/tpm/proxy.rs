@@ -218,17 +218,15 @@ fn bent(mut answer: Vec<u8>, before: Vec<u8>, fault: Fault) -> Vec<u8> {
             answer[2..6].copy_from_slice(&size.to_be_bytes());
         }
         Fault::Hollow => return refusal(0),
-        Fault::Stripped => {
-            if answer[..2] == [0x80, 0x02] && answer.len() > 14 {
-                // Handles come first, and answers with handles are left whole.
-                let parameters = usize::try_from(number(&answer, 10)).expect("short");
-                if let Some(end) = (14 + parameters <= answer.len()).then_some(14 + parameters) {
-                    let body = answer[14..end].to_vec();
-                    answer = refusal(0);
-                    answer.extend_from_slice(&body);
-                    let size = u32::try_from(answer.len()).expect("short");
-                    answer[2..6].copy_from_slice(&size.to_be_bytes());
-                }
+        Fault::Stripped if answer[..2] == [0x80, 0x02] && answer.len() > 14 => {
+            // Handles come first, and answers with handles are left whole.
+            let end = 14 + usize::try_from(number(&answer, 10)).expect("short");
+            if end <= answer.len() {
+                let body = answer[14..end].to_vec();
+                answer = refusal(0);
+                answer.extend_from_slice(&body);
+                let size = u32::try_from(answer.len()).expect("short");
+                answer[2..6].copy_from_slice(&size.to_be_bytes());
             }
         }
         Fault::Zeros => answer.fill(0),

@@ -1,0 +1,237 @@
+//! Where a private key is: in the TPM's memory, and in nobody else's.
+//!
+//! A key whose number is known is put into a TPM. Another process signs with it, and its whole memory is searched for
+//! that number, in every form in which software keeps it. That the search finds what is there is shown on the TPM itself,
+//! and on a process that holds the same key in software.
+
+use crate::provider::uri;
+use countersign_backend_tpm::TpmProvider;
+use countersign_keys::{KeyProvider as _, Origin};
+use countersign_testing::swtpm::Swtpm;
+use p256::ecdsa::SigningKey;
+use p256::ecdsa::signature::Signer as _;
+use p256::pkcs8::DecodePrivateKey as _;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use zeroize::Zeroize as _;
+
+/// Tells the process that is searched how it signs: `tpm` and a TCTI, or `software` and a file.
+const ROLE: &str = "COUNTERSIGN_SEARCHED";
+
+/// Where the key is kept.
+const PLACE: &str = "0x81010020";
+
+#[test]
+fn a_process_that_signs_with_a_tpm_key_never_has_it_in_memory() {
+    let tpm = Swtpm::start();
+    // Makes the storage root key.
+    TpmProvider::new(tpm.tcti())
+        .generate(&uri("first"), &crate::provider::SIGNING)
+        .expect("a key");
+    let file = tpm.folder().join("key.der");
+    tpm.tool(
+        "openssl",
+        &[
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-out",
+            "key.pem",
+        ],
+    );
+    tpm.tool(
+        "openssl",
+        &[
+            "pkcs8", "-topk8", "-nocrypt", "-in", "key.pem", "-outform", "DER", "-out", "key.der",
+        ],
+    );
+    tpm.tool(
+        "tpm2_import",
+        &[
+            "-Q",
+            "-C",
+            "0x81000001",
+            "-G",
+            "ecc",
+            "-i",
+            "key.pem",
+            "-u",
+            "pub",
+            "-r",
+            "priv",
+            "-a",
+            "userwithauth|sign|noda",
+        ],
+    );
+    tpm.tool(
+        "tpm2_load",
+        &[
+            "-Q",
+            "-C",
+            "0x81000001",
+            "-u",
+            "pub",
+            "-r",
+            "priv",
+            "-c",
+            "ctx",
+        ],
+    );
+    tpm.tool("tpm2_evictcontrol", &["-Q", "-C", "o", "-c", "ctx", PLACE]);
+    tpm.tool("tpm2_flushcontext", &["-t"]);
+    let info = TpmProvider::new(tpm.tcti())
+        .show(&uri(PLACE))
+        .expect("it is there");
+    assert_eq!(info.origin, Origin::Imported);
+    let scalar: [u8; 32] = SigningKey::from_pkcs8_der(&fs::read(&file).expect("the file"))
+        .expect("a key")
+        .to_bytes()
+        .into();
+
+    let signer = Searched::start(&format!("tpm {}", tpm.tcti()));
+    assert_eq!(hits(signer.process_id(), &scalar), Vec::<String>::new());
+    let software = Searched::start(&format!("software {}", file.display()));
+    assert!(
+        !hits(software.process_id(), &scalar).is_empty(),
+        "the search misses a key in software"
+    );
+    assert!(
+        !hits(tpm.process_id(), &scalar).is_empty(),
+        "the search misses the TPM's key"
+    );
+}
+
+/// A process of this program that signs, and then waits.
+struct Searched(Child);
+
+impl Searched {
+    fn start(role: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "memory::the_process_that_is_searched",
+                "--nocapture",
+            ])
+            .env(ROLE, role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let output = child.stdout.take().expect("a pipe");
+        let ready = BufReader::new(output)
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.contains("signed 20 times"));
+        let child = Self(child);
+        assert!(ready, "{role}: it did not sign");
+        child
+    }
+
+    fn process_id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Searched {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Does nothing unless it is started by the test above.
+#[test]
+fn the_process_that_is_searched() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    match role.split_once(' ').expect("two words") {
+        ("tpm", tcti) => {
+            let store = TpmProvider::new(tcti.parse().expect("a way to a TPM"));
+            let key = store.open(&uri(PLACE)).expect("it opens");
+            for n in 0..20 {
+                key.sign(&[n]).expect("it signs");
+            }
+            wait();
+        }
+        ("software", file) => {
+            let mut bytes = fs::read(file).expect("the file");
+            let key = SigningKey::from_pkcs8_der(&bytes).expect("a key");
+            bytes.zeroize();
+            for n in 0..20 {
+                let _: p256::ecdsa::Signature = key.sign(&[n]);
+            }
+            wait();
+            drop(key);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn wait() {
+    println!("signed 20 times");
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+/// Where in a process's memory the number lies, in which form.
+fn hits(process: u32, scalar: &[u8; 32]) -> Vec<String> {
+    let little: Vec<u8> = scalar.iter().rev().copied().collect();
+    // Limbs of eight bytes, each little-endian, the most significant first.
+    let limbs: Vec<u8> = scalar
+        .chunks(8)
+        .flat_map(|limb| limb.iter().rev().copied())
+        .collect();
+    let hex = hex::encode(scalar);
+    let mut forms = vec![
+        ("hexadecimal", hex.clone().into_bytes()),
+        ("capital hexadecimal", hex.to_uppercase().into_bytes()),
+    ];
+    for (name, bytes) in [
+        ("big-endian", scalar.to_vec()),
+        ("little-endian", little),
+        ("limbs", limbs),
+    ] {
+        // A half is enough.
+        forms.push((name, bytes[..16].to_vec()));
+        forms.push((name, bytes[16..].to_vec()));
+    }
+    let mut hits = Vec::new();
+    let mut searched = 0;
+    for (region, memory) in memory_of(process) {
+        searched += memory.len();
+        for (name, form) in &forms {
+            if memory.windows(form.len()).any(|window| window == form) {
+                hits.push(format!("{name} in {region}"));
+            }
+        }
+    }
+    assert!(searched > 1_000_000, "only {searched} bytes could be read");
+    hits
+}
+
+/// What can be read of a process's memory.
+fn memory_of(process: u32) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let folder = Path::new("/proc").join(process.to_string());
+    let maps = fs::read_to_string(folder.join("maps")).expect("the map of a child");
+    let mut memory = File::open(folder.join("mem")).expect("the memory of a child");
+    let regions: Vec<String> = maps.lines().map(str::to_owned).collect();
+    regions.into_iter().filter_map(move |region| {
+        let (range, rest) = region.split_once(' ')?;
+        // Code, and what is mapped from files without being written, is no place for a key.
+        if !rest.starts_with("rw") {
+            return None;
+        }
+        let (start, end) = range.split_once('-')?;
+        let start = u64::from_str_radix(start, 16).ok()?;
+        let end = u64::from_str_radix(end, 16).ok()?;
+        let mut bytes = Vec::new();
+        memory.seek(SeekFrom::Start(start)).ok()?;
+        // Pages that were never touched cannot be read beyond a point.
+        let _ = memory.by_ref().take(end - start).read_to_end(&mut bytes);
+        Some((region, bytes))
+    })
+}
