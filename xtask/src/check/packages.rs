@@ -166,6 +166,7 @@ const TEST_ARROWS: &[(&str, &str)] = &[
         "countersign-atecc608-emulator",
     ),
     ("countersign-backend-atecc608", "countersign-trust-store"),
+    ("countersign-backend-tpm", "countersign-benches"),
     ("countersign-audit-log", "countersign-backend-file"),
     ("countersign-provisioning", "countersign-backend-file"),
     ("countersign-signer", "countersign-backend-file"),
