@@ -283,7 +283,7 @@ impl KeyProvider for TpmProvider {
                     Error::new(
                         ErrorKind::Unsupported,
                         format!(
-                            "the TPM at {tcti} has no attestation key; make one with `countersign key generate --usage attestation`"
+                            "the TPM at {tcti} has no attestation key; make one with `countersign key generate --attestation`"
                         ),
                     )
                 })?;
