@@ -9,7 +9,9 @@ use std::time::Duration;
 use countersign_atecc608_emulator::{Emulator, Factory};
 use countersign_backend_atecc608::{Atecc608, Atecc608Provider};
 use countersign_backend_tpm::TpmProvider;
-use countersign_keys::{Algorithm, KeyProvider as _, KeyTemplate, KeyUri, SigningKey};
+use countersign_keys::{
+    Algorithm, Error, KeyProvider as _, KeyTemplate, KeyUri, PublicKey, Signer, SigningKey,
+};
 use countersign_testing::swtpm::Swtpm;
 use countersign_testing::{Profile, TestPki, throwaway_key};
 use countersign_tls::{TlsIdentity, TlsKey};
@@ -140,7 +142,11 @@ impl Session {
 
 /// A key in an emulated ATECC608, which makes it.
 fn key_in_a_chip() -> SigningKey {
-    let emulator = Emulator::new(Factory::provisioned(11));
+    chip(11).1
+}
+
+fn chip(seed: u64) -> (Emulator, SigningKey) {
+    let emulator = Emulator::new(Factory::provisioned(seed));
     let chip = Atecc608::new(emulator.bus(), emulator.delay(), 0x60);
     let store = Atecc608Provider::new(chip, Path::new("/dev/i2c-1"), 0x60);
     let uri: KeyUri = "atecc608:/dev/i2c-1?address=0x60&slot=0"
@@ -149,7 +155,8 @@ fn key_in_a_chip() -> SigningKey {
     store
         .generate(&uri, &KeyTemplate::signing(Algorithm::Esp256))
         .expect("a key");
-    store.open(&uri).expect("the key")
+    let key = store.open(&uri).expect("the key");
+    (emulator, key)
 }
 
 /// A session, and none any more once the device is revoked.
@@ -203,6 +210,62 @@ fn a_device_with_a_key_in_a_tpm_talks_to_mosquitto_until_it_is_revoked() {
 #[test]
 fn a_device_with_a_key_in_an_atecc608_talks_to_mosquitto_until_it_is_revoked() {
     session_until_revoked(key_in_a_chip());
+}
+
+/// A key that somebody took out of a chip with tools of a laboratory.
+struct Taken {
+    public: PublicKey,
+    private: p256::ecdsa::SigningKey,
+}
+
+impl Signer for Taken {
+    fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign_unchecked(&self, message: &[u8]) -> Result<[u8; 64], Error> {
+        use p256::ecdsa::signature::Signer as _;
+        let signature: p256::ecdsa::Signature = self.private.sign(message);
+        Ok(signature.to_bytes().into())
+    }
+}
+
+/// Whoever has the key is the device, until it is revoked; and no other device is lost with it.
+#[test]
+fn tf26_a_key_taken_out_of_a_chip_is_worth_one_device_until_it_is_revoked() {
+    let (emulator, key) = chip(12);
+    let (_, other_key) = chip(13);
+    let scalar = emulator.private_key(0).expect("the key");
+    let taken = SigningKey::new(Taken {
+        public: key.public_key().clone(),
+        private: p256::ecdsa::SigningKey::from_slice(&scalar).expect("a scalar"),
+    });
+    let pki = broker::pki();
+    let own = certify(
+        &pki,
+        Profile::Tls,
+        "broker-1",
+        pki.device_key().public_key(),
+    );
+    let device = certify(&pki, Profile::Tls, "press-4", key.public_key());
+    let other = certify(&pki, Profile::Tls, "press-5", other_key.public_key());
+    let identity = |key, chain: &[_]| TlsIdentity::new(Arc::new(key), chain).expect("an identity");
+    let taken = identity(taken, &device.chain);
+    let other = identity(other_key, &other.chain);
+    let lists = |revoked: &[_]| vec![pki.crls()[0].clone(), list(&pki, revoked)];
+
+    let broker = Broker::start(&pki, &own, &lists(&[]));
+    let session = Session::open(&pki, &broker, taken.clone());
+    assert_eq!(session.map(drop), Ok(()), "nobody knows yet");
+    drop(broker);
+    let broker = Broker::start(&pki, &own, &lists(&[device.serial]));
+    for revoked in [taken, identity(key, &device.chain)] {
+        let error = Session::open(&pki, &broker, revoked).map(drop);
+        let error = error.expect_err("a revoked device");
+        assert!(error.contains("CertificateRevoked"), "{error}");
+    }
+    let session = Session::open(&pki, &broker, other);
+    assert_eq!(session.map(drop), Ok(()), "another device");
 }
 
 /// The broker's own rules, without ours: no certificate, another authority's, another purpose.
