@@ -17,36 +17,59 @@ pub(crate) use rust::RUSTUP_TARGET;
 
 /// Builds every guest.
 pub(crate) fn build() -> Result<()> {
-    build_in(&Language::ALL)
+    build_all(&guests()?)
 }
 
 /// Builds those in Rust: enough where the others' toolchains are not wanted.
 pub(crate) fn build_rust() -> Result<()> {
-    build_in(&[Language::Rust])
+    let mut guests = guests()?;
+    guests.retain(|(_, language)| *language == Language::Rust);
+    build_all(&guests)
 }
 
-fn build_in(languages: &[Language]) -> Result<()> {
-    let needs: Vec<Need> = languages.iter().map(|language| language.need()).collect();
+/// Builds the guests of these names.
+pub(crate) fn build_named(names: &[&str]) -> Result<()> {
+    let mut guests = guests()?;
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !guests.iter().any(|(known, _)| known == *name))
+    {
+        let known: Vec<String> = guests.into_iter().map(|(known, _)| known).collect();
+        bail!(
+            "there is no guest {unknown}; there are {}",
+            known.join(", ")
+        );
+    }
+    guests.retain(|(name, _)| names.contains(&name.as_str()));
+    build_all(&guests)
+}
+
+fn build_all(guests: &[(String, Language)]) -> Result<()> {
+    let needs: Vec<Need> = Language::ALL
+        .into_iter()
+        .filter(|language| guests.iter().any(|(_, of)| of == language))
+        .map(Language::need)
+        .collect();
     setup::ensure(&needs)?;
     let folder = target().join("guests");
     std::fs::create_dir_all(&folder)?;
-    let guests = guests()?;
-    let mut built = 0;
-    for language in languages {
-        let names: Vec<String> = guests
-            .iter()
-            .filter(|(_, of)| of == language)
-            .map(|(name, _)| name.clone())
-            .collect();
-        match language {
-            Language::Rust => rust::build(&names)?,
-            Language::C => names.iter().try_for_each(|name| c::build(name))?,
-            Language::JavaScript => names.iter().try_for_each(|name| javascript::build(name))?,
-            Language::Python => names.iter().try_for_each(|name| python::build(name))?,
-        }
-        built += names.len();
+    let in_rust: Vec<&str> = guests
+        .iter()
+        .filter(|(_, language)| *language == Language::Rust)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !in_rust.is_empty() {
+        rust::build(&in_rust)?;
     }
-    println!("{built} guests in {}", folder.display());
+    for (name, language) in guests {
+        match language {
+            Language::Rust => {}
+            Language::C => c::build(name)?,
+            Language::JavaScript => javascript::build(name)?,
+            Language::Python => python::build(name)?,
+        }
+    }
+    println!("{} guests in {}", guests.len(), folder.display());
     Ok(())
 }
 

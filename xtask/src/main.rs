@@ -23,7 +23,7 @@ cargo xtask COMMAND
   demo [--key KIND]   sign and run two components under a host of your own, and see five refused; KIND is file (the
                       default), tpm (swtpm) or atecc608 (emulated): then a guest signs with the device's key too
   test                everything: formatting, rules, build, guests, tests, examples, demo, lints, documents
-  guests              build the guests of guest-examples/ into target/guests/
+  guests [NAME …]     build the guests of guest-examples/, or some of them, into target/guests/
   kryoptic            build the second PKCS#11 module of the tests into target/tools/
   check [--bless]     compare packages and sources with their rules, and docs/threats.md with the tests;
                       --bless writes its index anew
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["guests"] => guests::build(),
+        ["guests", names @ ..] => guests::build_named(names),
         ["demo"] => demo::play(demo::Kind::File, programs::Selection::Programs),
         ["demo", "--key", kind] => match demo::Kind::named(kind) {
             Some(demo::Kind::File) => demo::play(demo::Kind::File, programs::Selection::Programs),

@@ -18,14 +18,14 @@ use crate::setup;
 pub(crate) const RUSTUP_TARGET: &str = "wasm32-wasip2";
 
 /// Builds these, all at once.
-pub(super) fn build(names: &[String]) -> Result<()> {
+pub(super) fn build(names: &[&str]) -> Result<()> {
     let toolchain = Toolchain::choose();
     say(&format!(
         "building {} guests with {}",
         names.len(),
         toolchain.describe()
     ));
-    run(&mut toolchain.cargo_build()?)?;
+    run(&mut toolchain.cargo_build(names)?)?;
     let tools = programs::tools()?;
     for name in names {
         let module = toolchain.output(name);
@@ -79,10 +79,11 @@ impl Toolchain {
             .join(file)
     }
 
-    fn cargo_build(&self) -> Result<Command> {
+    fn cargo_build(&self, names: &[&str]) -> Result<Command> {
         let mut command = cargo();
         command.current_dir(root().join("guest-examples"));
         command.args(["build", "--locked", "--release", "--target", self.target()]);
+        command.args(names.iter().flat_map(|name| ["--package", *name]));
         command.env("CARGO_TARGET_DIR", Self::folder());
         command.env(
             "CARGO_ENCODED_RUSTFLAGS",
