@@ -171,6 +171,7 @@ const TEST_ARROWS: &[(&str, &str)] = &[
     ("countersign-provisioning", "countersign-backend-file"),
     ("countersign-signer", "countersign-backend-file"),
     ("countersign-signer", "countersign-stores"),
+    ("countersign-testing", "countersign-atecc608-emulator"),
     ("countersign-testing", "countersign-roots-file"),
     ("countersign-tls", "countersign-atecc608-emulator"),
     ("countersign-tls", "countersign-backend-atecc608"),
