@@ -2,6 +2,7 @@
 //! three validators.
 
 mod bases;
+mod covered;
 mod der;
 mod fields;
 mod lists;

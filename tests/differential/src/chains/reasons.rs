@@ -6,6 +6,8 @@ use countersign_testing::{CertificateParts, Sealed};
 use countersign_trust_store::{Certificate, Crl, UnixTime, oid};
 use serde::Deserialize;
 
+use super::covered::covered;
+
 /// One reviewed reason of `reasons.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,17 +22,18 @@ pub(super) struct Reason {
     because: String,
 }
 
-/// Something about a chain that can be looked up.
+/// Something about a chain that can be looked up. Where lists are what the other validator finds fault with, each
+/// certificate must also be [`covered`] by lists that OpenSSL verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum When {
-    /// The leaf says noRevAvail.
+    /// The leaf says noRevAvail; the certificates above it are covered.
     NoRevAvail,
-    /// Some certificate ends in this very second.
+    /// Some certificate ends in this very second, and none has ended before.
     CertificateEndsNow,
     /// Some list's nextUpdate is this very second.
     ListEndsNow,
-    /// Two lists of one issuer are there.
+    /// Two lists of one issuer are there, one of them genuine.
     SeveralLists,
     /// Two authorities of the path have one name.
     AuthoritiesOfOneName,
@@ -75,15 +78,17 @@ impl Facts {
                 .any(|other| other.subject() == one.subject())
         });
         let root_lists_itself = lists_root_only(sealed, &lists);
-        let ends_now = certificates.iter().any(|one| one.not_after() == now);
+        let ends: Vec<_> = certificates.iter().map(Certificate::not_after).collect();
+        let ends_now = ends.contains(&now) && ends.iter().all(|end| *end >= now);
+        let covered = covered(sealed, now, no_rev_avail);
         let list_ends_now = lists.iter().any(|list| list.next_update() == now);
         let facts = [
-            (When::NoRevAvail, no_rev_avail),
+            (When::NoRevAvail, covered && no_rev_avail),
             (When::CertificateEndsNow, ends_now),
-            (When::ListEndsNow, list_ends_now),
-            (When::SeveralLists, several),
-            (When::AuthoritiesOfOneName, one_name),
-            (When::RootListsItself, root_lists_itself),
+            (When::ListEndsNow, covered && list_ends_now),
+            (When::SeveralLists, covered && several),
+            (When::AuthoritiesOfOneName, covered && one_name),
+            (When::RootListsItself, covered && root_lists_itself),
         ];
         Self(
             facts
