@@ -94,7 +94,7 @@ fn check_path_length(certificate: &Certificate, depth: usize) -> Result<(), Faul
         return Ok(());
     };
     let actual = depth.saturating_sub(1);
-    if depth > 0 && actual > usize::from(allowed) {
+    if actual > usize::from(allowed) {
         return Err(Fault::PathLength { allowed, actual });
     }
     Ok(())
