@@ -1,6 +1,7 @@
 //! Black-box tests of the built programs.
 
 mod ca;
+mod chip;
 mod cli;
 #[path = "../shared/components.rs"]
 mod components;

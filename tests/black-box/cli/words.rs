@@ -16,6 +16,7 @@ fn every_verb_has_help_with_examples() {
         "key list",
         "key rotate",
         "key delete",
+        "device configure",
         "device detect",
         "device lock",
         "sign",
