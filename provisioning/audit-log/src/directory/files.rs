@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Error, system};
+use super::Error;
+use super::error::system;
 use crate::Growth;
 use crate::folder::is_absent;
 use crate::resource::Resource;
@@ -96,9 +97,10 @@ impl Files {
         Ok(())
     }
 
-    /// Waits until the disk has everything: files, then the folders with their names.
+    /// Waits until the disk has everything: tiles and bundles, the checkpoint (which comes before them by name), then the
+    /// folders with their names.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
-        for path in &self.unsynced {
+        for path in self.unsynced.iter().rev() {
             File::open(path)
                 .and_then(|file| file.sync_all())
                 .map_err(|source| system(path, "made durable", source))?;

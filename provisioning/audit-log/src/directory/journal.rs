@@ -12,8 +12,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use super::Error;
+use super::error::system;
 use super::files::Files;
-use super::{Error, system};
 use crate::folder::is_absent;
 use crate::{Checkpoint, MAX_NOTE_BYTES, bundle};
 
