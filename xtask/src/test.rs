@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::demo::{self, minutes};
-use crate::process::{built, cargo, root, run, say};
+use crate::process::{built, cargo, root, run, say, target};
 use crate::programs::{self, Selection};
 use crate::setup::{self, Need};
 use crate::soak::fuzz;
@@ -49,6 +49,7 @@ pub(crate) fn all() -> Result<()> {
     if is_built {
         // Tests before the demo: the demo gives the built host another root.
         suite.tests();
+        suite.step("the audit log in other hands", audit_log_elsewhere);
         suite.step("examples", examples);
         for (name, kind) in [
             ("demo", demo::Kind::File),
@@ -132,8 +133,14 @@ impl Suite {
 }
 
 fn formatting() -> Result<()> {
-    for folder in
-        ["", "guest-examples", "tests/fuzz", "xtask/bindings"].map(|folder| root().join(folder))
+    for folder in [
+        "",
+        "guest-examples",
+        "tests/fuzz",
+        "tests/tlog-tiles",
+        "xtask/bindings",
+    ]
+    .map(|folder| root().join(folder))
     {
         run(cargo()
             .current_dir(folder)
@@ -154,6 +161,16 @@ fn documentation() -> Result<()> {
     command.env("RUSTDOCFLAGS", "--deny warnings");
     command.args(["doc", "--locked", "--workspace", "--no-deps"]);
     run(command.arg("--document-private-items").args(programs::TPM))
+}
+
+/// Other implementations of the audit log's specifications read what ours writes; in a folder of their own, because they
+/// are built with other features of packages that ours share.
+fn audit_log_elsewhere() -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--manifest-path"]);
+    command.arg(root().join("tests/tlog-tiles/Cargo.toml"));
+    command.arg("--target-dir").arg(target().join("tlog-tiles"));
+    run(&mut command)
 }
 
 /// Runs the embedder's examples, which check what they show and fail if it is not so.
