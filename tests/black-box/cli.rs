@@ -2,11 +2,13 @@
 //! status out.
 
 pub(crate) mod bench;
+mod chip;
 mod key;
 mod pki;
 mod sign;
 mod signing_input;
 mod tokens;
+mod tpm;
 mod two_step;
 mod verify;
 mod words;
