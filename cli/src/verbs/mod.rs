@@ -1,6 +1,7 @@
 //! One module for each verb: its arguments, its help, and what it does.
 
 pub(crate) mod attach;
+pub(crate) mod attest;
 pub(crate) mod codes;
 pub(crate) mod completions;
 pub(crate) mod detach;

@@ -1,7 +1,7 @@
 //! `verify`: would a host with these roots admit this file? The same code as in the hosts answers; nothing is run.
 
-mod explain;
-mod report;
+pub(super) mod explain;
+pub(super) mod report;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use countersign_format::DeviceIdentity;
 use countersign_trust_store::{
-    Anchors, Now, Policy, Rejection, Step, TrustState, UnixTime, UnverifiedComponent,
+    Anchors, Check, Now, Policy, Rejection, Step, TrustState, UnixTime, UnverifiedComponent,
     VerifiedComponent,
 };
 
@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         output.json(&report.to_json(arguments.explain));
     } else {
         if arguments.explain {
-            explain::print(&steps, &anchors, time, output);
+            explain::print(Check::ALL, &steps, &anchors, time, output);
         }
         report.print(output);
     }
@@ -116,7 +116,7 @@ fn judge(
     anchors.verify_explained(unverified, policy, now, state, report)
 }
 
-fn anchors(paths: &[PathBuf]) -> Result<Anchors, Failure> {
+pub(super) fn anchors(paths: &[PathBuf]) -> Result<Anchors, Failure> {
     let mut sources = Vec::new();
     for path in paths {
         // The parser's message names the file, and the line where there is one.
@@ -144,7 +144,7 @@ fn policy(arguments: &Arguments) -> Result<Policy, Failure> {
     Ok(policy.with_device(identity, arguments.device_type.clone()))
 }
 
-fn state(crls: &[PathBuf]) -> Result<TrustState, Failure> {
+pub(super) fn state(crls: &[PathBuf]) -> Result<TrustState, Failure> {
     let mut state = TrustState::default();
     for path in crls {
         for der in read_crls(path)? {
@@ -159,7 +159,7 @@ fn state(crls: &[PathBuf]) -> Result<TrustState, Failure> {
 }
 
 /// What this machine's clock says. A clock before 1970 is taken as 1970: nothing is valid there.
-fn wall_clock() -> UnixTime {
+pub(super) fn wall_clock() -> UnixTime {
     UnixTime::from_secs(
         SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -7,7 +7,13 @@ use countersign_trust_store::{Anchors, Check, Outcome, Step, UnixTime};
 use crate::shared::output::{Output, Paint};
 
 /// Tells every check: what was asked, what was found, and which checks were not reached.
-pub(super) fn print(steps: &[Step], anchors: &Anchors, time: UnixTime, output: &mut Output) {
+pub(in crate::verbs) fn print(
+    checks: &[Check],
+    steps: &[Step],
+    anchors: &Anchors,
+    time: UnixTime,
+    output: &mut Output,
+) {
     output.line(&format!("Judged as of {time}, with these roots:"));
     for anchor in anchors.iter() {
         let development = if anchor.is_development() {
@@ -32,7 +38,7 @@ pub(super) fn print(steps: &[Step], anchors: &Anchors, time: UnixTime, output: &
         .collect::<BTreeSet<_>>()
         .len()
         > 1;
-    for (index, check) in Check::ALL.iter().enumerate() {
+    for (index, check) in checks.iter().enumerate() {
         let mut answers: Vec<&Step> = steps.iter().filter(|step| step.check == *check).collect();
         // An answer that was taken back is not told.
         if let Some(refusal) = answers

@@ -93,7 +93,7 @@ fn signer_to_json(signer: &VerifiedSigner) -> Value {
     })
 }
 
-fn step_to_json(step: &Step) -> Value {
+pub(in crate::verbs) fn step_to_json(step: &Step) -> Value {
     let outcome = match &step.outcome {
         Outcome::Passed => "passed",
         Outcome::NotCounted => "not-counted",
