@@ -240,10 +240,13 @@ pub(crate) fn python_environment(name: &str) -> PathBuf {
 
 /// Whether rustup's active toolchain can build guests.
 pub(crate) fn rustup_has_guest_target() -> bool {
-    capture(Command::new("rustup").args(["target", "list", "--installed"])).is_ok_and(|list| {
-        list.lines()
-            .any(|target| target == crate::guests::RUSTUP_TARGET)
-    })
+    rustup_has_target(crate::guests::RUSTUP_TARGET)
+}
+
+/// Whether rustup's active toolchain can build for this target.
+pub(crate) fn rustup_has_target(name: &str) -> bool {
+    capture(Command::new("rustup").args(["target", "list", "--installed"]))
+        .is_ok_and(|list| list.lines().any(|target| target == name))
 }
 
 fn debian_has_guest_toolchain() -> bool {

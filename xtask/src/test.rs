@@ -23,6 +23,9 @@ use counting::Counts;
 /// How long each fuzz target runs here; `cargo xtask soak fuzz` runs them for longer.
 const FUZZ_SECONDS: u64 = 15;
 
+/// A machine without an operating system.
+const BARE_TARGET: &str = "thumbv7em-none-eabi";
+
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
     setup::ensure(&[
@@ -59,6 +62,7 @@ pub(crate) fn all() -> Result<()> {
             suite.step(name, || demo::play(kind, Selection::Everything));
         }
     }
+    suite.step("driver without a system", driver_without_system);
     suite.step("clippy", clippy);
     suite.step("documentation", documentation);
     suite.step("dependencies", deny::check);
@@ -147,6 +151,20 @@ fn formatting() -> Result<()> {
             .args(["fmt", "--all", "--check"]))?;
     }
     Ok(())
+}
+
+/// The secure element's driver without the standard library. Its own code cannot use that, wherever it is compiled; where
+/// rustup has a target that has none at all, neither can what it depends on.
+fn driver_without_system() -> Result<()> {
+    let mut check = cargo();
+    check.args(["check", "--locked", "--no-default-features"]);
+    check.args(["--package", "countersign-backend-atecc608"]);
+    if setup::rustup_has_target(BARE_TARGET) {
+        check.args(["--target", BARE_TARGET]);
+    } else {
+        println!("compiled for this machine, as rustup has no target {BARE_TARGET}");
+    }
+    run(&mut check)
 }
 
 fn clippy() -> Result<()> {
