@@ -10,6 +10,7 @@
 
 mod anchors;
 mod bounds;
+mod codes;
 mod declared;
 mod evidence;
 mod guest_data;
