@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use countersign_format::{BootId, DeviceIdentity};
-use countersign_keys::SigningKey;
+use countersign_keys::{PublicKey, SigningKey};
 use countersign_trust_store::{Certificate, CertifiedDevice, Fault, PathProfile};
 
+use super::attestation::LentAttestation;
 use super::queue::{Queue, THREADS};
 use super::quota::Quotas;
 use super::record::SigningRecord;
@@ -32,6 +33,7 @@ struct Inner {
     boot: BootId,
     sequence: AtomicU64,
     keys: BTreeMap<String, LentKey>,
+    attestation: Option<(String, Arc<LentAttestation>)>,
     quotas: Quotas,
     denials: Quotas,
     /// One for each store.
@@ -79,6 +81,7 @@ impl Device {
             device_type: None,
             boot,
             keys: BTreeMap::new(),
+            attestation: None,
             deadline: DEADLINE,
             audit: None,
         }
@@ -104,6 +107,12 @@ impl Device {
 
     pub(super) fn key(&self, name: &str) -> Option<&LentKey> {
         self.0.keys.get(name)
+    }
+
+    /// How it answers when it is asked for evidence, and the name that a component must have been granted.
+    pub(super) fn attestation(&self) -> Option<(&str, &Arc<LentAttestation>)> {
+        let (name, lent) = self.0.attestation.as_ref()?;
+        Some((name, lent))
     }
 
     pub(super) fn quotas(&self) -> &Quotas {
@@ -153,6 +162,7 @@ pub struct DeviceBuilder {
     device_type: Option<String>,
     boot: BootId,
     keys: BTreeMap<String, LentKey>,
+    attestation: Option<(String, Arc<LentAttestation>)>,
     deadline: Duration,
     audit: Option<Box<Sink>>,
 }
@@ -164,20 +174,72 @@ impl DeviceBuilder {
     /// [`DeviceError`]: a name twice, or a certificate that is not for this key, this device, and guest data.
     pub fn key(mut self, name: impl Into<String>, lent: LentKey) -> Result<Self, DeviceError> {
         let name = name.into();
+        self.certify(
+            &name,
+            lent.chain.first().map(Vec::as_slice),
+            Some(lent.key.public_key()),
+            &PathProfile::GUEST_DATA,
+        )?;
+        if self.has_name(&name) {
+            return Err(DeviceError::NameTwice { key: name });
+        }
+        self.keys.insert(name, lent);
+        Ok(self)
+    }
+
+    /// Lends the device's attestation under `name`: who was granted that name with the context `evidence` gets evidence of
+    /// the device's state. A device has one.
+    ///
+    /// # Errors
+    /// [`DeviceError`]: a name twice, or a certificate that is not for this device and attestation, or not for this key.
+    /// Whether a chip still has the key of its certificate shows when it is asked.
+    pub fn attestation(
+        mut self,
+        name: impl Into<String>,
+        lent: LentAttestation,
+    ) -> Result<Self, DeviceError> {
+        let name = name.into();
+        self.certify(
+            &name,
+            lent.leaf(),
+            lent.known_key(),
+            &PathProfile::ATTESTATION,
+        )?;
+        if self.has_name(&name) || self.attestation.is_some() {
+            return Err(DeviceError::NameTwice { key: name });
+        }
+        self.attestation = Some((name, Arc::new(lent)));
+        Ok(self)
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        let attestation = self.attestation.as_ref();
+        self.keys.contains_key(name) || attestation.is_some_and(|(taken, _)| taken == name)
+    }
+
+    /// Whether a certificate is for this key, if it is known, for this device, and for this purpose.
+    fn certify(
+        &mut self,
+        name: &str,
+        leaf: Option<&[u8]>,
+        key: Option<&PublicKey>,
+        profile: &PathProfile,
+    ) -> Result<(), DeviceError> {
+        let name = name.to_owned();
         let unfit = |fault| DeviceError::Certificate {
             key: name.clone(),
             fault,
         };
-        let Some(leaf) = lent.chain.first() else {
+        let Some(leaf) = leaf else {
             return Err(DeviceError::NoCertificate { key: name });
         };
         let leaf = Certificate::parse(leaf).map_err(unfit)?;
-        let profile = PathProfile::GUEST_DATA;
         profile
             .end_entity
             .inspect(&leaf, Some(*profile.purpose))
             .map_err(unfit)?;
-        if leaf.public_key().map_err(unfit)? != *lent.key.public_key() {
+        let certified = leaf.public_key().map_err(unfit)?;
+        if key.is_some_and(|key| *key != certified) {
             return Err(DeviceError::KeyMismatch { key: name });
         }
         let device = leaf.device().map_err(unfit)?;
@@ -197,12 +259,8 @@ impl DeviceBuilder {
                 other: other.clone(),
             });
         }
-        if self.keys.contains_key(&name) {
-            return Err(DeviceError::NameTwice { key: name });
-        }
-        self.device_type = self.device_type.or(device_type);
-        self.keys.insert(name, lent);
-        Ok(self)
+        self.device_type = self.device_type.take().or(device_type);
+        Ok(())
     }
 
     /// How long a signature may take, waiting for others included. Default 30 s.
@@ -229,9 +287,15 @@ impl DeviceBuilder {
     /// What the operating system says if one does not start.
     pub fn build(self) -> io::Result<Device> {
         let mut queues = BTreeMap::new();
-        for lent in self.keys.values() {
-            if !queues.contains_key(&lent.store) {
-                queues.insert(lent.store.clone(), Queue::start(THREADS)?);
+        let attestation = self.attestation.iter().map(|(_, lent)| &lent.store);
+        for store in self
+            .keys
+            .values()
+            .map(|lent| &lent.store)
+            .chain(attestation)
+        {
+            if !queues.contains_key(store) {
+                queues.insert(store.clone(), Queue::start(THREADS)?);
             }
         }
         Ok(Device(Arc::new(Inner {
@@ -240,6 +304,7 @@ impl DeviceBuilder {
             boot: self.boot,
             sequence: AtomicU64::new(1),
             keys: self.keys,
+            attestation: self.attestation,
             quotas: Quotas::default(),
             denials: Quotas::default(),
             queues,

@@ -6,6 +6,7 @@
 //! [`Runtime::load`](crate::Runtime::load) links the interfaces for a component that has a key. A host that runs guests
 //! without this library's loader adds them to its own linker.
 
+pub mod attestation;
 mod bindings;
 mod device;
 pub mod identity;
@@ -15,6 +16,7 @@ mod record;
 mod session;
 pub mod signing;
 
+pub use attestation::LentAttestation;
 pub use device::{Device, DeviceBuilder, DeviceError, LentKey};
 pub use record::{SigningOutcome, SigningRecord};
 pub use session::{KeyCeiling, Session};
@@ -28,12 +30,13 @@ use crate::context::{GuestContext, HasGuestContext};
 /// The package, as imports spell it without an interface.
 pub(crate) const PACKAGE: &str = "countersign:device";
 /// Its interfaces in the version that this library has.
-pub(crate) const INTERFACES: [&str; 2] = [
+pub(crate) const INTERFACES: [&str; 3] = [
+    "countersign:device/attestation@0.1.0",
     "countersign:device/identity@0.1.0",
     "countersign:device/signing@0.1.0",
 ];
 
-/// Adds both interfaces for a guest that was granted a key.
+/// Adds the interfaces for a guest that was granted a key.
 pub(crate) fn link<T: HasGuestContext>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     signing::add_to_linker(linker, |host: &mut T| {
         let GuestContext { session, table, .. } = host.guest_context();
@@ -41,6 +44,9 @@ pub(crate) fn link<T: HasGuestContext>(linker: &mut Linker<T>) -> wasmtime::Resu
             session: session.as_ref(),
             table,
         }
+    })?;
+    attestation::add_to_linker(linker, |host: &mut T| attestation::AttestationView {
+        session: host.guest_context().session.as_ref(),
     })?;
     identity::add_to_linker(linker, |host: &mut T| identity::IdentityView {
         session: host.guest_context().session.as_ref(),

@@ -57,8 +57,8 @@ impl KeyCeiling {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GrantedKey {
     pub(crate) name: String,
-    contexts: Vec<String>,
-    per_minute: u32,
+    pub(super) contexts: Vec<String>,
+    pub(super) per_minute: u32,
 }
 
 impl GrantedKey {
@@ -129,6 +129,11 @@ impl Session {
         &self.device
     }
 
+    /// What the component was granted.
+    pub(super) fn keys(&self) -> &[GrantedKey] {
+        &self.keys
+    }
+
     /// Opens a key by its name.
     pub(super) fn open(&self, name: &str) -> Result<OpenKey, SignError> {
         let Some(place) = self.keys.iter().position(|key| key.name == name) else {
@@ -146,7 +151,7 @@ impl Session {
 
     /// Records that something was not granted. A component that asks again and again does not fill the operator's log: it
     /// has so many of these records a minute, and one that says that there would be more.
-    fn record_denial(&self, key: &str, context: &str) {
+    pub(super) fn record_denial(&self, key: &str, context: &str) {
         let (name, now) = (self.component.name.as_str(), Instant::now());
         let outcome = match self
             .device
@@ -161,7 +166,12 @@ impl Session {
     }
 
     /// Hands a record to the host, which may be unable to keep it. Only a signature depends on that.
-    fn record(&self, key: &str, context: &str, outcome: SigningOutcome) -> std::io::Result<()> {
+    pub(super) fn record(
+        &self,
+        key: &str,
+        context: &str,
+        outcome: SigningOutcome,
+    ) -> std::io::Result<()> {
         self.device.record(&SigningRecord {
             component: self.component.name.clone(),
             component_digest: self.component.digest,

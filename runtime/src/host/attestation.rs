@@ -1,0 +1,341 @@
+//! `countersign:device/attestation`: evidence of the device's state for a guest that was asked for it. Decides that an
+//! attestation key is for this device, who may have evidence, and what it says; what evidence is worth is for whoever
+//! asked.
+//!
+//! A component asks for evidence as for a key: a key grant by the name under which the device lends its attestation, with
+//! the context `evidence`. Quota, queue and records are those of signatures.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use countersign_format::{
+    ComponentClaim, Digest, EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceNonce,
+    EvidenceProof, RuntimeClaim, SoftwareProof, evidence_challenge, evidence_to_be_signed,
+};
+use countersign_keys::{Challenge, ErrorKind, KeyProvider, KeyUri, PublicKey, SigningKey};
+use countersign_trust_store::{Certificate, Fault};
+use wasmtime::component::{HasData, Linker};
+
+use super::queue::NoAnswer;
+use super::record::SigningOutcome;
+use super::session::{Session, SignError};
+use bindings::countersign::device::attestation as wit;
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "countersign:device/attester",
+        imports: {
+            "countersign:device/attestation.evidence": async | trappable,
+            default: trappable,
+        },
+    });
+}
+
+/// The context in which a component must have been granted the attestation's name.
+pub const CONTEXT: &str = "evidence";
+
+/// What vouches for the evidence.
+enum Source {
+    /// A TPM, for the present values of its registers.
+    Boot {
+        provider: Box<dyn KeyProvider>,
+        key: KeyUri,
+        registers: Vec<u8>,
+    },
+    /// A TPM or a secure element, for one of its keys.
+    Key {
+        provider: Box<dyn KeyProvider>,
+        key: KeyUri,
+        kind: EvidenceKind,
+    },
+    /// Nothing but a key.
+    Software(SigningKey),
+}
+
+/// How a device answers when it is asked for evidence.
+pub struct LentAttestation {
+    source: Source,
+    chain: Vec<Vec<u8>>,
+    runtime: RuntimeClaim,
+    configuration: Option<Digest>,
+    pub(super) store: String,
+}
+
+impl LentAttestation {
+    /// By the values of these registers, signed by the attestation key in a TPM. `chain` is that key's: DER, its own
+    /// certificate first, without the root. `runtime` is this program, as it describes itself.
+    #[must_use]
+    pub fn of_boot(
+        provider: Box<dyn KeyProvider>,
+        key: KeyUri,
+        registers: Vec<u8>,
+        chain: Vec<Vec<u8>>,
+        runtime: RuntimeClaim,
+    ) -> Self {
+        let source = Source::Boot {
+            provider,
+            key,
+            registers,
+        };
+        Self::new(source, chain, runtime)
+    }
+
+    /// By what a TPM or an ATECC608 says of one of its keys. `chain` is that of its attestation key. Nothing if the store
+    /// is of another kind: none other can vouch for a key.
+    #[must_use]
+    pub fn of_key(
+        provider: Box<dyn KeyProvider>,
+        key: KeyUri,
+        chain: Vec<Vec<u8>>,
+        runtime: RuntimeClaim,
+    ) -> Option<Self> {
+        let kind = match key {
+            KeyUri::Tpm(_) => EvidenceKind::TpmKey,
+            KeyUri::Atecc608(_) => EvidenceKind::Atecc608Key,
+            _ => return None,
+        };
+        let source = Source::Key {
+            provider,
+            key,
+            kind,
+        };
+        Some(Self::new(source, chain, runtime))
+    }
+
+    /// By a signature alone, which says that no hardware vouches for it.
+    #[must_use]
+    pub fn in_software(key: SigningKey, chain: Vec<Vec<u8>>, runtime: RuntimeClaim) -> Self {
+        Self::new(Source::Software(key), chain, runtime)
+    }
+
+    fn new(source: Source, chain: Vec<Vec<u8>>, runtime: RuntimeClaim) -> Self {
+        Self {
+            source,
+            chain,
+            runtime,
+            configuration: None,
+            store: String::new(),
+        }
+    }
+
+    /// Says also what this program was configured with: SHA-256 of its configuration.
+    #[must_use]
+    pub const fn configured(mut self, digest: Digest) -> Self {
+        self.configuration = Some(digest);
+        self
+    }
+
+    /// The store that answers, in the words of [`LentKey::in_store`](super::LentKey::in_store), so that both wait in one
+    /// queue.
+    #[must_use]
+    pub fn in_store(mut self, store: impl Into<String>) -> Self {
+        self.store = store.into();
+        self
+    }
+
+    /// The attestation key's certificate.
+    pub(super) fn leaf(&self) -> Option<&[u8]> {
+        self.chain.first().map(Vec::as_slice)
+    }
+
+    /// The key that answers, if it is known before it is asked.
+    pub(super) fn known_key(&self) -> Option<&PublicKey> {
+        match &self.source {
+            Source::Software(key) => Some(key.public_key()),
+            Source::Boot { .. } | Source::Key { .. } => None,
+        }
+    }
+
+    const fn kind(&self) -> EvidenceKind {
+        match &self.source {
+            Source::Boot { .. } => EvidenceKind::TpmQuote,
+            Source::Key { kind, .. } => *kind,
+            Source::Software(_) => EvidenceKind::Software,
+        }
+    }
+
+    /// Has these claims vouched for. Blocks.
+    fn prove(&self, claims: &EvidenceClaims) -> Result<EvidenceProof, countersign_keys::Error> {
+        let challenge = Challenge::new(*evidence_challenge(claims).as_bytes());
+        let evidence = match &self.source {
+            Source::Boot {
+                provider,
+                key,
+                registers,
+            } => provider.state(key, registers, &challenge)?,
+            Source::Key { provider, key, .. } => provider.attest(key, &challenge)?,
+            Source::Software(key) => {
+                let algorithm = key.algorithm();
+                let message = evidence_to_be_signed(algorithm, &self.chain, claims);
+                return Ok(EvidenceProof::Software(SoftwareProof {
+                    algorithm,
+                    signature: *key.sign(&message)?.as_bytes(),
+                }));
+            }
+        };
+        let certified = self.leaf().map(key_of);
+        if !matches!(&certified, Some(Ok(key)) if key == evidence.attestation_key()) {
+            return Err(countersign_keys::Error::new(
+                ErrorKind::Device,
+                "another attestation key answered than the certificate is for: the chip was cleared or exchanged; \
+                 provision this device again",
+            ));
+        }
+        evidence.to_proof(&challenge)
+    }
+}
+
+fn key_of(leaf: &[u8]) -> Result<PublicKey, Fault> {
+    Certificate::parse(leaf)?.public_key()
+}
+
+impl fmt::Debug for LentAttestation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LentAttestation")
+            .field("kind", &self.kind())
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the interface needs of a host's data.
+#[derive(Debug)]
+pub struct AttestationView<'a> {
+    /// What this guest has of the device. `None`: nothing, evidence is not granted.
+    pub session: Option<&'a Session>,
+}
+
+/// Selects [`AttestationView`] of a host's data.
+#[derive(Debug)]
+pub struct HasAttestation;
+
+impl HasData for HasAttestation {
+    type Data<'a> = AttestationView<'a>;
+}
+
+/// Adds `countersign:device/attestation@0.1.0` to a linker.
+///
+/// # Errors
+/// What Wasmtime says if the linker has it already.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> AttestationView<'_>,
+) -> wasmtime::Result<()> {
+    wit::add_to_linker::<T, HasAttestation>(linker, view)
+}
+
+impl wit::Host for AttestationView<'_> {
+    async fn evidence(&mut self, nonce: Vec<u8>) -> wasmtime::Result<Result<Vec<u8>, wit::Error>> {
+        let Some(session) = self.session else {
+            return Ok(Err(wit::Error::NotGranted));
+        };
+        let Ok(nonce) = EvidenceNonce::new(&nonce) else {
+            return Ok(Err(wit::Error::NonceInvalid));
+        };
+        Ok(evidence(session, nonce).await.map_err(Into::into))
+    }
+}
+
+impl From<SignError> for wit::Error {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Busy => Self::Busy,
+            SignError::QuotaExceeded(retry_after) => {
+                // Up, so that who waits this long gets one.
+                let millis = retry_after.as_millis().saturating_add(1);
+                Self::QuotaExceeded(u64::try_from(millis).unwrap_or(u64::MAX))
+            }
+            SignError::NotGranted | SignError::UnknownKey => Self::NotGranted,
+            SignError::ContextInvalid | SignError::HardwareFailure | SignError::MessageTooLarge => {
+                Self::HardwareFailure
+            }
+        }
+    }
+}
+
+/// Evidence for a component, on a thread of the attestation's store, in the component's turn.
+async fn evidence(session: &Session, nonce: EvidenceNonce) -> Result<Vec<u8>, SignError> {
+    let device = session.device();
+    let Some((name, lent)) = device.attestation() else {
+        session.record_denial("", CONTEXT);
+        return Err(SignError::NotGranted);
+    };
+    let granted = session
+        .keys()
+        .iter()
+        .find(|key| key.name == name && key.contexts.iter().any(|context| context == CONTEXT));
+    let Some(granted) = granted else {
+        session.record_denial(name, CONTEXT);
+        return Err(SignError::NotGranted);
+    };
+    let component = session.component.name.as_str();
+    device
+        .quotas()
+        .take(component, name, granted.per_minute, Instant::now())
+        .map_err(|exhausted| {
+            if exhausted.first {
+                let outcome = SigningOutcome::QuotaExceeded;
+                session.record(name, CONTEXT, outcome).ok();
+            }
+            SignError::QuotaExceeded(exhausted.retry_after)
+        })?;
+    let queue = device.queue(&lent.store).ok_or(SignError::UnknownKey)?;
+    let (mine, lent) = (session.clone(), Arc::clone(lent));
+    let work = move || answer(&mine, &lent, nonce);
+    let failed = match queue.ask(component, device.deadline(), work).await {
+        Ok(Ok(bytes)) => return Ok(bytes),
+        Ok(Err(outcome)) => outcome,
+        Err(NoAnswer::Failed) => SigningOutcome::HardwareFailure("it panicked".to_owned()),
+        Err(NoAnswer::Full) => SigningOutcome::Busy("too many of its wishes wait".to_owned()),
+        Err(NoAnswer::Late) => {
+            SigningOutcome::Busy("the store did not come to it in time".to_owned())
+        }
+    };
+    let told = match failed {
+        SigningOutcome::Busy(_) => SignError::Busy,
+        _ => SignError::HardwareFailure,
+    };
+    session.record(name, CONTEXT, failed).ok();
+    Err(told)
+}
+
+/// Makes the evidence, on a thread of the store. None leaves without its record.
+fn answer(
+    session: &Session,
+    lent: &LentAttestation,
+    nonce: EvidenceNonce,
+) -> Result<Vec<u8>, SigningOutcome> {
+    let failed = |error: &dyn fmt::Display| SigningOutcome::HardwareFailure(error.to_string());
+    let (device, asker) = (session.device(), &session.component);
+    let sequence = device.next_sequence();
+    let component = ComponentClaim::new(asker.name.clone(), asker.digest, asker.signers.clone())
+        .map_err(|error| failed(&error))?;
+    let mut claims = EvidenceClaims::new(
+        lent.kind(),
+        nonce,
+        device.identity().clone(),
+        device.boot(),
+        lent.runtime.clone(),
+    )
+    .for_component(component);
+    if let Some(digest) = lent.configuration {
+        claims = claims.with_configuration(digest);
+    }
+    let proof = lent.prove(&claims).map_err(|error| match error.kind() {
+        ErrorKind::Busy => SigningOutcome::Busy(error.to_string()),
+        _ => failed(&error),
+    })?;
+    let document =
+        EvidenceDocument::new(claims, lent.chain.clone(), proof).map_err(|error| failed(&error))?;
+    let name = device.attestation().map_or("", |(name, _)| name);
+    session
+        .record(name, CONTEXT, SigningOutcome::Signed(sequence))
+        .map_err(|error| {
+            failed(&format!(
+                "its record could not be kept, so the evidence was thrown away: {error}"
+            ))
+        })?;
+    Ok(document.encode())
+}
