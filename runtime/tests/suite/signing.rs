@@ -1,7 +1,7 @@
 //! What guests get of the device: signatures that are good for nothing else, within grants and quotas.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -754,6 +754,7 @@ struct Mood {
     hangs: Mutex<bool>,
     goes_on: Condvar,
     calls: AtomicUsize,
+    milliseconds: AtomicU64,
 }
 
 impl Mood {
@@ -779,6 +780,8 @@ impl Signer for Moody {
         }
         let hangs = self.mood.hangs.lock().unwrap();
         drop(self.mood.goes_on.wait_while(hangs, |hangs| *hangs).unwrap());
+        let takes = self.mood.milliseconds.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(takes));
         Ok(*self.key.sign(message)?.as_bytes())
     }
 }
@@ -796,6 +799,41 @@ impl Plant {
         let builder = builder.key("good", self.lent().in_store("file")).unwrap();
         (mood, builder)
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn te27_a_component_has_one_turn_however_many_instances_it_has() {
+    const INSTANCES: usize = 24;
+    let plant = Plant::new(Algorithm::Ed25519);
+    let (mood, builder) = plant.moody();
+    mood.milliseconds.store(5, Ordering::Relaxed);
+    let device = builder.build().unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let mut greedy = Vec::new();
+    for _ in 0..INSTANCES {
+        let mut guest = plant.guest("test:greedy", &device).await;
+        let done = Arc::clone(&done);
+        greedy.push(tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                guest.sign(b"m").await.unwrap();
+            }
+        }));
+    }
+    let mut modest = plant.guest("test:modest", &device).await;
+    let mut sequences = Vec::new();
+    for _ in 0..41 {
+        let signed = modest.sign(b"m").await.unwrap();
+        let data = countersign_format::GuestData::decode(&signed).unwrap();
+        sequences.push(data.claims().sequence());
+    }
+    done.store(true, Ordering::Relaxed);
+    for task in greedy {
+        task.await.unwrap();
+    }
+    // How many others got a signature between two of its own: in turns two or three, first come first served all of them.
+    let mut between: Vec<_> = sequences.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    between.sort_unstable();
+    assert!(between[between.len() / 2] <= 8, "{between:?}");
 }
 
 #[tokio::test]
