@@ -6,6 +6,7 @@
     reason = "a test that cannot go on says where it stopped"
 )]
 
+mod attestation;
 mod audit;
 mod features;
 mod host;
