@@ -9,7 +9,7 @@ use crate::process::{cargo, run, say, target};
 use crate::setup::{self, Need};
 
 /// What needs no Wasmtime, in the order of the page.
-const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth"];
+const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth", "audit_log"];
 
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {

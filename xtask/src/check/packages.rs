@@ -124,7 +124,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign-benches",
         &[
+            "countersign-audit-log",
+            "countersign-backend-file",
             "countersign-format",
+            "countersign-keys",
             "countersign-signer",
             "countersign-trust-store",
         ],
