@@ -159,8 +159,47 @@ fn names_stay_right_whatever_others_do_to_the_tpm() {
     let gone = store.open(&uri("door")).expect_err("gone");
     assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
     assert!(store.list().expect("a list").is_empty());
-    // Another key comes to that handle: the record does not speak for it.
-    let stranger = store.generate(&uri("0x81020000"), &SIGNING).expect("a key");
+    // Somebody else's key comes to that handle: the record does not speak for it.
+    tpm.tool(
+        "tpm2_create",
+        &[
+            "-Q",
+            "-C",
+            "0x81000001",
+            "-G",
+            "ecc:ecdsa-sha256",
+            "-u",
+            "pub",
+            "-r",
+            "priv",
+            "-a",
+            "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign",
+        ],
+    );
+    tpm.tool(
+        "tpm2_load",
+        &[
+            "-Q",
+            "-C",
+            "0x81000001",
+            "-u",
+            "pub",
+            "-r",
+            "priv",
+            "-c",
+            "ctx",
+        ],
+    );
+    tpm.tool(
+        "tpm2_evictcontrol",
+        &["-Q", "-C", "o", "-c", "ctx", "0x81020000"],
+    );
+    tpm.tool("tpm2_flushcontext", &["-t"]);
+    let stranger = store.show(&uri("0x81020000")).expect("it is there");
+    assert!(
+        stranger.uri.to_string().starts_with("tpm:0x81020000?"),
+        "{stranger:?}"
+    );
     assert_eq!(
         store.open(&uri("door")).expect_err("still gone").kind(),
         ErrorKind::NotFound
