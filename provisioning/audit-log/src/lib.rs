@@ -3,14 +3,14 @@
 //! Decided here: how entries are hashed (RFC 9162 §2.1), how the tree lies in files (C2SP tlog-tiles), what a
 //! checkpoint is and who signed it (C2SP tlog-checkpoint, signed-note), when a proof holds (RFC 9162 §2.1.3, §2.1.4),
 //! when an entry counts as kept ([`LogDirectory::append`]), and which entry is the first that is not what it was
-//! ([`verify`]).
+//! ([`verify()`]).
 //!
 //! Left to others: what an entry says, when a batch is full, where the log's key lives, and who keeps checkpoints out of
 //! reach of whoever holds that key.
 //!
 //! - [`Appender`]: entries in, the files that they change and the new root out. It knows no disk.
 //! - [`LogDirectory`]: the same on disk, for one writer; [`LogFolder`] reads it.
-//! - [`verify`], [`InclusionProof`], [`ConsistencyProof`]: for whoever has the public key, offline.
+//! - [`verify()`], [`InclusionProof`], [`ConsistencyProof`]: for whoever has the public key, offline.
 //!
 //! ```
 //! # use countersign_backend_file::{FileKey, SystemRandom};

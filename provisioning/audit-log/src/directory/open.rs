@@ -33,7 +33,7 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Error`] if there is no log, somebody else writes to it, the key is not the log's, or what is signed is not
-    /// there any more. The older part of the log is not read: [`crate::verify`] does that.
+    /// there any more. The older part of the log is not read: [`crate::verify()`] does that.
     pub fn open(path: &Path, key: LogKey) -> Result<(Self, Recovery), Error> {
         let folder = LogFolder::new(path);
         let not_a_log = || Error::NotALog {
