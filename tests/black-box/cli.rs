@@ -1,6 +1,7 @@
 //! The desk tool `countersign`, driven as a person or a build script drives it: arguments in, files, output and exit
 //! status out.
 
+mod attest;
 pub(crate) mod bench;
 mod chip;
 mod key;

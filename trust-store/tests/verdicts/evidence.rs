@@ -8,6 +8,7 @@ use countersign_format::{
 use countersign_keys::{Atecc608Evidence, Challenge, PublicKey};
 use countersign_testing::{Profile, Role, TestPki, TestPkiBuilder};
 use countersign_trust_store::firmware::TpmMaker;
+use countersign_trust_store::oid;
 use countersign_trust_store::{
     Anchors, AttestedHardware, Check, Code, EvidencePolicy, Now, Rejection, Step, UnixTime,
     VerifiedEvidence,
@@ -538,4 +539,23 @@ fn checks_are_told_in_their_order() {
     );
     assert!(refused.is_err());
     assert_eq!(steps.last().unwrap().check, Check::EvidencePolicy);
+}
+
+#[test]
+fn tg07_an_attestation_keys_certificate_without_purposes_is_refused() {
+    // CVE-2026-40097: an empty list of purposes must be a refusal, not the end of the program.
+    for pki in [
+        devices().extended_key_usage(Role::Leaf, &[]).build(),
+        devices()
+            .without_extension(Role::Leaf, oid::EXTENDED_KEY_USAGE)
+            .build(),
+    ] {
+        for bytes in [quote(&pki), chip(&pki, &another_key(), |_| ())] {
+            let code = code(&pki, &bytes, &policy());
+            assert!(
+                [Code::ExtendedKeyUsage, Code::CertificateExtension].contains(&code),
+                "{code:?}"
+            );
+        }
+    }
 }
