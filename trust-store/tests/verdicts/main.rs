@@ -13,6 +13,7 @@ mod bounds;
 mod codes;
 mod declared;
 mod evidence;
+mod extensions;
 mod guest_data;
 mod harness;
 mod lists;
