@@ -89,7 +89,22 @@ pub(crate) struct Run {
     /// tpm:NAME, atecc608:/dev/i2c-1?slot=0 or pkcs11:token=...;object=... Needs --device-chain
     #[arg(long = "device-key", value_name = "NAME=KEY-URI", value_parser = named::<KeyUri>)]
     pub(crate) device_keys: Vec<Named<KeyUri>>,
-    /// The certificates of the key NAME (PEM): the device's own first, for guest data, without the root
+    /// Give the component evidence of this device's state under the name that its statement asks for with the context
+    /// evidence. KEY-URI is a TPM's attestation key (with --device-pcr), the key in an ATECC608 that the chip vouches for,
+    /// or a key file, whose evidence says that no hardware vouches for it. Needs --device-chain
+    #[arg(long = "device-attestation", value_name = "NAME=KEY-URI", value_parser = named::<KeyUri>)]
+    pub(crate) device_attestation: Option<Named<KeyUri>>,
+    /// The TPM's registers (SHA-256 bank) that its evidence is of, such as 0,2,7
+    #[arg(
+        long = "device-pcr",
+        value_name = "N,N",
+        value_delimiter = ',',
+        requires = "device_attestation",
+        value_parser = clap::value_parser!(u8).range(0..=23)
+    )]
+    pub(crate) device_registers: Vec<u8>,
+    /// The certificates of the key NAME (PEM): the device's own first, for guest data, without the root; of an
+    /// attestation, those of the key that signs it
     #[arg(long = "device-chain", value_name = "NAME=FILE", value_parser = named::<PathBuf>)]
     pub(crate) device_chains: Vec<Named<PathBuf>>,
     /// Read the passphrase of the key NAME, or its token's PIN, from FILE: one line

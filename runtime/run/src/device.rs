@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
-use countersign_format::BootId;
+use countersign_format::{BootId, Digest, RuntimeClaim};
 use countersign_keys::{Error, ErrorKind, KeyUri, Secret, SigningKey};
 use countersign_runtime::Ceiling;
-use countersign_runtime::host::{Device, KeyCeiling, LentKey};
+use countersign_runtime::host::{Device, DeviceBuilder, KeyCeiling, LentAttestation, LentKey};
 use countersign_stores::{SecretFor, Stores, Tries};
 use countersign_trust_store::{Certificate, CertifiedDevice, pem};
 
@@ -50,16 +50,17 @@ pub(crate) fn lend(
     for Named { name, value: uri } in &run.device_keys {
         let chain = chain(run, name)?;
         let key = open(run, name, uri).map_err(|error| failure(name, error))?;
-        let building = match builder.take() {
-            Some(building) => building,
-            None => {
-                let log = Arc::clone(log);
-                Device::builder(identity(name, &chain)?, boot()?)
-                    .audit(move |record| log.append(&record.line(countersign_roots::system_time())))
-            }
-        };
+        let building = begun(builder.take(), name, &chain, log)?;
         let lent = LentKey::new(key, chain).in_store(store(uri));
         builder = Some(building.key(name, lent).map_err(|error| anyhow!(error))?);
+        ceiling = ceiling.key(name, bounds(run, name));
+    }
+    if let Some(Named { name, value: uri }) = &run.device_attestation {
+        let chain = chain(run, name)?;
+        let building = begun(builder.take(), name, &chain, log)?;
+        let lent = attestation(run, name, uri, chain)?.in_store(store(uri));
+        let building = building.attestation(name, lent);
+        builder = Some(building.map_err(|error| anyhow!(error))?);
         ceiling = ceiling.key(name, bounds(run, name));
     }
     match builder {
@@ -73,10 +74,72 @@ pub(crate) fn lend(
     }
 }
 
+/// The device so far, or the one that the first certificate names.
+fn begun(
+    builder: Option<DeviceBuilder>,
+    name: &str,
+    chain: &[Vec<u8>],
+    log: &Arc<AuditLog>,
+) -> Result<DeviceBuilder, NotLent> {
+    if let Some(builder) = builder {
+        return Ok(builder);
+    }
+    let log = Arc::clone(log);
+    Ok(Device::builder(identity(name, chain)?, boot()?)
+        .audit(move |record| log.append(&record.line(countersign_roots::system_time()))))
+}
+
+/// How the device answers when it is asked for evidence. Where there is hardware, it answers, or nothing does.
+fn attestation(
+    run: &Run,
+    name: &str,
+    uri: &KeyUri,
+    chain: Vec<Vec<u8>>,
+) -> Result<LentAttestation, NotLent> {
+    // A program that cannot read its own file says nothing of its digest.
+    let program = std::env::current_exe().and_then(std::fs::read).ok();
+    let digest = program.map(|bytes| Digest::of(&bytes));
+    let runtime = RuntimeClaim::new("countersign-run", env!("CARGO_PKG_VERSION"), digest)
+        .map_err(|error| anyhow!(error))?;
+    let failed = |error| failure(name, error);
+    let provider = stores(run, name).of_key(uri).map_err(failed)?;
+    if !run.device_registers.is_empty() {
+        let mut registers = run.device_registers.clone();
+        registers.sort_unstable();
+        registers.dedup();
+        // A store without registers says so now, not when a guest asks.
+        return match uri {
+            KeyUri::Tpm(_) => Ok(LentAttestation::of_boot(
+                provider,
+                uri.clone(),
+                registers,
+                chain,
+                runtime,
+            )),
+            _ => Err(
+                anyhow!("--device-pcr is for a TPM's attestation key, and {uri} is none").into(),
+            ),
+        };
+    }
+    if let KeyUri::Tpm(_) = uri {
+        return Err(anyhow!(
+            "the attestation key {uri} is in a TPM: say which registers it is to quote, as in --device-pcr 0,2,7"
+        )
+        .into());
+    }
+    if provider.capabilities().hardware {
+        return LentAttestation::of_key(provider, uri.clone(), chain, runtime).ok_or_else(|| {
+            anyhow!("the store of {uri} can vouch for nothing; use a TPM or an ATECC608").into()
+        });
+    }
+    let key = provider.open(uri).map_err(failed)?;
+    Ok(LentAttestation::in_software(key, chain, runtime))
+}
+
 /// Every option names a key that is lent, and each key is named once and has its certificates.
 fn check_names(run: &Run) -> anyhow::Result<()> {
     let once = [
-        ("--device-key", names(&run.device_keys)),
+        ("--device-key or --device-attestation", lent_names(run)),
         ("--device-chain", names(&run.device_chains)),
         ("--device-rate", names(&run.device_rates)),
         ("--device-secret", names(&run.device_secrets)),
@@ -89,7 +152,7 @@ fn check_names(run: &Run) -> anyhow::Result<()> {
             );
         }
     }
-    let lent: BTreeSet<&str> = names(&run.device_keys).into_iter().collect();
+    let lent: BTreeSet<&str> = lent_names(run).into_iter().collect();
     let any_number = ("--device-context", names(&run.device_contexts));
     for (option, names) in once.iter().chain([&any_number]) {
         if let Some(name) = names.iter().find(|name| !lent.contains(**name)) {
@@ -102,6 +165,7 @@ fn check_names(run: &Run) -> anyhow::Result<()> {
     match run
         .device_keys
         .iter()
+        .chain(&run.device_attestation)
         .find(|key| !certified.contains(&key.name.as_str()))
     {
         Some(Named { name, value }) => bail!(
@@ -110,6 +174,12 @@ fn check_names(run: &Run) -> anyhow::Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// Under which names anything is lent.
+fn lent_names(run: &Run) -> Vec<&str> {
+    let lent = run.device_keys.iter().chain(&run.device_attestation);
+    lent.map(|key| key.name.as_str()).collect()
 }
 
 fn names<T>(options: &[Named<T>]) -> Vec<&str> {
@@ -182,15 +252,21 @@ fn boot() -> Result<BootId, NotLent> {
     Ok(BootId::new(bytes))
 }
 
-/// Opens a key. Nobody is asked for its secret, since a host may run where nobody is: it is in a file or not known.
+/// Opens a key.
 fn open(run: &Run, name: &str, uri: &KeyUri) -> Result<SigningKey, Error> {
+    stores(run, name).open(uri)
+}
+
+/// The stores, for what is lent under a name. Nobody is asked for its secret, since a host may run where nobody is: it is in
+/// a file or not known.
+fn stores(run: &Run, name: &str) -> Stores {
     let file = run
         .device_secrets
         .iter()
         .find(|secret| secret.name == name)
         .map(|secret| secret.value.clone());
     let name = name.to_owned();
-    let stores = Stores::new(move |wanted| {
+    Stores::new(move |wanted| {
         let (what, is_last) = match wanted {
             SecretFor::Pin { token, tries } => (
                 format!("the PIN of the token {token}"),
@@ -209,8 +285,7 @@ fn open(run: &Run, name: &str, uri: &KeyUri) -> Result<SigningKey, Error> {
                 "{what} is needed; name a file with it: --device-secret {name}=FILE"
             )),
         }
-    });
-    stores.open(uri)
+    })
 }
 
 /// The first and only line of a file.
