@@ -1,8 +1,9 @@
 //! `countersign attest`: asked and judged as two people would do it, with a key in software and, where this build has the
-//! feature, in a TPM, whose quotes another tool checks too.
+//! feature, in a TPM, whose quotes another tool checks too, and in an emulated ATECC608.
 
 use std::process::Command;
 
+use countersign_atecc608_emulator::Factory;
 use countersign_format::{EvidenceDocument, EvidenceProof, evidence_challenge};
 use countersign_testing::swtpm::Swtpm;
 use countersign_testing::{Profile, Role, TestPki};
@@ -10,6 +11,7 @@ use der::asn1::Any;
 use der::{Decode as _, pem};
 
 use super::bench::{Bench, Ran};
+use super::chip::Desk;
 
 const NONCE: &str = "00112233445566778899aabbccddeeff";
 const OTHER_NONCE: &str = "ffeeddccbbaa99887766554433221100";
@@ -302,4 +304,51 @@ fn a_tpm_vouches_for_a_key_that_was_made_in_it() {
     authority
         .verify(&bench, "key.eat", OTHER_NONCE, "")
         .failed(114, &["evidence-nonce"]);
+}
+
+#[test]
+fn tf20_a_chip_vouches_for_a_key_and_says_whether_it_can_be_replaced() {
+    let desk = Desk::new(Factory::provisioned(7));
+    let bench = &desk.bench;
+    desk.run("key generate SLOT:1 --attestation").succeeded();
+    let shown = desk.run("key show SLOT:1 --json").succeeded().json();
+    let authority = Authority::of(bench, &shown);
+    let key = desk.run("key generate SLOT:0 --json").succeeded().json();
+    let attest = |file: &str| {
+        desk.run(&format!(
+            "attest key SLOT:0 --nonce {NONCE} --chain chain.pem --output {file}"
+        ))
+        .succeeded()
+    };
+    attest("key.eat");
+    let verdict = authority
+        .verify(bench, "key.eat", NONCE, "--json")
+        .succeeded()
+        .json();
+    assert_eq!(verdict["kind"], "atecc608-key");
+    let hardware = &verdict["hardware"];
+    assert_eq!(hardware["spki_sha256"], key["spki_sha256"]);
+    assert_eq!(hardware["serial_number"], "0123c68e5b000007ee");
+    assert_eq!(
+        (&hardware["slot"], &hardware["replaceable"]),
+        (&0.into(), &true.into())
+    );
+    authority
+        .verify(bench, "key.eat", OTHER_NONCE, "")
+        .failed(114, &["evidence-nonce"]);
+    authority
+        .verify(bench, "key.eat", NONCE, "--unchangeable")
+        .failed(112, &["evidence-policy"]);
+    desk.run("device lock SLOT:0 --serial 0123c68e5b000007ee")
+        .succeeded();
+    attest("locked.eat");
+    authority
+        .verify(bench, "locked.eat", NONCE, "--unchangeable")
+        .succeeded();
+    // A chip keeps no state of the boot.
+    desk.run(&format!(
+        "attest quote SLOT:1 --nonce {NONCE} --pcr 7 --chain chain.pem --output x.eat"
+    ))
+    .failed(2, &["use a TPM"]);
+    assert!(!bench.exists("x.eat"));
 }

@@ -12,14 +12,14 @@ use super::sign;
 const SERIAL: &str = "0123c68e5b000007ee";
 
 /// A folder, and a chip that the program finds on /dev/i2c-1 at 0x60.
-struct Desk {
-    bench: Bench,
+pub(super) struct Desk {
+    pub(super) bench: Bench,
     chip: Emulator,
     wires: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new(factory: Factory) -> Self {
+    pub(super) fn new(factory: Factory) -> Self {
         let chip = Emulator::with_clock(factory, Clock::real());
         let wires = tempfile::tempdir().expect("a temporary folder");
         socket::serve(&chip, &wires.path().join("bus")).expect("a folder takes a socket");
@@ -32,7 +32,7 @@ impl Desk {
     }
 
     /// The program with these arguments, of which SLOT:n stands for the key in that slot.
-    fn run(&self, line: &str) -> Ran {
+    pub(super) fn run(&self, line: &str) -> Ran {
         let mut command = Command::new(program("countersign"));
         command
             .env("LD_PRELOAD", self.wires.path().join("libi2c_shim.so"))
