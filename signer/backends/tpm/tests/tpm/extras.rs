@@ -31,6 +31,11 @@ fn a_counter_goes_up_survives_a_reset_and_never_comes_back_lower() {
     assert!(store.create_counter(index(1)).expect("anew") > first + 5);
     // What is no counter could go back.
     tpm.tool("tpm2_nvdefine", &["-Q", "-C", "o", "-s", "8", "0x01800002"]);
+    std::fs::write(tpm.folder().join("eight"), [1; 8]).expect("a file");
+    tpm.tool(
+        "tpm2_nvwrite",
+        &["-Q", "-C", "o", "-i", "eight", "0x01800002"],
+    );
     let other = store.read_counter(index(2)).expect_err("no counter");
     assert_eq!(other.kind(), ErrorKind::Malformed, "{other}");
     assert!(CounterIndex::new(0x0182_0000).is_none(), "records of keys");

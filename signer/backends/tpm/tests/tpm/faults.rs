@@ -483,6 +483,37 @@ fn tf10_each_bit_turned_on_the_bus_ends_in_a_good_signature_or_in_none() {
     }
 }
 
+/// Registers are read without protection, so what they seem to hold is believed only if the TPM signs it or keeps to it.
+#[test]
+fn tf10_registers_that_are_altered_on_the_way_are_neither_vouched_for_nor_bound_to() {
+    let bench = Bench::new();
+    let ak = KeyTemplate::attestation(Algorithm::Esp256);
+    bench.store.generate(&uri("ak"), &ak).expect("a key");
+    // TPM_CC_PCR_Read; a bit of the value.
+    bench
+        .proxy
+        .plan(|command| (command == 0x17e).then_some(Fault::FlipAnswer(8 * 40)));
+    let quote = |store: &TpmProvider| store.state(&uri("ak"), &[7], &Challenge::new([1; 32]));
+    is(
+        &quote(&bench.store).expect_err("another value"),
+        ErrorKind::Device,
+    );
+    let bound = SIGNING.bound_to(&[7]);
+    is(
+        &bench
+            .store
+            .generate(&uri("bound"), &bound)
+            .expect_err("bound to what is not"),
+        ErrorKind::StateChanged,
+    );
+    bench.proxy.calm();
+    quote(&bench.store).expect("the true value");
+    is(
+        &bench.store.show(&uri("bound")).expect_err("not made"),
+        ErrorKind::NotFound,
+    );
+}
+
 fn good_or_none(key: &SigningKey, message: &[u8], fault: &dyn std::fmt::Debug) -> bool {
     match key.sign(message) {
         Ok(signature) => {
