@@ -197,13 +197,54 @@ fn tf12_an_attestation_key_is_restricted_and_fixed_to_its_tpm() {
 
 #[test]
 fn a_coordinate_without_its_leading_zeros_is_the_same_key() {
-    // Only lengths differ: 31 bytes and a missing zero.
-    let bytes = area(SOUND);
-    let at = bytes.len() - 68;
-    let mut shorter = bytes[..at].to_vec();
-    shorter.extend(b"\x00\x1f");
-    shorter.extend(&bytes[at + 3..]);
-    // The generator's X has no leading zero, so this point is not on the curve: it is read, and refused as such.
-    let refused = TpmKeyArea::read(&shorter).unwrap_err();
-    assert!(refused.to_string().contains("not on P-256"), "{refused}");
+    let point = std::iter::repeat_with(|| {
+        let key = countersign_testing::throwaway_key(countersign_format::Algorithm::Esp256);
+        key.public_key().to_raw_bytes()
+    })
+    .find(|point| point[1] == 0)
+    .unwrap();
+    let start = &area(SOUND)[..20];
+    let whole = [start, b"\x00\x20", &point[1..33], b"\x00\x20", &point[33..]].concat();
+    let shorter = [start, b"\x00\x1f", &point[2..33], b"\x00\x20", &point[33..]].concat();
+    let read = |bytes: &[u8]| TpmKeyArea::read(bytes).unwrap();
+    assert_eq!(read(&whole).key().to_raw_bytes(), point);
+    assert_eq!(read(&whole).key(), read(&shorter).key());
+    // The name is that of the bytes as the TPM marshals them.
+    assert_ne!(read(&whole).name(), read(&shorter).name());
+}
+
+#[test]
+fn tf04_no_bytes_make_a_reader_panic() {
+    // Marsaglia's xorshift: the same bytes in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let (quote, certify, area) = (quote(&[9; 32]), certify(&area(SOUND)), area(SOUND));
+    for round in 0..100_000 {
+        let good = [&quote, &certify, &area][round % 3];
+        let mut bytes = good.clone();
+        // A few bytes changed, a piece cut out or doubled, or nothing but chance.
+        for _ in 0..1 + next() % 4 {
+            let at = usize::try_from(next()).unwrap() % bytes.len();
+            bytes[at] = next().to_le_bytes()[0];
+        }
+        match next() % 4 {
+            0 => bytes.truncate(usize::try_from(next()).unwrap() % bytes.len()),
+            1 => bytes.extend_from_within(usize::try_from(next()).unwrap() % good.len()..),
+            2 => bytes.fill_with(|| next().to_le_bytes()[0]),
+            _ => {}
+        }
+        let _ = inspect_quote(&proof(bytes.clone()), &challenge());
+        let _ = TpmKeyArea::read(&bytes);
+        let key = TpmKeyProof {
+            attest: bytes.clone(),
+            signature: [0; 64],
+            public_area: bytes,
+        };
+        let _ = inspect_key(&key, &challenge());
+    }
 }
