@@ -78,7 +78,7 @@ fn a_key_in_software_attests_and_says_that_it_is_one() {
             &bench,
             "state.eat",
             NONCE,
-            "--allow-software --json --explain",
+            "--accept-software --json --explain",
         )
         .succeeded()
         .json();
@@ -92,14 +92,14 @@ fn a_key_in_software_attests_and_says_that_it_is_one() {
     let checks = verdict["checks"].as_array().expect("told");
     assert!(checks.iter().all(|check| check["outcome"] == "passed"));
     authority
-        .verify(&bench, "state.eat", OTHER_NONCE, "--allow-software")
+        .verify(&bench, "state.eat", OTHER_NONCE, "--accept-software")
         .failed(114, &["evidence-nonce"]);
     authority
         .verify(
             &bench,
             "state.eat",
             NONCE,
-            "--allow-software --device-id pump",
+            "--accept-software --device-id pump",
         )
         .failed(112, &["evidence-policy"]);
 

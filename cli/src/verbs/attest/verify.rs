@@ -88,7 +88,7 @@ pub(super) struct Arguments {
     unchangeable: bool,
     /// Accept also what no hardware vouches for
     #[arg(long)]
-    allow_software: bool,
+    accept_software: bool,
     /// Tell every check in its order, and how it went
     #[arg(long)]
     explain: bool,
@@ -169,10 +169,10 @@ fn policy(arguments: &Arguments) -> Result<EvidencePolicy, Failure> {
     if arguments.unchangeable {
         policy = policy.unchangeable();
     }
-    if arguments.allow_software {
+    if arguments.accept_software {
         if !arguments.expect_pcr.is_empty() {
             return Err(Failure::usage(anyhow!(
-                "--allow-software and --expect-pcr exclude each other: software has no registers"
+                "--accept-software and --expect-pcr exclude each other: software has no registers"
             )));
         }
         policy = policy.allowing_keys_in_software();
