@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use countersign_testing::{Role, TestPki};
 use countersign_trust_store::{
-    Check, KeyKind, MAX_SIGNATURE_CHECKS, Now, Policy, Purpose, Rejection, Step, TimeBasis,
-    TrustState, UnixTime, UnverifiedComponent,
+    Certificate, Check, KeyKind, MAX_SIGNATURE_CHECKS, Now, Policy, Purpose, Rejection, Step,
+    TimeBasis, TrustState, UnixTime, UnverifiedComponent,
 };
 
-use crate::harness::signed;
+use crate::harness::{judge, signed};
 
 /// What a report says of a check.
 fn detail(pki: &TestPki, now: &Now, check: Check) -> String {
@@ -58,6 +58,20 @@ fn a_report_says_by_which_time_a_chain_was_judged() {
         without.contains("(it shows a time before 1970-01-01T00:00:01Z)"),
         "{without}"
     );
+}
+
+#[test]
+fn a_verified_chain_says_where_it_leads_and_until_when() {
+    let pki = TestPki::builder().valid(Role::Leaf, -100, 100).build();
+    let verified = judge(&pki, signed(&pki)).unwrap();
+    let [signer] = verified.signers() else {
+        panic!("one signer")
+    };
+    let root = Certificate::parse(pki.root()).unwrap();
+    assert_eq!(signer.chain().anchor_subject(), root.subject());
+    assert_eq!(signer.chain().anchor_spki_sha256(), root.spki_sha256());
+    let end = UnixTime::from_secs(pki.time().as_secs() + 100);
+    assert_eq!(signer.chain().valid_until(), end);
 }
 
 #[test]
