@@ -4,7 +4,9 @@ use countersign_format::{
     Envelope, SignerEntry, SignerId, Statement, signature_section, signer_to_be_signed,
 };
 use countersign_testing::{CertificateParts, EMPTY_COMPONENT, Role, TestPki};
-use countersign_trust_store::{Anchors, Code, Policy, Rejection, UnverifiedComponent};
+use countersign_trust_store::{
+    Anchors, Code, Policy, Rejection, UnverifiedComponent, VerifiedSigner,
+};
 
 use der::{Decode, Encode};
 
@@ -61,6 +63,23 @@ fn two_devices_count_as_two() {
         verdict(&both(&a, &b), &a, signed, 3),
         Err(Code::SignersTooFew)
     );
+}
+
+#[test]
+fn a_signer_is_known_by_its_place_in_the_file() {
+    let (a, b) = two(plain);
+    let signed = a.sign_together(&[&b], EMPTY_COMPONENT, &a.manifest(NAME));
+    let places = |anchors: &Anchors| {
+        let component = UnverifiedComponent::parse(signed.clone()).unwrap();
+        let verified = anchors
+            .verify(component, &needing(1), &a.now(), &b.state())
+            .unwrap();
+        let places = verified.signers().iter().map(VerifiedSigner::index);
+        places.collect::<Vec<_>>()
+    };
+    assert_eq!(places(&both(&a, &b)), [0, 1]);
+    // The first leads to no root here, and does not count.
+    assert_eq!(places(&b.anchors()), [1]);
 }
 
 #[test]
