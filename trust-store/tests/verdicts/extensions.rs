@@ -1,7 +1,7 @@
 //! Details of extensions for which the declared cases have no word.
 
-use countersign_testing::{CertificateParts, Role, TestPki, TestPkiBuilder};
-use countersign_trust_store::{Code, Fault, Rejection, oid};
+use countersign_testing::{CertificateParts, Profile, Role, TestPki, TestPkiBuilder};
+use countersign_trust_store::{Certificate, Code, Fault, Rejection, oid, profile};
 use x509_cert::ext::pkix::KeyUsages;
 
 use crate::harness::{accepted, code, judge, signed};
@@ -85,4 +85,24 @@ fn a_refusal_names_the_extended_key_usages_that_are_there_and_that_must_be() {
     let unknown = der::asn1::ObjectIdentifier::new_unwrap("1.2.3.4");
     assert_eq!(found(&[oid::SERVER_AUTH]), "serverAuth");
     assert_eq!(found(&[oid::CODE_SIGNING, unknown]), "codeSigning, 1.2.3.4");
+}
+
+#[test]
+fn a_tls_certificate_is_for_clients_or_servers_and_for_nothing_else() {
+    let inspect = |usages: &[_]| {
+        let pki = TestPki::builder()
+            .profile(Profile::Tls)
+            .extended_key_usage(Role::Leaf, usages)
+            .build();
+        let leaf = Certificate::parse(&pki.chain()[0]).unwrap();
+        profile::TLS.inspect(&leaf, None)
+    };
+    let (client, server) = (oid::CLIENT_AUTH, oid::SERVER_AUTH);
+    for usages in [&[client][..], &[server], &[client, server]] {
+        assert_eq!(inspect(usages), Ok(()), "{usages:?}");
+    }
+    for usages in [&[][..], &[oid::CODE_SIGNING], &[client, oid::CODE_SIGNING]] {
+        let refused = inspect(usages).unwrap_err();
+        assert_eq!(refused.code(), Code::ExtendedKeyUsage, "{usages:?}");
+    }
 }
