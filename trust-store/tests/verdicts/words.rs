@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use countersign_testing::{Role, TestPki};
 use countersign_trust_store::{
-    Certificate, Check, KeyKind, MAX_SIGNATURE_CHECKS, Now, Policy, Purpose, Rejection, Step,
-    TimeBasis, TrustState, UnixTime, UnverifiedComponent,
+    Certificate, Check, CrlNumber, KeyKind, MAX_SIGNATURE_CHECKS, Now, Policy, Purpose, Rejection,
+    Step, TimeBasis, TrustState, UnixTime, UnverifiedComponent,
 };
 
 use crate::harness::{judge, signed};
@@ -144,4 +144,10 @@ fn the_budget_of_a_signer_is_what_is_promised() {
 fn a_machine_says_whether_it_remembers() {
     assert!(TrustState::remembering().remembers_versions());
     assert!(!TrustState::stateless().remembers_versions());
+}
+
+#[test]
+fn the_number_of_a_list_is_kept_as_it_was_seen() {
+    let octets = std::array::from_fn(|place| u8::try_from(place).unwrap() + 1);
+    assert_eq!(CrlNumber::from_be_bytes(octets).to_be_bytes(), octets);
 }
