@@ -114,7 +114,8 @@ impl TpmProvider {
     /// Opens a credential that was made for this attestation key and this TPM: the secret in it.
     ///
     /// # Errors
-    /// [`ErrorKind::Permissions`] if it was made for another TPM or another key, or altered;
+    /// [`ErrorKind::Permissions`] if it was made for another TPM or another key, or altered, and if the attestation key may
+    /// be elsewhere too;
     /// [`ErrorKind::NotFound`] if there is no such key.
     pub fn activate_credential(
         &self,
@@ -127,6 +128,7 @@ impl TpmProvider {
             &format!("the credential for {attestation_key} was not opened"),
             move |device| {
                 let found = keys::find(device, &name)?.ok_or_else(|| sign::gone(&uri))?;
+                sign::never_elsewhere(device, &uri, &found)?;
                 let blob = IdObject::try_from(credential.blob.clone())?;
                 let encrypted = EncryptedSecret::try_from(credential.encrypted_secret.clone())?;
                 let (algorithm, _) = choose(device)?;

@@ -27,10 +27,14 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Its name, or its handle if it has none.
+    /// Its name, or its handle if it has none. Names are looked for behind [`record::FIRST_NAMED`] only, so they count
+    /// nowhere else.
     pub(crate) fn name(&self) -> TpmKeyName {
+        let may_have_one = (record::FIRST_NAMED..=record::LAST_NAMED).contains(&self.handle);
         match &self.record {
-            Some(record) if !record.name.is_empty() => TpmKeyName::Name(record.name.clone()),
+            Some(record) if may_have_one && !record.name.is_empty() => {
+                TpmKeyName::Name(record.name.clone())
+            }
             _ => TpmKeyName::Handle(self.handle),
         }
     }
@@ -43,12 +47,13 @@ impl Found {
     }
 }
 
-/// The key, or nothing if there is none of this name.
+/// The key, or nothing if there is none of this name. A name that several keys have is an error: whoever may write to the
+/// TPM's NV memory can give it to a key of his own, so the first is no better than the last.
 pub(crate) fn find(device: &mut Device, name: &TpmKeyName) -> Result<Option<Found>, Failure> {
     let found = match name {
         TpmKeyName::Handle(handle) => at(device, *handle)?,
         TpmKeyName::Name(name) => {
-            let mut found = None;
+            let mut found: Option<Found> = None;
             for (handle, record) in Record::of_names(device)? {
                 if record.name != *name {
                     continue;
@@ -57,8 +62,18 @@ pub(crate) fn find(device: &mut Device, name: &TpmKeyName) -> Result<Option<Foun
                 if let Some(key) = at(device, handle)?
                     && key.loaded.name == record.key
                 {
+                    if let Some(first) = &found {
+                        return Err(Error::new(
+                            ErrorKind::Ambiguous,
+                            format!(
+                                "two keys of the TPM at {} go by the name of {name}, at {:#010x} and at {handle:#010x}; compare both with the certificate, and delete by its handle the one that is not yours",
+                                device.tcti(),
+                                first.handle
+                            ),
+                        )
+                        .into());
+                    }
                     found = Some(key);
-                    break;
                 }
             }
             found
@@ -95,7 +110,7 @@ fn at(device: &mut Device, handle: u32) -> Result<Option<Found>, Failure> {
     }))
 }
 
-/// All keys that sign.
+/// All keys that sign. Those that share a name go by their handles.
 pub(crate) fn list(device: &mut Device) -> Result<Vec<Found>, Failure> {
     let mut keys = Vec::new();
     for handle in device.persistent_handles()? {
@@ -109,6 +124,15 @@ pub(crate) fn list(device: &mut Device) -> Result<Vec<Found>, Failure> {
             && let Some(found) = at(device, handle)?
         {
             keys.push(found);
+        }
+    }
+    let names: Vec<TpmKeyName> = keys.iter().map(Found::name).collect();
+    for key in &mut keys {
+        let name = key.name();
+        if names.iter().filter(|other| **other == name).count() > 1
+            && let Some(record) = &mut key.record
+        {
+            record.name.clear();
         }
     }
     keys.sort_by_key(|key| key.name().to_string());

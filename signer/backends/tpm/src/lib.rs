@@ -9,7 +9,9 @@
 //!
 //! Names: a key is kept at a persistent handle. `tpm:0x81010005` is that handle; `tpm:door` is a name that an NV index of
 //! the same TPM keeps, beside the registers that the key is bound to. The index holds the hash of the key's public area,
-//! so that it speaks for this key only: it can be right or useless, and never wrong.
+//! so that it speaks for this key only, and is useless without it. It is no proof: whoever may write to the TPM's NV memory
+//! can give any free name to a key of his own. So a key that others may have too is never used, a name that two keys have is
+//! refused, and which key it must be is for the certificate to say.
 //!
 //! Layers, each in its own file: `worker` (a thread, a queue, deadlines), `device` (connection, session, storage root
 //! key), `keys`, `record`, `policy`, `sign` and `evidence` (what is done with keys), and [`TpmProvider`]. What a store of keys
@@ -28,6 +30,8 @@ mod device;
 mod evidence;
 mod failure;
 mod keys;
+#[cfg(test)]
+mod memory;
 mod policy;
 mod provider;
 mod record;

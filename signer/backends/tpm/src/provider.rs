@@ -5,7 +5,7 @@ use crate::evidence;
 use crate::failure::Failure;
 use crate::keys::{self, Found};
 use crate::policy::REGISTERS;
-use crate::sign::{self, OpenKey};
+use crate::sign::{self, KeyRef, OpenKey};
 use crate::template;
 use crate::worker::{DEADLINE, Worker};
 use countersign_keys::{
@@ -245,17 +245,7 @@ impl KeyProvider for TpmProvider {
     }
 
     fn open(&self, key: &KeyUri) -> Result<SigningKey, Error> {
-        let uri = key.clone();
-        let (key_ref, public) = self.with_key(key, "opened", move |device, found| {
-            Ok((sign::usable(device, &uri, &found)?, found.public))
-        })?;
-        Ok(SigningKey::new(OpenKey {
-            worker: Arc::clone(&self.worker),
-            uri: key.clone(),
-            key: key_ref,
-            public,
-            counted: Arc::default(),
-        }))
+        self.open_if(key, sign::usable)
     }
 
     fn show(&self, key: &KeyUri) -> Result<KeyInfo, Error> {
@@ -274,11 +264,16 @@ impl KeyProvider for TpmProvider {
 
     /// By the first attestation key, in the order of their names.
     fn attest(&self, key: &KeyUri, challenge: &Challenge) -> Result<Evidence, Error> {
-        let (challenge, tcti) = (*challenge, self.tcti().clone());
+        let (challenge, tcti, uri) = (*challenge, self.tcti().clone(), key.clone());
         self.with_key(key, "attested", move |device, found| {
+            sign::never_elsewhere(device, &uri, &found)?;
             let by = keys::list(device)?
                 .into_iter()
-                .find(|key| template::usage_of(key.loaded.public.object_attributes()) == KeyUsage::Attestation)
+                .find(|key| {
+                    let attributes = key.loaded.public.object_attributes();
+                    template::usage_of(attributes) == KeyUsage::Attestation
+                        && template::never_elsewhere(attributes)
+                })
                 .ok_or_else(|| {
                     Error::new(
                         ErrorKind::Unsupported,
@@ -309,6 +304,7 @@ impl KeyProvider for TpmProvider {
         numbers.dedup();
         let (challenge, uri) = (*challenge, attestation_key.clone());
         self.with_key(attestation_key, "used for a quote", move |device, by| {
+            sign::never_elsewhere(device, &uri, &by)?;
             if !by.loaded.public.object_attributes().restricted() {
                 // Its signature could have been made over anything, so it would say nothing.
                 return Err(Error::new(
@@ -330,6 +326,26 @@ impl KeyProvider for TpmProvider {
 }
 
 impl TpmProvider {
+    /// Opens a key that passes this check. It is [`sign::usable`], but for the search of memory, which needs a key whose
+    /// number it knows, and so one that came from outside.
+    pub(crate) fn open_if(
+        &self,
+        key: &KeyUri,
+        check: impl Fn(&Device, &KeyUri, &Found) -> Result<KeyRef, Error> + Send + Sync + 'static,
+    ) -> Result<SigningKey, Error> {
+        let uri = key.clone();
+        let (key_ref, public) = self.with_key(key, "opened", move |device, found| {
+            Ok((check(device, &uri, &found)?, found.public))
+        })?;
+        Ok(SigningKey::new(OpenKey {
+            worker: Arc::clone(&self.worker),
+            uri: key.clone(),
+            key: key_ref,
+            public,
+            counted: Arc::default(),
+        }))
+    }
+
     fn registers_exist(&self, registers: &[u8]) -> Result<(), Error> {
         match registers.iter().find(|number| **number >= REGISTERS) {
             None => Ok(()),

@@ -2,14 +2,16 @@
 //!
 //! One NV index for each key that has either, at the place that the key's handle gives: the handle 0x8102abcd has the
 //! index 0x0182abcd. It holds the key's own TPM name (the hash of its public area), so it speaks for this one key and no
-//! other that may come to the same handle, and it counts for nothing without the key. So the two cannot drift apart: a
-//! record is right or ignored. Both go when the owner hierarchy is cleared, as a file beside the TPM would not.
+//! other that may come to the same handle, and it counts for nothing without the key. So the two cannot drift apart. That the
+//! key is the right one it does not prove: the owner may write any record. Both go when the owner hierarchy is cleared,
+//! as a file beside the TPM would not.
 //!
 //! The owner writes it; everybody who may use the TPM may read it. Nothing secret is in it.
 
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::policy::Registers;
+use countersign_keys::TpmKeyName;
 use tss_esapi::attributes::NvIndexAttributesBuilder;
 use tss_esapi::handles::{NvIndexHandle, NvIndexTpmHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
@@ -73,7 +75,9 @@ impl Record {
         }
         let (length, name) = bytes.split_first()?;
         let name = std::str::from_utf8(name).ok()?;
-        (name.len() == usize::from(*length)).then(|| Self {
+        // A name that no key URI can say, or that reads as a handle, would pass for another key's in a list.
+        let sayable = name.is_empty() || matches!(name.parse(), Ok(TpmKeyName::Name(_)));
+        (sayable && name.len() == usize::from(*length)).then(|| Self {
             key: key.to_vec(),
             registers,
             name: name.to_owned(),
@@ -190,6 +194,18 @@ mod tests {
         longer.push(b'x');
         assert_eq!(Record::parse(&longer), None);
         assert_eq!(Record::parse(b"another's data"), None);
+        let named = |name: &str| {
+            let record = Record {
+                key: vec![9; 34],
+                registers: Registers::default(),
+                name: name.to_owned(),
+            };
+            Record::parse(&record.to_bytes()).is_some()
+        };
+        assert!(named("") && named("door"));
+        for name in ["0x81010001", "0x", "a b", "\u{1b}[2J", "?tcti=x"] {
+            assert!(!named(name), "{name:?}");
+        }
         assert!(bytes.len() <= MAX_BYTES);
     }
 

@@ -196,8 +196,36 @@ pub(crate) fn joined(numbers: &[u8]) -> String {
     words.join(",")
 }
 
-/// The key's reference, unless it needs a policy that nobody wrote down.
+/// Refuses a key that others may have too, whatever its name is.
+pub(crate) fn never_elsewhere(
+    device: &Device,
+    uri: &KeyUri,
+    found: &keys::Found,
+) -> Result<(), Error> {
+    let attributes = found.loaded.public.object_attributes();
+    if template::never_elsewhere(attributes) {
+        return Ok(());
+    }
+    let why = if attributes.sensitive_data_origin() {
+        "may be taken out of"
+    } else {
+        "was put from outside into"
+    };
+    Err(Error::new(
+        ErrorKind::Permissions,
+        format!(
+            "the key {uri} {why} the TPM at {} (fixedTPM {}, fixedParent {}, sensitiveDataOrigin {}), so others may have it too, and it is not used; look who did that, and make a new key with `countersign key generate`",
+            device.tcti(),
+            attributes.fixed_tpm(),
+            attributes.fixed_parent(),
+            attributes.sensitive_data_origin(),
+        ),
+    ))
+}
+
+/// The key's reference, unless others may have the key, or it needs a policy that nobody wrote down.
 pub(crate) fn usable(device: &Device, uri: &KeyUri, found: &keys::Found) -> Result<KeyRef, Error> {
+    never_elsewhere(device, uri, found)?;
     let attributes = found.loaded.public.object_attributes();
     if attributes.restricted() {
         return Err(Error::new(

@@ -120,10 +120,16 @@ pub(crate) fn usage_of(attributes: ObjectAttributes) -> KeyUsage {
     }
 }
 
+/// Whether a key was made inside this TPM and can never be elsewhere: not put in from outside, not to be duplicated, itself
+/// or with a parent (part 1, §25.3; part 2, §8.3.3).
+pub(crate) fn never_elsewhere(attributes: ObjectAttributes) -> bool {
+    attributes.fixed_tpm() && attributes.fixed_parent() && attributes.sensitive_data_origin()
+}
+
 pub(crate) fn origin_of(attributes: ObjectAttributes) -> Origin {
     if !attributes.sensitive_data_origin() {
         Origin::Imported
-    } else if attributes.fixed_tpm() && attributes.fixed_parent() {
+    } else if never_elsewhere(attributes) {
         Origin::Device
     } else {
         Origin::Unknown

@@ -2,6 +2,6 @@
 
 mod extras;
 mod faults;
-mod memory;
 mod provider;
 mod proxy;
+mod takeover;
