@@ -14,7 +14,9 @@ const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth", "audit_log"];
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
-    let known = BENCHES.iter().chain([&"cold_start", &"guest_sign"]);
+    let known = BENCHES
+        .iter()
+        .chain([&"tpm_sign", &"cold_start", &"guest_sign"]);
     if !known.clone().any(|name| wanted(name)) {
         bail!(
             "there is no such bench; there are {}",
@@ -37,6 +39,9 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
             over.push(*name);
         }
     }
+    if wanted("tpm_sign") && tpm_sign().is_err() {
+        over.push("tpm_sign");
+    }
     if wanted("cold_start") && cold_start().is_err() {
         over.push("cold_start");
     }
@@ -47,6 +52,20 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
         bail!("over a bound, or broken: {}", over.join(", "));
     }
     Ok(())
+}
+
+/// In the TPM store's own package, and needs a TPM.
+fn tpm_sign() -> Result<()> {
+    say("tpm_sign");
+    setup::ensure(&[Need::Tpm])?;
+    run(cargo().args([
+        "bench",
+        "--locked",
+        "--package",
+        "countersign-backend-tpm",
+        "--bench",
+        "tpm_sign",
+    ]))
 }
 
 /// Apart from the others, because it builds Wasmtime once more, as released.
