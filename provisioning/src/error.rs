@@ -21,6 +21,12 @@ pub enum Error {
         /// The format's reason.
         source: countersign_format::FormatError,
     },
+    /// The kind of hardware is not wanted here, or cannot hold the key.
+    #[error("hardware of the key: {reason}")]
+    Hardware {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The request names another device than the operator.
     #[error(
         "the request is for device {requested}, but {given} was given: check that it is the right request"

@@ -1,7 +1,7 @@
 //! The extensions that certificates made here carry, each in one place: its object identifier, criticality and value.
 
 use countersign_format::{
-    DeviceIdentity, DeviceMetadata, FormatError, Scope, capabilities_to_der,
+    AttestationHardware, DeviceIdentity, DeviceMetadata, FormatError, Scope, capabilities_to_der,
     development_root_to_der, oid, text_to_der,
 };
 use countersign_keys::PublicKey;
@@ -123,6 +123,11 @@ pub(crate) fn no_rev_avail() -> Result<Extension, Error> {
 /// Which component names, for which audiences, the holder may sign.
 pub(crate) fn component_scope(scope: &Scope) -> Result<Extension, Error> {
     raw(oid::COMPONENT_SCOPE, formatted(scope.to_der())?)
+}
+
+/// The kind of hardware that an attestation key lies in.
+pub(crate) fn attested_by(hardware: AttestationHardware) -> Result<Extension, Error> {
+    raw(oid::ATTESTED_BY, formatted(hardware.to_der())?)
 }
 
 /// The mark of a root for development.

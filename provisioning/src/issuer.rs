@@ -1,7 +1,7 @@
 //! Issuing: what goes into a root, an intermediate and a device's certificate, and what is refused.
 
-use countersign_format::{DeviceMetadata, Scope, oid};
-use countersign_keys::{PublicKey, SigningKey};
+use countersign_format::{AttestationHardware, DeviceMetadata, Scope, oid};
+use countersign_keys::{Algorithm, PublicKey, SigningKey};
 use countersign_trust_store::profile;
 use der::asn1::OctetString;
 use der::{Decode, Encode};
@@ -67,6 +67,9 @@ pub struct EndEntity {
     pub validity: Validity,
     /// What it may sign; for [`Profile::ComponentSigner`] only.
     pub scope: Option<Scope>,
+    /// The kind of hardware that the key lies in, for [`Profile::Attestation`] only; none for a key in software. Whoever fills
+    /// it in vouches for it: verifiers believe what such a key says in that hardware's form.
+    pub hardware: Option<AttestationHardware>,
     /// Host names; for [`Profile::Tls`] only.
     pub dns_names: Vec<String>,
     /// Whether to say that its revocation will never be published (RFC 9608).
@@ -241,8 +244,8 @@ impl<'k> Issuer<'k> {
     /// # Errors
     ///
     /// [`Error::OutsideIssuerValidity`], [`Error::ValidityTooLong`], [`Error::Scope`], [`Error::NameInvalid`] for host
-    /// names where the profile has none, [`Error::KeyUnsupported`] when it is this authority's own key,
-    /// [`Error::TooLarge`].
+    /// names where the profile has none, [`Error::Hardware`] where the profile has none or the key cannot lie in it,
+    /// [`Error::KeyUnsupported`] when it is this authority's own key, [`Error::TooLarge`].
     pub fn end_entity<R>(
         &self,
         profile: Profile,
@@ -275,6 +278,7 @@ impl<'k> Issuer<'k> {
         self.check_key(public_key)?;
         self.check_leaf_scope(profile, request.scope.as_ref())?;
         host_name::check(profile, &request.dns_names)?;
+        check_hardware(profile, public_key, request.hardware)?;
 
         let mut extensions = vec![
             extensions::key_usage(KeyUsages::DigitalSignature)?,
@@ -287,6 +291,9 @@ impl<'k> Issuer<'k> {
         }
         if let Some(scope) = &request.scope {
             extensions.push(extensions::component_scope(scope)?);
+        }
+        if let Some(hardware) = request.hardware {
+            extensions.push(extensions::attested_by(hardware)?);
         }
         extensions.extend(extensions::metadata(&request.metadata)?);
         if request.no_rev_avail {
@@ -375,6 +382,26 @@ impl<'k> Issuer<'k> {
             reason,
         }
     }
+}
+
+/// The kind of hardware says how an attestation is to be read, and that hardware has P-256 keys.
+fn check_hardware(
+    profile: Profile,
+    public_key: &PublicKey,
+    hardware: Option<AttestationHardware>,
+) -> Result<(), Error> {
+    let reason = match hardware {
+        None => return Ok(()),
+        Some(_) if profile != Profile::Attestation => {
+            format!("a {profile} certificate does not say where its key lies; leave it out")
+        }
+        Some(_) if public_key.algorithm() != Algorithm::Esp256 => {
+            "it holds P-256 keys, and this is another; give the attestation key that is in it"
+                .to_owned()
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(Error::Hardware { reason })
 }
 
 /// What an authority's certificate holds, root or not.

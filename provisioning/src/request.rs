@@ -219,6 +219,7 @@ fn ignored(info: &CertReqInfo) -> Result<Vec<String>, Error> {
                 oid::HARDWARE_REVISION => "hardware revision",
                 oid::FIRMWARE_VERSION => "firmware version",
                 oid::CAPABILITIES => "capabilities",
+                oid::ATTESTED_BY => "hardware of the key",
                 BASIC_CONSTRAINTS => "basicConstraints",
                 KEY_USAGE => "keyUsage",
                 EXTENDED_KEY_USAGE => "extKeyUsage",

@@ -1,6 +1,8 @@
 //! What the issuing core puts into certificates and lists, and what it refuses.
 
-use countersign_format::{Audience, DeviceIdentity, DeviceMetadata, NamePattern, Scope, oid};
+use countersign_format::{
+    AttestationHardware, Audience, DeviceIdentity, DeviceMetadata, NamePattern, Scope, oid,
+};
 use countersign_keys::{Algorithm, SigningKey};
 use countersign_provisioning::{
     CaName, CertificateRequest, DEVELOPMENT_ROOT_DAYS, DeviceName, EndEntity, Error, Intermediate,
@@ -58,6 +60,7 @@ fn device(profile: Profile) -> EndEntity {
         metadata: DeviceMetadata::default(),
         validity: days(365),
         scope: profile.is_scoped().then(|| scope(&["acme:*"])),
+        hardware: None,
         dns_names: Vec::new(),
         no_rev_avail: false,
     }
@@ -695,4 +698,44 @@ fn what_is_no_request_is_refused_without_panic() {
     other.algorithm.oid = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
     let error = CertificateRequest::verify(&other.to_der().expect("encodes")).expect_err("mixed");
     assert!(matches!(error, Error::RequestInvalid { .. }), "{error}");
+}
+
+#[test]
+fn tf25_the_kind_of_hardware_is_for_attestation_keys_that_it_can_hold() {
+    let authority = Authority::root(Algorithm::Esp256, 1);
+    for hardware in AttestationHardware::ALL {
+        let request = |profile| EndEntity {
+            hardware: Some(hardware),
+            ..device(profile)
+        };
+        let issued = authority
+            .issue(Profile::Attestation, &request(Profile::Attestation))
+            .expect("a certificate");
+        let certificate = Certificate::parse(&issued.certificate).expect("strict");
+        assert_eq!(certificate.attested_by().expect("readable"), Some(hardware));
+        for profile in Profile::ALL {
+            let refused = authority.issue(profile, &request(profile)).err();
+            assert_eq!(
+                matches!(refused, Some(Error::Hardware { .. })),
+                profile != Profile::Attestation,
+                "{profile}"
+            );
+        }
+        let key = throwaway_key(Algorithm::Ed25519);
+        let refused = authority.issuer().end_entity(
+            Profile::Attestation,
+            key.public_key(),
+            &request(Profile::Attestation),
+            &mut SystemRandom,
+        );
+        assert!(
+            matches!(refused, Err(Error::Hardware { .. })),
+            "{refused:?}"
+        );
+    }
+    let issued = authority
+        .issue(Profile::Attestation, &device(Profile::Attestation))
+        .expect("a certificate");
+    let certificate = Certificate::parse(&issued.certificate).expect("strict");
+    assert_eq!(certificate.attested_by().expect("readable"), None);
 }

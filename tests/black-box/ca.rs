@@ -629,3 +629,107 @@ fn tg31_private_keys_stay_in_their_files() {
         assert_eq!(found, path.ends_with("key.pem"), "{path}");
     }
 }
+
+/// A TPM's public area (TPMT_PUBLIC) of this key with these attributes.
+fn public_area(bench: &Bench, key: &str, attributes: u32) -> Vec<u8> {
+    let shown = bench
+        .line(&format!("key show {key} --json"))
+        .succeeded()
+        .json();
+    let (_, spki) =
+        der::pem::decode_vec(shown["spki_pem"].as_str().expect("a key").as_bytes()).expect("PEM");
+    let point = &spki[spki.len() - 64..];
+    [
+        &b"\x00\x23\x00\x0b"[..],
+        &attributes.to_be_bytes(),
+        b"\x00\x00\x00\x10\x00\x18\x00\x0b\x00\x03\x00\x10\x00\x20",
+        &point[..32],
+        b"\x00\x20",
+        &point[32..],
+    ]
+    .concat()
+}
+
+#[test]
+fn tf12_tf25_an_attestation_key_in_hardware_is_certified_by_name_and_by_what_its_tpm_says() {
+    // fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, sign.
+    const ATTESTATION: u32 = 0x0005_0472;
+    let bench = ready();
+    request(&bench, "other");
+    let area = public_area(&bench, "press-4.key", ATTESTATION);
+    let sized = [
+        &u16::try_from(area.len()).expect("short").to_be_bytes()[..],
+        &area,
+    ]
+    .concat();
+    bench.write("sized.pub", &sized);
+    bench.write("long.pub", [&sized[..], &[0]].concat());
+    bench.write("ak.pub", area);
+    bench.write(
+        "signs.pub",
+        public_area(&bench, "press-4.key", ATTESTATION & !(1 << 16)),
+    );
+    bench.write(
+        "leaves.pub",
+        public_area(&bench, "press-4.key", ATTESTATION & !(1 << 1)),
+    );
+    let issue = |more: &str| ca(&bench, &format!("issue --profile attestation {more}"));
+    let csr = "--csr press-4.csr";
+
+    issue(&format!("{csr} --hardware tpm")).failed(2, &["--tpm-public-area", "tpm2_readpublic"]);
+    issue(&format!("{csr} --tpm-public-area ak.pub")).failed(2, &["--hardware"]);
+    issue(&format!("{csr} --hardware sgx")).failed(2, &["atecc608"]);
+    issue(&format!(
+        "{csr} --hardware atecc608 --tpm-public-area ak.pub"
+    ))
+    .failed(2, &["leave it out"]);
+    issue("--device-id press-4").failed(2, &["--csr"]);
+    for (bad, reason) in [
+        ("signs.pub", "the key signs messages from outside"),
+        ("leaves.pub", "the key can be taken to another TPM"),
+        ("long.pub", "the public area is not that of a P-256 key"),
+        ("press-4.csr", "the public area is not that of a P-256 key"),
+    ] {
+        issue(&format!(
+            "--device-id press-4 --hardware tpm --tpm-public-area {bad}"
+        ))
+        .failed(2, &["was refused", reason]);
+    }
+    issue("--csr other.csr --hardware tpm --tpm-public-area ak.pub").failed(2, &["another key"]);
+    ca(
+        &bench,
+        &format!("issue --profile tls {csr} --hardware atecc608"),
+    )
+    .failed(2, &["--profile attestation"]);
+    let issued = |bench: &Bench| ca(bench, "show --issued --json").succeeded().stdout;
+    let before = issued(&bench);
+
+    let said = |name: &str| {
+        let chain = bench.read(name);
+        let text = String::from_utf8(chain).expect("PEM");
+        let end = "-----END CERTIFICATE-----\n";
+        let first = text.split_inclusive(end).next().expect("a certificate");
+        let (_, der) = der::pem::decode_vec(first.as_bytes()).expect("PEM");
+        let certificate = countersign_trust_store::Certificate::parse(&der).expect("strict");
+        certificate.attested_by().expect("readable")
+    };
+    use countersign_format::AttestationHardware::{Atecc608, Tpm};
+    for (more, expected) in [
+        (
+            "--device-id press-4 --hardware tpm --tpm-public-area ak.pub",
+            Some(Tpm),
+        ),
+        (
+            "--csr press-4.csr --hardware tpm --tpm-public-area sized.pub",
+            Some(Tpm),
+        ),
+        ("--csr press-4.csr --hardware atecc608", Some(Atecc608)),
+        ("--csr press-4.csr", None),
+    ] {
+        let ran = issue(&format!("{more} --out chain.pem --force")).succeeded();
+        assert_eq!(said("chain.pem"), expected, "{more}");
+        let warned = ran.stderr.contains("lies in hardware");
+        assert_eq!(warned, expected.is_some(), "{}", ran.stderr);
+    }
+    assert_ne!(issued(&bench), before);
+}

@@ -165,6 +165,7 @@ impl Good {
             metadata: DeviceMetadata::default(),
             validity: Validity::days(self.at(-DAY), 300).expect("a period"),
             scope: profile.is_scoped().then(|| scope.expect("a scope")),
+            hardware: None,
             dns_names: Vec::new(),
             no_rev_avail: false,
         };

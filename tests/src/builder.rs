@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use countersign_backend_file::FileKey;
-use countersign_format::{Audience, DeviceIdentity, DeviceMetadata, NamePattern, Scope, oid};
+use countersign_format::{
+    AttestationHardware, Audience, DeviceIdentity, DeviceMetadata, NamePattern, Scope, oid,
+};
 use countersign_keys::{Algorithm, Signer as _};
 use countersign_provisioning::{
     CaName, DEVELOPMENT_ROOT_DAYS, DeviceName, EndEntity, Intermediate, Issued, Issuer, Profile,
@@ -45,6 +47,7 @@ pub struct TestPkiBuilder {
     random: RefCell<Random>,
     algorithm: Algorithm,
     profile: Profile,
+    hardware: Option<AttestationHardware>,
     device_id: String,
     device_type: String,
     scope: Vec<String>,
@@ -69,6 +72,7 @@ impl Default for TestPkiBuilder {
             random: RefCell::new(Random::System),
             algorithm: Algorithm::Esp256,
             profile: Profile::ComponentSigner,
+            hardware: None,
             device_id: "test-device".to_owned(),
             device_type: "test".to_owned(),
             scope: vec!["test:*".to_owned()],
@@ -107,6 +111,12 @@ impl TestPkiBuilder {
     /// The profile of the device's certificate. Other profiles than the component signer's have no scope.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
+        self
+    }
+
+    /// The kind of hardware that the certificate of an attestation key names; none if not said.
+    pub fn hardware(mut self, hardware: AttestationHardware) -> Self {
+        self.hardware = Some(hardware);
         self
     }
 
@@ -385,6 +395,7 @@ impl TestPkiBuilder {
                 .expect("a valid device type"),
             validity: self.validity(),
             scope: scoped.then(|| scope(&self.scope, self.audience.clone())),
+            hardware: self.hardware,
             dns_names: Vec::new(),
             no_rev_avail: self.no_rev_avail,
         };

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use const_oid::ObjectIdentifier;
 use countersign_format::{
-    DeviceIdentity, Digest, FormatError, Scope, capabilities_from_der, limits, text_from_der,
+    AttestationHardware, DeviceIdentity, Digest, FormatError, Scope, capabilities_from_der, limits,
+    text_from_der,
 };
 use countersign_keys::PublicKey;
 use der::{Decode, Encode, Tag, Tagged};
@@ -247,6 +248,19 @@ impl Certificate {
             .transpose()
             .map_err(|_| Fault::ExtensionMalformed {
                 extension: "device type",
+            })
+    }
+
+    /// The kind of hardware that an attestation key's issuer found it in; none for a key in software.
+    ///
+    /// # Errors
+    /// [`Fault::ExtensionMalformed`], also for a kind that is not known here.
+    pub fn attested_by(&self) -> Result<Option<AttestationHardware>, Fault> {
+        self.raw_extension(oid::ATTESTED_BY)
+            .map(|(_, value)| AttestationHardware::from_der(value))
+            .transpose()
+            .map_err(|_| Fault::ExtensionMalformed {
+                extension: oid::name(oid::ATTESTED_BY),
             })
     }
 

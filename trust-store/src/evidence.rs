@@ -12,8 +12,8 @@ mod policy;
 mod tpm;
 
 use countersign_format::{
-    EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceProof, evidence_challenge,
-    evidence_to_be_signed,
+    AttestationHardware, EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceProof,
+    evidence_challenge, evidence_to_be_signed,
 };
 use countersign_keys::{Challenge, PublicKey};
 
@@ -255,6 +255,7 @@ fn inspect_hardware(
     document: &EvidenceDocument,
     chain: &VerifiedChain,
 ) -> Result<AttestedHardware, Rejection> {
+    lies_in_its_hardware(document.proof(), chain)?;
     let challenge = challenge(document);
     match document.proof() {
         EvidenceProof::Software(_) => Ok(AttestedHardware::Software),
@@ -262,6 +263,28 @@ fn inspect_hardware(
         EvidenceProof::TpmKey(proof) => tpm::inspect_key(proof, &challenge),
         EvidenceProof::Atecc608Key(proof) => atecc608::inspect(proof, chain),
         _ => Err(unknown_proof()),
+    }
+}
+
+/// Whether the proof is of the hardware that the issuer of the key's certificate found the key in. Any key can sign the bytes
+/// of any proof: a key in software those of a TPM, a TPM's attestation key those of an ATECC608, which do not begin as its
+/// own do. Only the certificate tells them apart.
+fn lies_in_its_hardware(proof: &EvidenceProof, chain: &VerifiedChain) -> Result<(), Rejection> {
+    use AttestationHardware::{Atecc608, Tpm};
+    match (proof, chain.attested_by()) {
+        (EvidenceProof::Software(_), None)
+        | (EvidenceProof::TpmQuote(_) | EvidenceProof::TpmKey(_), Some(Tpm))
+        | (EvidenceProof::Atecc608Key(_), Some(Atecc608)) => Ok(()),
+        (_, None) => Err(invalid(
+            "the attestation key is not certified as one in hardware, so what it signs is no hardware's word; have it \
+             certified again with the kind of its hardware",
+        )),
+        (EvidenceProof::Software(_), Some(_)) => Err(invalid(
+            "the attestation key is certified as one in hardware, and this is how keys in software sign",
+        )),
+        (_, Some(_)) => Err(invalid(
+            "the attestation key is certified as one in hardware of another kind than is stated",
+        )),
     }
 }
 

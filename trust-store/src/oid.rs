@@ -2,7 +2,7 @@
 
 use const_oid::ObjectIdentifier;
 pub use countersign_format::oid::{
-    CAPABILITIES, COMPONENT_SCOPE, DEVELOPMENT_ROOT, DEVICE_TYPE, FIRMWARE_VERSION,
+    ATTESTED_BY, CAPABILITIES, COMPONENT_SCOPE, DEVELOPMENT_ROOT, DEVICE_TYPE, FIRMWARE_VERSION,
     HARDWARE_REVISION,
 };
 
@@ -18,6 +18,7 @@ macro_rules! oids {
             if id == HARDWARE_REVISION { return "hardware revision"; }
             if id == FIRMWARE_VERSION { return "firmware version"; }
             if id == CAPABILITIES { return "capabilities"; }
+            if id == ATTESTED_BY { return "attested-by"; }
             if id == DEVELOPMENT_ROOT { return "development root"; }
             "an unknown extension"
         }

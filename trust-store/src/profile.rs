@@ -147,6 +147,7 @@ macro_rules! ca_table {
             // RFC 9608 §2: only end entities may say that there is no revocation information.
             rule(oid::NO_REV_AVAIL, Forbidden, Either),
             rule(oid::DEVICE_TYPE, Forbidden, Either),
+            rule(oid::ATTESTED_BY, Forbidden, Either),
             $($row,)*
         ]
     };
@@ -198,6 +199,7 @@ pub const COMPONENT_SIGNER: Profile = Profile {
     extensions: end_entity_table![
         rule(oid::EXTENDED_KEY_USAGE, Required, Either),
         rule(oid::COMPONENT_SCOPE, Allowed, NonCritical),
+        rule(oid::ATTESTED_BY, Forbidden, Either),
     ],
     key_usage_required: &[KeyUsages::DigitalSignature],
     key_usage_allowed: &[KeyUsages::NonRepudiation],
@@ -213,6 +215,7 @@ pub const TLS: Profile = Profile {
     extensions: end_entity_table![
         rule(oid::EXTENDED_KEY_USAGE, Required, Either),
         rule(oid::COMPONENT_SCOPE, Forbidden, Either),
+        rule(oid::ATTESTED_BY, Forbidden, Either),
     ],
     key_usage_required: &[KeyUsages::DigitalSignature],
     key_usage_allowed: &[],
@@ -228,6 +231,7 @@ pub const GUEST_DATA: Profile = Profile {
     extensions: end_entity_table![
         rule(oid::EXTENDED_KEY_USAGE, Required, Either),
         rule(oid::COMPONENT_SCOPE, Forbidden, Either),
+        rule(oid::ATTESTED_BY, Forbidden, Either),
     ],
     key_usage_required: &[KeyUsages::DigitalSignature],
     key_usage_allowed: &[KeyUsages::NonRepudiation],
@@ -243,6 +247,7 @@ pub const ATTESTATION: Profile = Profile {
     extensions: end_entity_table![
         rule(oid::EXTENDED_KEY_USAGE, Required, Either),
         rule(oid::COMPONENT_SCOPE, Forbidden, Either),
+        rule(oid::ATTESTED_BY, Allowed, NonCritical),
     ],
     key_usage_required: &[KeyUsages::DigitalSignature],
     key_usage_allowed: &[],
@@ -258,6 +263,7 @@ pub const IDEVID: Profile = Profile {
     extensions: end_entity_table![
         rule(oid::EXTENDED_KEY_USAGE, Forbidden, Either),
         rule(oid::COMPONENT_SCOPE, Forbidden, Either),
+        rule(oid::ATTESTED_BY, Forbidden, Either),
     ],
     key_usage_required: &[KeyUsages::DigitalSignature],
     key_usage_allowed: &[],
@@ -303,10 +309,24 @@ impl Profile {
         if self.position == Position::EndEntity {
             certificate.device()?;
             certificate.check_metadata()?;
+            self.inspect_hardware(certificate)?;
             certificate.check_no_rev_avail()?;
         }
         certificate.scope()?;
         Ok(())
+    }
+
+    /// What the hardware of an attestation key signs, it signs with P-256: no other key can lie there.
+    fn inspect_hardware(&self, certificate: &Certificate) -> Result<(), Fault> {
+        match certificate.attested_by()? {
+            Some(hardware) if certificate.key_kind() != KeyKind::P256 => Err(Fault::Key {
+                reason: format!(
+                    "the certificate says that it lies in hardware ({hardware}), which has P-256 keys, and it is {}",
+                    certificate.key_kind().name()
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// RFC 5280 §4.2.1.9. First of the extensions, because "this is no CA" says more than "this lacks an extension".

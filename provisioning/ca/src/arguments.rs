@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use countersign_format::{DeviceIdentity, NamePattern};
+use countersign_format::{AttestationHardware, DeviceIdentity, NamePattern};
 use countersign_keys::KeyUri;
 use countersign_provisioning::{Profile, Reason, Serial};
 
@@ -20,6 +20,7 @@ use countersign_provisioning::{Profile, Reason, Serial};
         the same with the root's key in a token, which it never leaves
   countersign-ca intermediate --dir ca --name 'Acme Devices 1'
   countersign-ca issue --dir ca --profile component-signer --csr press-4.csr.pem --scope 'acme:*' --out press-4.chain.pem
+  countersign-ca issue --dir ca --profile attestation --hardware tpm --tpm-public-area ak.pub --device-id press-4 --out ak.chain.pem
   countersign-ca revoke --dir ca 5f0c... --reason key-compromise
   countersign-ca crl --dir ca --out acme.crl.pem
 
@@ -76,6 +77,24 @@ impl From<KeyAlgorithm> for countersign_keys::Algorithm {
         match algorithm {
             KeyAlgorithm::P256 => Self::Esp256,
             KeyAlgorithm::Ed25519 => Self::Ed25519,
+        }
+    }
+}
+
+/// Hardware that an attestation key lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Hardware {
+    /// A TPM 2.0; needs --tpm-public-area
+    Tpm,
+    /// An ATECC608
+    Atecc608,
+}
+
+impl From<Hardware> for AttestationHardware {
+    fn from(hardware: Hardware) -> Self {
+        match hardware {
+            Hardware::Tpm => Self::Tpm,
+            Hardware::Atecc608 => Self::Atecc608,
         }
     }
 }
@@ -153,18 +172,27 @@ pub(crate) struct ScopeArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("key").required(true))]
+#[command(group = clap::ArgGroup::new("source").required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("key"))]
 #[command(group = clap::ArgGroup::new("device"))]
 pub(crate) struct Issue {
     /// What the certificate is for: component-signer, tls, guest-data, attestation or idevid
     #[arg(long)]
     pub(crate) profile: Profile,
     /// PKCS#10 request, PEM or DER; its signature must prove possession of the key
-    #[arg(long, value_name = "FILE", group = "key")]
+    #[arg(long, value_name = "FILE", groups = ["key", "source"])]
     pub(crate) csr: Option<PathBuf>,
     /// Public key, SubjectPublicKeyInfo as PEM or DER, from a device whose possession of the key you have seen yourself
-    #[arg(long, value_name = "FILE", group = "key")]
+    #[arg(long, value_name = "FILE", groups = ["key", "source"])]
     pub(crate) public_key: Option<PathBuf>,
+    /// The kind of hardware that an attestation key lies in, tpm or atecc608; without it, the key is one in software. You
+    /// assert that you saw the key made in a genuine device of that kind, which never lets it out: verifiers believe it
+    #[arg(long, value_name = "KIND")]
+    pub(crate) hardware: Option<Hardware>,
+    /// The key's public area as its TPM gives it (tpm2_readpublic -o FILE), for --hardware tpm: shows what kind of key it is;
+    /// takes the place of --public-key
+    #[arg(long, value_name = "FILE", requires = "hardware", group = "source")]
+    pub(crate) tpm_public_area: Option<PathBuf>,
     /// Device id; taken from the request if that has one
     #[arg(long, value_name = "ID", group = "device")]
     pub(crate) device_id: Option<DeviceIdentity>,

@@ -69,8 +69,8 @@ fn scope(arguments: &ScopeArguments) -> anyhow::Result<Option<Scope>> {
         .context("the scope is not accepted")
 }
 
-/// Reads a file that holds one object, PEM with one of `labels` or DER.
-fn read_object(path: &Path, labels: &[&str]) -> anyhow::Result<Vec<u8>> {
+/// Reads a file of any contents.
+fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
     let failed = || format!("{} could not be read", path.display());
     let metadata = path.metadata().with_context(failed)?;
     anyhow::ensure!(
@@ -86,6 +86,12 @@ fn read_object(path: &Path, labels: &[&str]) -> anyhow::Result<Vec<u8>> {
     );
     let bytes = std::fs::read(path).with_context(failed)?;
     anyhow::ensure!(!bytes.is_empty(), "{} is empty", path.display());
+    Ok(bytes)
+}
+
+/// Reads a file that holds one object, PEM with one of `labels` or DER.
+fn read_object(path: &Path, labels: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let bytes = read_file(path)?;
     // X.690 §8.9: everything read here is a SEQUENCE.
     if bytes.first() == Some(&0x30) {
         return Ok(bytes);

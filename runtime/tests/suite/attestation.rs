@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use countersign_format::{
-    BootId, DeviceIdentity, Digest, EvidenceDocument, EvidenceNonce, KeyGrant, RuntimeClaim,
+    AttestationHardware, BootId, DeviceIdentity, Digest, EvidenceDocument, EvidenceNonce, KeyGrant,
+    RuntimeClaim,
 };
 use countersign_keys::{
     Capabilities, Challenge, Error, ErrorKind, Evidence, KeyInfo, KeyProvider, KeyTemplate, KeyUri,
@@ -124,7 +125,10 @@ impl Plant {
     fn new() -> Self {
         Self {
             bench: Bench::new(),
-            devices: TestPki::builder().profile(Profile::Attestation).build(),
+            devices: TestPki::builder()
+                .profile(Profile::Attestation)
+                .hardware(AttestationHardware::Tpm)
+                .build(),
             lines: Arc::default(),
             asked: Arc::default(),
         }

@@ -8,10 +8,13 @@
 //! DeviceType, HardwareRevision, FirmwareVersion ::= UTF8String
 //! Capabilities    ::= SEQUENCE SIZE (1..64) OF UTF8String
 //! DevelopmentRoot ::= NULL
+//! AttestedBy      ::= UTF8String ("tpm" | "atecc608")
 //! ```
 //!
 //! Lists are sorted and hold no entry twice. A value is accepted only if encoding what was read gives the same
 //! bytes. Which certificates need or may carry which extension is left to the profiles of the trust store.
+
+use std::fmt;
 
 use der::asn1::Null;
 use der::{Decode, Encode, Sequence};
@@ -42,6 +45,9 @@ pub mod oid {
     /// Marks the root of a development PKI, which is loud and short-lived.
     pub const DEVELOPMENT_ROOT: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.6");
+    /// The kind of hardware that the issuer of an attestation key's certificate found the key in:
+    /// [`super::AttestationHardware`].
+    pub const ATTESTED_BY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.7");
     /// Not an extension: the `hwType` of the hardwareModuleName (RFC 4108 §5) that carries a device identity as its
     /// `hwSerialNum`.
     pub const HARDWARE_TYPE: ObjectIdentifier =
@@ -217,6 +223,60 @@ pub fn development_root_to_der() -> Vec<u8> {
 pub fn development_root_from_der(der: &[u8]) -> Result<(), FormatError> {
     decode::<Null>(der, "development root")?;
     same(&DER_NULL, der)
+}
+
+/// The kind of hardware that an attestation key lies in, as the issuer of its certificate asserts. A certificate without it
+/// is that of a key in software.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AttestationHardware {
+    /// An ATECC608, in a slot whose key signs the chip's own messages only.
+    Atecc608,
+    /// A TPM 2.0, as a restricted signing key.
+    Tpm,
+}
+
+impl AttestationHardware {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Atecc608, Self::Tpm];
+
+    /// The spelling in certificates and on command lines, such as `tpm`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Atecc608 => "atecc608",
+            Self::Tpm => "tpm",
+        }
+    }
+
+    /// The value of the extension [`oid::ATTESTED_BY`].
+    ///
+    /// # Errors
+    /// As [`text_to_der`], for none of today's kinds.
+    pub fn to_der(self) -> Result<Vec<u8>, FormatError> {
+        text_to_der(self.as_str())
+    }
+
+    /// Reads the value of the extension [`oid::ATTESTED_BY`].
+    ///
+    /// # Errors
+    /// As [`text_from_der`]; [`FormatError::Malformed`] for a kind that is not known here.
+    pub fn from_der(der: &[u8]) -> Result<Self, FormatError> {
+        let text = text_from_der(der)?;
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(FormatError::Malformed {
+                what: "an unknown kind of hardware",
+                offset: 0,
+            })
+    }
+}
+
+impl fmt::Display for AttestationHardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// X.690 §8.8.
@@ -473,6 +533,24 @@ mod tests {
     }
 
     #[test]
+    fn tf25_the_kind_of_hardware_has_one_spelling() {
+        for kind in AttestationHardware::ALL {
+            let der = kind.to_der().unwrap();
+            assert_eq!(AttestationHardware::from_der(&der).unwrap(), kind);
+            assert!(AttestationHardware::from_der(&der[..der.len() - 1]).is_err());
+        }
+        assert_eq!(AttestationHardware::Tpm.to_der().unwrap(), b"\x0c\x03tpm");
+        for der in [
+            &b"\x0c\x03TPM"[..],
+            b"\x0c\x08software",
+            b"\x13\x03tpm",
+            b"\x0c\x03tpm\0",
+        ] {
+            assert!(AttestationHardware::from_der(der).is_err(), "{der:?}");
+        }
+    }
+
+    #[test]
     fn object_identifiers_are_distinct_and_under_one_arc() {
         let all = [
             oid::COMPONENT_SCOPE,
@@ -481,6 +559,7 @@ mod tests {
             oid::FIRMWARE_VERSION,
             oid::CAPABILITIES,
             oid::DEVELOPMENT_ROOT,
+            oid::ATTESTED_BY,
             oid::HARDWARE_TYPE,
         ];
         for (index, oid) in all.iter().enumerate() {

@@ -76,7 +76,8 @@ pub use evidence::{
     TpmQuoteProof, evidence_challenge, evidence_to_be_signed,
 };
 pub use extension::{
-    Scope, capabilities_from_der, capabilities_to_der, oid, text_from_der, text_to_der,
+    AttestationHardware, Scope, capabilities_from_der, capabilities_to_der, oid, text_from_der,
+    text_to_der,
 };
 pub use extension::{development_root_from_der, development_root_to_der};
 pub use grants::{DirectoryGrant, Grants, GuestLimits, KeyGrant, Stdio};

@@ -4,13 +4,15 @@
 use std::process::Command;
 
 use countersign_atecc608_emulator::Factory;
-use countersign_format::{EvidenceDocument, EvidenceProof, evidence_challenge};
+use countersign_format::{
+    AttestationHardware, EvidenceDocument, EvidenceProof, evidence_challenge,
+};
 use countersign_testing::swtpm::Swtpm;
 use countersign_testing::{Profile, Role, TestPki};
 use der::asn1::Any;
 use der::{Decode as _, pem};
 
-use super::bench::{Bench, Ran};
+use super::bench::{Bench, Ran, program};
 use super::chip::Desk;
 
 const NONCE: &str = "00112233445566778899aabbccddeeff";
@@ -20,13 +22,16 @@ const OTHER_NONCE: &str = "ffeeddccbbaa99887766554433221100";
 struct Authority(TestPki);
 
 impl Authority {
-    /// Certifies the key that `key show --json` told of.
-    fn of(bench: &Bench, shown: &serde_json::Value) -> Self {
+    /// Certifies the key that `key show --json` told of, as one in this hardware.
+    fn of(bench: &Bench, shown: &serde_json::Value, hardware: Option<AttestationHardware>) -> Self {
         let text = shown["spki_pem"].as_str().expect("a key");
         let (_, spki) = pem::decode_vec(text.as_bytes()).expect("PEM");
         let spki = Any::from_der(&spki).expect("a public key");
-        let pki = TestPki::builder()
-            .profile(Profile::Attestation)
+        let mut builder = TestPki::builder().profile(Profile::Attestation);
+        if let Some(hardware) = hardware {
+            builder = builder.hardware(hardware);
+        }
+        let pki = builder
             .bend(Role::Leaf, move |parts| {
                 parts.subject_public_key_info = spki;
             })
@@ -62,7 +67,7 @@ fn a_key_in_software_attests_and_says_that_it_is_one() {
         .line("key generate attest.key --unencrypted")
         .succeeded();
     let shown = bench.line("key show attest.key --json").succeeded().json();
-    let authority = Authority::of(&bench, &shown);
+    let authority = Authority::of(&bench, &shown, None);
     let quote = format!("attest quote attest.key --nonce {NONCE} --chain chain.pem --output");
     let made = bench.line(&format!("{quote} state.eat")).succeeded();
     assert!(
@@ -102,6 +107,31 @@ fn a_key_in_software_attests_and_says_that_it_is_one() {
             "--accept-software --device-id pump",
         )
         .failed(112, &["evidence-policy"]);
+
+    for demand in [
+        "--unchangeable",
+        "--expect-chip 0123c68e5b000007ee",
+        &format!(
+            "--expect-key {}",
+            shown["spki_sha256"].as_str().expect("a digest")
+        ),
+    ] {
+        authority
+            .verify(
+                &bench,
+                "state.eat",
+                NONCE,
+                &format!("--accept-software {demand}"),
+            )
+            .failed(2, &["exclude each other"]);
+    }
+    // A certificate that says that the key is in hardware is not for what software signs.
+    let rightly = bench.read("chain.pem");
+    Authority::of(&bench, &shown, Some(AttestationHardware::Tpm));
+    bench
+        .line(&format!("{quote} x.eat"))
+        .failed(2, &["attestation key in tpm", "evidence by software"]);
+    bench.write("chain.pem", rightly);
 
     // Nothing is replaced unasked, and every mistake is said before anything is signed.
     bench
@@ -166,7 +196,7 @@ fn tf11_tf13_a_tpm_attests_its_boot_and_nothing_else_passes_for_it() {
     let shown = run(&bench, &tpm, "key show KEY:ak --json")
         .succeeded()
         .json();
-    let authority = Authority::of(&bench, &shown);
+    let authority = Authority::of(&bench, &shown, Some(AttestationHardware::Tpm));
     let quote = |file: &str| {
         run(
             &bench,
@@ -230,6 +260,8 @@ fn tf11_tf13_a_tpm_attests_its_boot_and_nothing_else_passes_for_it() {
     )
     .failed(2, &["--pcr"]);
 
+    certified_by_its_public_area(&bench, &tpm, &shown);
+
     // Another TPM under this one's certificates.
     let other = Swtpm::start();
     run(&bench, &other, "key generate KEY:ak --attestation").succeeded();
@@ -242,6 +274,27 @@ fn tf11_tf13_a_tpm_attests_its_boot_and_nothing_else_passes_for_it() {
     )
     .failed(2, &["the certificate in chain.pem is for"]);
     assert!(!bench.exists("other.eat"));
+}
+
+/// `countersign-ca` certifies what `tpm2_readpublic` writes of the attestation key, and not what it writes of another key.
+fn certified_by_its_public_area(bench: &Bench, tpm: &Swtpm, shown: &serde_json::Value) {
+    let ca = |line: &str| {
+        let mut command = Command::new(program("countersign-ca"));
+        command.args(line.split_whitespace());
+        bench.run(command, b"")
+    };
+    ca("init --org Acme --name Root --unencrypted").succeeded();
+    ca("intermediate --name Devices --unencrypted").succeeded();
+    tool(bench, tpm, "tpm2_readpublic -c 0x81020000 -o ak.pub").succeeded();
+    let issue = "issue --profile attestation --hardware tpm --device-id press-4";
+    let issued = ca(&format!("{issue} --tpm-public-area ak.pub --json"))
+        .succeeded()
+        .json();
+    assert_eq!(issued["spki_sha256"], shown["spki_sha256"]);
+    run(bench, tpm, "key generate KEY:0x81010009").succeeded();
+    tool(bench, tpm, "tpm2_readpublic -c 0x81010009 -o signs.pub").succeeded();
+    ca(&format!("{issue} --tpm-public-area signs.pub"))
+        .failed(2, &["the key signs messages from outside"]);
 }
 
 /// The quote in `state.eat`, for tpm2-tools: good with our qualifying data, and with no other.
@@ -271,7 +324,7 @@ fn checked_by_tpm2_tools(bench: &Bench, tpm: &Swtpm, shown: &serde_json::Value) 
 }
 
 #[test]
-fn a_tpm_vouches_for_a_key_that_was_made_in_it() {
+fn tf12_a_tpm_vouches_for_a_key_that_was_made_in_it() {
     let bench = Bench::new();
     let tpm = Swtpm::start();
     let made = run(&bench, &tpm, "key generate KEY:ak --attestation");
@@ -285,7 +338,7 @@ fn a_tpm_vouches_for_a_key_that_was_made_in_it() {
     let shown = run(&bench, &tpm, "key show KEY:ak --json")
         .succeeded()
         .json();
-    let authority = Authority::of(&bench, &shown);
+    let authority = Authority::of(&bench, &shown, Some(AttestationHardware::Tpm));
     let key = run(&bench, &tpm, "key generate KEY:door --json")
         .succeeded()
         .json();
@@ -301,9 +354,46 @@ fn a_tpm_vouches_for_a_key_that_was_made_in_it() {
         .json();
     assert_eq!(verdict["kind"], "tpm-key");
     assert_eq!(verdict["hardware"]["spki_sha256"], key["spki_sha256"]);
+    compared_with_a_key(&bench, &authority, &key, &shown);
     authority
         .verify(&bench, "key.eat", OTHER_NONCE, "")
         .failed(114, &["evidence-nonce"]);
+}
+
+/// The attestation in `key.eat` vouches for `key` and not for `other`, and whoever names no key is told so.
+fn compared_with_a_key(
+    bench: &Bench,
+    authority: &Authority,
+    key: &serde_json::Value,
+    other: &serde_json::Value,
+) {
+    let text = |of: &serde_json::Value, what: &str| of[what].as_str().expect("a text").to_owned();
+    bench.write("key.pem", text(key, "spki_pem"));
+    bench.write("other.pem", text(other, "spki_pem"));
+    let unnamed = authority.verify(bench, "key.eat", NONCE, "").succeeded();
+    assert!(
+        unnamed.stderr.contains("compared with no key of yours"),
+        "{}",
+        unnamed.stderr
+    );
+    for good in ["key.pem".to_owned(), text(key, "spki_sha256")] {
+        let named = authority
+            .verify(bench, "key.eat", NONCE, &format!("--expect-key {good}"))
+            .succeeded();
+        assert!(!named.stderr.contains("warning"), "{}", named.stderr);
+    }
+    // The chain is that of the attestation key.
+    for bad in ["other.pem", "chain.pem", &text(other, "spki_sha256")] {
+        authority
+            .verify(bench, "key.eat", NONCE, &format!("--expect-key {bad}"))
+            .failed(112, &["evidence-policy", "the expected key"]);
+    }
+    authority
+        .verify(bench, "key.eat", NONCE, "--expect-key missing.pem")
+        .failed(2, &["missing.pem"]);
+    authority
+        .verify(bench, "key.eat", NONCE, "--expect-key key.eat")
+        .failed(2, &["neither a public key nor a certificate"]);
 }
 
 #[test]
@@ -312,7 +402,7 @@ fn tf20_a_chip_vouches_for_a_key_and_says_whether_it_can_be_replaced() {
     let bench = &desk.bench;
     desk.run("key generate SLOT:1 --attestation").succeeded();
     let shown = desk.run("key show SLOT:1 --json").succeeded().json();
-    let authority = Authority::of(bench, &shown);
+    let authority = Authority::of(bench, &shown, Some(AttestationHardware::Atecc608));
     let key = desk.run("key generate SLOT:0 --json").succeeded().json();
     let attest = |file: &str| {
         desk.run(&format!(
@@ -339,6 +429,16 @@ fn tf20_a_chip_vouches_for_a_key_and_says_whether_it_can_be_replaced() {
     authority
         .verify(bench, "key.eat", NONCE, "--unchangeable")
         .failed(112, &["evidence-policy"]);
+    compared_with_a_key(bench, &authority, &key, &shown);
+    authority
+        .verify(bench, "key.eat", NONCE, "--expect-chip 0123c68e5b000007ee")
+        .succeeded();
+    authority
+        .verify(bench, "key.eat", NONCE, "--expect-chip 0123c68e5b000008ee")
+        .failed(112, &["evidence-policy", "expected chip"]);
+    authority
+        .verify(bench, "key.eat", NONCE, "--expect-chip 0123")
+        .failed(2, &["18 hexadecimal digits"]);
     desk.run("device lock SLOT:0 --serial 0123c68e5b000007ee")
         .succeeded();
     attest("locked.eat");

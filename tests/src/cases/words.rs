@@ -129,6 +129,7 @@ impl TryFrom<String> for Octets {
 pub(super) struct Oid(pub(super) ObjectIdentifier);
 
 const NAMES: &[(&str, ObjectIdentifier)] = &[
+    ("attested-by", ours::ATTESTED_BY),
     ("authorityInfoAccess", oid::AUTHORITY_INFO_ACCESS),
     ("authorityKeyIdentifier", oid::AUTHORITY_KEY_IDENTIFIER),
     ("basicConstraints", oid::BASIC_CONSTRAINTS),

@@ -1,6 +1,6 @@
 //! What a chain that was judged good says: the proof that the rest of the program asks for.
 
-use countersign_format::{Digest, Scope};
+use countersign_format::{AttestationHardware, Digest, Scope};
 use countersign_keys::PublicKey;
 
 use crate::{Anchor, Certificate, CertifiedDevice, Crl, CrlNumber, Rejection, UnixTime};
@@ -22,6 +22,7 @@ pub struct VerifiedChain {
     key: PublicKey,
     device: Option<CertifiedDevice>,
     device_type: Option<String>,
+    attested_by: Option<AttestationHardware>,
     anchor_subject: String,
     anchor_spki_sha256: Digest,
     development: bool,
@@ -53,6 +54,13 @@ impl VerifiedChain {
     #[must_use]
     pub fn device_type(&self) -> Option<&str> {
         self.device_type.as_deref()
+    }
+
+    /// The kind of hardware that an attestation key's issuer found it in; none for a key in software, and for keys of other
+    /// purposes.
+    #[must_use]
+    pub const fn attested_by(&self) -> Option<AttestationHardware> {
+        self.attested_by
     }
 
     /// The root's subject.
@@ -108,6 +116,7 @@ impl ChainVerifier<'_> {
             key: leaf.public_key().map_err(fault)?,
             device: leaf.device().map_err(fault)?,
             device_type: leaf.device_type().map_err(fault)?,
+            attested_by: leaf.attested_by().map_err(fault)?,
             anchor_subject: anchor.subject(),
             anchor_spki_sha256: anchor.spki_sha256(),
             development: anchor.is_development(),

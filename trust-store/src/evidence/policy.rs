@@ -18,7 +18,8 @@ pub struct EvidencePolicy {
     registers: BTreeMap<u8, Vec<[u8; 32]>>,
     runtimes: Vec<Digest>,
     components: Vec<Digest>,
-    key: Option<PublicKey>,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    key: Option<Digest>,
     serial: Option<[u8; 9]>,
     unchangeable: bool,
     maker: Option<TpmMaker>,
@@ -82,8 +83,14 @@ impl EvidencePolicy {
 
     /// The hardware must vouch for this key.
     #[must_use]
-    pub fn for_key(mut self, key: PublicKey) -> Self {
-        self.key = Some(key);
+    pub fn for_key(self, key: &PublicKey) -> Self {
+        self.for_key_with(key.spki_sha256())
+    }
+
+    /// As [`Self::for_key`], by the SHA-256 of the key's SubjectPublicKeyInfo.
+    #[must_use]
+    pub const fn for_key_with(mut self, spki_sha256: Digest) -> Self {
+        self.key = Some(spki_sha256);
         self
     }
 
@@ -94,7 +101,7 @@ impl EvidencePolicy {
         self
     }
 
-    /// It must not be possible any more to make a new key in an ATECC608's slot.
+    /// It must be of an ATECC608's slot in which no new key can be made any more.
     #[must_use]
     pub const fn unchangeable(mut self) -> Self {
         self.unchangeable = true;
@@ -189,11 +196,30 @@ impl EvidencePolicy {
                 serial = Some(*chip);
             }
         }
-        if self.key.is_some() && key != self.key.as_ref() {
+        self.check_applies(hardware)?;
+        if self.key.is_some() && key.map(PublicKey::spki_sha256) != self.key {
             return Err(refuse("the hardware does not vouch for the expected key"));
         }
         if self.serial.is_some() && serial != self.serial {
             return Err(refuse("it is not of the expected chip"));
+        }
+        Ok(())
+    }
+
+    /// A demand that the hardware at hand cannot meet is not met.
+    fn check_applies(&self, hardware: &AttestedHardware) -> Result<(), Rejection> {
+        let (tpm, chip) = match hardware {
+            AttestedHardware::Software => (false, false),
+            AttestedHardware::TpmBoot { .. } | AttestedHardware::TpmKey { .. } => (true, false),
+            AttestedHardware::Atecc608Key { .. } => (false, true),
+        };
+        if self.maker.is_some() && !tpm {
+            return Err(refuse("it is not of a TPM of the expected maker"));
+        }
+        if self.unchangeable && !chip {
+            return Err(refuse(
+                "it is not of a slot of an ATECC608 in which no new key can be made",
+            ));
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! What a device says of itself: whose key signed it, whether it answers, and whether it is what was expected.
 
 use countersign_format::{
-    Algorithm, Atecc608Proof, BootId, ComponentClaim, ComponentName, DeviceIdentity, Digest,
-    EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceNonce, EvidenceProof, RuntimeClaim,
-    SoftwareProof, TpmKeyProof, TpmQuoteProof, evidence_challenge, evidence_to_be_signed,
+    Algorithm, Atecc608Proof, AttestationHardware, BootId, ComponentClaim, ComponentName,
+    DeviceIdentity, Digest, EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceNonce,
+    EvidenceProof, RuntimeClaim, SoftwareProof, TpmKeyProof, TpmQuoteProof, evidence_challenge,
+    evidence_to_be_signed,
 };
 use countersign_keys::{Atecc608Evidence, Challenge, PublicKey};
 use countersign_testing::{Profile, Role, TestPki, TestPkiBuilder};
@@ -16,9 +17,19 @@ use countersign_trust_store::{
 
 const NONCE: &[u8] = b"asked just now";
 
-/// A PKI whose device has an attestation key.
+/// A PKI whose device has an attestation key in software.
 fn devices() -> TestPkiBuilder {
     TestPki::builder().profile(Profile::Attestation)
+}
+
+/// The key in a TPM.
+fn tpms() -> TestPkiBuilder {
+    devices().hardware(AttestationHardware::Tpm)
+}
+
+/// The key in an ATECC608.
+fn chips() -> TestPkiBuilder {
+    devices().hardware(AttestationHardware::Atecc608)
 }
 
 fn nonce(bytes: &[u8]) -> EvidenceNonce {
@@ -196,6 +207,14 @@ fn code(pki: &TestPki, bytes: &[u8], policy: &EvidencePolicy) -> Code {
         .code()
 }
 
+/// Sound evidence by each kind of hardware, with the PKI of its device.
+fn by_hardware(key: &PublicKey) -> [(TestPki, Vec<u8>); 3] {
+    let (tpm, element) = (tpms().build(), chips().build());
+    let (quote, certified) = (quote(&tpm), certified(&tpm, key, SOUND));
+    let of_chip = chip(&element, key, |_| ());
+    [(tpm.clone(), quote), (tpm, certified), (element, of_chip)]
+}
+
 /// A key that is no device's.
 fn another_key() -> PublicKey {
     TestPki::builder().build().device_key().public_key().clone()
@@ -203,7 +222,7 @@ fn another_key() -> PublicKey {
 
 #[test]
 fn each_kind_of_evidence_is_accepted_and_shows_what_its_hardware_vouches_for() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let key = another_key();
     let verified = judge(&pki, &quote(&pki), &policy()).unwrap();
     let AttestedHardware::TpmBoot {
@@ -229,6 +248,7 @@ fn each_kind_of_evidence_is_accepted_and_shows_what_its_hardware_vouches_for() {
     assert!(
         matches!(verified.hardware(), AttestedHardware::TpmKey { key: vouched, .. } if *vouched == key)
     );
+    let pki = chips().build();
     let verified = judge(&pki, &chip(&pki, &key, |_| ()), &policy()).unwrap();
     assert!(
         matches!(verified.hardware(), AttestedHardware::Atecc608Key { key: vouched, replaceable: true, .. } if *vouched == key)
@@ -250,14 +270,8 @@ fn tf01_a_key_in_software_counts_only_where_that_is_allowed_by_name() {
 
 #[test]
 fn tf13_tg07_an_old_answer_is_refused() {
-    let pki = devices().build();
-    let key = another_key();
     let fresh = EvidencePolicy::answering(nonce(b"asked another time"));
-    for old in [
-        quote(&pki),
-        certified(&pki, &key, SOUND),
-        chip(&pki, &key, |_| ()),
-    ] {
+    for (pki, old) in by_hardware(&another_key()) {
         judge(&pki, &old, &policy()).unwrap();
         assert_eq!(code(&pki, &old, &fresh), Code::EvidenceNonce);
     }
@@ -266,7 +280,7 @@ fn tf13_tg07_an_old_answer_is_refused() {
 /// The nonce of an old answer exchanged for a new one: the hardware was asked with other claims.
 #[test]
 fn tf13_an_old_quote_under_new_claims_is_refused() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let old = EvidenceDocument::decode(&quoted(
         &pki,
         claims_as(EvidenceKind::TpmQuote, "test-device", b"asked before"),
@@ -274,6 +288,7 @@ fn tf13_an_old_quote_under_new_claims_is_refused() {
     .unwrap();
     let dressed = document(&pki, claims(EvidenceKind::TpmQuote), old.proof().clone());
     assert_eq!(code(&pki, &dressed, &policy()), Code::EvidenceInvalid);
+    let pki = chips().build();
     let old = EvidenceDocument::decode(&chip(&pki, &another_key(), |_| ())).unwrap();
     let renamed = claims(EvidenceKind::Atecc608Key).with_configuration(Digest::of(b"other"));
     let dressed = document(&pki, renamed, old.proof().clone());
@@ -283,7 +298,7 @@ fn tf13_an_old_quote_under_new_claims_is_refused() {
 /// Whoever can have a TPM quote his own nonce as it is gets no answer to ours.
 #[test]
 fn te22_a_quote_of_the_bare_nonce_is_none_of_ours() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let bare = Challenge::new([0x5a; 32]);
     let policy = EvidencePolicy::answering(nonce(bare.as_bytes()));
     let claims = claims_as(EvidenceKind::TpmQuote, "test-device", bare.as_bytes());
@@ -306,7 +321,7 @@ fn te22_a_quote_of_the_bare_nonce_is_none_of_ours() {
 
 #[test]
 fn tf11_an_exchanged_tpm_does_not_answer_for_the_device() {
-    let pki = devices().build();
+    let pki = tpms().build();
     // Another TPM's attestation key, under this device's certificates; and with certificates of its own that name
     // another device, under the same root.
     let other = TestPki::builder().build();
@@ -322,7 +337,7 @@ fn tf11_an_exchanged_tpm_does_not_answer_for_the_device() {
 
 #[test]
 fn tf08_another_devices_evidence_is_refused_where_one_is_expected() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let expected = |device: &str| policy().of_device(DeviceIdentity::parse(device).unwrap());
     judge(&pki, &quote(&pki), &expected("test-device")).unwrap();
     assert_eq!(
@@ -331,15 +346,116 @@ fn tf08_another_devices_evidence_is_refused_where_one_is_expected() {
     );
 }
 
+/// Whoever has the key's certificate chooses the form of his proof, and any P-256 key can sign the bytes of any form: only the
+/// certificate says whether hardware made them.
+#[test]
+fn tf12_tf25_a_key_in_software_forges_no_hardware() {
+    let pki = devices().build();
+    let key = another_key();
+    let allowed = policy().allowing_keys_in_software();
+    for forged in [
+        quote(&pki),
+        certified(&pki, &key, SOUND),
+        chip(&pki, &key, |_| ()),
+    ] {
+        let refused = judge(&pki, &forged, &allowed).unwrap_err();
+        assert_eq!(refused.code(), Code::EvidenceInvalid);
+        let reason = refused.to_string();
+        assert!(
+            reason.contains("not certified as one in hardware"),
+            "{reason}"
+        );
+    }
+    judge(&pki, &software(&pki), &allowed).unwrap();
+}
+
+/// A TPM's attestation key signs data from outside that the TPM hashed and that does not begin with TPM_GENERATED_VALUE, so
+/// also what an ATECC608 would have signed.
+#[test]
+fn tf25_one_kind_of_hardware_does_not_speak_for_another() {
+    let (tpm, element) = (tpms().build(), chips().build());
+    let key = another_key();
+    let allowed = policy().allowing_keys_in_software();
+    for (pki, forged) in [
+        (&tpm, chip(&tpm, &key, |_| ())),
+        (&element, quote(&element)),
+        (&element, certified(&element, &key, SOUND)),
+        (&tpm, software(&tpm)),
+        (&element, software(&element)),
+    ] {
+        assert_eq!(code(pki, &forged, &allowed), Code::EvidenceInvalid);
+    }
+}
+
+/// A kind that is not known, not written as it must be, marked critical, or said of a key that no hardware holds.
+#[test]
+fn tf25_the_kind_of_hardware_is_read_strictly() {
+    let id = oid::ATTESTED_BY;
+    for (critical, value) in [
+        (false, &b"\x0c\x03sgx"[..]),
+        (false, b"\x0c\x03TPM"),
+        (false, b"\x13\x03tpm"),
+        (false, b""),
+        (true, b"\x0c\x03tpm"),
+    ] {
+        let pki = devices()
+            .with_extension(Role::Leaf, id, critical, value)
+            .build();
+        let code = code(&pki, &quote(&pki), &policy());
+        assert_eq!(code, Code::CertificateExtension, "{value:?}");
+    }
+    let pki = devices()
+        .with_extension(Role::Leaf, id, false, b"\x0c\x03tpm")
+        .build();
+    judge(&pki, &quote(&pki), &policy()).unwrap();
+    let pki = devices()
+        .algorithm(Algorithm::Ed25519)
+        .with_extension(Role::Leaf, id, false, b"\x0c\x03tpm")
+        .build();
+    assert_eq!(code(&pki, &quote(&pki), &policy()), Code::KeyInvalid);
+    // It stands in no authority's certificate.
+    let pki = tpms()
+        .with_extension(Role::Intermediate, id, false, b"\x0c\x03tpm")
+        .build();
+    assert_eq!(
+        code(&pki, &quote(&pki), &policy()),
+        Code::CertificateExtension
+    );
+}
+
+/// A demand that the hardware at hand knows nothing of is not met by it.
+#[test]
+fn tf12_tf15_tf20_demands_that_do_not_apply_refuse() {
+    let pki = devices().build();
+    let soft = software(&pki);
+    let allowed = policy().allowing_keys_in_software();
+    judge(&pki, &soft, &allowed).unwrap();
+    for demand in [
+        allowed.clone().of_tpm_by(TpmMaker::NUVOTON),
+        allowed.clone().unchangeable(),
+        allowed.clone().of_chip([1; 9]),
+        allowed.clone().for_key(&another_key()),
+        allowed.expecting_register(7, [2; 32]),
+    ] {
+        assert_eq!(code(&pki, &soft, &demand), Code::EvidencePolicy);
+    }
+    let key = another_key();
+    let [(tpm, quote), (_, certified), (element, of_chip)] = by_hardware(&key);
+    let made_by = policy().of_tpm_by(TpmMaker::NUVOTON);
+    assert_eq!(code(&element, &of_chip, &made_by), Code::EvidencePolicy);
+    judge(&tpm, &quote, &made_by).unwrap();
+    for bytes in [quote, certified] {
+        assert_eq!(
+            code(&tpm, &bytes, &policy().unchangeable()),
+            Code::EvidencePolicy
+        );
+    }
+}
+
 #[test]
 fn tf12_tf25_a_chip_that_no_known_maker_or_authority_vouches_for_is_refused() {
-    let (known, unknown) = (devices().build(), devices().build());
-    let key = another_key();
-    for bytes in [
-        quote(&unknown),
-        certified(&unknown, &key, SOUND),
-        chip(&unknown, &key, |_| ()),
-    ] {
+    let known = tpms().build();
+    for (_, bytes) in by_hardware(&another_key()) {
         assert_eq!(code(&known, &bytes, &policy()), Code::UntrustedRoot);
     }
     let none = Anchors::new(Vec::new()).unwrap();
@@ -349,13 +465,13 @@ fn tf12_tf25_a_chip_that_no_known_maker_or_authority_vouches_for_is_refused() {
 
 #[test]
 fn tf12_a_certified_key_that_can_leave_its_tpm_is_refused() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let key = another_key();
     for bit in [1, 4, 5, 18] {
         let bytes = certified(&pki, &key, SOUND & !(1 << bit));
         assert_eq!(code(&pki, &bytes, &policy()), Code::EvidenceInvalid);
     }
-    let wanted = policy().for_key(key.clone());
+    let wanted = policy().for_key(&key);
     judge(&pki, &certified(&pki, &key, SOUND), &wanted).unwrap();
     assert_eq!(
         code(&pki, &certified(&pki, &another_key(), SOUND), &wanted),
@@ -367,7 +483,7 @@ fn tf12_a_certified_key_that_can_leave_its_tpm_is_refused() {
 
 #[test]
 fn tf15_a_tpm_with_broken_firmware_is_refused_where_its_maker_is_known() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let by = |maker| policy().of_tpm_by(maker);
     judge(&pki, &quote(&pki), &by(TpmMaker::NUVOTON)).unwrap();
     let refused = judge(&pki, &quote(&pki), &by(TpmMaker::INFINEON)).unwrap_err();
@@ -379,7 +495,7 @@ fn tf15_a_tpm_with_broken_firmware_is_refused_where_its_maker_is_known() {
 
 #[test]
 fn tf20_a_slot_that_lets_a_key_in_or_out_is_refused() {
-    let pki = devices().build();
+    let pki = chips().build();
     let key = another_key();
     let bend: [fn(&mut Atecc608Evidence); 6] = [
         // PrivWrite, not secret, no private key, not P-256, with an authorisation, its own attestation key.
@@ -420,7 +536,7 @@ fn tf20_a_slot_that_lets_a_key_in_or_out_is_refused() {
 
 #[test]
 fn registers_and_programs_are_expected_by_value() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let bytes = quote(&pki);
     let expecting = |number, value| policy().expecting_register(number, value);
     judge(&pki, &bytes, &expecting(7, [2; 32])).unwrap();
@@ -465,27 +581,23 @@ fn tc13_a_certificate_for_another_purpose_attests_nothing() {
 
 #[test]
 fn td01_td14_an_expired_or_revoked_attestation_key_attests_nothing() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let later = Now::at(UnixTime::from_secs(pki.time().as_secs() + 5 * 366 * 86_400));
     let refused = pki
         .anchors()
         .verify_evidence(&quote(&pki), &policy(), &later, &pki.state());
     assert_eq!(refused.unwrap_err().code(), Code::Expired);
-    let pki = devices().revoke(Role::Leaf).build();
+    let pki = tpms().revoke(Role::Leaf).build();
     assert_eq!(code(&pki, &quote(&pki), &policy()), Code::Revoked);
 }
 
 #[test]
 fn ta10_every_byte_of_an_attestation_counts() {
-    let pki = devices().build();
-    let key = another_key();
     let allowed = policy().allowing_keys_in_software();
-    for good in [
-        quote(&pki),
-        certified(&pki, &key, SOUND),
-        chip(&pki, &key, |_| ()),
-        software(&pki),
-    ] {
+    let pki = devices().build();
+    let in_software = software(&pki);
+    let all = by_hardware(&another_key());
+    for (pki, good) in all.into_iter().chain([(pki, in_software)]) {
         judge(&pki, &good, &allowed).unwrap();
         for at in 0..good.len() {
             let mut bytes = good.clone();
@@ -515,7 +627,7 @@ fn te21_an_attestation_is_not_read_as_guest_data_nor_the_other_way_round() {
 
 #[test]
 fn checks_are_told_in_their_order() {
-    let pki = devices().build();
+    let pki = tpms().build();
     let mut steps: Vec<Step> = Vec::new();
     pki.anchors()
         .verify_evidence_explained(
@@ -545,8 +657,8 @@ fn checks_are_told_in_their_order() {
 fn tg07_an_attestation_keys_certificate_without_purposes_is_refused() {
     // CVE-2026-40097: an empty list of purposes must be a refusal, not the end of the program.
     for pki in [
-        devices().extended_key_usage(Role::Leaf, &[]).build(),
-        devices()
+        tpms().extended_key_usage(Role::Leaf, &[]).build(),
+        tpms()
             .without_extension(Role::Leaf, oid::EXTENDED_KEY_USAGE)
             .build(),
     ] {

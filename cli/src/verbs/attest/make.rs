@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow};
 use countersign_format::{
-    BootId, DeviceIdentity, Digest, EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceNonce,
-    EvidenceProof, RuntimeClaim, evidence_challenge,
+    AttestationHardware, BootId, DeviceIdentity, Digest, EvidenceClaims, EvidenceDocument,
+    EvidenceKind, EvidenceNonce, EvidenceProof, RuntimeClaim, evidence_challenge,
 };
 use countersign_keys::{Challenge, Evidence, PublicKey};
 use countersign_trust_store::{Certificate, CertifiedDevice};
@@ -69,6 +69,7 @@ pub(super) struct Attestation<'a> {
     chain: Vec<Vec<u8>>,
     key: PublicKey,
     device: DeviceIdentity,
+    hardware: Option<AttestationHardware>,
 }
 
 impl Making {
@@ -84,9 +85,9 @@ impl Making {
         };
         let read = || -> Result<_, countersign_trust_store::Fault> {
             let leaf = Certificate::parse(leaf)?;
-            Ok((leaf.public_key()?, leaf.device()?))
+            Ok((leaf.public_key()?, leaf.device()?, leaf.attested_by()?))
         };
-        let (key, device) = read()
+        let (key, device, hardware) = read()
             .with_context(|| format!("cannot use the first certificate of {name}"))
             .map_err(Failure::usage)?;
         let device = device.as_ref().map(CertifiedDevice::identity).cloned();
@@ -100,13 +101,32 @@ impl Making {
             chain,
             key,
             device,
+            hardware,
         })
     }
 }
 
 impl Attestation<'_> {
-    /// What this program says of this machine.
+    /// What this program says of this machine, for hardware of the kind that the certificate names: another's evidence would be
+    /// refused wherever it is judged.
     pub(super) fn claims(&self, kind: EvidenceKind) -> Result<EvidenceClaims, Failure> {
+        let needed = match kind {
+            EvidenceKind::TpmKey | EvidenceKind::TpmQuote => Some(AttestationHardware::Tpm),
+            EvidenceKind::Atecc608Key => Some(AttestationHardware::Atecc608),
+            _ => None,
+        };
+        if self.hardware != needed {
+            let name = |hardware: Option<AttestationHardware>| {
+                hardware.map_or("software".to_owned(), |hardware| hardware.to_string())
+            };
+            return Err(Failure::usage(anyhow!(
+                "the first certificate of {} is that of an attestation key in {}, and this would be evidence by {}; have the key \
+                 certified with what holds it (`countersign-ca issue --profile attestation`, with --hardware where there is hardware)",
+                self.making.chain.display(),
+                name(self.hardware),
+                name(needed)
+            )));
+        }
         let mut boot = [0; 16];
         getrandom::fill(&mut boot)
             .context("this machine gives no random numbers")

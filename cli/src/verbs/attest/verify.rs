@@ -1,14 +1,15 @@
 //! `attest verify`: whether an attestation answers, holds, and shows what is expected. The code that hosts use answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow};
 use countersign_format::{DeviceIdentity, Digest, EvidenceClaims, limits};
-use countersign_trust_store::firmware::{self, TpmMaker};
+use countersign_keys::PublicKey;
+use countersign_trust_store::firmware;
 use countersign_trust_store::{
-    AttestedHardware, Check, EvidencePolicy, Now, Rejection, Step, TpmClock, UnixTime,
-    VerifiedEvidence,
+    AttestedHardware, Certificate, Check, EvidencePolicy, Now, Rejection, Step, TpmClock, UnixTime,
+    VerifiedEvidence, pem,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +40,63 @@ impl FromStr for ExpectedRegister {
     }
 }
 
+/// A key that hardware must vouch for.
+#[derive(Clone)]
+enum ExpectedKey {
+    Digest(Digest),
+    File(PathBuf),
+}
+
+impl FromStr for ExpectedKey {
+    type Err = String;
+
+    /// What has the form of a digest is one; a file of such a name is told by `./` in front.
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(text
+            .parse()
+            .map_or_else(|_| Self::File(text.into()), Self::Digest))
+    }
+}
+
+/// The serial number of a chip.
+#[derive(Clone)]
+struct ExpectedChip([u8; 9]);
+
+impl FromStr for ExpectedChip {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Hex(bytes) = text.parse()?;
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| "a chip's serial number is 18 hexadecimal digits".to_owned())
+    }
+}
+
+/// The SHA-256 of the key in a file: a public key, or a certificate.
+fn spki_sha256(path: &Path) -> Result<Digest, Failure> {
+    let bytes = files::read(path, "key", files::MAX_SMALL_INPUT_BYTES)?;
+    // Of a chain, the first certificate is that of its key.
+    let der = match pem::certificates(&bytes) {
+        Ok(chain) => chain.into_iter().next().unwrap_or_default(),
+        Err(_) => match der::pem::decode_vec(&bytes) {
+            Ok((_, der)) => der,
+            Err(_) => bytes,
+        },
+    };
+    let key = match Certificate::parse(&der) {
+        Ok(certificate) => certificate.public_key().ok(),
+        Err(_) => PublicKey::from_spki_der(&der).ok(),
+    };
+    key.map(|key| key.spki_sha256()).ok_or_else(|| {
+        Failure::usage(anyhow!(
+            "{} holds neither a public key nor a certificate that is accepted; give the key as `countersign key show` prints it",
+            path.display()
+        ))
+    })
+}
+
 /// Verify an attestation against roots and a nonce, offline
 ///
 /// Accepted means: a key that one of the roots certifies for attestation signed it, in answer to the nonce, and it shows
@@ -50,6 +108,7 @@ Examples:
   countersign attest verify state.eat --roots roots.pem --crl issuing.crl --crl root.crl --nonce 8f4e1c77a2b95d03
   countersign attest verify state.eat --roots roots.pem --crl all.crl --nonce 8f4e1c77a2b95d03 --device-id pump-07 \\
       --expect-pcr 7=65caf8dd1e0ea7a6347b635d2b379c93b9a1351edc2afc3ecda700e234eb3068 --explain
+  countersign attest verify key.eat --roots roots.pem --crl all.crl --nonce 8f4e1c77a2b95d03 --expect-key door.pem
 
 Exit status: 0 accepted; 2 usage or configuration; else that of the refusal (see `countersign codes`).")]
 pub(super) struct Arguments {
@@ -80,10 +139,14 @@ pub(super) struct Arguments {
     /// The SHA-256 of the component that must have asked; again for another permitted one
     #[arg(long, value_name = "SHA-256")]
     expect_component: Vec<Digest>,
-    /// Refuse firmware with known defects of this maker's TPM: IFX, INTC, NTC or STM
-    #[arg(long, value_name = "MAKER", value_parser = maker)]
-    tpm_maker: Option<TpmMaker>,
-    /// Refuse a key whose slot in an ATECC608 can still take a new one
+    /// The key that the hardware must vouch for: a file with the key or its certificate (PEM or DER), or the SHA-256 of its
+    /// SubjectPublicKeyInfo
+    #[arg(long, value_name = "FILE|SHA-256")]
+    expect_key: Option<ExpectedKey>,
+    /// The serial number of the ATECC608 that must have answered, 18 hexadecimal digits
+    #[arg(long, value_name = "SERIAL")]
+    expect_chip: Option<ExpectedChip>,
+    /// Refuse anything but a key whose slot in an ATECC608 can take no new one
     #[arg(long)]
     unchangeable: bool,
     /// Accept also what no hardware vouches for
@@ -95,19 +158,6 @@ pub(super) struct Arguments {
     /// Print as versioned JSON; with --explain, the checks too
     #[arg(long)]
     json: bool,
-}
-
-fn maker(text: &str) -> Result<TpmMaker, String> {
-    let known = [
-        ("IFX", TpmMaker::INFINEON),
-        ("INTC", TpmMaker::INTEL),
-        ("NTC", TpmMaker::NUVOTON),
-        ("STM", TpmMaker::ST),
-    ];
-    let found = known.into_iter().find(|(name, _)| *name == text);
-    found
-        .map(|(_, maker)| maker)
-        .ok_or_else(|| "known defects are listed for IFX, INTC, NTC and STM".to_owned())
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
@@ -131,6 +181,16 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         say(&format!(
             "warning: {} is a development root; devices in the field refuse it",
             anchor.subject()
+        ));
+    }
+    if let Ok(evidence) = &verdict
+        && arguments.expect_key.is_none()
+        && let AttestedHardware::TpmKey { key, .. } | AttestedHardware::Atecc608Key { key, .. } =
+            evidence.hardware()
+    {
+        say(&format!(
+            "warning: this vouches for the key {key}, which was compared with no key of yours; give --expect-key with the key that \
+             you want vouched for"
         ));
     }
     if arguments.json {
@@ -163,16 +223,27 @@ fn policy(arguments: &Arguments) -> Result<EvidencePolicy, Failure> {
     for digest in &arguments.expect_component {
         policy = policy.expecting_component(*digest);
     }
-    if let Some(maker) = arguments.tpm_maker {
-        policy = policy.of_tpm_by(maker);
+    match &arguments.expect_key {
+        Some(ExpectedKey::File(path)) => policy = policy.for_key_with(spki_sha256(path)?),
+        Some(ExpectedKey::Digest(digest)) => policy = policy.for_key_with(*digest),
+        None => {}
+    }
+    if let Some(ExpectedChip(serial)) = &arguments.expect_chip {
+        policy = policy.of_chip(*serial);
     }
     if arguments.unchangeable {
         policy = policy.unchangeable();
     }
     if arguments.accept_software {
-        if !arguments.expect_pcr.is_empty() {
+        let of_hardware = [
+            (!arguments.expect_pcr.is_empty(), "--expect-pcr"),
+            (arguments.expect_key.is_some(), "--expect-key"),
+            (arguments.expect_chip.is_some(), "--expect-chip"),
+            (arguments.unchangeable, "--unchangeable"),
+        ];
+        if let Some((_, option)) = of_hardware.into_iter().find(|(given, _)| *given) {
             return Err(Failure::usage(anyhow!(
-                "--accept-software and --expect-pcr exclude each other: software has no registers"
+                "--accept-software and {option} exclude each other: software shows nothing of that kind"
             )));
         }
         policy = policy.allowing_keys_in_software();

@@ -148,6 +148,7 @@ fn build(
             Scope::new(arguments.scope.clone(), Audience::default())
                 .context("the scope is not accepted")?,
         ),
+        hardware: None,
         dns_names: Vec::new(),
         no_rev_avail: false,
     };

@@ -4,15 +4,16 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use countersign_backend_file::rand_core::TryCryptoRng;
-use countersign_format::{DeviceIdentity, DeviceMetadata};
+use countersign_format::{AttestationHardware, DeviceIdentity, DeviceMetadata};
 use countersign_keys::{PublicKey, SigningKey};
 use countersign_provisioning::{
     CertificateRequest, DeviceName, EndEntity, Issued, Issuer, Profile,
 };
+use countersign_trust_store::TpmKeyArea;
 use serde::Serialize;
 
-use super::{Context, issued_record, read_object, scope, validity};
-use crate::arguments::Issue;
+use super::{Context, issued_record, read_file, read_object, scope, validity};
+use crate::arguments::{Hardware, Issue};
 use crate::authority::Authority;
 use crate::directory::CaDirectory;
 use crate::output::{self, CERTIFICATE};
@@ -38,8 +39,22 @@ pub(crate) fn run(
     rng: &mut impl TryCryptoRng,
 ) -> anyhow::Result<()> {
     output::check_writable(&arguments.output)?;
+    check_hardware(arguments)?;
     let given = given_identity(arguments)?;
     let (public_key, identity, ignored) = subject_key(arguments, given.as_ref())?;
+    if let Some(path) = &arguments.tpm_public_area {
+        anyhow::ensure!(
+            tpm_key(path)? == public_key,
+            "{} is the public area of another key than the one to certify: give both of the same key",
+            path.display()
+        );
+    }
+    if let Some(hardware) = arguments.hardware {
+        context.console.warn(&format!(
+            "the certificate will say that this key lies in hardware ({}), and only you know that; verifiers will believe it",
+            AttestationHardware::from(hardware)
+        ));
+    }
     for request in &ignored {
         context
             .console
@@ -58,6 +73,7 @@ pub(crate) fn run(
         metadata: metadata(arguments)?,
         validity: validity(context.now, arguments.days, Some(issuer.validity()))?,
         scope: scope(&arguments.scope)?,
+        hardware: arguments.hardware.map(Into::into),
         dns_names: arguments.dns_names.clone(),
         no_rev_avail: arguments.no_rev_avail,
     };
@@ -197,17 +213,52 @@ fn subject_key(
             request.ignored().to_vec(),
         ));
     }
-    let path = arguments
-        .public_key
-        .as_ref()
-        .context("give --csr or --public-key")?;
-    let der = read_object(path, &["PUBLIC KEY"])?;
-    let public_key = PublicKey::from_spki_der(&der)
-        .with_context(|| format!("{} was refused", path.display()))?;
+    let public_key = if let Some(path) = &arguments.public_key {
+        let der = read_object(path, &["PUBLIC KEY"])?;
+        PublicKey::from_spki_der(&der).with_context(|| format!("{} was refused", path.display()))?
+    } else {
+        let path = arguments
+            .tpm_public_area
+            .as_ref()
+            .context("give --csr, --public-key or --tpm-public-area")?;
+        tpm_key(path)?
+    };
     let identity = given
         .cloned()
         .context("a public key does not say whose it is: give --device-id")?;
     Ok((public_key, identity, Vec::new()))
+}
+
+/// Whether the kind of hardware is asked for where there is one, with what shows it.
+fn check_hardware(arguments: &Issue) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        arguments.hardware.is_none() || arguments.profile == Profile::Attestation,
+        "--hardware is for --profile attestation: leave it out"
+    );
+    match (arguments.hardware, &arguments.tpm_public_area) {
+        (Some(Hardware::Tpm), None) => anyhow::bail!(
+            "--hardware tpm needs --tpm-public-area FILE, as `tpm2_readpublic -c HANDLE -o FILE` writes it: the key alone does not \
+             show that it is a TPM's attestation key"
+        ),
+        (Some(Hardware::Atecc608), Some(_)) => {
+            anyhow::bail!("--tpm-public-area is for --hardware tpm: leave it out")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The key of a TPM's public area, if it is one that may be certified for attestation.
+fn tpm_key(path: &Path) -> anyhow::Result<PublicKey> {
+    let bytes = read_file(path)?;
+    // TPM2B_PUBLIC has its size in front (TPM 2.0 part 2, §12.2.5). No TPMT_PUBLIC begins so: its type would be that size.
+    let area = match bytes.split_first_chunk() {
+        Some((size, rest)) if usize::from(u16::from_be_bytes(*size)) == rest.len() => rest,
+        _ => &bytes,
+    };
+    let refused = || format!("{} was refused", path.display());
+    let area = TpmKeyArea::read(area).with_context(refused)?;
+    area.is_attestation_key().with_context(refused)?;
+    Ok(area.key().clone())
 }
 
 fn device_name(

@@ -28,6 +28,7 @@ pub(crate) fn certify(pki: &TestPki, profile: Profile, name: &str, key: &PublicK
             let all = "test:*".parse().expect("a pattern");
             Scope::new(vec![all], Audience::default()).expect("a scope")
         }),
+        hardware: None,
         dns_names: match profile {
             Profile::Tls => vec!["localhost".to_owned()],
             _ => Vec::new(),
