@@ -104,7 +104,6 @@ fn change_once(nodes: &mut Vec<Node>, donors: &[&[u8]], input: &mut Cursor<'_>) 
 /// Puts an extension into the list of them: the last `[0]` or `[3]` on the second level.
 fn add_extension(nodes: &mut [Node], input: &mut Cursor<'_>) {
     let id = input.choose(&[
-        oid::ATTESTED_BY,
         oid::AUTHORITY_INFO_ACCESS,
         oid::AUTHORITY_KEY_IDENTIFIER,
         oid::BASIC_CONSTRAINTS,
@@ -126,6 +125,8 @@ fn add_extension(nodes: &mut [Node], input: &mut Cursor<'_>) {
         oid::POLICY_CONSTRAINTS,
         oid::SUBJECT_ALT_NAME,
         oid::SUBJECT_KEY_IDENTIFIER,
+        // At the end: the seeds count in this list.
+        oid::ATTESTED_BY,
     ]);
     let flags = input.byte();
     let value = if flags & 2 == 0 {
