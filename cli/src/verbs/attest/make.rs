@@ -107,9 +107,27 @@ impl Making {
 }
 
 impl Attestation<'_> {
-    /// What this program says of this machine, for hardware of the kind that the certificate names: another's evidence would be
-    /// refused wherever it is judged.
+    /// What this program says of this machine.
     pub(super) fn claims(&self, kind: EvidenceKind) -> Result<EvidenceClaims, Failure> {
+        let mut boot = [0; 16];
+        getrandom::fill(&mut boot)
+            .context("this machine gives no random numbers")
+            .map_err(Failure::usage)?;
+        // A program that cannot read its own file says nothing of its digest.
+        let program = std::env::current_exe()
+            .and_then(std::fs::read)
+            .ok()
+            .map(|bytes| Digest::of(&bytes));
+        let runtime = RuntimeClaim::new("countersign", env!("CARGO_PKG_VERSION"), program)?;
+        let nonce = self.making.nonce.0.clone();
+        Ok(
+            EvidenceClaims::new(kind, nonce, self.device.clone(), BootId::new(boot), runtime)
+                .at(wall_clock().as_secs())?,
+        )
+    }
+
+    /// Refuses evidence of another kind than the certificate says, which would be refused wherever it is judged.
+    fn check_hardware(&self, kind: EvidenceKind) -> Result<(), Failure> {
         let needed = match kind {
             EvidenceKind::TpmKey | EvidenceKind::TpmQuote => Some(AttestationHardware::Tpm),
             EvidenceKind::Atecc608Key => Some(AttestationHardware::Atecc608),
@@ -127,21 +145,7 @@ impl Attestation<'_> {
                 name(needed)
             )));
         }
-        let mut boot = [0; 16];
-        getrandom::fill(&mut boot)
-            .context("this machine gives no random numbers")
-            .map_err(Failure::usage)?;
-        // A program that cannot read its own file says nothing of its digest.
-        let program = std::env::current_exe()
-            .and_then(std::fs::read)
-            .ok()
-            .map(|bytes| Digest::of(&bytes));
-        let runtime = RuntimeClaim::new("countersign", env!("CARGO_PKG_VERSION"), program)?;
-        let nonce = self.making.nonce.0.clone();
-        Ok(
-            EvidenceClaims::new(kind, nonce, self.device.clone(), BootId::new(boot), runtime)
-                .at(wall_clock().as_secs())?,
-        )
+        Ok(())
     }
 
     /// The certificates, the attestation key's first.
@@ -183,6 +187,7 @@ impl Attestation<'_> {
         proof: EvidenceProof,
         output: &mut Output,
     ) -> Result<(), Failure> {
+        self.check_hardware(claims.kind())?;
         let path = &self.making.output;
         let document = EvidenceDocument::new(claims, self.chain, proof)?;
         files::write(
