@@ -61,11 +61,15 @@ pub(crate) fn stores(file: Option<PathBuf>, unencrypted: bool) -> Stores {
 
 fn pin(file: Option<&PathBuf>, token: &str, tries: Tries) -> Result<Secret, Error> {
     if let Some(path) = file {
-        if tries == Tries::Last {
+        if !tries.allow_stored() {
+            let why = match tries {
+                Tries::Last => "has one try left before it locks itself",
+                _ => "was given a wrong PIN and may lock itself",
+            };
             return Err(Error::new(
                 ErrorKind::LockedOut,
                 format!(
-                    "the token \"{token}\" has one try left before it locks itself, so the PIN in {} was not tried; leave the file out, and type the PIN",
+                    "the token \"{token}\" {why}, so the PIN in {} was not tried; leave the file out, and type the PIN",
                     path.display()
                 ),
             ));

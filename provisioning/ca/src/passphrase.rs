@@ -71,11 +71,15 @@ impl Source {
     fn pin(&self, token: &str, tries: Tries) -> Result<Secret, Error> {
         let unavailable = |reason: String| Error::new(ErrorKind::Passphrase, reason);
         let pin = match &self.file {
-            Some(path) if tries == Tries::Last => {
+            Some(path) if !tries.allow_stored() => {
+                let why = match tries {
+                    Tries::Last => "has one try left before it locks itself",
+                    _ => "was given a wrong PIN and may lock itself",
+                };
                 return Err(Error::new(
                     ErrorKind::LockedOut,
                     format!(
-                        "the token {token:?} has one try left before it locks itself, so the PIN in {} was not tried; leave the file out, and type the PIN",
+                        "the token {token:?} {why}, so the PIN in {} was not tried; leave the file out, and type the PIN",
                         path.display()
                     ),
                 ));
@@ -141,4 +145,24 @@ fn prompt(text: &str) -> anyhow::Result<Zeroizing<String>> {
     rpassword::prompt_password(text)
         .map(Zeroizing::new)
         .context("the passphrase could not be read from the terminal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tf03_a_pin_in_a_file_is_not_tried_after_a_wrong_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pin");
+        std::fs::write(&path, "1234\n").expect("written");
+        let source = Source::new(Some(&path));
+        let pin = source.pin("root", Tries::Unknown).expect("as it is");
+        assert_eq!(pin.expose(), b"1234");
+        for tries in [Tries::Fewer, Tries::Last] {
+            let error = source.pin("root", tries).expect_err("not tried");
+            assert_eq!(error.kind(), ErrorKind::LockedOut);
+            assert!(error.to_string().contains("type the PIN"), "{error}");
+        }
+    }
 }

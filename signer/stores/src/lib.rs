@@ -60,7 +60,8 @@ pub enum SecretFor<'a> {
     Pin {
         /// The token's label.
         token: &'a str,
-        /// How many wrong PINs it still takes. What no person has just typed must not be given for the last.
+        /// How many wrong PINs it still takes. What no person has just typed must not be given unless
+        /// [`Tries::allow_stored`] says so.
         tries: Tries,
     },
 }

@@ -25,7 +25,8 @@ pub struct PinFor<'a> {
 pub enum Tries {
     /// It does not say, and no wrong PIN was given of late.
     Unknown,
-    /// A wrong PIN was given since the last right one.
+    /// A wrong PIN was given since the last right one, or few tries are left. It may have been the very PIN that lies in a
+    /// file, and a supervisor may start its program again and again: only a person's PIN must be tried now.
     Fewer,
     /// The next wrong PIN locks the token. A PIN that no person has just typed must not be tried now.
     Last,
@@ -40,6 +41,12 @@ impl Tries {
         } else {
             Self::Unknown
         }
+    }
+
+    /// Whether a PIN may be tried that no person has just typed, such as one in a file.
+    #[must_use]
+    pub const fn allow_stored(self) -> bool {
+        matches!(self, Self::Unknown)
     }
 
     /// What is left, for the sentence about a refused PIN.
@@ -75,10 +82,11 @@ impl Source {
     pub(crate) fn pin(&self, wanted: PinFor<'_>) -> Result<Secret, Error> {
         let token = wanted.token;
         match &self.file {
-            Some(file) if wanted.tries == Tries::Last => Err(Error::new(
+            Some(file) if !wanted.tries.allow_stored() => Err(Error::new(
                 ErrorKind::LockedOut,
                 format!(
-                    "the token \"{token}\" has one try left before it locks itself, so the PIN in {} was not tried; log in once by hand (pkcs11-tool --login --list-objects), and then try again",
+                    "the token \"{token}\" was given a wrong PIN, and {}, so the PIN in {} was not tried; log in once by hand (pkcs11-tool --login --list-objects), and then try again",
+                    wanted.tries.left(),
                     file.display()
                 ),
             )),
@@ -197,7 +205,7 @@ mod tests {
             (&"1".repeat(300), None),
         ] {
             std::fs::write(&path, contents).expect("written");
-            match (asked(&named, Tries::Fewer), pin) {
+            match (asked(&named, Tries::Unknown), pin) {
                 (Ok(read), Some(pin)) => assert_eq!(read.expose(), pin.as_bytes()),
                 (Err(error), None) => assert_eq!(error.kind(), ErrorKind::Passphrase),
                 (result, _) => panic!("{contents:?}: {result:?}"),
@@ -206,14 +214,24 @@ mod tests {
     }
 
     #[test]
-    fn tf03_the_last_try_is_not_spent_on_a_file() {
+    fn tf03_no_try_is_spent_on_a_file_after_a_wrong_pin() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("pin");
         std::fs::write(&path, "1234").expect("written");
         let named = source(&path.display().to_string()).expect("a file");
-        let error = asked(&named, Tries::Last).expect_err("not tried");
-        assert_eq!(error.kind(), ErrorKind::LockedOut);
-        assert!(error.to_string().contains("by hand"), "{error}");
+        asked(&named, Tries::Unknown).expect("nothing speaks against it");
+        for (tries, left) in [
+            (Tries::Fewer, "fewer tries"),
+            (Tries::Last, "one try is left"),
+        ] {
+            let error = asked(&named, tries).expect_err("not tried");
+            assert_eq!(error.kind(), ErrorKind::LockedOut);
+            let message = error.to_string();
+            assert!(
+                message.contains("by hand") && message.contains(left),
+                "{message}"
+            );
+        }
     }
 
     #[test]
