@@ -1,4 +1,5 @@
-//! What the TPM says of its keys and its state, signed by a key that signs nothing else.
+//! What the TPM says of its keys and its state, signed by a restricted key: one with which nobody
+//! can make a statement of the TPM's.
 //!
 //! Checked here, before it leaves: that the signature is the attestation key's over these very bytes, and that they
 //! answer the challenge. What it is worth is for whoever asked.
