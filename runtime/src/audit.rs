@@ -69,6 +69,15 @@ impl Record {
         }
     }
 
+    /// A component that verified and that its host does not start: what the operator allows it cannot be had, which has
+    /// no code where his own words are wrong.
+    #[must_use]
+    pub fn not_started(verified: &VerifiedComponent, code: Option<Code>, reason: &str) -> Self {
+        Self {
+            body: Body::of(verified, Event::Refused, code, Some(reason)),
+        }
+    }
+
     /// The end of a guest that was accepted by this record: it exited with a status of its own.
     #[must_use]
     pub fn exited(&self, status: u8) -> Self {

@@ -86,13 +86,23 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) wall_clock: bool,
     /// Lend the component a key of this device under the name that its statement asks for. KEY-URI is file:PATH,
-    /// tpm:NAME, atecc608:/dev/i2c-1?slot=0 or pkcs11:token=...;object=... Needs --device-chain
-    #[arg(long = "device-key", value_name = "NAME=KEY-URI", value_parser = named::<KeyUri>)]
+    /// tpm:NAME, atecc608:/dev/i2c-1?slot=0 or pkcs11:token=...;object=... Needs --device-chain and --audit
+    #[arg(
+        long = "device-key",
+        value_name = "NAME=KEY-URI",
+        requires = "audit",
+        value_parser = named::<KeyUri>
+    )]
     pub(crate) device_keys: Vec<Named<KeyUri>>,
     /// Give the component evidence of this device's state under the name that its statement asks for with the context
     /// evidence. KEY-URI is a TPM's attestation key (with --device-pcr), the key in an ATECC608 that the chip vouches for,
-    /// or a key file, whose evidence says that no hardware vouches for it. Needs --device-chain
-    #[arg(long = "device-attestation", value_name = "NAME=KEY-URI", value_parser = named::<KeyUri>)]
+    /// or a key file, whose evidence says that no hardware vouches for it. Needs --device-chain and --audit
+    #[arg(
+        long = "device-attestation",
+        value_name = "NAME=KEY-URI",
+        requires = "audit",
+        value_parser = named::<KeyUri>
+    )]
     pub(crate) device_attestation: Option<Named<KeyUri>>,
     /// The TPM's registers (SHA-256 bank) that its evidence is of, such as 0,2,7
     #[arg(
@@ -126,10 +136,11 @@ pub(crate) struct Run {
     /// Give the guest at most this much memory: 65536, 512KiB, 64MiB, 1GiB (default 256MiB)
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) memory: Option<u64>,
-    /// Append a record (one line of JSON) of every acceptance, refusal, signature and end to this file; - is stderr
+    /// Append a record (one line of JSON) of every acceptance, refusal, signature and end to this file; - is stderr,
+    /// which the guest then does not get
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
-    /// Write the verdict to stderr as one line of JSON, in place of words
+    /// Write the verdict to stderr as one line of JSON, in place of words; the guest then does not get stderr
     #[arg(long)]
     pub(crate) json: bool,
     /// What the guest gets as its arguments

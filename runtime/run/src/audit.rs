@@ -4,7 +4,7 @@
 //! What a line says is decided in `countersign_runtime`. Here it is decided that nothing runs unless its line was written.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,8 @@ use countersign_runtime::audit::Record;
 #[derive(Debug)]
 pub(crate) struct AuditLog {
     target: Target,
+    /// Whether the last line was cut off, as on a full disk.
+    torn: Mutex<bool>,
     state: Mutex<State>,
 }
 
@@ -53,6 +55,7 @@ impl AuditLog {
         };
         Ok(Self {
             target,
+            torn: Mutex::default(),
             state: Mutex::default(),
         })
     }
@@ -76,7 +79,10 @@ impl AuditLog {
     pub(crate) fn append(&self, line: &str) -> io::Result<()> {
         match &self.target {
             // One call for one line: records of several runs into the same file do not mix.
-            Target::File(file) => (&*file).write_all(line.as_bytes()),
+            Target::File(file) => {
+                let mut torn = self.torn.lock().unwrap_or_else(PoisonError::into_inner);
+                append(file, &mut torn, line)
+            }
             Target::Nowhere => Ok(()),
             Target::Stderr => io::stderr().write_all(line.as_bytes()),
         }
@@ -97,6 +103,14 @@ impl AuditLog {
         self.lock().last.clone()
     }
 
+    /// The file that records go to.
+    pub(crate) fn file(&self) -> Option<&File> {
+        match &self.target {
+            Target::File(file) => Some(file),
+            Target::Nowhere | Target::Stderr => None,
+        }
+    }
+
     /// Whether the records already reach stderr.
     pub(crate) fn is_stderr(&self) -> bool {
         matches!(self.target, Target::Stderr)
@@ -107,10 +121,66 @@ impl AuditLog {
     }
 }
 
+/// Appends a line. After one that was cut off it begins with a line end, so that it is not lost as the rest of that one.
+fn append(mut file: impl Write, torn: &mut bool, line: &str) -> io::Result<()> {
+    let written = if *torn {
+        file.write_all(format!("\n{line}").as_bytes())
+    } else {
+        file.write_all(line.as_bytes())
+    };
+    *torn = written.is_err();
+    written
+}
+
 /// A pipe or a character device takes lines but cannot be synced, and says so by `EINVAL`.
 fn unsyncable(error: io::Error) -> io::Result<()> {
     match error.kind() {
         io::ErrorKind::InvalidInput => Ok(()),
         _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with room for so many bytes.
+    struct Disk {
+        room: usize,
+        holds: Vec<u8>,
+    }
+
+    impl Write for &mut Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fits = bytes.len().min(self.room);
+            if fits == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= fits;
+            self.holds.extend_from_slice(&bytes[..fits]);
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_cut_off_does_not_swallow_the_next() {
+        let (mut disk, mut torn) = (
+            Disk {
+                room: 8,
+                holds: Vec::new(),
+            },
+            false,
+        );
+        append(&mut disk, &mut torn, "first\n").expect("there is room");
+        append(&mut disk, &mut torn, "second\n").expect_err("there is none");
+        disk.room = 100;
+        append(&mut disk, &mut torn, "third\n").expect("there is room again");
+        append(&mut disk, &mut torn, "fourth\n").expect("there is room");
+        let holds = String::from_utf8(disk.holds).expect("ours");
+        assert_eq!(holds, "first\nse\nthird\nfourth\n");
     }
 }

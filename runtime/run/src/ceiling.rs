@@ -5,23 +5,25 @@ use countersign_format::Statement;
 use countersign_runtime::{Access, Ceiling, Input, Limits, Output};
 
 use crate::args::Run;
+use crate::outputs::Taken;
 
 /// What the operator allows a component with this statement.
 ///
 /// Options are allowed as they were given, so that the runtime can say which of them the statement does not ask for.
 /// The standard streams and an empty list of sockets cost the operator nothing, and are allowed where they are asked
-/// for: nobody has to hear at every run that a component does not read its standard input.
-pub(crate) fn ceiling(run: &Run, statement: &Statement) -> anyhow::Result<Ceiling> {
+/// for: nobody has to hear at every run that a component does not read its standard input. An output that records take
+/// is not passed on.
+pub(crate) fn ceiling(run: &Run, taken: Taken, statement: &Statement) -> anyhow::Result<Ceiling> {
     let asked = statement.grants();
     let mut ceiling = Ceiling::new().limits(limits(run));
     if asked.stdio.stdin {
         ceiling = ceiling.stdin(Input::Inherit);
     }
     if asked.stdio.stdout {
-        ceiling = ceiling.stdout(Output::Stdout);
+        ceiling = ceiling.stdout(unless(taken.stdout, Output::Stdout));
     }
     if asked.stdio.stderr {
-        ceiling = ceiling.stderr(Output::Stderr);
+        ceiling = ceiling.stderr(unless(taken.stderr, Output::Stderr));
     }
     if asked.args || !run.arguments.is_empty() {
         // By custom the first argument is the program's name; the host's path is no business of the guest.
@@ -51,6 +53,10 @@ pub(crate) fn ceiling(run: &Run, statement: &Statement) -> anyhow::Result<Ceilin
         ceiling = ceiling.wall_clock();
     }
     Ok(ceiling)
+}
+
+fn unless(taken: bool, output: Output) -> Output {
+    if taken { Output::Discard } else { output }
 }
 
 /// What the component asks for beyond the operator's limits, a line for each.

@@ -11,7 +11,9 @@ use anyhow::{Context as _, anyhow, bail};
 use countersign_format::{BootId, Digest, RuntimeClaim};
 use countersign_keys::{Error, ErrorKind, KeyUri, Secret, SigningKey};
 use countersign_runtime::Ceiling;
-use countersign_runtime::host::{Device, DeviceBuilder, KeyCeiling, LentAttestation, LentKey};
+use countersign_runtime::host::{
+    Device, DeviceBuilder, DeviceError, KeyCeiling, LentAttestation, LentKey, SigningRecord,
+};
 use countersign_stores::{SecretFor, Stores};
 use countersign_trust_store::{Certificate, CertifiedDevice, pem};
 
@@ -49,10 +51,10 @@ pub(crate) fn lend(
     let mut builder = None;
     for Named { name, value: uri } in &run.device_keys {
         let chain = chain(run, name)?;
-        let key = open(run, name, uri).map_err(|error| failure(name, error))?;
+        let key = open(run, name, uri).map_err(|error| failure(name, uri, error))?;
         let building = begun(builder.take(), name, &chain, log)?;
         let lent = LentKey::new(key, chain).in_store(store(uri));
-        builder = Some(building.key(name, lent).map_err(|error| anyhow!(error))?);
+        builder = Some(building.key(name, lent).map_err(unfit)?);
         ceiling = ceiling.key(name, bounds(run, name));
     }
     if let Some(Named { name, value: uri }) = &run.device_attestation {
@@ -60,7 +62,7 @@ pub(crate) fn lend(
         let building = begun(builder.take(), name, &chain, log)?;
         let lent = attestation(run, name, uri, chain)?.in_store(store(uri));
         let building = building.attestation(name, lent);
-        builder = Some(building.map_err(|error| anyhow!(error))?);
+        builder = Some(building.map_err(unfit)?);
         ceiling = ceiling.key(name, bounds(run, name));
     }
     match builder {
@@ -85,8 +87,9 @@ fn begun(
         return Ok(builder);
     }
     let log = Arc::clone(log);
-    Ok(Device::builder(identity(name, chain)?, boot()?)
-        .audit(move |record| log.append(&record.line(countersign_roots::system_time()))))
+    let sink =
+        move |record: &SigningRecord| log.append(&record.line(countersign_roots::system_time()));
+    Ok(Device::builder(identity(name, chain)?, boot()?, sink))
 }
 
 /// How the device answers when it is asked for evidence. Where there is hardware, it answers, or nothing does.
@@ -101,7 +104,7 @@ fn attestation(
     let digest = program.map(|bytes| Digest::of(&bytes));
     let runtime = RuntimeClaim::new("countersign-run", env!("CARGO_PKG_VERSION"), digest)
         .map_err(|error| anyhow!(error))?;
-    let failed = |error| failure(name, error);
+    let failed = |error| failure(name, uri, error);
     let provider = stores(run, name).of_key(uri).map_err(failed)?;
     if !run.device_registers.is_empty() {
         let mut registers = run.device_registers.clone();
@@ -326,15 +329,25 @@ fn store(uri: &KeyUri) -> String {
     }
 }
 
-fn failure(name: &str, error: Error) -> NotLent {
-    let is_misuse = matches!(
-        error.kind(),
-        ErrorKind::Malformed
-            | ErrorKind::NotFound
-            | ErrorKind::Passphrase
-            | ErrorKind::Permissions
-            | ErrorKind::Unsupported
+/// Why the device does not take a key. Another key than the certified one shows hardware that was cleared or exchanged.
+fn unfit(error: DeviceError) -> NotLent {
+    match error {
+        DeviceError::KeyMismatch { .. } => NotLent::Hardware(error.to_string()),
+        _ => NotLent::Misused(error.into()),
+    }
+}
+
+fn failure(name: &str, uri: &KeyUri, error: Error) -> NotLent {
+    let in_hardware = matches!(
+        uri,
+        KeyUri::Tpm(_) | KeyUri::Atecc608(_) | KeyUri::Pkcs11(_)
     );
+    let is_misuse = match error.kind() {
+        // Hardware that is gone, was cleared or lets nobody in.
+        ErrorKind::NotFound | ErrorKind::Permissions => !in_hardware,
+        ErrorKind::Malformed | ErrorKind::Passphrase | ErrorKind::Unsupported => true,
+        _ => false,
+    };
     let error = anyhow::Error::from(error).context(format!("the key {name} cannot be lent"));
     if is_misuse {
         NotLent::Misused(error)

@@ -10,6 +10,7 @@ mod args;
 mod audit;
 mod ceiling;
 mod device;
+mod outputs;
 mod read;
 mod report;
 mod run;

@@ -17,6 +17,7 @@ use crate::args::Run;
 use crate::audit::AuditLog;
 use crate::ceiling::{ceiling, lowered};
 use crate::device::{self, NotLent};
+use crate::outputs::Taken;
 use crate::read::{Read, read};
 use crate::report::Reporter;
 
@@ -124,17 +125,28 @@ impl Host<'_> {
 
     fn load_and_run(&self, runtime: &Runtime, verified: VerifiedComponent) -> anyhow::Result<u8> {
         let log = &self.log;
-        let ceiling = ceiling(self.run, verified.statement())?;
-        let ceiling = match device::lend(self.run, log, ceiling) {
+        let taken = Taken::by(self.run, log);
+        let ceiling = ceiling(self.run, taken, verified.statement())
+            .map_err(NotLent::Misused)
+            .and_then(|ceiling| device::lend(self.run, log, ceiling));
+        let ceiling = match ceiling {
             Ok(ceiling) => ceiling,
-            Err(NotLent::Misused(error)) => return Err(error),
+            Err(NotLent::Misused(error)) => {
+                log.write(&Record::not_started(&verified, None, &format!("{error:#}")));
+                log.check()?;
+                return Err(error);
+            }
             Err(NotLent::Hardware(reason)) => {
-                self.refuse(Some(verified.digest()), Code::KeyHardware, &reason);
+                let code = Code::KeyHardware;
+                log.write(&Record::not_started(&verified, Some(code), &reason));
+                self.reporter.refused(code, &reason);
                 log.check()?;
                 return Ok(Code::KeyHardware.exit_status());
             }
         };
         let mut notes = lowered(self.run, verified.statement());
+        let asked = &verified.statement().grants().stdio;
+        notes.extend(taken.notes(asked.stdout, asked.stderr));
         notes.extend(
             verified
                 .uncounted()

@@ -277,7 +277,7 @@ async fn evidence(session: &Session, nonce: EvidenceNonce) -> Result<Vec<u8>, Si
         .map_err(|exhausted| {
             if exhausted.first {
                 let outcome = SigningOutcome::QuotaExceeded;
-                session.record(name, CONTEXT, outcome).ok();
+                session.record(name, CONTEXT, None, outcome).ok();
             }
             SignError::QuotaExceeded(exhausted.retry_after)
         })?;
@@ -297,7 +297,7 @@ async fn evidence(session: &Session, nonce: EvidenceNonce) -> Result<Vec<u8>, Si
         SigningOutcome::Busy(_) => SignError::Busy,
         _ => SignError::HardwareFailure,
     };
-    session.record(name, CONTEXT, failed).ok();
+    session.record(name, CONTEXT, None, failed).ok();
     Err(told)
 }
 
@@ -323,6 +323,7 @@ fn answer(
     if let Some(digest) = lent.configuration {
         claims = claims.with_configuration(digest);
     }
+    let challenge = evidence_challenge(&claims);
     let proof = lent.prove(&claims).map_err(|error| match error.kind() {
         ErrorKind::Busy => SigningOutcome::Busy(error.to_string()),
         _ => failed(&error),
@@ -331,7 +332,12 @@ fn answer(
         EvidenceDocument::new(claims, lent.chain.clone(), proof).map_err(|error| failed(&error))?;
     let name = device.attestation().map_or("", |(name, _)| name);
     session
-        .record(name, CONTEXT, SigningOutcome::Signed(sequence))
+        .record(
+            name,
+            CONTEXT,
+            Some(challenge),
+            SigningOutcome::Attested(sequence),
+        )
         .map_err(|error| {
             failed(&format!(
                 "its record could not be kept, so the evidence was thrown away: {error}"

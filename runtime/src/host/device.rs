@@ -39,7 +39,7 @@ struct Inner {
     /// One for each store.
     queues: BTreeMap<String, Queue>,
     deadline: Duration,
-    audit: Option<Box<Sink>>,
+    audit: Box<Sink>,
 }
 
 /// A key to lend, with its certificates.
@@ -74,8 +74,15 @@ impl LentKey {
 impl Device {
     /// Starts to describe a device. `boot` must be random, and new at every start of the process: with the sequence number
     /// it makes every signature's claims unique.
+    ///
+    /// `sink` is called with a record of every signature and refusal, from a store's thread or the guest's. A signature
+    /// whose record could not be kept does not leave the host.
     #[must_use]
-    pub fn builder(identity: DeviceIdentity, boot: BootId) -> DeviceBuilder {
+    pub fn builder(
+        identity: DeviceIdentity,
+        boot: BootId,
+        sink: impl Fn(&SigningRecord) -> io::Result<()> + Send + Sync + 'static,
+    ) -> DeviceBuilder {
         DeviceBuilder {
             identity,
             device_type: None,
@@ -83,7 +90,7 @@ impl Device {
             keys: BTreeMap::new(),
             attestation: None,
             deadline: DEADLINE,
-            audit: None,
+            audit: Box::new(sink),
         }
     }
 
@@ -143,7 +150,7 @@ impl Device {
     /// # Errors
     /// What the host says if it could not keep it.
     pub(super) fn record(&self, record: &SigningRecord) -> io::Result<()> {
-        self.0.audit.as_ref().map_or(Ok(()), |audit| audit(record))
+        (self.0.audit)(record)
     }
 }
 
@@ -164,7 +171,7 @@ pub struct DeviceBuilder {
     keys: BTreeMap<String, LentKey>,
     attestation: Option<(String, Arc<LentAttestation>)>,
     deadline: Duration,
-    audit: Option<Box<Sink>>,
+    audit: Box<Sink>,
 }
 
 impl DeviceBuilder {
@@ -267,17 +274,6 @@ impl DeviceBuilder {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
-        self
-    }
-
-    /// Calls `sink` with a record of every signature and refusal, from a store's thread or the guest's. A signature whose
-    /// record could not be kept does not leave the host.
-    #[must_use]
-    pub fn audit(
-        mut self,
-        sink: impl Fn(&SigningRecord) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        self.audit = Some(Box::new(sink));
         self
     }
 

@@ -1,7 +1,8 @@
 //! How many signatures a component may have: a bucket of tokens for each component and key, refilled evenly.
 //!
-//! The bucket is the component's, by its name, over all its instances and starts: a component that starts anew does not
-//! get a full one.
+//! The bucket is the component's, by its name, over all its instances and starts in this process: a component that starts
+//! anew does not get a full one. Each process begins with full buckets, since nothing is kept: what a process starts with
+//! is its operator's affair, and a component that signs a few things and ends needs them at once.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

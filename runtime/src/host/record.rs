@@ -1,6 +1,6 @@
 //! One record for every signature that a guest got, and for every one that it was refused.
 
-use countersign_format::{ComponentName, Digest};
+use countersign_format::{BootId, ComponentName, Digest};
 use countersign_trust_store::UnixTime;
 use serde::Serialize;
 
@@ -13,6 +13,9 @@ pub struct SigningRecord {
     pub(super) component_digest: Digest,
     pub(super) key: String,
     pub(super) context: String,
+    pub(super) boot: BootId,
+    /// SHA-256 of what was to be signed; of evidence, the challenge. Not known where it did not come to that.
+    pub(super) payload: Option<Digest>,
     pub(super) outcome: SigningOutcome,
 }
 
@@ -20,6 +23,8 @@ pub struct SigningRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SigningOutcome {
+    /// Evidence was given, with this sequence number.
+    Attested(u64),
     /// Too many waiting, or the device did not come to it in time; which of them.
     Busy(String),
     /// The key store failed; what it said, which guests are not told.
@@ -65,12 +70,16 @@ impl SigningRecord {
             component_sha256: String,
             key: String,
             context: String,
+            boot: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            payload_sha256: Option<String>,
             #[serde(skip_serializing_if = "Option::is_none")]
             sequence: Option<u64>,
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<String>,
         }
         let (event, sequence, reason) = match &self.outcome {
+            SigningOutcome::Attested(sequence) => ("attested", Some(*sequence), None),
             SigningOutcome::Busy(reason) => ("signing-busy", None, Some(audit::cut(reason))),
             SigningOutcome::HardwareFailure(reason) => {
                 ("signing-failed", None, Some(audit::cut(reason)))
@@ -91,6 +100,15 @@ impl SigningRecord {
             component_sha256: self.component_digest.to_string(),
             key: audit::cut(&self.key),
             context: audit::cut(&self.context),
+            boot: self
+                .boot
+                .as_bytes()
+                .iter()
+                .fold(String::new(), |mut hex, byte| {
+                    hex.push_str(&format!("{byte:02x}"));
+                    hex
+                }),
+            payload_sha256: self.payload.map(|payload| payload.to_string()),
             sequence,
             reason,
         })
@@ -108,6 +126,8 @@ mod tests {
             component_digest: Digest::of(b"component"),
             key: "\u{1b}[2J\nforged\u{202e}".to_owned(),
             context: "x".repeat(1 << 20),
+            boot: BootId::new([7; 16]),
+            payload: None,
             outcome: SigningOutcome::NotGranted,
         };
         let line = record.line(UnixTime::from_secs(0));

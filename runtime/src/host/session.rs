@@ -162,7 +162,7 @@ impl Session {
             Err(exhausted) if exhausted.first => SigningOutcome::NotGrantedAgain,
             Err(_) => return,
         };
-        self.record(key, context, outcome).ok();
+        self.record(key, context, None, outcome).ok();
     }
 
     /// Hands a record to the host, which may be unable to keep it. Only a signature depends on that.
@@ -170,6 +170,7 @@ impl Session {
         &self,
         key: &str,
         context: &str,
+        payload: Option<Digest>,
         outcome: SigningOutcome,
     ) -> std::io::Result<()> {
         self.device.record(&SigningRecord {
@@ -177,6 +178,8 @@ impl Session {
             component_digest: self.component.digest,
             key: key.to_owned(),
             context: context.to_owned(),
+            boot: self.device.boot(),
+            payload,
             outcome,
         })
     }
@@ -238,6 +241,7 @@ impl OpenKey {
     ) -> Result<Vec<u8>, SignError> {
         self.check_context(context)?;
         let granted = self.granted().ok_or(SignError::UnknownKey)?;
+        let digest = digest(&payload);
         let component = self.session.component.name.as_str();
         let device = &self.session.device;
         device
@@ -245,7 +249,8 @@ impl OpenKey {
             .take(component, &granted.name, granted.per_minute, Instant::now())
             .map_err(|exhausted| {
                 if exhausted.first {
-                    self.record(context, SigningOutcome::QuotaExceeded).ok();
+                    self.record(context, digest, SigningOutcome::QuotaExceeded)
+                        .ok();
                 }
                 SignError::QuotaExceeded(exhausted.retry_after)
             })?;
@@ -263,15 +268,16 @@ impl OpenKey {
                 SigningOutcome::Busy("the store did not come to it in time".to_owned())
             }
         };
-        Err(self.fail(context, failed))
+        Err(self.fail(context, digest, failed))
     }
 
     /// Signs, on a thread of the store.
     fn sign_now(&self, context: &str, payload: GuestPayload) -> Result<Vec<u8>, SignError> {
         let sequence = self.session.device.next_sequence();
+        let digest = digest(&payload);
         let failed = match self.signed(context, payload, sequence) {
             // No signature without its record.
-            Ok(bytes) => match self.record(context, SigningOutcome::Signed(sequence)) {
+            Ok(bytes) => match self.record(context, digest, SigningOutcome::Signed(sequence)) {
                 Ok(()) => return Ok(bytes),
                 Err(error) => SigningOutcome::HardwareFailure(format!(
                     "its record could not be kept, so the signature was thrown away: {error}"
@@ -279,16 +285,16 @@ impl OpenKey {
             },
             Err(failed) => failed,
         };
-        Err(self.fail(context, failed))
+        Err(self.fail(context, digest, failed))
     }
 
     /// Records why there is no signature, and says what the guest may know of it.
-    fn fail(&self, context: &str, outcome: SigningOutcome) -> SignError {
+    fn fail(&self, context: &str, payload: Digest, outcome: SigningOutcome) -> SignError {
         let told = match outcome {
             SigningOutcome::Busy(_) => SignError::Busy,
             _ => SignError::HardwareFailure,
         };
-        self.record(context, outcome).ok();
+        self.record(context, payload, outcome).ok();
         told
     }
 
@@ -332,9 +338,22 @@ impl OpenKey {
         )
     }
 
-    fn record(&self, context: &str, outcome: SigningOutcome) -> std::io::Result<()> {
+    fn record(
+        &self,
+        context: &str,
+        payload: Digest,
+        outcome: SigningOutcome,
+    ) -> std::io::Result<()> {
         let name = self.granted().map_or("", |granted| granted.name.as_str());
-        self.session.record(name, context, outcome)
+        self.session.record(name, context, Some(payload), outcome)
+    }
+}
+
+/// SHA-256 of a message, whether it is signed as it is or by its digest.
+fn digest(payload: &GuestPayload) -> Digest {
+    match payload {
+        GuestPayload::Digest(digest) => *digest,
+        GuestPayload::Message(message) => Digest::of(message),
     }
 }
 

@@ -137,11 +137,15 @@ impl Plant {
     fn builder(&self) -> DeviceBuilder {
         let lines = Arc::clone(&self.lines);
         let identity = DeviceIdentity::parse("test-device").unwrap();
-        Device::builder(identity, BootId::new([7; 16])).audit(move |record: &SigningRecord| {
-            let line = record.line(UnixTime::from_secs(1_800_000_000));
-            lines.lock().unwrap().push(line);
-            Ok(())
-        })
+        Device::builder(
+            identity,
+            BootId::new([7; 16]),
+            move |record: &SigningRecord| {
+                let line = record.line(UnixTime::from_secs(1_800_000_000));
+                lines.lock().unwrap().push(line);
+                Ok(())
+            },
+        )
     }
 
     fn quoting(&self, key: SigningKey) -> LentAttestation {
@@ -248,6 +252,10 @@ async fn evidence_names_who_asked_and_answers_the_nonce() {
     assert_eq!(record["key"], NAME);
     assert_eq!(record["context"], "evidence");
     assert_eq!(record["sequence"], 1);
+    assert_eq!(record["event"], "attested");
+    assert_eq!(record["boot"], "07".repeat(16));
+    let challenge = countersign_format::evidence_challenge(claims);
+    assert_eq!(record["payload_sha256"], challenge.to_string());
 }
 
 #[tokio::test]

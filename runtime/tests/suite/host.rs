@@ -236,11 +236,16 @@ async fn a_context_of_another_component_is_refused() {
     assert!(matches!(error, RunError::WrongContext), "{error:?}");
 }
 
-/// A host whose function calls the guest again.
+/// A host whose function calls the guest again, some times and not for ever: each call has a stack of its own, and
+/// Wasmtime sets no limit to how many there are.
 struct Circle {
     guest: GuestContext,
     run: Option<TypedFunc<(), ()>>,
+    depth: u32,
 }
+
+/// How deep the host lets itself be called.
+const DEPTH: u32 = 100;
 
 impl HasGuestContext for Circle {
     fn guest_context(&mut self) -> &mut GuestContext {
@@ -249,7 +254,7 @@ impl HasGuestContext for Circle {
 }
 
 #[tokio::test]
-async fn te02_a_guest_is_not_entered_again_through_the_host() {
+async fn te02_a_guest_that_is_called_in_a_circle_ends_where_the_host_says_so() {
     let bench = Bench::new();
     let mut linker = Linker::<Circle>::new(bench.runtime.engine());
     linker
@@ -259,6 +264,10 @@ async fn te02_a_guest_is_not_entered_again_through_the_host() {
             |mut store: wasmtime::StoreContextMut<'_, Circle>, (): ()| {
                 Box::new(async move {
                     let run = store.data().run.expect("it was called");
+                    store.data_mut().depth += 1;
+                    if store.data().depth > DEPTH {
+                        return Err(wasmtime::Error::msg("called in a circle"));
+                    }
                     run.call_async(&mut store, ()).await
                 })
             },
@@ -269,7 +278,14 @@ async fn te02_a_guest_is_not_entered_again_through_the_host() {
         .expect("it loads");
     for _ in 0..2 {
         let guest = ready.context().unwrap();
-        let store = Store::new(bench.runtime.engine(), Circle { guest, run: None });
+        let store = Store::new(
+            bench.runtime.engine(),
+            Circle {
+                guest,
+                run: None,
+                depth: 0,
+            },
+        );
         let mut running = ready.clone().start(store).await.expect("it starts");
         let ended = running
             .call(|mut store, instance| {

@@ -79,11 +79,15 @@ impl Plant {
     fn builder(&self) -> DeviceBuilder {
         let lines = Arc::clone(&self.lines);
         let identity = DeviceIdentity::parse("test-device").unwrap();
-        Device::builder(identity, BootId::new([7; 16])).audit(move |record: &SigningRecord| {
-            let line = record.line(UnixTime::from_secs(1_800_000_000));
-            lines.lock().unwrap().push(line);
-            Ok(())
-        })
+        Device::builder(
+            identity,
+            BootId::new([7; 16]),
+            move |record: &SigningRecord| {
+                let line = record.line(UnixTime::from_secs(1_800_000_000));
+                lines.lock().unwrap().push(line);
+                Ok(())
+            },
+        )
     }
 
     fn lent(&self) -> LentKey {
@@ -231,6 +235,12 @@ async fn what_a_guest_gets_signed_tells_who_it_was() {
             (&Value::from(KEY), &Value::from(CONTEXT))
         );
         assert_eq!(record["sequence"], 1);
+        // By these it is found again from the signature.
+        assert_eq!(record["boot"], "07".repeat(16));
+        assert_eq!(record["payload_sha256"], Digest::of(b"21.5 C").to_string());
+        guest.digest(CONTEXT, b"21.5 C", 2).await.unwrap();
+        let whole = Digest::of(b"21.5 C21.5 C").to_string();
+        assert_eq!(plant.records()[1]["payload_sha256"], whole);
     }
 }
 
@@ -921,12 +931,12 @@ async fn te29_there_is_no_signature_without_its_record() {
     let plant = Plant::new(Algorithm::Esp256);
     let full = Arc::new(AtomicBool::new(false));
     let sink = Arc::clone(&full);
-    let device = plant
-        .builder()
-        .audit(move |_| match sink.load(Ordering::Relaxed) {
-            true => Err(std::io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
-        })
+    let identity = DeviceIdentity::parse("test-device").unwrap();
+    let sink = move |_: &SigningRecord| match sink.load(Ordering::Relaxed) {
+        true => Err(std::io::ErrorKind::StorageFull.into()),
+        false => Ok(()),
+    };
+    let device = Device::builder(identity, BootId::new([7; 16]), sink)
         .key(KEY, plant.lent())
         .unwrap()
         .build()

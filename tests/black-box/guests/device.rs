@@ -106,6 +106,8 @@ impl Device {
     /// Lends the key to a guest of guest-examples/ and runs it with these options.
     pub(super) fn run(&self, guest: &str, options: &[&str]) -> Ran {
         let lend = [
+            "--audit".to_owned(),
+            "audit.jsonl".to_owned(),
             "--device-key".to_owned(),
             format!("telemetry={}", self.store.key),
             "--device-chain".to_owned(),

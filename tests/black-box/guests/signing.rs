@@ -1,5 +1,6 @@
 //! The device's key, lent to the telemetry guest by the built host, and what it signed checked elsewhere.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use countersign_format::Digest;
@@ -23,13 +24,25 @@ impl Lent {
     }
 
     /// The options that lend it under the name that the telemetry guests ask for.
-    pub(super) fn options(&self) -> [String; 4] {
+    pub(super) fn options(&self) -> [String; 6] {
         [
+            "--audit".to_owned(),
+            self.log().display().to_string(),
             "--device-key".to_owned(),
             format!("telemetry=file:{}", self.files.key.display()),
             "--device-chain".to_owned(),
             format!("telemetry={}", self.files.chain.display()),
         ]
+    }
+
+    /// The records.
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("audit.jsonl")
+    }
+
+    fn last_record(&self) -> serde_json::Value {
+        let records = std::fs::read_to_string(self.log()).expect("the log is there");
+        serde_json::from_str(records.lines().last().unwrap_or_default()).expect("JSON")
     }
 
     /// Runs a guest with these options and others.
@@ -119,16 +132,14 @@ fn td14_what_a_revoked_device_signed_is_refused() {
 #[test]
 fn te26_what_a_guest_gets_signed_or_not_is_recorded() {
     let lent = Lent::new(&devices(Algorithm::Esp256));
-    let log = lent.folder.path().join("audit.jsonl");
-    let audit = log.display().to_string();
-    let ran = lent.run("telemetry", &["--audit", &audit, "--", "21.5 C"]);
+    let ran = lent.run("telemetry", &["--", "21.5 C"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     // The operator allows another context only.
-    let narrowed = ["--device-context", "telemetry=alarm/v1", "--audit", &audit];
+    let narrowed = ["--device-context", "telemetry=alarm/v1"];
     let ran = lent.run("telemetry", &narrowed);
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:?}");
     assert!(ran.stderr.contains("not-granted"), "{ran:?}");
-    let events: Vec<(String, String)> = std::fs::read_to_string(&log)
+    let events: Vec<(String, String)> = std::fs::read_to_string(lent.log())
         .expect("the log is there")
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
@@ -164,10 +175,15 @@ fn te27_the_operators_rate_holds() {
 #[test]
 fn tf08_a_key_is_lent_with_its_own_certificates_or_not_at_all() {
     let lent = Lent::new(&devices(Algorithm::Esp256));
-    let [key, telemetry, chain, certificates] = lent.options();
+    let [audit, log, key, telemetry, chain, certificates] = lent.options();
     let refused = |options: &[&str], words: &[&str]| {
-        let ran = HOST.sign("telemetry").run(options);
+        let options = [&[audit.as_str(), log.as_str()], options].concat();
+        let ran = HOST.sign("telemetry").run(&options);
         assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        // It verified, and so there is a record of it.
+        let last = lent.last_record();
+        assert_eq!(last["event"], "refused", "{last}");
+        assert_eq!(last["component"]["name"], "examples:telemetry", "{last}");
         for word in words {
             assert!(ran.stderr.contains(word), "no {word:?} in {ran:?}");
         }
@@ -193,16 +209,57 @@ fn tf08_a_key_is_lent_with_its_own_certificates_or_not_at_all() {
     // The certificates of another key, and of another purpose.
     let other = Lent::new(&devices(Algorithm::Ed25519));
     let [.., others] = other.options();
-    refused(
-        &[&key, &telemetry, &chain, &others],
-        &["not the key in its certificate"],
-    );
+    let options = [&audit, &log, &key, &telemetry, &chain, &others].map(String::as_str);
+    let ran = HOST.sign("telemetry").run(&options);
+    assert_eq!((ran.status, ran.stdout.as_str()), (119, ""), "{ran:?}");
+    assert!(ran.stderr.contains("not the key in its certificate"));
+    let last = lent.last_record();
+    assert_eq!(last["code"], "key-hardware", "{last}");
+    assert_eq!(last["component"]["name"], "examples:telemetry", "{last}");
     let signer = Lent::new(&TestPki::new());
     refused(
-        &signer.options().each_ref().map(String::as_str),
+        &signer.options().each_ref().map(String::as_str)[2..],
         &["telemetry", "its certificate"],
     );
     // Without a key, the component has no device.
     let ran = HOST.sign("telemetry").run(&[]);
     assert_eq!(ran.status, 116, "{ran:?}");
+}
+
+#[test]
+fn te29_no_key_is_lent_without_a_log() {
+    let lent = Lent::new(&devices(Algorithm::Esp256));
+    let options = lent.options();
+    let ran = HOST
+        .sign("telemetry")
+        .run(&options.each_ref().map(String::as_str)[2..]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{ran:?}");
+    assert!(ran.stderr.contains("--audit"), "{ran:?}");
+}
+
+#[test]
+fn te28_a_guest_does_not_write_where_records_go() {
+    let lent = Lent::new(&devices(Algorithm::Esp256));
+    let options = lent.options();
+    let log = options[1].as_str();
+    let lend = &options.each_ref().map(String::as_str)[2..];
+    // So narrowed, the guest says on stderr what it was told.
+    let stderr = |where_to: &[&str]| {
+        let narrowed = ["--device-context", "telemetry=alarm/v1"];
+        let all = [lend, &narrowed[..], where_to].concat();
+        let ran = HOST.sign("telemetry").run(&all);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        ran.stderr
+    };
+    assert!(stderr(&["--audit", log]).contains("not-granted"));
+    for shared in [
+        &["--audit", "-"][..],
+        &["--audit", log, "--json"],
+        &["--audit", "-", "--json"],
+        &["--audit", "/dev/stderr"],
+    ] {
+        let said = stderr(shared);
+        assert!(!said.contains("not-granted"), "{shared:?}: {said}");
+        assert!(said.contains("is thrown away"), "{shared:?}: {said}");
+    }
 }

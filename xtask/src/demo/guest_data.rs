@@ -26,7 +26,7 @@ pub(super) fn sign_and_verify(stage: &Stage, chip: &Chip, device: &Key) -> Resul
     run.arg("telemetry.signed.wasm");
     run.args(["--device-key", &format!("telemetry={}", key.uri)]);
     run.args(["--device-chain", &format!("telemetry={}", key.chain)]);
-    run.args(["--", READING]);
+    run.args(["--audit", "audit.jsonl", "--", READING]);
     let reading = stage.show(&mut run)?.must_succeed()?;
     stage.write("reading.hex", &reading.stdout)?;
 

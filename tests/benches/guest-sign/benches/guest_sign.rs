@@ -16,7 +16,7 @@ use countersign_keys::{
     Algorithm, KeyProvider as _, KeyTemplate, KeyUri, PublicKey, Signature, Tcti, TpmKey,
     TpmKeyName,
 };
-use countersign_runtime::host::{Device, KeyCeiling, LentKey};
+use countersign_runtime::host::{Device, KeyCeiling, LentKey, SigningRecord};
 use countersign_runtime::wasmtime;
 use countersign_runtime::wasmtime::Store;
 use countersign_runtime::wasmtime::component::{ComponentType, Lift, Linker};
@@ -206,13 +206,13 @@ impl Plant {
             .expect("the key is there");
         let identity = DeviceIdentity::parse("test-device").expect("an identity");
         // The records are made as a host makes them, and kept by nobody.
-        let device = Device::builder(identity, BootId::new([7; 16]))
-            .audit(|record| {
-                std::hint::black_box(
-                    record.line(countersign_runtime::trust_store::UnixTime::from_secs(0)),
-                );
-                Ok(())
-            })
+        let sink = |record: &SigningRecord| {
+            std::hint::black_box(
+                record.line(countersign_runtime::trust_store::UnixTime::from_secs(0)),
+            );
+            Ok(())
+        };
+        let device = Device::builder(identity, BootId::new([7; 16]), sink)
             .key(KEY, LentKey::new(key, devices.chain().to_vec()))
             .expect("the certificate is the key's")
             .build()
