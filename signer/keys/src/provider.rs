@@ -1,6 +1,6 @@
 //! One abstraction over every store of private keys: what it can do is asked for, not assumed.
 //!
-//! A store that cannot do something says so ([`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)); none does it in
+//! A store that cannot do something says so ([`ErrorKind::Unsupported`]); none does it in
 //! software instead. Keys come out of a store as a [`SigningKey`], which checks every signature.
 
 use crate::{Algorithm, Error, ErrorKind, Evidence, KeyUri, PublicKey, SigningKey};
@@ -24,14 +24,14 @@ pub trait KeyProvider: Send + Sync {
     /// [`Capabilities::hardware`] is set.
     ///
     /// # Errors
-    /// [`ErrorKind::Exists`](crate::ErrorKind::Exists) if there is a key of that name: a key is never replaced by a new
-    /// one in silence; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for what the store cannot promise.
+    /// [`ErrorKind::Exists`] if there is a key of that name: a key is never replaced by a new
+    /// one in silence; [`ErrorKind::Unsupported`] for what the store cannot promise.
     fn generate(&self, key: &KeyUri, template: &KeyTemplate) -> Result<KeyInfo, Error>;
 
     /// Opens a key for signing.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such key, and what the store reports.
+    /// [`ErrorKind::NotFound`] if there is no such key, and what the store reports.
     fn open(&self, key: &KeyUri) -> Result<SigningKey, Error>;
 
     /// What is known about one key.
@@ -43,20 +43,20 @@ pub trait KeyProvider: Send + Sync {
     /// The store's signing keys, in the order of their names.
     ///
     /// # Errors
-    /// What the store reports; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if it cannot tell.
+    /// What the store reports; [`ErrorKind::Unsupported`] if it cannot tell.
     fn list(&self) -> Result<Vec<KeyInfo>, Error>;
 
     /// Removes a key for good. There is no way back: what it signed can still be verified, nothing new can be signed.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound);
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where keys are permanent.
+    /// [`ErrorKind::NotFound`];
+    /// [`ErrorKind::Unsupported`] where keys are permanent.
     fn delete(&self, key: &KeyUri) -> Result<(), Error>;
 
     /// Lets the device vouch for a key: that it was made inside and cannot leave.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the device has no means to; attributes that a
+    /// [`ErrorKind::Unsupported`] if the device has no means to; attributes that a
     /// library reports are no evidence.
     fn attest(&self, key: &KeyUri, challenge: &Challenge) -> Result<Evidence, Error>;
 
@@ -64,8 +64,8 @@ pub trait KeyProvider: Send + Sync {
     /// one), signed by an attestation key of this store.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the device keeps no such registers, as is the case
-    /// unless a store says otherwise; [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such key.
+    /// [`ErrorKind::Unsupported`] if the device keeps no such registers, as is the case
+    /// unless a store says otherwise; [`ErrorKind::NotFound`] if there is no such key.
     fn state(
         &self,
         attestation_key: &KeyUri,
@@ -84,8 +84,8 @@ pub trait KeyProvider: Send + Sync {
     /// Makes a key, or the configuration that it depends on, unchangeable. **This cannot be undone.**
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where nothing can be locked;
-    /// [`ErrorKind::Permissions`](crate::ErrorKind::Permissions) if `consent` names another device.
+    /// [`ErrorKind::Unsupported`] where nothing can be locked;
+    /// [`ErrorKind::Permissions`] if `consent` names another device.
     fn lock(&self, key: &KeyUri, consent: &LockConsent) -> Result<(), Error>;
 }
 
