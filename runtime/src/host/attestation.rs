@@ -17,7 +17,7 @@ use countersign_keys::{Challenge, ErrorKind, KeyProvider, KeyUri, PublicKey, Sig
 use countersign_trust_store::{Certificate, Fault};
 use wasmtime::component::{HasData, Linker};
 
-use super::queue::NoAnswer;
+use super::queue::{NoAnswer, Wanted};
 use super::record::SigningOutcome;
 use super::session::{Session, SignError};
 use bindings::countersign::device::attestation as wit;
@@ -283,7 +283,7 @@ async fn evidence(session: &Session, nonce: EvidenceNonce) -> Result<Vec<u8>, Si
         })?;
     let queue = device.queue(&lent.store).ok_or(SignError::UnknownKey)?;
     let (mine, lent) = (session.clone(), Arc::clone(lent));
-    let work = move || answer(&mine, &lent, nonce);
+    let work = move |wanted: &Wanted| answer(&mine, &lent, nonce, wanted);
     let failed = match queue.ask(component, device.deadline(), work).await {
         Ok(Ok(bytes)) => return Ok(bytes),
         Ok(Err(outcome)) => outcome,
@@ -301,11 +301,13 @@ async fn evidence(session: &Session, nonce: EvidenceNonce) -> Result<Vec<u8>, Si
     Err(told)
 }
 
-/// Makes the evidence, on a thread of the store. None leaves without its record.
+/// Makes the evidence, on a thread of the store. None leaves without its record, and what comes too late is thrown away
+/// without one.
 fn answer(
     session: &Session,
     lent: &LentAttestation,
     nonce: EvidenceNonce,
+    wanted: &Wanted,
 ) -> Result<Vec<u8>, SigningOutcome> {
     let failed = |error: &dyn fmt::Display| SigningOutcome::HardwareFailure(error.to_string());
     let (device, asker) = (session.device(), &session.component);
@@ -330,6 +332,10 @@ fn answer(
     })?;
     let document =
         EvidenceDocument::new(claims, lent.chain.clone(), proof).map_err(|error| failed(&error))?;
+    let bytes = document.encode();
+    if !wanted.keep() {
+        return Err(SigningOutcome::Busy("nobody waits for it any more".to_owned()));
+    }
     let name = device.attestation().map_or("", |(name, _)| name);
     session
         .record(
@@ -343,5 +349,5 @@ fn answer(
                 "its record could not be kept, so the evidence was thrown away: {error}"
             ))
         })?;
-    Ok(document.encode())
+    Ok(bytes)
 }

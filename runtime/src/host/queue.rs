@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,35 @@ pub(super) const THREADS: usize = 2;
 
 /// What a thread runs. It finds out by itself whether anybody still waits for the answer.
 type Work = Box<dyn FnOnce() + Send>;
+
+/// Whether the answer is given, decided once: by the thread that has it, or by the asker, who waits no longer. So what
+/// became of a wish is recorded once, and as it was.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted(Arc<OnceLock<bool>>);
+
+impl Wanted {
+    /// Whether the asker gets the answer. From then on the asker waits for it, past the deadline too.
+    pub(super) fn keep(&self) -> bool {
+        *self.0.get_or_init(|| true)
+    }
+
+    fn give_up(&self) -> bool {
+        !*self.0.get_or_init(|| false)
+    }
+
+    fn given_up(&self) -> bool {
+        self.0.get() == Some(&false)
+    }
+}
+
+/// Gives up when the asker is dropped.
+struct Asker(Wanted);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
 
 /// The queue of one store, and its threads.
 pub(super) struct Queue {
@@ -66,28 +95,33 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Has `work` done on one of the store's threads in this component's turn.
+    /// Has `work` done on one of the store's threads in this component's turn. It records nothing and gives nothing away
+    /// before [`Wanted::keep`] says that there is somebody to have it.
     ///
     /// Whoever drops this future takes its work out of the queue, unless it was begun.
     pub(super) async fn ask<R: Send + 'static>(
         &self,
         component: &str,
         deadline: Duration,
-        work: impl FnOnce() -> R + Send + 'static,
+        work: impl FnOnce(&Wanted) -> R + Send + 'static,
     ) -> Result<R, NoAnswer> {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
+        let asker = Asker(Wanted::default());
+        let wanted = asker.0.clone();
         let work: Work = Box::new(move || {
-            if !sender.is_closed() {
+            if !wanted.given_up() {
                 // Nobody may wait any more; then the answer is for nobody.
-                let _ = sender.send(work());
+                let _ = sender.send(work(&wanted));
             }
         });
         self.shared.push(component, work)?;
-        match tokio::time::timeout(deadline, receiver).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(NoAnswer::Failed),
-            Err(_) => Err(NoAnswer::Late),
-        }
+        let answer = match tokio::time::timeout(deadline, &mut receiver).await {
+            Ok(answer) => answer,
+            Err(_) if asker.0.give_up() => return Err(NoAnswer::Late),
+            // It is there but for its record.
+            Err(_) => receiver.await,
+        };
+        answer.map_err(|_| NoAnswer::Failed)
     }
 }
 
@@ -219,10 +253,10 @@ mod tests {
         let queue = Queue::start(1).unwrap();
         let held = hold(&queue);
         runtime().block_on(async {
-            let late = queue.ask("a:b", Duration::from_millis(20), || 1).await;
+            let late = queue.ask("a:b", Duration::from_millis(20), |_| 1).await;
             assert_eq!(late, Err(NoAnswer::Late));
             drop(held);
-            assert_eq!(queue.ask("a:b", SOON, || 2).await, Ok(2));
+            assert_eq!(queue.ask("a:b", SOON, |_| 2).await, Ok(2));
         });
     }
 
@@ -230,9 +264,55 @@ mod tests {
     fn te34_a_back_end_that_panics_fails_its_own_signature_only() {
         let queue = Queue::start(1).unwrap();
         runtime().block_on(async {
-            let failed = queue.ask("a:b", SOON, || panic!("the driver")).await;
+            let failed = queue.ask("a:b", SOON, |_| panic!("the driver")).await;
             assert_eq!(failed, Err::<(), _>(NoAnswer::Failed));
-            assert_eq!(queue.ask("a:b", SOON, || 2).await, Ok(2));
+            assert_eq!(queue.ask("a:b", SOON, |_| 2).await, Ok(2));
+        });
+    }
+    #[test]
+    fn te29_an_answer_is_given_or_given_up_on_and_never_both() {
+        let queue = Queue::start(1).unwrap();
+        let short = Duration::from_millis(20);
+        let (let_go, held) = mpsc::channel::<()>();
+        let (kept, was_kept) = mpsc::channel();
+        runtime().block_on(async {
+            // The deadline passes while the hardware works: nobody gets the answer.
+            let work = move |wanted: &Wanted| {
+                held.recv().unwrap();
+                kept.send(wanted.keep()).unwrap();
+            };
+            assert_eq!(queue.ask("a:b", short, work).await, Err(NoAnswer::Late));
+            let_go.send(()).unwrap();
+            assert_eq!(was_kept.recv_timeout(SOON), Ok(false));
+            // It passes while the answer is recorded: the asker gets it.
+            let work = |wanted: &Wanted| {
+                let kept = wanted.keep();
+                thread::sleep(Duration::from_millis(100));
+                kept
+            };
+            assert_eq!(queue.ask("a:b", short, work).await, Ok(true));
+        });
+    }
+
+    #[test]
+    fn te29_who_is_gone_gets_no_answer() {
+        let queue = Queue::start(1).unwrap();
+        let (let_go, held) = mpsc::channel::<()>();
+        let (kept, was_kept) = mpsc::channel();
+        runtime().block_on(async {
+            let work = move |wanted: &Wanted| {
+                held.recv().unwrap();
+                kept.send(wanted.keep()).unwrap();
+            };
+            let asked = queue.ask("a:b", SOON, work);
+            // The guest ends while it waits.
+            assert!(
+                tokio::time::timeout(Duration::from_millis(20), asked)
+                    .await
+                    .is_err()
+            );
+            let_go.send(()).unwrap();
+            assert_eq!(was_kept.recv_timeout(SOON), Ok(false));
         });
     }
 }

@@ -11,7 +11,7 @@ use countersign_keys::{ErrorKind, SigningKey};
 use countersign_trust_store::VerifiedComponent;
 
 use super::device::Device;
-use super::queue::NoAnswer;
+use super::queue::{NoAnswer, Wanted};
 use super::record::{SigningOutcome, SigningRecord};
 use crate::grants::Ceiling;
 
@@ -257,7 +257,7 @@ impl OpenKey {
         let lent = device.key(&granted.name).ok_or(SignError::UnknownKey)?;
         let queue = device.queue(&lent.store).ok_or(SignError::UnknownKey)?;
         let (key, signing_context) = (self.clone(), context.to_owned());
-        let work = move || key.sign_now(&signing_context, payload);
+        let work = move |wanted: &Wanted| key.sign_now(&signing_context, payload, wanted);
         let failed = match queue.ask(component, device.deadline(), work).await {
             Ok(signed) => return signed,
             Err(NoAnswer::Failed) => SigningOutcome::HardwareFailure("it panicked".to_owned()),
@@ -271,11 +271,21 @@ impl OpenKey {
         Err(self.fail(context, digest, failed))
     }
 
-    /// Signs, on a thread of the store.
-    fn sign_now(&self, context: &str, payload: GuestPayload) -> Result<Vec<u8>, SignError> {
+    /// Signs, on a thread of the store. What nobody waits for any more when it is there is thrown away without a record:
+    /// the asker's says that it was late.
+    fn sign_now(
+        &self,
+        context: &str,
+        payload: GuestPayload,
+        wanted: &Wanted,
+    ) -> Result<Vec<u8>, SignError> {
         let sequence = self.session.device.next_sequence();
         let digest = digest(&payload);
-        let failed = match self.signed(context, payload, sequence) {
+        let signed = self.signed(context, payload, sequence);
+        if !wanted.keep() {
+            return Err(SignError::Busy);
+        }
+        let failed = match signed {
             // No signature without its record.
             Ok(bytes) => match self.record(context, digest, SigningOutcome::Signed(sequence)) {
                 Ok(()) => return Ok(bytes),
