@@ -4,11 +4,13 @@
 //! here does not compile: each must have a function of its name.
 
 mod device;
+mod evidence;
 pub(crate) mod host;
 mod signed_readings;
 mod signing;
 
 use crate::programs::Ran;
+use evidence::attest;
 use host::HOST;
 use signed_readings::{telemetry_c, telemetry_javascript, telemetry_python};
 use signing::telemetry;

@@ -12,7 +12,7 @@ mod policy;
 mod tpm;
 
 use countersign_format::{
-    AttestationHardware, EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceProof,
+    EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceProof,
     evidence_challenge, evidence_to_be_signed,
 };
 use countersign_keys::{Challenge, PublicKey};
@@ -270,16 +270,13 @@ fn inspect_hardware(
 /// of any proof: a key in software those of a TPM, a TPM's attestation key those of an ATECC608, which do not begin as its
 /// own do. Only the certificate tells them apart.
 fn lies_in_its_hardware(proof: &EvidenceProof, chain: &VerifiedChain) -> Result<(), Rejection> {
-    use AttestationHardware::{Atecc608, Tpm};
-    match (proof, chain.attested_by()) {
-        (EvidenceProof::Software(_), None)
-        | (EvidenceProof::TpmQuote(_) | EvidenceProof::TpmKey(_), Some(Tpm))
-        | (EvidenceProof::Atecc608Key(_), Some(Atecc608)) => Ok(()),
+    match (proof.kind().hardware(), chain.attested_by()) {
+        (stated, certified) if stated == certified => Ok(()),
         (_, None) => Err(invalid(
             "the attestation key is not certified as one in hardware, so what it signs is no hardware's word; have it \
              certified again with the kind of its hardware",
         )),
-        (EvidenceProof::Software(_), Some(_)) => Err(invalid(
+        (None, Some(_)) => Err(invalid(
             "the attestation key is certified as one in hardware, and this is how keys in software sign",
         )),
         (_, Some(_)) => Err(invalid(

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_format::{
-    ComponentClaim, Digest, EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceNonce,
-    EvidenceProof, RuntimeClaim, SoftwareProof, evidence_challenge, evidence_to_be_signed,
+    AttestationHardware, ComponentClaim, Digest, EvidenceClaims, EvidenceDocument, EvidenceKind,
+    EvidenceNonce, EvidenceProof, RuntimeClaim, SoftwareProof, evidence_challenge,
+    evidence_to_be_signed,
 };
 use countersign_keys::{Challenge, ErrorKind, KeyProvider, KeyUri, PublicKey, SigningKey};
 use countersign_trust_store::{Certificate, Fault};
@@ -146,6 +147,11 @@ impl LentAttestation {
             Source::Software(key) => Some(key.public_key()),
             Source::Boot { .. } | Source::Key { .. } => None,
         }
+    }
+
+    /// The hardware that vouches, as the attestation key's certificate must name it.
+    pub(super) const fn hardware(&self) -> Option<AttestationHardware> {
+        self.kind().hardware()
     }
 
     const fn kind(&self) -> EvidenceKind {
@@ -334,7 +340,9 @@ fn answer(
         EvidenceDocument::new(claims, lent.chain.clone(), proof).map_err(|error| failed(&error))?;
     let bytes = document.encode();
     if !wanted.keep() {
-        return Err(SigningOutcome::Busy("nobody waits for it any more".to_owned()));
+        return Err(SigningOutcome::Busy(
+            "nobody waits for it any more".to_owned(),
+        ));
     }
     let name = device.attestation().map_or("", |(name, _)| name);
     session

@@ -198,20 +198,24 @@ impl DeviceBuilder {
     /// the device's state. A device has one.
     ///
     /// # Errors
-    /// [`DeviceError`]: a name twice, or a certificate that is not for this device and attestation, or not for this key.
-    /// Whether a chip still has the key of its certificate shows when it is asked.
+    /// [`DeviceError`]: a name twice, or a certificate that is not for this device and attestation, not for this key, or for
+    /// one in other hardware, whose evidence every verifier would refuse. Whether a chip still has the key of its certificate shows when it is asked.
     pub fn attestation(
         mut self,
         name: impl Into<String>,
         lent: LentAttestation,
     ) -> Result<Self, DeviceError> {
         let name = name.into();
-        self.certify(
+        let leaf = self.certify(
             &name,
             lent.leaf(),
             lent.known_key(),
             &PathProfile::ATTESTATION,
         )?;
+        let certified = leaf.attested_by();
+        if certified.map_err(|fault| unfit(&name, fault))? != lent.hardware() {
+            return Err(DeviceError::HardwareMismatch { key: name });
+        }
         if self.has_name(&name) || self.attestation.is_some() {
             return Err(DeviceError::NameTwice { key: name });
         }
@@ -224,19 +228,16 @@ impl DeviceBuilder {
         self.keys.contains_key(name) || attestation.is_some_and(|(taken, _)| taken == name)
     }
 
-    /// Whether a certificate is for this key, if it is known, for this device, and for this purpose.
+    /// The certificate, if it is for this key, as far as that is known, for this device, and for this purpose.
     fn certify(
         &mut self,
         name: &str,
         leaf: Option<&[u8]>,
         key: Option<&PublicKey>,
         profile: &PathProfile,
-    ) -> Result<(), DeviceError> {
+    ) -> Result<Certificate, DeviceError> {
+        let unfit = |fault| unfit(name, fault);
         let name = name.to_owned();
-        let unfit = |fault| DeviceError::Certificate {
-            key: name.clone(),
-            fault,
-        };
         let Some(leaf) = leaf else {
             return Err(DeviceError::NoCertificate { key: name });
         };
@@ -267,7 +268,7 @@ impl DeviceBuilder {
             });
         }
         self.device_type = self.device_type.take().or(device_type);
-        Ok(())
+        Ok(leaf)
     }
 
     /// How long a signature may take, waiting for others included. Default 30 s.
@@ -319,6 +320,13 @@ impl fmt::Debug for DeviceBuilder {
     }
 }
 
+fn unfit(name: &str, fault: Fault) -> DeviceError {
+    DeviceError::Certificate {
+        key: name.to_owned(),
+        fault,
+    }
+}
+
 /// Why a key is not lent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -340,6 +348,15 @@ pub enum DeviceError {
         key: String,
         /// This device.
         device: DeviceIdentity,
+    },
+    /// The certificate says of an attestation key that it is in other hardware than what answers, or in none.
+    #[error(
+        "the key {key} attests nothing: its certificate does not name the kind of hardware that answers; have the key \
+         certified as one in its hardware, or lend the one that is certified"
+    )]
+    HardwareMismatch {
+        /// The name.
+        key: String,
     },
     /// The key is not the one in its certificate.
     #[error(

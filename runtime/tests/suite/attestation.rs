@@ -347,6 +347,46 @@ async fn tf08_another_key_than_the_certified_one_gives_no_evidence() {
 }
 
 #[test]
+fn tf11_hardware_that_is_not_the_certified_kind_is_not_lent() {
+    use AttestationHardware::{Atecc608, Tpm};
+    let plant = Plant::new();
+    let lends = |certified: Option<AttestationHardware>, source: &str| {
+        let builder = TestPki::builder().profile(Profile::Attestation);
+        let pki = match certified {
+            Some(hardware) => builder.hardware(hardware).build(),
+            None => builder.build(),
+        };
+        let (key, chain) = (pki.device_key(), pki.chain().to_vec());
+        let runtime = RuntimeClaim::new("test-host", "1.0.0", None).unwrap();
+        let lent = match source {
+            "software" => LentAttestation::in_software(key, chain, runtime),
+            _ => {
+                let provider = Box::new(Quoting {
+                    key,
+                    asked: Arc::clone(&plant.asked),
+                });
+                let uri = "tpm:attestation".parse().unwrap();
+                LentAttestation::of_boot(provider, uri, vec![7], chain, runtime)
+            }
+        };
+        match plant.builder().attestation(NAME, lent) {
+            Ok(_) => true,
+            Err(DeviceError::HardwareMismatch { .. }) => false,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert!(lends(None, "software") && lends(Some(Tpm), "tpm"));
+    for (certified, source) in [
+        (Some(Tpm), "software"),
+        (Some(Atecc608), "software"),
+        (None, "tpm"),
+        (Some(Atecc608), "tpm"),
+    ] {
+        assert!(!lends(certified, source), "{source} as {certified:?}");
+    }
+}
+
+#[test]
 fn tc13_a_certificate_for_another_purpose_or_device_attests_nothing() {
     let plant = Plant::new();
     let runtime = || RuntimeClaim::new("test-host", "1.0.0", None).unwrap();

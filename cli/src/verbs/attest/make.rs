@@ -128,11 +128,7 @@ impl Attestation<'_> {
 
     /// Refuses evidence of another kind than the certificate says, which would be refused wherever it is judged.
     fn check_hardware(&self, kind: EvidenceKind) -> Result<(), Failure> {
-        let needed = match kind {
-            EvidenceKind::TpmKey | EvidenceKind::TpmQuote => Some(AttestationHardware::Tpm),
-            EvidenceKind::Atecc608Key => Some(AttestationHardware::Atecc608),
-            _ => None,
-        };
+        let needed = kind.hardware();
         if self.hardware != needed {
             let name = |hardware: Option<AttestationHardware>| {
                 hardware.map_or("software".to_owned(), |hardware| hardware.to_string())

@@ -2,7 +2,7 @@
 //! trust store judges; only their shape is decided here.
 
 use crate::cbor::{MapWriter, Reader, Writer, length, within};
-use crate::{Algorithm, FormatError, limits};
+use crate::{Algorithm, AttestationHardware, FormatError, limits};
 
 /// What vouches for the claims of an attestation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,16 @@ impl EvidenceKind {
             Self::TpmQuote => "tpm-quote",
             Self::TpmKey => "tpm-key",
             Self::Atecc608Key => "atecc608-key",
+        }
+    }
+
+    /// The hardware that vouches in this way: what the certificate of its attestation key must name.
+    #[must_use]
+    pub const fn hardware(self) -> Option<AttestationHardware> {
+        match self {
+            Self::Software => None,
+            Self::TpmQuote | Self::TpmKey => Some(AttestationHardware::Tpm),
+            Self::Atecc608Key => Some(AttestationHardware::Atecc608),
         }
     }
 
