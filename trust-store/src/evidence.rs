@@ -12,8 +12,8 @@ mod policy;
 mod tpm;
 
 use countersign_format::{
-    EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceProof,
-    evidence_challenge, evidence_to_be_signed,
+    EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceProof, evidence_challenge,
+    evidence_to_be_signed,
 };
 use countersign_keys::{Challenge, PublicKey};
 

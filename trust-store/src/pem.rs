@@ -166,6 +166,17 @@ mod tests {
             certificates(csr.as_bytes()),
             Err(PemError::Unexpected { line: 1, .. })
         ));
+        // What a stranger named it is told without what would move a cursor, and cut.
+        let named = format!("\u{1b}[2J{}", "A".repeat(100));
+        let strange = format!("-----BEGIN {named}-----\nMAMCAQE=\n-----END {named}-----\n");
+        assert_eq!(
+            certificates(strange.as_bytes()),
+            Err(PemError::Unexpected {
+                found: format!("[2J{}", "A".repeat(61)),
+                wanted: "CERTIFICATE",
+                line: 1
+            })
+        );
         for broken in [
             "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n",
             "-----BEGIN CERTIFICATE-----\nMAM*AQE=\n-----END CERTIFICATE-----\n",

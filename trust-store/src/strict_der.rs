@@ -146,6 +146,10 @@ mod tests {
         ] {
             assert!(!is_der_throughout(bad), "{bad:02x?}");
         }
+        // [UNIVERSAL 32] of 31 octets, which a reader of short tags takes for 32 octets of another type.
+        assert!(!is_der_throughout(
+            &[&[0x1f, 0x20, 0x1f][..], &[0; 31]].concat()
+        ));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use countersign_trust_store::{
     MAX_DEVELOPMENT_VALIDITY, Policy, PolicyError, Rejection, UnixTime, decode_sources,
     encode_sources,
 };
-use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::asn1::{BitString, ObjectIdentifier};
 
 /// The root of this PKI with one thing about it changed.
 fn root(builder: TestPkiBuilder) -> Result<Anchors, AnchorError> {
@@ -50,6 +50,24 @@ fn tc24_a_certificate_may_live_for_a_second_but_not_backwards() {
     assert_eq!(parse(now, now), Ok(()));
     assert!(matches!(parse(now, now - 1), Err(Fault::Validity { .. })));
     assert!(matches!(parse(now, now - 100), Err(Fault::Validity { .. })));
+}
+
+#[test]
+fn tc31_neither_unique_identifier_is_read() {
+    let pki = TestPki::new();
+    let issuer = pki.authority_keys().pop().unwrap();
+    let read = |bend: fn(&mut CertificateParts, BitString)| {
+        let mut parts = CertificateParts::of(&pki.chain()[0]);
+        bend(&mut parts, BitString::from_bytes(&[1]).unwrap());
+        Certificate::parse(&parts.sign(&issuer)).map(drop)
+    };
+    let refused = Err(Fault::UniqueIdentifier);
+    assert_eq!(read(|_, _| ()), Ok(()));
+    assert_eq!(read(|parts, id| parts.issuer_unique_id = Some(id)), refused);
+    assert_eq!(
+        read(|parts, id| parts.subject_unique_id = Some(id)),
+        refused
+    );
 }
 
 #[test]

@@ -640,6 +640,11 @@ fn checks_are_told_in_their_order() {
         .unwrap();
     let checks: Vec<Check> = steps.iter().map(|step| step.check).collect();
     assert_eq!(checks, Check::EVIDENCE);
+    let told = steps.iter().find(|step| step.check == Check::Evidence);
+    assert_eq!(
+        told.map(|step| step.detail.as_str()),
+        Some("a TPM vouches for 2 registers")
+    );
     steps.clear();
     let unexpected = policy().expecting_register(7, [9; 32]);
     let refused = pki.anchors().verify_evidence_explained(

@@ -28,7 +28,9 @@ fn certificates_roots_and_lists_say_whose_they_are() {
     assert_eq!(root.issuer(), root.subject());
     let anchors = pki.anchors();
     assert_eq!(anchors.iter().next().unwrap().subject(), root.subject());
-    assert_eq!(Crl::parse(&pki.crls()[0]).unwrap().issuer(), root.subject());
+    let list = Crl::parse(&pki.crls()[0]).unwrap();
+    assert_eq!(list.issuer(), root.subject());
+    assert_eq!(list.der(), pki.crls()[0]);
     let intermediate = Certificate::parse(&pki.chain()[1]).unwrap();
     assert_eq!(intermediate.issuer(), root.subject());
     assert_ne!(intermediate.subject(), root.subject());
