@@ -497,21 +497,22 @@ fn tf15_a_tpm_with_broken_firmware_is_refused_where_its_maker_is_known() {
 fn tf20_a_slot_that_lets_a_key_in_or_out_is_refused() {
     let pki = chips().build();
     let key = another_key();
-    let bend: [fn(&mut Atecc608Evidence); 6] = [
-        // PrivWrite, not secret, no private key, not P-256, with an authorisation, its own attestation key.
-        |e| e.slot_config |= 0x4000,
-        |e| e.slot_config &= !0x0080,
-        |e| e.key_config &= !1,
-        |e| e.key_config |= 0x000c,
-        |e| e.key_config |= 0x0080,
-        |e| e.attestation_slot = e.slot,
+    // PrivWrite, not secret, no private key, not P-256, with an authorisation, its own attestation key.
+    let bend: [(fn(&mut Atecc608Evidence), _); 6] = [
+        (|e| e.slot_config |= 0x4000, "takes keys from outside"),
+        (|e| e.slot_config &= !0x0080, "not marked as secret"),
+        (|e| e.key_config &= !1, "not for a private P-256 key"),
+        (|e| e.key_config |= 0x000c, "not for a private P-256 key"),
+        (
+            |e| e.key_config |= 0x0080,
+            "not configured for a signing key",
+        ),
+        (|e| e.attestation_slot = e.slot, "vouches for itself"),
     ];
-    for (n, bend) in bend.into_iter().enumerate() {
-        assert_eq!(
-            code(&pki, &chip(&pki, &key, bend), &policy()),
-            Code::EvidenceInvalid,
-            "{n}"
-        );
+    for (bend, said) in bend {
+        let refused = judge(&pki, &chip(&pki, &key, bend), &policy()).unwrap_err();
+        assert_eq!(refused.code(), Code::EvidenceInvalid, "{said}");
+        assert!(refused.to_string().contains(said), "{said}: {refused}");
     }
     let fixed = policy().unchangeable();
     assert_eq!(

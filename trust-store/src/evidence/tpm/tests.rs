@@ -11,8 +11,8 @@ fn quote(challenge: &[u8]) -> Vec<u8> {
         &[5; 32],
         &challenge_size.to_be_bytes(),
         challenge,
-        // 90 s, reset twice, resumed once, safe; firmware 1.2.3.4.
-        b"\0\0\0\0\0\x01\x5f\x90\0\0\0\x02\0\0\0\x01\x01",
+        // 90 s, reset twice, resumed three times, safe; firmware 1.2.3.4.
+        b"\0\0\0\0\0\x01\x5f\x90\0\0\0\x02\0\0\0\x03\x01",
         b"\0\x01\0\x02\0\x03\0\x04",
         b"\0\0\0\x01\x00\x0b\x03\x81\x00\x00\x00\x20",
         Digest::of(&values).as_bytes(),
@@ -94,9 +94,38 @@ fn a_quote_is_read_as_it_stands() {
             clock.restarts(),
             clock.is_safe()
         ),
-        (90_000, 2, 1, true)
+        (90_000, 2, 3, true)
     );
     assert_eq!(super::super::firmware::display(firmware), "1.2.3.4");
+}
+
+#[test]
+fn a_clock_that_may_have_gone_back_says_so() {
+    // After magic, kind, signer, challenge, milliseconds and both counts.
+    const SAFE: usize = 4 + 2 + 36 + 34 + 8 + 4 + 4;
+    let judge = |safe: u8| {
+        let mut bytes = quote(&[9; 32]);
+        assert_eq!(std::mem::replace(&mut bytes[SAFE], safe), 1);
+        inspect_quote(&proof(bytes), &challenge())
+    };
+    for (octet, said) in [(0, false), (1, true)] {
+        let Ok(AttestedHardware::TpmBoot { clock, .. }) = judge(octet) else {
+            panic!("a quote")
+        };
+        assert_eq!(clock.is_safe(), said);
+    }
+    assert!(judge(2).is_err());
+}
+
+#[test]
+fn a_key_may_leave_its_scheme_to_each_signature() {
+    let named = area(SOUND);
+    assert_eq!(named[12..16], *b"\x00\x18\x00\x0b");
+    let with = |bytes: &[u8]| TpmKeyArea::read(&[&named[..12], bytes, &named[16..]].concat());
+    assert!(with(b"\x00\x10").is_ok());
+    // ECDSA with SHA-384, ECDAA.
+    assert!(with(b"\x00\x18\x00\x0c").is_err());
+    assert!(with(b"\x00\x1a\x00\x0b").is_err());
 }
 
 #[test]
