@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "countersign-audit-log",
         &["countersign-format", "countersign-keys"],
     ),
+    ("countersign-privacy-tokens", &[]),
     (
         "countersign-ca",
         &[

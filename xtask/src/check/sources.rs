@@ -20,6 +20,7 @@ const FORBID: &[&str] = &[
     "trust-store/roots/file",
     "provisioning",
     "provisioning/ca",
+    "provisioning/privacy-tokens",
     "cli",
     "runtime/run",
     "tests/benches",
