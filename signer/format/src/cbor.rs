@@ -247,9 +247,8 @@ impl Keys {
     ) -> Result<Option<i64>, FormatError> {
         self.rise(reader, |reader, what| {
             let key = reader.integer(what)?;
-            // RFC 8949 §3.1: the argument of a negative integer n is -1 - n.
-            let argument = if key.is_negative() { !key } else { key };
-            Ok((key, (key.is_negative(), argument.unsigned_abs())))
+            // RFC 8949 §3.1: the argument of a negative integer n is -1 - n, which rises as its size does.
+            Ok((key, (key.is_negative(), key.unsigned_abs())))
         })
     }
 

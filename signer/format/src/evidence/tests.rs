@@ -101,6 +101,135 @@ fn what_is_encoded_decodes_to_the_same() {
 }
 
 #[test]
+fn every_part_is_told() {
+    let [software, quote, key, chip] = proofs();
+    let read = EvidenceDocument::decode(&document(quote).encode()).unwrap();
+    assert_eq!(read.chain(), chain(&[b"leaf", b"intermediate"]));
+    let claims = read.claims();
+    assert_eq!(claims.nonce().as_bytes(), b"a nonce!");
+    assert_eq!(claims.device().as_str(), "SN-7");
+    assert_eq!(claims.boot().as_bytes(), &[7; 16]);
+    let runtime = claims.runtime();
+    assert_eq!(
+        (runtime.name(), runtime.version(), runtime.digest()),
+        ("countersign-run", "0.1.0+x", Some(Digest::of(b"program")))
+    );
+    let component = claims.component().unwrap();
+    assert_eq!(component.name().as_str(), "acme:telemetry");
+    assert_eq!(component.digest(), Digest::of(b"component"));
+    assert_eq!(
+        component.signers(),
+        [Digest::of(b"vendor"), Digest::of(b"operator")]
+    );
+    assert_eq!(claims.configuration(), Some(Digest::of(b"configuration")));
+    assert_eq!(claims.issued_at(), Some(1_800_000_000));
+
+    let told = [software, read.proof().clone(), key, chip].map(|proof| {
+        let hardware = proof.kind().hardware();
+        (
+            proof.kind().as_str(),
+            hardware.map(|hardware| hardware.to_string()),
+        )
+    });
+    let tpm = Some("tpm".to_owned());
+    assert_eq!(
+        told,
+        [
+            ("software", None),
+            ("tpm-quote", tpm.clone()),
+            ("tpm-key", tpm),
+            ("atecc608-key", Some("atecc608".to_owned()))
+        ]
+    );
+}
+
+#[test]
+fn what_software_signs_is_the_sig_structure_of_cose_sign1() {
+    let claims = full(EvidenceKind::Software);
+    let chain = chain(&[b"leaf"]);
+    let signed = evidence_to_be_signed(Algorithm::Ed25519, &chain, &claims);
+    // {1: -19, 3: content type, 33: leaf}
+    let header = [
+        &b"\xa3\x01\x32\x03\x78\x24"[..],
+        EVIDENCE_CONTENT_TYPE.as_bytes(),
+        b"\x18\x21\x44leaf",
+    ]
+    .concat();
+    let claims = claims.encode();
+    let size = u16::try_from(claims.len()).unwrap().to_be_bytes();
+    let header_size = u8::try_from(header.len()).unwrap();
+    let expected = [
+        &b"\x84\x6aSignature1\x58"[..],
+        &[header_size],
+        &header,
+        b"\x40\x59",
+        &size,
+        &claims,
+    ]
+    .concat();
+    assert_eq!(signed, expected);
+}
+
+#[test]
+fn ta24_a_header_without_a_content_type_is_somebody_elses() {
+    let decode = |content_type: bool, other: bool| {
+        let mut header = MapWriter::default();
+        header.entry(HEADER_ALGORITHM, |writer| writer.integer(-19));
+        if content_type {
+            header.entry(HEADER_CONTENT_TYPE, |writer| {
+                writer.text(EVIDENCE_CONTENT_TYPE);
+            });
+        }
+        if other {
+            // RFC 9597: CWT claims, as in guest data.
+            header.entry(15, |writer| writer.map(0));
+        }
+        header.entry(HEADER_X5CHAIN, |writer| {
+            encode_chain(writer, &chain(&[b"leaf"]));
+        });
+        decode_header(&header.finish(), 0)
+    };
+    assert!(decode(true, false).is_ok());
+    assert!(matches!(
+        decode(true, true),
+        Err(FormatError::Malformed { .. })
+    ));
+    for other in [true, false] {
+        assert!(matches!(
+            decode(false, other),
+            Err(FormatError::Purpose { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_slot_is_one_of_sixteen() {
+    let [.., EvidenceProof::Atecc608Key(chip)] = proofs() else {
+        panic!("a chip's")
+    };
+    let made = |slot, attestation_slot| {
+        let proof = EvidenceProof::Atecc608Key(Atecc608Proof {
+            slot,
+            attestation_slot,
+            ..chip.clone()
+        });
+        EvidenceDocument::new(full(proof.kind()), chain(&[b"leaf"]), proof)
+    };
+    let read = |made: EvidenceDocument| EvidenceDocument::decode(&made.encode());
+    assert!(read(made(15, 0).unwrap()).is_ok());
+    assert!(read(made(0, 15).unwrap()).is_ok());
+    assert!(made(16, 0).is_err());
+    assert!(made(0, 16).is_err());
+    // Read, it is told where it stands.
+    let good = made(2, 1).unwrap().encode();
+    let bad = replaced(&good, b"\x02\x58\x40\x03", b"\x10\x58\x40\x03");
+    assert!(matches!(
+        EvidenceDocument::decode(&bad),
+        Err(FormatError::Malformed { offset: 1.., .. })
+    ));
+}
+
+#[test]
 fn claims_are_an_eat_in_the_order_of_their_keys() {
     let encoded = full(EvidenceKind::TpmQuote).encode();
     // A map of 13: issuer, subject, issued at, nonce, profile (an OID), boot seed, software and its version.

@@ -65,6 +65,67 @@ fn what_is_encoded_decodes_to_the_same() {
 }
 
 #[test]
+fn every_part_is_told() {
+    let data = GuestData::decode(&message(b"21.5 C").encode()).unwrap();
+    assert_eq!(data.algorithm(), Algorithm::Esp256);
+    assert_eq!(data.chain(), [b"leaf".to_vec(), b"intermediate".to_vec()]);
+    assert_eq!(data.payload(), &GuestPayload::Message(b"21.5 C".to_vec()));
+    assert_eq!(data.signature(), &[9; 64]);
+    let claims = data.claims();
+    assert_eq!(claims.device().as_str(), "SN-7");
+    assert_eq!(claims.component().as_str(), "acme:telemetry");
+    assert_eq!(claims.component_digest(), Digest::of(b"component"));
+    assert_eq!(
+        claims.signers(),
+        [Digest::of(b"vendor"), Digest::of(b"operator")]
+    );
+    assert_eq!((claims.context(), claims.sequence()), ("reading/v1", 300));
+    assert_eq!(claims.boot().as_bytes(), &[7; 16]);
+}
+
+#[test]
+fn claims_have_their_numbers() {
+    let mut writer = Writer::default();
+    claims("reading/v1").encode(&mut writer);
+    // guest-data.cddl: issuer, subject, then -65537 to -65541 of our own.
+    let expected = [
+        &b"\xa7\x01\x64SN-7\x02\x6eacme:telemetry"[..],
+        b"\x3a\x00\x01\x00\x00\x58\x20",
+        Digest::of(b"component").as_bytes(),
+        b"\x3a\x00\x01\x00\x01\x82\x58\x20",
+        Digest::of(b"vendor").as_bytes(),
+        b"\x58\x20",
+        Digest::of(b"operator").as_bytes(),
+        b"\x3a\x00\x01\x00\x02\x6areading/v1",
+        b"\x3a\x00\x01\x00\x03\x50",
+        &[7; 16],
+        b"\x3a\x00\x01\x00\x04\x19\x01\x2c",
+    ]
+    .concat();
+    assert_eq!(writer.finish(), expected);
+}
+
+#[test]
+fn ta24_a_header_without_a_content_type_is_somebody_elses() {
+    let decode = |content_type: bool| {
+        let mut header = MapWriter::default();
+        header.entry(HEADER_ALGORITHM, |writer| writer.integer(-9));
+        if content_type {
+            header.entry(HEADER_CONTENT_TYPE, |writer| {
+                writer.text(GUEST_DATA_CONTENT_TYPE);
+            });
+        }
+        header.entry(HEADER_CLAIMS, |writer| claims("a").encode(writer));
+        header.entry(HEADER_X5CHAIN, |writer| {
+            encode_chain(writer, &[b"leaf".to_vec()]);
+        });
+        Header::decode(&header.finish(), 0).map(|header| header.hashed)
+    };
+    assert_eq!(decode(true), Ok(false));
+    assert!(matches!(decode(false), Err(FormatError::Purpose { .. })));
+}
+
+#[test]
 fn what_is_signed_is_the_sig_structure_of_cose_sign1() {
     let data = message(b"21.5 C");
     let signed = data.to_be_signed();
