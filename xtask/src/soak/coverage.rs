@@ -15,7 +15,11 @@ use crate::tools;
 const VERSION: &str = "0.9.1";
 
 /// The packages that are measured, by the tests of these packages alone.
-const PACKAGES: [&str; 2] = ["countersign-format", "countersign-trust-store"];
+const PACKAGES: [&str; 3] = [
+    "countersign-format",
+    "countersign-trust-store",
+    "countersign-runtime",
+];
 
 /// Runs the tests and prints a table by file; the same figures as JSON stay in the build folder.
 pub(crate) fn play(words: &[&str]) -> Result<()> {
