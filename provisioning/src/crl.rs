@@ -12,8 +12,9 @@ use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
 use x509_cert::ext::pkix::CrlReason;
 use x509_cert::name::Name;
 
+use crate::profile::{CRL, ListField};
 use crate::sign::{algorithm_identifier, sign};
-use crate::validity::{Validity, x509_time};
+use crate::validity::{SECONDS_PER_DAY, Validity, x509_time};
 use crate::{Error, Serial, extensions};
 
 /// Why a certificate was revoked (RFC 5280 §5.3.1).
@@ -130,6 +131,20 @@ pub(crate) fn build(
     key: &SigningKey,
 ) -> Result<Vec<u8>, Error> {
     let encoding = || Error::encoding("a revocation list");
+    if list.validity.seconds() > CRL.max_days.saturating_mul(SECONDS_PER_DAY) {
+        return Err(Error::ValidityTooLong {
+            what: "a revocation list",
+            limit_days: CRL.max_days,
+        });
+    }
+    let written = CRL
+        .extensions
+        .iter()
+        .map(|field| match field {
+            ListField::AuthorityKeyIdentifier => extensions::authority_key_identifier(key_id),
+            ListField::CrlNumber => extensions::crl_number(list.number),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     let mut revoked: Vec<&Revocation> = list.revoked.iter().collect();
     revoked.sort_by(|a, b| a.serial.cmp(&b.serial));
     revoked.dedup_by(|a, b| a.serial == b.serial);
@@ -146,10 +161,7 @@ pub(crate) fn build(
         this_update: x509_time(list.validity.not_before())?,
         next_update: Some(x509_time(list.validity.not_after())?),
         revoked_certificates: (!entries.is_empty()).then_some(entries),
-        crl_extensions: Some(vec![
-            extensions::authority_key_identifier(key_id)?,
-            extensions::crl_number(list.number)?,
-        ]),
+        crl_extensions: Some(written),
     };
     let signature = sign(key, &tbs_cert_list.to_der().map_err(encoding())?)?;
     CertificateList {

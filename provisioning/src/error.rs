@@ -93,6 +93,13 @@ pub enum Error {
         /// The generator's reason.
         reason: String,
     },
+    /// A host refuses the same certificate when a key that is thrown away has signed it: a fault of this program, or an
+    /// issuer under which nothing can be valid.
+    #[error("the certificate was not signed, because hosts would refuse it: {rejection}")]
+    Refused {
+        /// The host's verdict.
+        rejection: Box<countersign_trust_store::Rejection>,
+    },
     /// The request cannot be read.
     #[error("the certification request is not accepted: {reason}")]
     RequestInvalid {
@@ -117,9 +124,10 @@ pub enum Error {
         /// The key's reason.
         source: countersign_keys::Error,
     },
-    /// The certificate would be larger than a verifier reads.
+    /// The certificate would be larger than devices have room for.
     #[error(
-        "the certificate would be {actual} bytes, more than the {limit} that a host reads: give fewer or shorter names"
+        "the certificate would be {actual} bytes, more than the {limit} that its kind may have: give fewer or shorter names, \
+         capabilities or scopes"
     )]
     TooLarge {
         /// Its size in bytes.

@@ -63,8 +63,8 @@ pub(crate) fn basic_constraints(path_length: u8) -> Result<Extension, Error> {
 }
 
 /// RFC 5280 §4.2.1.3: critical, here always present.
-pub(crate) fn key_usage(usage: impl Into<FlagSet<KeyUsages>>) -> Result<Extension, Error> {
-    extension(KEY_USAGE, true, &KeyUsage(usage.into()))
+pub(crate) fn key_usage(usage: FlagSet<KeyUsages>) -> Result<Extension, Error> {
+    extension(KEY_USAGE, true, &KeyUsage(usage))
 }
 
 /// RFC 5280 §4.2.1.12. Not critical: every verifier that matters looks for it, and others may read the certificate.
@@ -77,12 +77,8 @@ pub(crate) fn extended_key_usage(usages: &[ObjectIdentifier]) -> Result<Extensio
 }
 
 /// RFC 5280 §4.2.1.2.
-pub(crate) fn subject_key_identifier(key: &PublicKey) -> Result<Extension, Error> {
-    extension(
-        SUBJECT_KEY_IDENTIFIER,
-        false,
-        &SubjectKeyIdentifier(key_id(key)?),
-    )
+pub(crate) fn subject_key_identifier(id: OctetString) -> Result<Extension, Error> {
+    extension(SUBJECT_KEY_IDENTIFIER, false, &SubjectKeyIdentifier(id))
 }
 
 /// RFC 5280 §4.2.1.1: the issuer's subjectKeyIdentifier, nothing else.

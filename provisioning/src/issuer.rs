@@ -1,23 +1,26 @@
 //! Issuing: what goes into a root, an intermediate and a device's certificate, and what is refused.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use countersign_format::{AttestationHardware, DeviceMetadata, Scope, oid};
 use countersign_keys::{Algorithm, PublicKey, SigningKey};
-use countersign_trust_store::profile;
-use der::asn1::OctetString;
+use countersign_trust_store::UnixTime;
+use der::asn1::{ObjectIdentifier, OctetString};
 use der::{Decode, Encode};
 use rand_core::TryCryptoRng;
-use spki::SubjectPublicKeyInfoRef;
 use x509_cert::Certificate;
-use x509_cert::builder::CertificateBuilder;
-use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::certificate::TbsCertificate;
-use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 use x509_cert::name::Name;
 
 use crate::crl::{self, RevocationList};
+use crate::draft::Draft;
+use crate::fields::{self, Given};
+use crate::profile::{self, Field, Life, Rules};
+use crate::rehearsal::{self, StandIn};
 use crate::validity::{DEVELOPMENT_ROOT_DAYS, SECONDS_PER_DAY, Validity};
-use crate::{CaName, DeviceName, Error, Profile, Serial, extensions, host_name, sign};
+use crate::{CaName, DeviceName, Error, Profile, Serial, extensions, host_name};
 
 /// A certificate that was made, and what has to be recorded before it is handed out.
 #[derive(Clone, Debug)]
@@ -85,7 +88,12 @@ pub struct Issuer<'k> {
     validity: Validity,
     path_length: Option<u8>,
     scope: Option<Scope>,
+    /// What was rehearsed since this was made.
+    rehearsed: Mutex<BTreeSet<Shape>>,
 }
+
+/// What two certificates have in common that hosts judge alike: the kind, the kind of key, and which extensions there are.
+type Shape = (&'static str, &'static str, Vec<ObjectIdentifier>);
 
 impl<'k> Issuer<'k> {
     /// Makes a self-signed root certificate over `key`.
@@ -97,26 +105,35 @@ impl<'k> Issuer<'k> {
     where
         R: TryCryptoRng + ?Sized,
     {
-        let limit = DEVELOPMENT_ROOT_DAYS.saturating_mul(SECONDS_PER_DAY);
-        if root.development && root.validity.seconds() > limit {
-            return Err(Error::ValidityTooLong {
-                what: "a development root",
-                limit_days: DEVELOPMENT_ROOT_DAYS,
-            });
-        }
-        let name = root.name.to_x509()?;
-        let key_id = extensions::key_id(key.public_key())?;
-        let mut extensions = authority_extensions(key.public_key(), &key_id, root.path_length)?;
         if root.development {
-            extensions.push(extensions::development_root()?);
+            check_life("a development root", DEVELOPMENT_ROOT_DAYS, root.validity)?;
         }
-        let contents = Contents {
-            kind: &profile::ROOT,
-            issuer: name.clone(),
-            subject: name,
-            extensions,
+        check_profile_life(&profile::ROOT, root.validity)?;
+        let name = root.name.to_x509()?;
+        let serial = Serial::generate(rng)?;
+        let make = |key: &SigningKey| {
+            Draft {
+                rules: &profile::ROOT,
+                issuer: name.clone(),
+                subject: name.clone(),
+                validity: root.validity,
+                serial: serial.clone(),
+                given: Given {
+                    path_length: Some(root.path_length),
+                    development: root.development,
+                    ..Given::new(key.public_key(), &extensions::key_id(key.public_key())?)
+                },
+            }
+            .sign(key)
         };
-        finish(contents, root.validity, key.public_key(), key, rng)
+        let algorithm = key.public_key().algorithm();
+        let newcomer = rehearsal::newcomer(algorithm, &name, root.validity, None, rng)?;
+        newcomer.judge_root(make(&newcomer.key)?, rng)?;
+        Ok(Issued {
+            certificate: make(key)?,
+            serial,
+            validity: root.validity,
+        })
     }
 
     /// Takes an authority's certificate and its key.
@@ -175,6 +192,7 @@ impl<'k> Issuer<'k> {
             validity: Validity::from_x509(tbs.validity())?,
             path_length,
             scope: scope_of(tbs)?,
+            rehearsed: Mutex::default(),
         })
     }
 
@@ -218,6 +236,7 @@ impl<'k> Issuer<'k> {
             )));
         }
         self.check_validity(intermediate.validity)?;
+        check_profile_life(&profile::INTERMEDIATE, intermediate.validity)?;
         self.check_key(public_key)?;
         self.check_scope(intermediate.scope.as_ref())?;
 
@@ -229,13 +248,37 @@ impl<'k> Issuer<'k> {
                 reason: "an authority needs another name than its issuer",
             });
         }
-        let mut extensions =
-            authority_extensions(public_key, &self.key_id, intermediate.path_length)?;
-        if let Some(scope) = &intermediate.scope {
-            extensions.push(extensions::component_scope(scope)?);
-        }
-        let contents = self.contents(&profile::INTERMEDIATE, subject, extensions);
-        finish(contents, intermediate.validity, public_key, self.key, rng)
+        let serial = Serial::generate(rng)?;
+        let make = |public_key: &PublicKey, signer: &SigningKey| {
+            Draft {
+                rules: &profile::INTERMEDIATE,
+                issuer: self.name.clone(),
+                subject: subject.clone(),
+                validity: intermediate.validity,
+                serial: serial.clone(),
+                given: Given {
+                    path_length: Some(intermediate.path_length),
+                    scope: intermediate.scope.as_ref(),
+                    ..Given::new(public_key, &self.key_id)
+                },
+            }
+            .sign(signer)
+        };
+        let stand_in = self.stand_in(rng)?;
+        let newcomer = rehearsal::newcomer(
+            public_key.algorithm(),
+            &subject,
+            intermediate.validity,
+            intermediate.scope.as_ref().or(self.scope.as_ref()),
+            rng,
+        )?;
+        let rehearsed = make(newcomer.key.public_key(), &stand_in.key)?;
+        stand_in.judge_authority(&newcomer, rehearsed, rng)?;
+        Ok(Issued {
+            certificate: make(public_key, self.key)?,
+            serial,
+            validity: intermediate.validity,
+        })
     }
 
     /// Makes a device's certificate. The key comes from a [`CertificateRequest`](crate::CertificateRequest), or from
@@ -257,20 +300,10 @@ impl<'k> Issuer<'k> {
         R: TryCryptoRng + ?Sized,
     {
         let rules = profile.rules();
-        let validity = match rules.max_days {
-            None => Validity::new(
-                request.validity.not_before(),
-                countersign_trust_store::UnixTime::NO_EXPIRY,
-            )?,
-            Some(limit_days)
-                if request.validity.seconds() > limit_days.saturating_mul(SECONDS_PER_DAY) =>
-            {
-                return Err(Error::ValidityTooLong {
-                    what: rules.name,
-                    limit_days,
-                });
-            }
-            Some(_) => {
+        let validity = match rules.life {
+            Life::WithoutEnd => Validity::new(request.validity.not_before(), UnixTime::NO_EXPIRY)?,
+            Life::Days(_) => {
+                check_profile_life(rules, request.validity)?;
                 self.check_validity(request.validity)?;
                 request.validity
             }
@@ -280,27 +313,28 @@ impl<'k> Issuer<'k> {
         host_name::check(profile, &request.dns_names)?;
         check_hardware(profile, public_key, request.hardware)?;
 
-        let mut extensions = vec![
-            extensions::key_usage(KeyUsages::DigitalSignature)?,
-            extensions::subject_key_identifier(public_key)?,
-            extensions::authority_key_identifier(&self.key_id)?,
-            extensions::subject_alt_name(request.name.identity(), &request.dns_names)?,
-        ];
-        if !rules.extended_key_usage.is_empty() {
-            extensions.push(extensions::extended_key_usage(rules.extended_key_usage)?);
-        }
-        if let Some(scope) = &request.scope {
-            extensions.push(extensions::component_scope(scope)?);
-        }
-        if let Some(hardware) = request.hardware {
-            extensions.push(extensions::attested_by(hardware)?);
-        }
-        extensions.extend(extensions::metadata(&request.metadata)?);
-        if request.no_rev_avail {
-            extensions.push(extensions::no_rev_avail()?);
-        }
-        let contents = self.contents(rules.kind, request.name.to_x509()?, extensions);
-        finish(contents, validity, public_key, self.key, rng)
+        let draft = Draft {
+            rules,
+            issuer: self.name.clone(),
+            subject: request.name.to_x509()?,
+            validity,
+            serial: Serial::generate(rng)?,
+            given: Given {
+                identity: Some(request.name.identity()),
+                dns_names: &request.dns_names,
+                metadata: Some(&request.metadata),
+                scope: request.scope.as_ref(),
+                hardware: request.hardware,
+                no_rev_avail: request.no_rev_avail,
+                ..Given::new(public_key, &self.key_id)
+            },
+        };
+        self.rehearse(&draft, rng)?;
+        Ok(Issued {
+            certificate: draft.sign(self.key)?,
+            serial: draft.serial,
+            validity,
+        })
     }
 
     /// Signs a revocation list. The caller makes sure that its number was never used before.
@@ -312,18 +346,46 @@ impl<'k> Issuer<'k> {
         crl::build(list, &self.name, &self.key_id, self.key)
     }
 
-    fn contents(
-        &self,
-        kind: &'static profile::Profile,
-        subject: Name,
-        extensions: Vec<Extension>,
-    ) -> Contents {
-        Contents {
-            kind,
-            issuer: self.name.clone(),
-            subject,
-            extensions,
+    /// Asks a host for its verdict before the first certificate of a shape is signed. Those of the same shape that follow
+    /// are read as a host reads them, each before its signature, but cost no rehearsal.
+    fn rehearse<R>(&self, draft: &Draft<'_>, rng: &mut R) -> Result<(), Error>
+    where
+        R: TryCryptoRng + ?Sized,
+    {
+        let written = fields::extensions(draft.rules, &draft.given)?;
+        let shape = (
+            draft.rules.name,
+            draft.given.public_key.algorithm().name(),
+            written.iter().map(|extension| extension.extn_id).collect(),
+        );
+        if self
+            .rehearsed
+            .lock()
+            .is_ok_and(|rehearsed| rehearsed.contains(&shape))
+        {
+            return Ok(());
         }
+        let stand_in = self.stand_in(rng)?;
+        let certificate = draft.sign(&stand_in.key)?;
+        stand_in.judge(draft.rules, certificate, draft.validity.not_before(), rng)?;
+        if let Ok(mut rehearsed) = self.rehearsed.lock() {
+            rehearsed.insert(shape);
+        }
+        Ok(())
+    }
+
+    /// Everything that this authority's certificates say of it, with a key that is thrown away.
+    fn stand_in<R>(&self, rng: &mut R) -> Result<StandIn, Error>
+    where
+        R: TryCryptoRng + ?Sized,
+    {
+        Ok(StandIn {
+            key: rehearsal::throwaway_key(self.key.public_key().algorithm(), rng)?,
+            name: self.name.clone(),
+            key_id: self.key_id.clone(),
+            validity: self.validity,
+            scope: self.scope.clone(),
+        })
     }
 
     fn check_validity(&self, asked: Validity) -> Result<(), Error> {
@@ -392,7 +454,7 @@ fn check_hardware(
 ) -> Result<(), Error> {
     let reason = match hardware {
         None => return Ok(()),
-        Some(_) if profile != Profile::Attestation => {
+        Some(_) if !profile.rules().carries(Field::AttestedBy) => {
             format!("a {profile} certificate does not say where its key lies; leave it out")
         }
         Some(_) if public_key.algorithm() != Algorithm::Esp256 => {
@@ -404,18 +466,19 @@ fn check_hardware(
     Err(Error::Hardware { reason })
 }
 
-/// What an authority's certificate holds, root or not.
-fn authority_extensions(
-    public_key: &PublicKey,
-    issuer_key_id: &OctetString,
-    path_length: u8,
-) -> Result<Vec<Extension>, Error> {
-    Ok(vec![
-        extensions::basic_constraints(path_length)?,
-        extensions::key_usage(KeyUsages::KeyCertSign | KeyUsages::CRLSign)?,
-        extensions::subject_key_identifier(public_key)?,
-        extensions::authority_key_identifier(issuer_key_id)?,
-    ])
+/// As long as its kind may live.
+fn check_profile_life(rules: &Rules, validity: Validity) -> Result<(), Error> {
+    match rules.life {
+        Life::WithoutEnd => Ok(()),
+        Life::Days(limit_days) => check_life(rules.name, limit_days, validity),
+    }
+}
+
+fn check_life(what: &'static str, limit_days: u64, validity: Validity) -> Result<(), Error> {
+    if validity.seconds() > limit_days.saturating_mul(SECONDS_PER_DAY) {
+        return Err(Error::ValidityTooLong { what, limit_days });
+    }
+    Ok(())
 }
 
 /// The scope in a certificate, read as strictly as a host reads it.
@@ -446,137 +509,4 @@ fn describe(scope: &Scope) -> String {
         text.push_str(&format!(" for types {}", list(&scope.audience().types)));
     }
     text
-}
-
-/// Names and extensions, in the shape that x509-cert's builder asks for them.
-struct Contents {
-    /// The kind of certificate that hosts must find it to be.
-    kind: &'static profile::Profile,
-    issuer: Name,
-    subject: Name,
-    extensions: Vec<Extension>,
-}
-
-impl BuilderProfile for Contents {
-    fn get_issuer(&self, _subject: &Name) -> Name {
-        self.issuer.clone()
-    }
-
-    fn get_subject(&self) -> Name {
-        self.subject.clone()
-    }
-
-    fn build_extensions(
-        &self,
-        _spk: SubjectPublicKeyInfoRef<'_>,
-        _issuer_spk: SubjectPublicKeyInfoRef<'_>,
-        _tbs: &TbsCertificate,
-    ) -> x509_cert::builder::Result<Vec<Extension>> {
-        Ok(self.extensions.clone())
-    }
-}
-
-fn finish<R>(
-    contents: Contents,
-    validity: Validity,
-    public_key: &PublicKey,
-    key: &SigningKey,
-    rng: &mut R,
-) -> Result<Issued, Error>
-where
-    R: TryCryptoRng + ?Sized,
-{
-    let serial = Serial::generate(rng)?;
-    let kind = contents.kind;
-    let builder = CertificateBuilder::new(
-        contents,
-        serial.to_x509()?,
-        validity.to_x509()?,
-        sign::spki(public_key)?,
-    )
-    .map_err(|_| Error::Encoding {
-        what: "a certificate",
-        source: der::ErrorKind::Failed.into(),
-    })?;
-    let certificate = sign::build(builder, key, kind)?
-        .to_der()
-        .map_err(Error::encoding("a certificate"))?;
-    Ok(Issued {
-        certificate,
-        serial,
-        validity,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use countersign_keys::Signer;
-
-    use super::*;
-    use crate::sign::testing::Counting;
-
-    /// A key that notes whether it was asked to sign.
-    struct Watched {
-        public_key: PublicKey,
-        asked: Arc<AtomicBool>,
-    }
-
-    impl Signer for Watched {
-        fn public_key(&self) -> &PublicKey {
-            &self.public_key
-        }
-
-        fn sign_unchecked(&self, _message: &[u8]) -> Result<[u8; 64], countersign_keys::Error> {
-            self.asked.store(true, Ordering::Relaxed);
-            Ok([0; 64])
-        }
-    }
-
-    #[test]
-    fn tg20_what_hosts_would_refuse_is_not_signed() {
-        // RFC 8032 §7.1, test 3.
-        let octets = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
-        let octets: Vec<u8> = (0..32)
-            .map(|index| u8::from_str_radix(&octets[2 * index..2 * index + 2], 16).expect("hex"))
-            .collect();
-        let public_key = PublicKey::from_ed25519_bytes(&octets).expect("a key");
-        let asked = Arc::new(AtomicBool::new(false));
-        let key = SigningKey::new(Watched {
-            public_key: public_key.clone(),
-            asked: Arc::clone(&asked),
-        });
-        let name = CaName::new("Acme", "Root", None)
-            .and_then(|name| name.to_x509())
-            .expect("a name");
-        let key_id = extensions::key_id(&public_key).expect("a key id");
-        let sign = |change: fn(&mut Vec<Extension>)| {
-            let mut extensions = authority_extensions(&public_key, &key_id, 1).expect("extensions");
-            change(&mut extensions);
-            let contents = Contents {
-                kind: &profile::ROOT,
-                issuer: name.clone(),
-                subject: name.clone(),
-                extensions,
-            };
-            let at = countersign_trust_store::UnixTime::from_secs(1_800_000_000);
-            let validity = Validity::days(at, 10).expect("ten days");
-            finish(contents, validity, &public_key, &key, &mut Counting(1))
-        };
-        let changes: [fn(&mut Vec<Extension>); 3] = [
-            |extensions| drop(extensions.remove(0)),
-            |extensions| extensions.push(extensions[0].clone()),
-            |extensions| extensions[1].critical = false,
-        ];
-        for change in changes {
-            let error = sign(change).expect_err("not a root");
-            assert!(matches!(error, Error::Lint { .. }), "{error}");
-        }
-        assert!(!asked.load(Ordering::Relaxed), "the key was not asked");
-        // A sound one reaches the key, whose signature of zeros is then noticed.
-        assert!(matches!(sign(|_| ()), Err(Error::Sign { .. })));
-        assert!(asked.load(Ordering::Relaxed));
-    }
 }

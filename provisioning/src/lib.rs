@@ -7,18 +7,23 @@
 //!
 //! - [`Issuer::root`] makes a self-signed root, [`Issuer::intermediate`] an authority below it,
 //!   [`Issuer::end_entity`] a device's certificate by [`Profile`], [`Issuer::crl`] a revocation list.
+//! - What an authority is about to sign is signed first with a key that is thrown away, and judged by a host's code; what
+//!   that refuses is not signed ([`Error::Refused`]).
 //! - [`CertificateRequest`] reads a PKCS#10 request and demands proof of possession.
 //!
 //! What a certificate is worth to a host is judged elsewhere, in `countersign-trust-store`.
 #![forbid(unsafe_code)]
 
 mod crl;
+mod draft;
 mod error;
 mod extensions;
+mod fields;
 mod host_name;
 mod issuer;
 mod name;
 mod profile;
+mod rehearsal;
 mod request;
 mod serial;
 mod sign;

@@ -3,10 +3,8 @@
 //! The builder assembles the bytes; the signature itself is made by [`SigningKey::sign`], which verifies it before it
 //! is returned. The builder's own `build` would hide the key's error, so its two halves are called instead.
 
-use countersign_format::limits;
 use countersign_keys::{Algorithm, PublicKey, SigningKey};
 use countersign_trust_store::Certificate;
-use countersign_trust_store::profile::Profile;
 use der::asn1::{AnyRef, BitString};
 use der::{Decode, Document, Encode, Sequence};
 use p256::ecdsa::signature::Keypair;
@@ -17,6 +15,7 @@ use spki::{
 use x509_cert::builder::Builder;
 
 use crate::Error;
+use crate::profile::Rules;
 
 /// ecdsa-with-SHA256 (RFC 5758 §3.2); parameters absent.
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
@@ -27,17 +26,17 @@ const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 /// The longest signature: an ECDSA-Sig-Value of P-256, two integers of 33 octets with their headers.
 const MAX_SIGNATURE_BYTES: usize = 72;
 
-/// Finishes `builder` with a signature by `key`, if what would be signed passes as a certificate of `profile`.
+/// Finishes `builder` with a signature by `key`, if what would be signed passes as a certificate of the kind `rules`.
 ///
 /// The check comes before the signature: what was once signed cannot be taken back.
 pub(crate) fn build<B: Builder>(
     mut builder: B,
     key: &SigningKey,
-    profile: &Profile,
+    rules: &Rules,
 ) -> Result<B::Output, Error> {
     let identity = Identity(key.public_key().clone());
     let to_be_signed = builder.finalize(&identity).map_err(builder_error)?;
-    lint(&to_be_signed, key.public_key().algorithm(), profile)?;
+    lint(&to_be_signed, key.public_key().algorithm(), rules)?;
     let signature = sign(key, &to_be_signed)?;
     builder
         .assemble(signature, &identity)
@@ -45,7 +44,7 @@ pub(crate) fn build<B: Builder>(
 }
 
 /// Reads the unsigned certificate as a host will, with a signature of zeros in the place of the real one.
-fn lint(to_be_signed: &[u8], algorithm: Algorithm, profile: &Profile) -> Result<(), Error> {
+fn lint(to_be_signed: &[u8], algorithm: Algorithm, rules: &Rules) -> Result<(), Error> {
     let encoding = || Error::encoding("a certificate");
     let certificate = Unsigned {
         to_be_signed: AnyRef::from_der(to_be_signed).map_err(encoding())?,
@@ -53,15 +52,15 @@ fn lint(to_be_signed: &[u8], algorithm: Algorithm, profile: &Profile) -> Result<
         signature: BitString::from_bytes(&[0; MAX_SIGNATURE_BYTES]).map_err(encoding())?,
     };
     let der = certificate.to_der().map_err(encoding())?;
-    let limit = usize::try_from(limits::MAX_CERTIFICATE_BYTES).unwrap_or(usize::MAX);
-    if der.len() > limit {
+    if der.len() > rules.max_bytes {
         return Err(Error::TooLarge {
             actual: der.len(),
-            limit,
+            limit: rules.max_bytes,
         });
     }
     let certificate = Certificate::parse(&der).map_err(|source| Error::Lint { source })?;
-    profile
+    rules
+        .kind
         .inspect(&certificate, None)
         .map_err(|source| Error::Lint { source })
 }

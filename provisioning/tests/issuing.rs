@@ -739,3 +739,144 @@ fn tf25_the_kind_of_hardware_is_for_attestation_keys_that_it_can_hold() {
     let certificate = Certificate::parse(&issued.certificate).expect("strict");
     assert_eq!(certificate.attested_by().expect("readable"), None);
 }
+
+/// A key that counts how often it signed.
+struct Counted {
+    inner: SigningKey,
+    signed: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl countersign_keys::Signer for Counted {
+    fn public_key(&self) -> &countersign_keys::PublicKey {
+        self.inner.public_key()
+    }
+
+    fn sign_unchecked(&self, message: &[u8]) -> Result<[u8; 64], countersign_keys::Error> {
+        self.signed
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let signature = self.inner.sign(message)?;
+        Ok(*signature.as_bytes())
+    }
+}
+
+#[test]
+fn tg20_what_a_host_refuses_is_refused_before_the_authoritys_key_signs() {
+    for algorithm in ALGORITHMS {
+        let inner = throwaway_key(algorithm);
+        let signed = std::sync::Arc::default();
+        let key = SigningKey::new(Counted {
+            inner,
+            signed: std::sync::Arc::clone(&signed),
+        });
+        let count = || signed.load(std::sync::atomic::Ordering::Relaxed);
+        let made = Issuer::root(&key, &root(1), &mut SystemRandom).expect("a root");
+        assert_eq!(count(), 1, "its own certificate, and no rehearsal");
+
+        let issuer = Issuer::new(&key, &made.certificate).expect("an issuer");
+        // An IDevID may outlive its issuer, so its period is not held against the issuer's; but under an issuer that has
+        // ended before it begins no host accepts it, and only a host's own verdict tells.
+        let mut late = device(Profile::IDevId);
+        let after = UnixTime::from_secs(NOW.as_secs() + 4000 * 86_400);
+        late.validity = Validity::days(after, 10).expect("a period");
+        let holder = throwaway_key(Algorithm::Esp256);
+        let error = issuer
+            .end_entity(
+                Profile::IDevId,
+                holder.public_key(),
+                &late,
+                &mut SystemRandom,
+            )
+            .expect_err("refused");
+        let Error::Refused { rejection } = &error else {
+            panic!("{error}");
+        };
+        assert!(
+            matches!(
+                **rejection,
+                countersign_trust_store::Rejection::Expired { .. }
+            ),
+            "{error}"
+        );
+        assert_eq!(count(), 1, "the authority's key was not asked");
+
+        // What hosts accept costs one signature of the authority's key, the first time and later.
+        for (number, profile) in Profile::ALL.into_iter().chain(Profile::ALL).enumerate() {
+            let holder = throwaway_key(Algorithm::Esp256);
+            issuer
+                .end_entity(
+                    profile,
+                    holder.public_key(),
+                    &device(profile),
+                    &mut SystemRandom,
+                )
+                .expect("issued");
+            assert_eq!(count(), 2 + number, "{profile}");
+        }
+    }
+}
+
+/// The largest that can be asked for is either made and small, or refused.
+#[test]
+fn certificates_stay_under_two_and_chains_under_five_kilobytes() {
+    let long = "x".repeat(64);
+    for algorithm in ALGORITHMS {
+        let top = Authority::root(algorithm, 2);
+        let name = |text: &str| CaName::new(&long, text, Some("DE")).expect("a name");
+        let wide = Intermediate {
+            name: name(&"u".repeat(64)),
+            path_length: 1,
+            scope: Some(scope(&["acme:*", "acme-press:*", "acme-cutter:*"])),
+            ..intermediate("Upper", 1)
+        };
+        let upper = top.below(algorithm, &wide).expect("an intermediate");
+        let lower = Intermediate {
+            name: name(&"l".repeat(64)),
+            path_length: 0,
+            ..wide
+        };
+        let lower = upper.below(algorithm, &lower).expect("an intermediate");
+
+        let identity: DeviceIdentity = "d".repeat(64).parse().expect("an id");
+        let mut request = device(Profile::ComponentSigner);
+        request.name = DeviceName::new(identity)
+            .with_organization(&long)
+            .and_then(|name| name.with_organizational_unit(&long))
+            .and_then(|name| name.with_common_name(&long))
+            .expect("a name");
+        request.metadata = DeviceMetadata::default()
+            .with_device_type(&long)
+            .and_then(|metadata| metadata.with_hardware_revision(&long))
+            .and_then(|metadata| metadata.with_firmware_version(&long))
+            .and_then(|metadata| metadata.with_capabilities(&[long.clone(), "y".repeat(64)]))
+            .expect("metadata");
+        let leaf = lower
+            .issue(Profile::ComponentSigner, &request)
+            .expect("issued");
+        let chain = [&leaf.certificate, &lower.certificate, &upper.certificate];
+        assert!(chain.iter().all(|der| der.len() <= 2_048));
+        let bytes: usize = chain.iter().map(|der| der.len()).sum();
+        assert!(bytes < 5_000, "{bytes}");
+
+        // And what would be larger is not made.
+        request.scope = Some(scope(
+            &(0..60)
+                .map(|number| format!("acme:component-with-a-long-name-{number}"))
+                .collect::<Vec<_>>()
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+        ));
+        let error = lower
+            .issue(Profile::ComponentSigner, &request)
+            .expect_err("too large");
+        assert!(
+            matches!(error, Error::TooLarge { limit: 2_048, .. }),
+            "{error}"
+        );
+        let usual = Authority::root(algorithm, 1);
+        let usual = usual
+            .below(algorithm, &intermediate("Devices", 0))
+            .expect("an intermediate");
+        assert!(usual.certificate.len() < 700, "{}", usual.certificate.len());
+    }
+}

@@ -57,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign-provisioning",
         &[
+            "countersign-backend-file",
             "countersign-format",
             "countersign-keys",
             "countersign-trust-store",
@@ -172,7 +173,6 @@ const TEST_ARROWS: &[(&str, &str)] = &[
     ("countersign-backend-atecc608", "countersign-trust-store"),
     ("countersign-backend-tpm", "countersign-benches"),
     ("countersign-audit-log", "countersign-backend-file"),
-    ("countersign-provisioning", "countersign-backend-file"),
     ("countersign-signer", "countersign-backend-file"),
     ("countersign-signer", "countersign-stores"),
     ("countersign-testing", "countersign-atecc608-emulator"),
