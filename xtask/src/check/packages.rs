@@ -69,6 +69,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("countersign-privacy-tokens", &[]),
     (
+        "countersign-registry",
+        &[
+            "countersign-format",
+            "countersign-provisioning",
+            "countersign-trust-store",
+        ],
+    ),
+    (
+        "countersign-issuing",
+        &[
+            "countersign-audit-log",
+            "countersign-format",
+            "countersign-keys",
+            "countersign-provisioning",
+            "countersign-registry",
+            "countersign-trust-store",
+        ],
+    ),
+    (
         "countersign-ca",
         &[
             "countersign-provisioning",
@@ -173,6 +192,8 @@ const TEST_ARROWS: &[(&str, &str)] = &[
     ("countersign-backend-atecc608", "countersign-trust-store"),
     ("countersign-backend-tpm", "countersign-benches"),
     ("countersign-audit-log", "countersign-backend-file"),
+    ("countersign-issuing", "countersign-backend-file"),
+    ("countersign-issuing", "countersign-signer"),
     ("countersign-signer", "countersign-backend-file"),
     ("countersign-signer", "countersign-stores"),
     ("countersign-testing", "countersign-atecc608-emulator"),

@@ -1,0 +1,2 @@
+//! Issuing.
+#![forbid(unsafe_code)]

@@ -1,0 +1,108 @@
+//! Leaves of the audit log: written with what they tell of, and given their places afterwards, by one process.
+
+use sqlx::{Any, Row, Transaction};
+
+use crate::sql::{self, int, uint};
+use crate::{Error, Registry};
+
+/// A leaf with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its index, from 0.
+    pub place: u64,
+    /// What it says.
+    pub bytes: Vec<u8>,
+}
+
+impl Registry {
+    /// Writes leaves for what has no other record here.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn record(&self, leaves: &[&[u8]]) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        insert(&mut transaction, leaves).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Gives places to at most `most` leaves that have none, in the order in which they were written. For the process
+    /// that [leads](crate::Lead::Audit); where two did it, the later one fails.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn place_leaves(&self, most: u64) -> Result<u64, Error> {
+        let mut transaction = self.write().await?;
+        let row =
+            sqlx::query("SELECT coalesce(max(place) + 1, 0) FROM audit WHERE place IS NOT NULL")
+                .fetch_one(&mut *transaction)
+                .await?;
+        let next: i64 = row.try_get(0)?;
+        let placed = sqlx::query(
+            "UPDATE audit SET place = waiting.place FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 + $1 AS place \
+             FROM (SELECT id FROM audit WHERE place IS NULL ORDER BY id LIMIT $2) AS first) AS waiting \
+             WHERE audit.id = waiting.id",
+        )
+        .bind(next)
+        .bind(int(most))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(placed.rows_affected())
+    }
+
+    /// At most `most` leaves from the place `from` on, in order.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn leaves(&self, from: u64, most: u64) -> Result<Vec<Leaf>, Error> {
+        let rows = sqlx::query(
+            "SELECT place, leaf FROM audit WHERE place IS NOT NULL AND place >= $1 ORDER BY place LIMIT $2",
+        )
+        .bind(int(from))
+        .bind(int(most))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Leaf {
+                    place: uint(row.try_get(0)?),
+                    bytes: row.try_get(1)?,
+                })
+            })
+            .collect()
+    }
+
+    /// How many leaves have a place, and how many wait for one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn leaf_counts(&self) -> Result<(u64, u64), Error> {
+        let row = sqlx::query(
+            "SELECT (SELECT coalesce(max(place) + 1, 0) FROM audit WHERE place IS NOT NULL), \
+             (SELECT count(*) FROM audit WHERE place IS NULL)",
+        )
+        .fetch_one(self.readers())
+        .await?;
+        Ok((uint(row.try_get(0)?), uint(row.try_get(1)?)))
+    }
+}
+
+/// Writes leaves in a transaction that writes what they tell of.
+pub(crate) async fn insert(
+    transaction: &mut Transaction<'static, Any>,
+    leaves: &[&[u8]],
+) -> Result<(), Error> {
+    for piece in sql::pieces(leaves) {
+        let statement = format!(
+            "INSERT INTO audit (leaf) VALUES {}",
+            sql::rows(0, piece.len(), 1)
+        );
+        let mut query = sqlx::query(&statement);
+        for leaf in piece {
+            query = query.bind(*leaf);
+        }
+        query.execute(&mut **transaction).await?;
+    }
+    Ok(())
+}

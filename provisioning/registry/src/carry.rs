@@ -1,0 +1,379 @@
+//! Records as lines of JSON, to be taken elsewhere. What was issued stays issued there: serials, keys and places are
+//! taken over with it. Leaves of the audit log are not: the log is a folder of its own.
+
+use countersign_provisioning::Serial;
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+
+use crate::sql::{self, CERTIFICATE, int};
+use crate::{Certificate, Device, Error, Registry, devices};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Record {
+    /// An order.
+    Order {
+        /// Its name.
+        id: String,
+        /// Who makes the devices.
+        manufacturer: Option<String>,
+        /// The devices that may get certificates.
+        quota: u64,
+        /// Those that have had one.
+        used: u64,
+    },
+    /// A device.
+    Device {
+        /// Who it is.
+        id: String,
+        /// SHA-256 of its hardware, hexadecimal.
+        hardware_hash: Option<String>,
+        /// Its type.
+        device_type: String,
+        /// Its family.
+        family: String,
+        /// Revision of the hardware.
+        revision: String,
+        /// Version of the firmware.
+        firmware: String,
+        /// Its state, in a word.
+        state: String,
+        /// Its order.
+        order: Option<String>,
+        /// When it was recorded, in seconds since 1970.
+        recorded_at: u64,
+    },
+    /// A certificate, and the key in it.
+    Certificate {
+        /// Its serial number, hexadecimal.
+        serial: String,
+        /// Whose it is.
+        device: String,
+        /// Its kind.
+        profile: String,
+        /// SHA-256 of the issuing key, hexadecimal.
+        issuer: String,
+        /// SHA-256 of the device's key, hexadecimal.
+        key: String,
+        /// First second of its validity.
+        not_before: u64,
+        /// Last second of its validity.
+        not_after: u64,
+        /// Its state, in a word.
+        state: String,
+        /// Since when it is revoked.
+        revoked_at: Option<u64>,
+        /// Why.
+        reason: Option<String>,
+        /// The certificate, DER, hexadecimal.
+        der: Option<String>,
+        /// When its serial was taken.
+        reserved_at: u64,
+    },
+}
+
+/// What an import came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Records that are new here.
+    pub added: u64,
+    /// Records whose place was taken; what was here stays.
+    pub skipped: u64,
+}
+
+/// Lines that are written or read at once.
+const PIECE: u64 = 1000;
+
+impl Registry {
+    /// Writes everything as lines of JSON to `line`, orders first, then devices, then certificates. What is being made
+    /// at this moment comes out as abandoned, since its certificate is not there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], also what `line` returns.
+    pub async fn export(
+        &self,
+        mut line: impl FnMut(&str) -> std::io::Result<()>,
+    ) -> Result<(), Error> {
+        let mut write = |record: &Record| -> Result<(), Error> {
+            let text = serde_json::to_string(record).map_err(std::io::Error::other);
+            text.and_then(|text| line(&text))
+                .map_err(|error| sqlx::Error::Io(error).into())
+        };
+        for order in self.orders().await? {
+            write(&Record::Order {
+                id: order.id,
+                manufacturer: order.manufacturer,
+                quota: order.quota,
+                used: order.used,
+            })?;
+        }
+        let mut after = None;
+        loop {
+            let page = self.devices(None, after.as_deref(), PIECE).await?;
+            for device in page.items {
+                write(&of_device(device))?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let statement = format!(
+            "SELECT {CERTIFICATE} FROM certificates WHERE serial > $1 ORDER BY serial LIMIT $2"
+        );
+        let mut after: Vec<u8> = Vec::new();
+        loop {
+            let rows = sqlx::query(&statement)
+                .bind(after.as_slice())
+                .bind(int(PIECE))
+                .fetch_all(self.readers())
+                .await?;
+            for row in &rows {
+                after = row.try_get(0)?;
+                write(&of_certificate(sql::certificate(row)?))?;
+            }
+            if rows.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes records over, all in one transaction. What is here already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Import`] names the first line that is no record; [`Error::Unavailable`]. Nothing was taken over then.
+    pub async fn import<'a>(
+        &self,
+        lines: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Imported, Error> {
+        let mut imported = Imported::default();
+        let mut transaction = self.write().await?;
+        for (index, line) in lines.into_iter().enumerate() {
+            let at = |reason: String| Error::Import {
+                line: index.saturating_add(1),
+                reason,
+            };
+            let record: Record =
+                serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
+            let added = match record {
+                Record::Order {
+                    id,
+                    manufacturer,
+                    quota,
+                    used,
+                } => sqlx::query(
+                    "INSERT INTO orders (id, manufacturer, quota, used) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+                )
+                .bind(id)
+                .bind(manufacturer)
+                .bind(int(quota))
+                .bind(int(used))
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected(),
+                Record::Device { .. } => {
+                    let device = to_device(record).map_err(at)?;
+                    let statement = format!(
+                        "INSERT INTO devices ({}) VALUES {} ON CONFLICT DO NOTHING",
+                        devices::DEVICE,
+                        sql::rows(0, 1, 9)
+                    );
+                    sqlx::query(&statement)
+                        .bind(device.id.as_str())
+                        .bind(device.hardware_hash.map(|hash| hash.to_vec()))
+                        .bind(device.device_type.as_str())
+                        .bind(device.family.as_str())
+                        .bind(device.revision.as_str())
+                        .bind(device.firmware.as_str())
+                        .bind(device.state.as_str())
+                        .bind(device.order.as_deref())
+                        .bind(int(device.recorded_at))
+                        .execute(&mut *transaction)
+                        .await?
+                        .rows_affected()
+                }
+                Record::Certificate { .. } => {
+                    let certificate = to_certificate(record).map_err(at)?;
+                    add_certificate(&mut transaction, &certificate).await?
+                }
+            };
+            if added > 0 {
+                imported.added = imported.added.saturating_add(1);
+            } else {
+                imported.skipped = imported.skipped.saturating_add(1);
+            }
+        }
+        transaction.commit().await?;
+        Ok(imported)
+    }
+}
+
+async fn add_certificate(
+    transaction: &mut sqlx::Transaction<'static, sqlx::Any>,
+    certificate: &Certificate,
+) -> Result<u64, Error> {
+    sqlx::query(
+        "INSERT INTO device_keys (key_hash, device) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    )
+    .bind(certificate.key.as_slice())
+    .bind(certificate.device.as_str())
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query(
+        "UPDATE devices SET counted_at = $1 WHERE device = $2 AND counted_at IS NULL AND order_id IS NOT NULL",
+    )
+    .bind(int(certificate.reserved_at))
+    .bind(certificate.device.as_str())
+    .execute(&mut **transaction)
+    .await?;
+    let added = sqlx::query(
+        "INSERT INTO certificates (serial, device, profile, issuer, key_hash, not_before, not_after, state, owner, \
+         reserved_at, revoked_at, reason, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(certificate.serial.as_bytes())
+    .bind(certificate.device.as_str())
+    .bind(certificate.profile.as_str())
+    .bind(certificate.issuer.as_slice())
+    .bind(certificate.key.as_slice())
+    .bind(int(certificate.not_before))
+    .bind(int(certificate.not_after))
+    .bind(certificate.state.as_str())
+    .bind(int(certificate.reserved_at))
+    .bind(certificate.revoked.map(|(at, _)| int(at)))
+    .bind(certificate.revoked.map(|(_, reason)| reason.as_str()))
+    .bind(certificate.der.as_deref())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(added.rows_affected())
+}
+
+fn of_device(device: Device) -> Record {
+    Record::Device {
+        id: device.id.to_string(),
+        hardware_hash: device.hardware_hash.map(hex::encode),
+        device_type: device.device_type,
+        family: device.family,
+        revision: device.revision,
+        firmware: device.firmware,
+        state: device.state.to_string(),
+        order: device.order,
+        recorded_at: device.recorded_at,
+    }
+}
+
+fn of_certificate(certificate: Certificate) -> Record {
+    use crate::CertificateState::{Abandoned, Reserved};
+    let state = match certificate.state {
+        Reserved => Abandoned,
+        state => state,
+    };
+    Record::Certificate {
+        serial: certificate.serial.to_string(),
+        device: certificate.device.to_string(),
+        profile: certificate.profile.to_string(),
+        issuer: hex::encode(certificate.issuer),
+        key: hex::encode(certificate.key),
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        state: state.to_string(),
+        revoked_at: certificate.revoked.map(|(at, _)| at),
+        reason: certificate.revoked.map(|(_, reason)| reason.to_string()),
+        der: certificate.der.map(hex::encode),
+        reserved_at: certificate.reserved_at,
+    }
+}
+
+/// The device of a line, or what is wrong with it.
+fn to_device(record: Record) -> Result<Device, String> {
+    let Record::Device {
+        id,
+        hardware_hash,
+        device_type,
+        family,
+        revision,
+        firmware,
+        state,
+        order,
+        recorded_at,
+    } = record
+    else {
+        return Err("it is no device".to_owned());
+    };
+    Ok(Device {
+        id: id
+            .parse()
+            .map_err(|error| format!("its id is not a device identity: {error}"))?,
+        hardware_hash: hardware_hash.as_deref().map(hash).transpose()?,
+        device_type,
+        family,
+        revision,
+        firmware,
+        state: crate::DeviceState::from_word(&state)
+            .ok_or_else(|| format!("{state:?} is no state of a device"))?,
+        order,
+        recorded_at,
+    })
+}
+
+/// The certificate of a line, or what is wrong with it.
+fn to_certificate(record: Record) -> Result<Certificate, String> {
+    let Record::Certificate {
+        serial,
+        device,
+        profile,
+        issuer,
+        key,
+        not_before,
+        not_after,
+        state,
+        revoked_at,
+        reason,
+        der,
+        reserved_at,
+    } = record
+    else {
+        return Err("it is no certificate".to_owned());
+    };
+    let state = crate::CertificateState::from_word(&state)
+        .filter(|state| *state != crate::CertificateState::Reserved)
+        .ok_or_else(|| format!("{state:?} is no state of a finished certificate"))?;
+    let revoked = match (revoked_at, reason) {
+        (Some(at), Some(reason)) => Some((at, reason.parse()?)),
+        (None, None) => None,
+        _ => return Err("it has a time of revocation or a reason, and not both".to_owned()),
+    };
+    if revoked.is_some() != (state == crate::CertificateState::Revoked) {
+        return Err("its state and its revocation contradict each other".to_owned());
+    }
+    let serial: Serial = serial
+        .parse()
+        .map_err(|error: countersign_provisioning::Error| error.to_string())?;
+    Ok(Certificate {
+        serial,
+        device: device
+            .parse()
+            .map_err(|error| format!("its device is not a device identity: {error}"))?,
+        profile: profile.parse()?,
+        issuer: hash(&issuer)?,
+        key: hash(&key)?,
+        not_before,
+        not_after,
+        state,
+        revoked,
+        der: der
+            .map(hex::decode)
+            .transpose()
+            .map_err(|error| format!("its DER is not hexadecimal: {error}"))?,
+        reserved_at,
+    })
+}
+
+fn hash(text: &str) -> Result<[u8; 32], String> {
+    let bytes = hex::decode(text).map_err(|error| format!("a hash is not hexadecimal: {error}"))?;
+    bytes
+        .try_into()
+        .map_err(|_| "a hash has another length than 32 bytes".to_owned())
+}

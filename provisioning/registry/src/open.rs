@@ -1,0 +1,146 @@
+//! Opening a registry: the lock, the schema, the connections.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::any::{Any, AnyPoolOptions};
+use sqlx::{AnyPool, Executor, Transaction};
+
+use crate::Error;
+use crate::instance::Instance;
+use crate::location::{Kind, Location, guard};
+use crate::schema;
+
+/// How long a call waits for a connection, before it says that the registry is not available.
+const CONNECT_SECONDS: u64 = 5;
+
+/// Connections that read. SQLite has one more that writes; PostgreSQL has one more that holds locks.
+const READERS: u32 = 4;
+
+/// Connections that write to PostgreSQL at once.
+const WRITERS: u32 = 4;
+
+/// What SQLite is told of every connection: nothing is acknowledged before it is on the disk.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+     PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456; PRAGMA trusted_schema = OFF";
+
+/// A registry. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    readers: AnyPool,
+    writers: AnyPool,
+    instance: Instance,
+    /// Held for the life of the process, where one process has the database.
+    _lock: Option<File>,
+}
+
+impl Registry {
+    /// Opens the registry at `sqlite:PATH` or `postgres://…`, makes it where SQLite has none yet, and brings its schema
+    /// up to date.
+    ///
+    /// # Errors
+    /// [`Error::Location`]; [`Error::Exposed`] for a file that others may read, or a folder that they may write to;
+    /// [`Error::Locked`]; [`Error::SchemaNewer`], [`Error::SchemaBroken`]; [`Error::Unavailable`].
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        sqlx::any::install_default_drivers();
+        let location = Location::parse(url)?;
+        let kind = location.kind();
+        let mut held = None;
+        if let Location::Sqlite(path) = &location {
+            guard(path)?;
+            held = Some(lock(path)?);
+        }
+        let (readers, writers) = match kind {
+            Kind::Sqlite => (READERS, 1),
+            Kind::PostgreSql => (READERS, WRITERS),
+        };
+        let url = location.driver_url();
+        let writers = pool(kind, writers, &url).await?;
+        schema::migrate(&mut *writers.acquire().await?, kind).await?;
+        let readers = pool(kind, readers, &url).await?;
+        let instance = Instance::new(kind, &writers).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                kind,
+                readers,
+                writers,
+                instance,
+                _lock: held,
+            }),
+        })
+    }
+
+    /// Closes every connection, after what is under way.
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        self.inner.writers.close().await;
+        self.inner.instance.close().await;
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    pub(crate) fn readers(&self) -> &AnyPool {
+        &self.inner.readers
+    }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.inner.instance
+    }
+
+    /// A transaction that writes.
+    pub(crate) async fn write(&self) -> Result<Transaction<'static, Any>, Error> {
+        Ok(self.inner.writers.begin_with(self.kind().begin()).await?)
+    }
+}
+
+async fn pool(kind: Kind, most: u32, url: &str) -> Result<AnyPool, Error> {
+    let options = AnyPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(Duration::from_secs(CONNECT_SECONDS))
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                let settings = match kind {
+                    Kind::Sqlite => PRAGMAS,
+                    // Whoever waits for a lock does so for seconds, not for ever; a commit is on the disk.
+                    Kind::PostgreSql => "SET lock_timeout = '5s'; SET synchronous_commit = on",
+                };
+                for setting in settings.split(';') {
+                    connection.execute(setting).await?;
+                }
+                Ok(())
+            })
+        });
+    Ok(options.connect(url).await?)
+}
+
+fn lock(database: &Path) -> Result<File, Error> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let unavailable = |source| Error::Unavailable {
+        source: sqlx::Error::Io(source),
+    };
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path }),
+        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
