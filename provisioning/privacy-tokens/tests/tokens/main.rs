@@ -1,0 +1,16 @@
+//! Tokens made, judged, bent, and compared with another implementation.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test may stop by panicking"
+)]
+
+mod assignment;
+mod python;
+mod secrecy;
+mod support;
+mod tamper;
+mod validate;
+mod vectors;
