@@ -299,6 +299,26 @@ impl<'k> Issuer<'k> {
     where
         R: TryCryptoRng + ?Sized,
     {
+        let serial = Serial::generate(rng)?;
+        self.end_entity_numbered(serial, profile, public_key, request, rng)
+    }
+
+    /// The same with a serial that was put on record before: so that whatever is signed is on record already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Issuer::end_entity`].
+    pub fn end_entity_numbered<R>(
+        &self,
+        serial: Serial,
+        profile: Profile,
+        public_key: &PublicKey,
+        request: &EndEntity,
+        rng: &mut R,
+    ) -> Result<Issued, Error>
+    where
+        R: TryCryptoRng + ?Sized,
+    {
         let rules = profile.rules();
         let validity = match rules.life {
             Life::WithoutEnd => Validity::new(request.validity.not_before(), UnixTime::NO_EXPIRY)?,
@@ -318,7 +338,7 @@ impl<'k> Issuer<'k> {
             issuer: self.name.clone(),
             subject: request.name.to_x509()?,
             validity,
-            serial: Serial::generate(rng)?,
+            serial,
             given: Given {
                 identity: Some(request.name.identity()),
                 dns_names: &request.dns_names,
