@@ -1,2 +1,35 @@
-//! Issuing.
+//! Issuing: a request goes in, a certificate comes out that is on record.
+//!
+//! Decided here: the order of steps, that nothing is handed out before its row and its leaf of the audit log are on the
+//! disk, and that many requests share one wait for the disk. What a certificate says is decided by
+//! `countersign-provisioning`, who may have one by `countersign-registry`, who may ask by whoever calls.
+//!
+//! ```text
+//! request ─► verified ─► reserved ─► signed ─► committed ─► released
+//!            (threads)   (one        (threads)  (one
+//!                         transaction            transaction for all that is signed)
+//!                         for all that waits)
+//! ```
+//!
+//! - [`Issuing`]: certificates, revocations, lists. [`Ask`] is what it takes.
+//! - [`Sequencer`]: brings the leaves into the audit log, in one order for all replicas.
+//! - [`Clock`]: the time, and when it is not believed.
 #![forbid(unsafe_code)]
+
+mod ask;
+mod clock;
+mod error;
+mod lists;
+mod record;
+mod sequencer;
+mod service;
+mod stages;
+mod step;
+mod threads;
+
+pub use ask::{Ask, Contents, Proof};
+pub use clock::Clock;
+pub use error::Error;
+pub use sequencer::{Sequencer, SequencerError};
+pub use service::{Authority, Issuing};
+pub use step::{Step, Steps};

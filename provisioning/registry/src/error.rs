@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use countersign_format::DeviceIdentity;
 use countersign_provisioning::{Profile, Serial};
 
+/// https://www.sqlite.org/rescode.html#ioerr
+const SQLITE_IOERR: u32 = 10;
+
 /// Why one certificate was not reserved. The others of the same batch are not touched by it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -149,6 +152,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the database's disk failed, rather than being full or busy: nobody knows what it has.
+    #[must_use]
+    pub fn is_disk_failure(&self) -> bool {
+        let Self::Unavailable {
+            source: sqlx::Error::Database(error),
+        } = self
+        else {
+            return false;
+        };
+        let code = error.code();
+        let code = code.as_deref().unwrap_or_default();
+        // SQLite's SQLITE_IOERR is the lowest byte of its codes; PostgreSQL's io_error is a text.
+        code == "58030"
+            || code
+                .parse::<u32>()
+                .is_ok_and(|code| code & 0xff == SQLITE_IOERR)
+    }
+
     /// A record that is not what was written.
     pub(crate) fn corrupt(what: &'static str) -> impl FnOnce() -> Self {
         move || Self::Corrupt { what }

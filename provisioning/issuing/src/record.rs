@@ -1,0 +1,116 @@
+//! Leaves of the audit log: what was done, as one line of JSON each.
+
+use countersign_format::Digest;
+use countersign_provisioning::{Reason, Serial};
+use countersign_registry::Certificate;
+use serde::Serialize;
+
+use crate::ask::Verified;
+
+/// What a leaf tells of.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Event<'a> {
+    Issued {
+        at: u64,
+        serial: String,
+        device: &'a str,
+        profile: &'a str,
+        issuer: String,
+        key: String,
+        certificate: String,
+        not_before: u64,
+        not_after: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        renews: Option<String>,
+    },
+    Abandoned {
+        at: u64,
+        serial: String,
+        device: &'a str,
+        profile: &'a str,
+    },
+    Revoked {
+        at: u64,
+        serial: String,
+        reason: &'a str,
+        by: &'a str,
+    },
+    List {
+        at: u64,
+        issuer: String,
+        number: u64,
+        list: String,
+        entries: usize,
+        next_update: u64,
+    },
+}
+
+pub(crate) fn issued(
+    now: u64,
+    issuer: &[u8; 32],
+    asked: &Verified,
+    serial: &Serial,
+    der: &[u8],
+    not_after: u64,
+) -> Vec<u8> {
+    line(&Event::Issued {
+        at: now,
+        serial: serial.to_string(),
+        device: asked.device.as_str(),
+        profile: asked.profile.as_str(),
+        issuer: hex::encode(issuer),
+        key: hex::encode(asked.key_hash),
+        certificate: hex::encode(Digest::of(der).as_bytes()),
+        not_before: asked.end_entity.validity.not_before().as_secs(),
+        not_after,
+        renews: asked.renews.as_ref().map(ToString::to_string),
+    })
+}
+
+pub(crate) fn abandoned(now: u64, orphan: &Certificate) -> Vec<u8> {
+    line(&Event::Abandoned {
+        at: now,
+        serial: orphan.serial.to_string(),
+        device: orphan.device.as_str(),
+        profile: orphan.profile.as_str(),
+    })
+}
+
+pub(crate) fn revoked(now: u64, serial: &Serial, reason: Reason, by: &str) -> Vec<u8> {
+    line(&Event::Revoked {
+        at: now,
+        serial: serial.to_string(),
+        reason: reason.as_str(),
+        by,
+    })
+}
+
+pub(crate) fn list(
+    now: u64,
+    issuer: &[u8; 32],
+    number: u64,
+    der: &[u8],
+    entries: usize,
+    next_update: u64,
+) -> Vec<u8> {
+    line(&Event::List {
+        at: now,
+        issuer: hex::encode(issuer),
+        number,
+        list: hex::encode(Digest::of(der).as_bytes()),
+        entries,
+        next_update,
+    })
+}
+
+/// Strings and numbers always have a form in JSON; were it otherwise, the leaf would say what failed.
+fn line(event: &Event<'_>) -> Vec<u8> {
+    serde_json::to_vec(event).unwrap_or_else(|error| {
+        format!(
+            "{{\"event\":\"unwritable\",\"error\":{:?}}}",
+            error.to_string()
+        )
+        .into_bytes()
+    })
+}

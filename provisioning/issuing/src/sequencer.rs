@@ -1,0 +1,183 @@
+//! Brings leaves from the registry into the audit log on disk.
+//!
+//! Their order is fixed in the registry first, by one process for all; each log follows that order. A crash between the
+//! two leaves a log that is shorter than the order, and catches up. A log that is longer than the order knows of was not
+//! made from this registry, or the registry was put back from an old copy: then nothing is written, and it is said.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use countersign_audit_log::{Checkpoint, LogDirectory};
+use countersign_registry::{Lead, Registry};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+/// How often leaves are brought over.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Leaves that are brought over at once.
+const BATCH: u64 = 1024;
+
+/// Why leaves were not brought into the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SequencerError {
+    /// The log has entries that the registry does not know of.
+    #[error(
+        "the audit log has {log} entries, and the registry knows of {registry}: the registry was put back from an old copy, \
+         or this is another one's log; restore the registry's newest copy, or begin a new log"
+    )]
+    Ahead {
+        /// Entries of the log.
+        log: u64,
+        /// Leaves of the registry that have a place.
+        registry: u64,
+    },
+    /// An entry of the log is not the leaf that the registry has at that place.
+    #[error("leaf {place} is missing in the registry: restore its newest copy")]
+    Gap {
+        /// The place.
+        place: u64,
+    },
+    /// The log could not be written.
+    #[error(transparent)]
+    Log(#[from] countersign_audit_log::Error),
+    /// The registry did not answer.
+    #[error(transparent)]
+    Registry(#[from] countersign_registry::Error),
+    /// The task that wrote is gone.
+    #[error("the audit log's task ended: start again")]
+    Ended,
+}
+
+/// The task that does it.
+#[derive(Debug)]
+pub struct Sequencer {
+    head: watch::Receiver<Checkpoint>,
+    failure: Arc<Mutex<Option<String>>>,
+    stop: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Sequencer {
+    /// Starts it on the running tokio runtime, after everything that has a place is in the log.
+    ///
+    /// # Errors
+    /// [`SequencerError`].
+    pub async fn start(registry: Registry, log: LogDirectory) -> Result<Self, SequencerError> {
+        let mut log = once(&registry, log).await.map_err(|(error, _)| error)?;
+        let (sender, head) = watch::channel(log.checkpoint().clone());
+        let failure = Arc::new(Mutex::new(None));
+        let stop = Arc::new(Notify::new());
+        let (told, stopping) = (Arc::clone(&failure), Arc::clone(&stop));
+        let task = tokio::spawn(async move {
+            let mut is_last = false;
+            loop {
+                if !is_last {
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE) => {}
+                        () = stopping.notified() => is_last = true,
+                    }
+                }
+                match once(&registry, log).await {
+                    Ok(written) => {
+                        log = written;
+                        sender.send_replace(log.checkpoint().clone());
+                        *told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    }
+                    // The registry comes back; what the log says must be looked at.
+                    Err((SequencerError::Registry(error), Some(kept))) => {
+                        log = kept;
+                        *told.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some(error.to_string());
+                    }
+                    Err((error, _)) => {
+                        *told.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some(error.to_string());
+                        return;
+                    }
+                }
+                if is_last {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            head,
+            failure,
+            stop,
+            task,
+        })
+    }
+
+    /// The newest checkpoint.
+    #[must_use]
+    pub fn head(&self) -> Checkpoint {
+        self.head.borrow().clone()
+    }
+
+    /// What keeps leaves from the log at present.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Brings over what is there, and ends.
+    pub async fn stop(self) {
+        self.stop.notify_one();
+        let _ = self.task.await;
+    }
+}
+
+/// Brings over everything that is there. The log comes back too when the registry failed.
+async fn once(
+    registry: &Registry,
+    mut log: LogDirectory,
+) -> Result<LogDirectory, (SequencerError, Option<LogDirectory>)> {
+    loop {
+        let size = log.checkpoint().size();
+        let leaves = match next(registry, size).await {
+            Ok(leaves) if leaves.is_empty() => return Ok(log),
+            Ok(leaves) => leaves,
+            Err(error) => return Err((error, Some(log))),
+        };
+        // Writing waits for the disk.
+        let written = tokio::task::spawn_blocking(move || {
+            let outcome = log.append(&leaves).map(|_| ());
+            (log, outcome)
+        });
+        log = match written.await {
+            Ok((log, Ok(()))) => log,
+            Ok((_, Err(error))) => return Err((error.into(), None)),
+            Err(_) => return Err((SequencerError::Ended, None)),
+        };
+    }
+}
+
+/// The leaves that follow on `size` entries.
+async fn next(registry: &Registry, size: u64) -> Result<Vec<Vec<u8>>, SequencerError> {
+    if registry.leads(Lead::Audit).await? {
+        registry.place_leaves(BATCH).await?;
+    }
+    let leaves = registry.leaves(size, BATCH).await?;
+    if leaves.is_empty() {
+        let (placed, _) = registry.leaf_counts().await?;
+        if placed < size {
+            return Err(SequencerError::Ahead {
+                log: size,
+                registry: placed,
+            });
+        }
+    }
+    let mut bytes = Vec::with_capacity(leaves.len());
+    for (place, leaf) in (size..).zip(leaves) {
+        if leaf.place != place {
+            return Err(SequencerError::Gap { place });
+        }
+        bytes.push(leaf.bytes);
+    }
+    Ok(bytes)
+}
