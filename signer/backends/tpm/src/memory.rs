@@ -9,13 +9,13 @@
 
 use crate::{TpmProvider, keys};
 use countersign_keys::{Algorithm, ErrorKind, KeyProvider as _, KeyTemplate, KeyUri, Origin};
+use countersign_testing::memory::hits;
 use countersign_testing::swtpm::Swtpm;
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::Signer as _;
 use p256::pkcs8::DecodePrivateKey as _;
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use zeroize::Zeroize as _;
 
@@ -187,66 +187,4 @@ fn the_process_that_is_searched() {
 fn wait() {
     println!("signed 20 times");
     let _ = std::io::stdin().read(&mut [0]);
-}
-
-/// Where in a process's memory the number lies, in which form.
-fn hits(process: u32, scalar: &[u8; 32]) -> Vec<String> {
-    let little: Vec<u8> = scalar.iter().rev().copied().collect();
-    // Limbs of eight bytes, each little-endian, the most significant first.
-    let limbs: Vec<u8> = scalar
-        .chunks(8)
-        .flat_map(|limb| limb.iter().rev().copied())
-        .collect();
-    let hex = hex::encode(scalar);
-    let mut forms = vec![
-        ("hexadecimal", hex.clone().into_bytes()),
-        ("capital hexadecimal", hex.to_uppercase().into_bytes()),
-    ];
-    for (name, bytes) in [
-        ("big-endian", scalar.to_vec()),
-        ("little-endian", little),
-        ("limbs", limbs),
-    ] {
-        // A half is enough.
-        forms.push((name, bytes[..16].to_vec()));
-        forms.push((name, bytes[16..].to_vec()));
-    }
-    let mut hits = Vec::new();
-    let mut searched = 0usize;
-    for (region, memory) in memory_of(process) {
-        searched = searched.saturating_add(memory.len());
-        for (name, form) in &forms {
-            if memory.windows(form.len()).any(|window| window == form) {
-                hits.push(format!("{name} in {region}"));
-            }
-        }
-    }
-    assert!(searched > 1_000_000, "only {searched} bytes could be read");
-    hits
-}
-
-/// What can be read of a process's memory.
-fn memory_of(process: u32) -> impl Iterator<Item = (String, Vec<u8>)> {
-    let folder = Path::new("/proc").join(process.to_string());
-    let maps = fs::read_to_string(folder.join("maps")).expect("the map of a child");
-    let mut memory = File::open(folder.join("mem")).expect("the memory of a child");
-    let regions: Vec<String> = maps.lines().map(str::to_owned).collect();
-    regions.into_iter().filter_map(move |region| {
-        let (range, rest) = region.split_once(' ')?;
-        // Code, and what is mapped from files without being written, is no place for a key.
-        if !rest.starts_with("rw") {
-            return None;
-        }
-        let (start, end) = range.split_once('-')?;
-        let start = u64::from_str_radix(start, 16).ok()?;
-        let end = u64::from_str_radix(end, 16).ok()?;
-        let mut bytes = Vec::new();
-        memory.seek(SeekFrom::Start(start)).ok()?;
-        // Pages that were never touched cannot be read beyond a point.
-        let _ = memory
-            .by_ref()
-            .take(end.saturating_sub(start))
-            .read_to_end(&mut bytes);
-        Some((region, bytes))
-    })
 }

@@ -4,6 +4,7 @@ mod bench;
 mod certificates;
 mod conformance;
 mod faults;
+mod memory;
 mod plan;
 mod provider;
 mod vendor;
