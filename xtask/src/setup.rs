@@ -40,6 +40,8 @@ pub(crate) enum Need {
     OpenSslLibrary,
     /// libtss2, swtpm and tpm2-tools: TPM 2.0 without a chip, and the tools that judge what is made with it.
     Tpm,
+    /// PostgreSQL: the registry of several replicas; each test starts a server of its own.
+    PostgreSql,
     /// SoftHSM and OpenSC's tools: PKCS#11 tokens without hardware, made by others than us; and what a second module is
     /// built with.
     Pkcs11Tokens,
@@ -119,6 +121,8 @@ impl Need {
                     && succeeds("pkg-config", &["--exists", "openssl", "sqlite3"])
                     && Path::new(LIBCLANG).exists()
             }
+            Self::PostgreSql => std::fs::read_dir("/usr/lib/postgresql")
+                .is_ok_and(|mut versions| versions.next().is_some()),
             Self::Python => {
                 succeeds("python3", &["-m", "pip", "--version"])
                     && succeeds("python3", &["-c", "import ensurepip, venv"])
@@ -160,6 +164,7 @@ impl Need {
                 "libssl-dev",
                 "pkg-config",
             ],
+            Self::PostgreSql => &["postgresql"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
         }
     }
@@ -186,6 +191,7 @@ impl Need {
             Self::OpenSsl | Self::OpenSslLibrary => "comparing with OpenSSL",
             Self::Tpm => "keys in a TPM",
             Self::Pkcs11Tokens => "keys in PKCS#11 tokens",
+            Self::PostgreSql => "a registry in PostgreSQL",
             Self::Python => "fetching a package from PyPI",
         }
     }

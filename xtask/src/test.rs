@@ -37,6 +37,7 @@ pub(crate) fn all() -> Result<()> {
         Need::OpenSsl,
         Need::OpenSslLibrary,
         Need::Pkcs11Tokens,
+        Need::PostgreSql,
         Need::Python,
         Need::Tpm,
     ])?;
