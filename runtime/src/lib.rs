@@ -22,6 +22,13 @@
 //! `wasi:io`, `wasi:random`, exit, an empty environment, streams that are closed or discard, a clock for durations, a
 //! date that stands at 1970-01-01, and a file system without a single directory. An import beyond that is refused by
 //! name before anything is compiled.
+//!
+//! # What a host that adds functions of its own must see to
+//!
+//! A guest's own stack is bounded, and ends in a trap. Calls in a circle are not: where a host function calls a guest that
+//! calls the host again, each round takes a piece of the host's stack, and Wasmtime counts no rounds. Such a function must
+//! count them itself and refuse the next in time (`runtime/tests/suite/host.rs` shows how). A host function that waits must
+//! be async: then the guest's deadline ends the wait.
 
 pub mod audit;
 mod command;
