@@ -39,6 +39,15 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["countersign-format", "countersign-keys"],
     ),
     (
+        "countersign-enrolment",
+        &[
+            "countersign-format",
+            "countersign-keys",
+            "countersign-signer",
+            "countersign-tls",
+        ],
+    ),
+    (
         "countersign-trust-store",
         &[
             "countersign-atecc608-rules",
@@ -194,6 +203,7 @@ const TEST_ARROWS: &[(&str, &str)] = &[
     ("countersign-audit-log", "countersign-backend-file"),
     ("countersign-issuing", "countersign-backend-file"),
     ("countersign-issuing", "countersign-signer"),
+    ("countersign-enrolment", "countersign-backend-file"),
     ("countersign-signer", "countersign-backend-file"),
     ("countersign-signer", "countersign-stores"),
     ("countersign-testing", "countersign-atecc608-emulator"),

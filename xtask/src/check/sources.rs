@@ -16,6 +16,7 @@ const FORBID: &[&str] = &[
     "signer/keys",
     "signer/backends/file",
     "signer",
+    "signer/enrolment",
     "trust-store",
     "trust-store/roots/file",
     "provisioning",
