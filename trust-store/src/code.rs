@@ -117,6 +117,9 @@ codes! {
     DeviceIdentity, "device-identity", 112,
         "A certificate names its device badly, doubly or not at all where it must.",
         "Have the certificate issued again with one hardwareModuleName and, if any, the same serialNumber.";
+    EnrolmentMismatch, "enrolment-mismatch", 112,
+        "What the authority sent is not a certificate for this key, this device and the roots given.",
+        "Ask the authority's operator what was issued, and to whom; what was there before is there still.";
     EvidencePolicy, "evidence-policy", 112,
         "The attestation holds, and does not show the state that is expected.",
         "Find out what the device started or how its key is kept, as the message says, before you trust it.";

@@ -1,7 +1,7 @@
 //! How a verb fails, and the status that the process then ends with.
 //!
-//! Three ways, never mixed: the caller did something that cannot work (2), a key store or this machine failed (119),
-//! or the answer is no (the status of the refusal's code).
+//! Three ways, never mixed: the caller did something that cannot work, or a server does not do it (2), a key store or this machine
+//! failed (119), or the answer is no (the status of the refusal's code).
 
 use countersign_format::FormatError;
 use countersign_signer::SignError;
@@ -17,6 +17,8 @@ const USAGE: u8 = 2;
 pub(crate) enum Failure {
     /// A key store or this machine, not the caller, failed.
     Fault(Code, anyhow::Error),
+    /// What an authority sent was judged, and refused.
+    NotOurs(Code, anyhow::Error),
     /// The file was judged, and refused.
     Refused(Box<Rejection>),
     /// The arguments, or the files that they name, cannot be used.
@@ -43,7 +45,7 @@ impl Failure {
 
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
-            Self::Fault(code, _) => code.exit_status(),
+            Self::Fault(code, _) | Self::NotOurs(code, _) => code.exit_status(),
             Self::Refused(rejection) => rejection.code().exit_status(),
             Self::Usage(_) => USAGE,
         }
@@ -53,6 +55,7 @@ impl Failure {
     pub(crate) fn report(&self) {
         match self {
             Self::Fault(code, error) => coded("error", &chain(error), *code),
+            Self::NotOurs(code, error) => coded("refused", &chain(error), *code),
             Self::Refused(rejection) => coded("refused", &rejection.to_string(), rejection.code()),
             Self::Usage(error) => say_painted(Paint::Bad, "error", &format!(": {}", chain(error))),
         }
@@ -63,7 +66,9 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Fault(_, error) | Self::Usage(error) => f.write_str(&chain(error)),
+            Self::Fault(_, error) | Self::NotOurs(_, error) | Self::Usage(error) => {
+                f.write_str(&chain(error))
+            }
             Self::Refused(rejection) => rejection.fmt(f),
         }
     }

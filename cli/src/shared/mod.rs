@@ -1,5 +1,6 @@
 //! What several verbs share.
 
+pub(crate) mod authority;
 pub(crate) mod certificates;
 pub(crate) mod confirm;
 pub(crate) mod failure;

@@ -45,11 +45,13 @@ pub(crate) fn from_file(path: &Path) -> Result<Secret, Failure> {
 pub(crate) fn to_open(file: Option<&PathBuf>, key: &str) -> Result<Secret, Error> {
     if let Some(path) = file {
         return from_file(path).map_err(|failure| match failure {
-            Failure::Fault(_, error) | Failure::Usage(error) => Error::with_source(
-                ErrorKind::Passphrase,
-                format!("cannot take the passphrase of {key} from a file"),
-                error,
-            ),
+            Failure::Fault(_, error) | Failure::NotOurs(_, error) | Failure::Usage(error) => {
+                Error::with_source(
+                    ErrorKind::Passphrase,
+                    format!("cannot take the passphrase of {key} from a file"),
+                    error,
+                )
+            }
             Failure::Refused(rejection) => Error::new(ErrorKind::Passphrase, rejection.to_string()),
         });
     }

@@ -1,15 +1,18 @@
-//! `device`: what hardware for keys this machine has, configuring it, and locking it.
+//! `device`: what hardware for keys this machine has, configuring it, locking it, and the device's certificates.
 
 mod configure;
 mod detect;
+mod enroll;
 mod lock;
+mod renew;
+mod status;
 
 use clap::Subcommand;
 
 use crate::shared::failure::Failure;
 use crate::shared::output::Output;
 
-/// Find the hardware for keys that this machine has, configure it, and lock it
+/// Find the hardware for keys that this machine has, configure and lock it, and get the device's certificates
 #[derive(clap::Args)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
@@ -21,7 +24,10 @@ pub(crate) struct Arguments {
 enum Verb {
     Configure(configure::Arguments),
     Detect(detect::Arguments),
+    Enroll(Box<enroll::Arguments>),
     Lock(lock::Arguments),
+    Renew(Box<renew::Arguments>),
+    Status(status::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
@@ -31,6 +37,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
             detect::run(arguments, output);
             Ok(())
         }
+        Verb::Enroll(arguments) => enroll::run(arguments, output),
         Verb::Lock(arguments) => lock::run(arguments, output),
+        Verb::Renew(arguments) => renew::run(arguments, output),
+        Verb::Status(arguments) => status::run(arguments, output),
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct ExistingKey {
 }
 
 impl ExistingKey {
-    fn open(&self) -> Result<SigningKey, Failure> {
+    pub(crate) fn open(&self) -> Result<SigningKey, Failure> {
         Ok(self.secrets.stores().open(&self.uri)?)
     }
 

@@ -111,11 +111,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign",
         &[
+            "countersign-enrolment",
             "countersign-format",
             "countersign-keys",
             "countersign-backend-file",
             "countersign-stores",
             "countersign-signer",
+            "countersign-tls",
             "countersign-trust-store",
             "countersign-roots-file",
         ],
@@ -224,7 +226,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "countersign-signer",
-        &["wasmtime", "tokio", "clap"],
+        &["wasmtime", "tokio", "clap", "ureq", "rustls"],
         "build scripts use it",
     ),
     (
@@ -244,7 +246,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "countersign-trust-store",
-        &["wasmtime", "tokio", "cap-std", "tempfile", "async-trait"],
+        &["wasmtime", "tokio", "cap-std", "tempfile", "async-trait", "ureq", "rustls"],
         "verifying is a pure function of bytes, policy and time",
     ),
     (
