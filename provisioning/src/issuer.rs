@@ -202,6 +202,12 @@ impl<'k> Issuer<'k> {
         self.validity
     }
 
+    /// How many authorities may follow each other below it; none if its certificate does not say.
+    #[must_use]
+    pub fn path_length(&self) -> Option<u8> {
+        self.path_length
+    }
+
     /// The bounds on what may be signed below it, if its certificate has any.
     #[must_use]
     pub fn scope(&self) -> Option<&Scope> {

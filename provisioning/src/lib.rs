@@ -9,11 +9,13 @@
 //!   [`Issuer::end_entity`] a device's certificate by [`Profile`], [`Issuer::crl`] a revocation list.
 //! - What an authority is about to sign is signed first with a key that is thrown away, and judged by a host's code; what
 //!   that refuses is not signed ([`Error::Refused`]).
+//! - [`ForeignChain`] says what hosts would refuse of another PKI's chain, and what to ask its owner for.
 //! - [`CertificateRequest`] reads a PKCS#10 request and demands proof of possession.
 //!
 //! What a certificate is worth to a host is judged elsewhere, in `countersign-trust-store`.
 #![forbid(unsafe_code)]
 
+mod authority_request;
 mod crl;
 mod draft;
 mod error;
@@ -21,6 +23,7 @@ mod extensions;
 mod fields;
 mod host_name;
 mod issuer;
+mod lint;
 mod name;
 mod profile;
 mod rehearsal;
@@ -29,10 +32,12 @@ mod serial;
 mod sign;
 mod validity;
 
+pub use authority_request::authority_request;
 pub use crl::{Reason, Revocation, RevocationList};
 pub use error::Error;
 pub use extensions::{ATTESTATION, CODE_SIGNING, DOCUMENT_SIGNING, NO_REV_AVAIL};
 pub use issuer::{EndEntity, Intermediate, Issued, Issuer, Root};
+pub use lint::{Described, Finding, ForeignChain, Linted};
 pub use name::{CaName, DeviceName};
 pub use profile::Profile;
 pub use request::CertificateRequest;

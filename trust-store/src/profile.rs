@@ -271,6 +271,9 @@ pub const IDEVID: Profile = Profile {
     may_never_expire: true,
 };
 
+/// One check of a certificate by itself; the identifier is that of the path's purpose.
+type Inspection = fn(&Profile, &Certificate, Option<ObjectIdentifier>) -> Result<(), Fault>;
+
 impl Profile {
     /// Inspects one certificate by itself against this profile.
     ///
@@ -284,36 +287,72 @@ impl Profile {
         certificate: &Certificate,
         purpose: Option<ObjectIdentifier>,
     ) -> Result<(), Fault> {
-        if !self.keys.contains(&certificate.key_kind()) {
-            return Err(Fault::Algorithm {
-                what: format!(
-                    "a {} key, which a {} must not have",
-                    certificate.key_kind().name(),
-                    self.name
-                ),
-            });
+        Self::CHECKS
+            .iter()
+            .try_for_each(|check| check(self, certificate, purpose))
+    }
+
+    /// Everything that is wrong with a certificate, as far as each check sees: for people who have to ask another for a
+    /// better one. In the order of [`Self::inspect`], whose fault is the first; each check names the first that it meets.
+    #[must_use]
+    pub fn faults(
+        &self,
+        certificate: &Certificate,
+        purpose: Option<ObjectIdentifier>,
+    ) -> Vec<Fault> {
+        Self::CHECKS
+            .iter()
+            .filter_map(|check| check(self, certificate, purpose).err())
+            .collect()
+    }
+
+    /// The checks, in order. What only end entities say is read in them alone.
+    const CHECKS: &'static [Inspection] = &[
+        |profile, certificate, _| profile.inspect_key(certificate),
+        |profile, certificate, _| profile.inspect_constraints(certificate),
+        |profile, certificate, _| profile.inspect_extensions(certificate),
+        |profile, certificate, _| profile.inspect_key_usage(certificate),
+        Profile::inspect_extended_key_usage,
+        |profile, certificate, _| profile.inspect_key_identifiers(certificate),
+        |_, certificate, _| certificate.check_distribution_points(),
+        |_, certificate, _| certificate.check_policies(),
+        |profile, certificate, _| profile.inspect_end(certificate),
+        |_, certificate, _| certificate.alternative_names().map(drop),
+        |profile, certificate, _| profile.inspect_device(certificate),
+        |_, certificate, _| certificate.scope().map(drop),
+    ];
+
+    fn inspect_key(&self, certificate: &Certificate) -> Result<(), Fault> {
+        if self.keys.contains(&certificate.key_kind()) {
+            return Ok(());
         }
-        self.inspect_constraints(certificate)?;
-        self.inspect_extensions(certificate)?;
-        self.inspect_key_usage(certificate)?;
-        self.inspect_extended_key_usage(certificate, purpose)?;
-        self.inspect_key_identifiers(certificate)?;
-        certificate.check_distribution_points()?;
-        certificate.check_policies()?;
+        Err(Fault::Algorithm {
+            what: format!(
+                "a {} key, which a {} must not have",
+                certificate.key_kind().name(),
+                self.name
+            ),
+        })
+    }
+
+    fn inspect_end(&self, certificate: &Certificate) -> Result<(), Fault> {
         if certificate.not_after() >= NEVER && !self.may_never_expire {
             return Err(Fault::Validity {
                 reason: "it never ends",
             });
         }
-        certificate.alternative_names()?;
-        if self.position == Position::EndEntity {
-            certificate.device()?;
-            certificate.check_metadata()?;
-            self.inspect_hardware(certificate)?;
-            certificate.check_no_rev_avail()?;
-        }
-        certificate.scope()?;
         Ok(())
+    }
+
+    /// What an end entity says of its device.
+    fn inspect_device(&self, certificate: &Certificate) -> Result<(), Fault> {
+        if self.position != Position::EndEntity {
+            return Ok(());
+        }
+        certificate.device()?;
+        certificate.check_metadata()?;
+        self.inspect_hardware(certificate)?;
+        certificate.check_no_rev_avail()
     }
 
     /// What the hardware of an attestation key signs, it signs with P-256: no other key can lie there.

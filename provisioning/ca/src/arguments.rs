@@ -19,12 +19,13 @@ use countersign_provisioning::{Profile, Reason, Serial};
   countersign-ca init --dir ca --org 'Acme' --name 'Acme Root 2026' --key 'pkcs11:token=root;object=root-2026'
         the same with the root's key in a token, which it never leaves
   countersign-ca intermediate --dir ca --name 'Acme Devices 1'
+  countersign-ca intermediate rotate acme-devices-1 --dir ca
   countersign-ca issue --dir ca --profile component-signer --csr press-4.csr.pem --scope 'acme:*' --out press-4.chain.pem
   countersign-ca issue --dir ca --profile attestation --hardware tpm --tpm-public-area ak.pub --device-id press-4 --out ak.chain.pem
   countersign-ca revoke --dir ca 5f0c... --reason key-compromise
   countersign-ca crl --dir ca --out acme.crl.pem
 
-Exit status: 0 done; 2 usage, configuration or a request that is refused; 119 the machine or a key failed."
+Exit status: 0 done; 2 usage, configuration or a request that is refused; 110 to 115 a chain that hosts would refuse so; 119 the machine or a key failed."
 )]
 pub(crate) struct Arguments {
     /// Directory of the authority
@@ -44,8 +45,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Verb {
     /// Make the directory and its root
     Init(Init),
-    /// Make an authority below the root
-    Intermediate(Intermediate),
+    /// Make an authority below the root, rotate one, or have one issued by another PKI
+    Intermediate(Box<Intermediate>),
     /// Issue a device's certificate and write its chain
     Issue(Box<Issue>),
     /// Mark a certificate as revoked; the next `crl` publishes it
@@ -54,6 +55,10 @@ pub(crate) enum Verb {
     Crl(Crl),
     /// Show the authorities, what they issued, or one certificate
     Show(Show),
+    /// Say which rules another PKI's chain breaks, and what to ask its owner for
+    LintChain(LintChain),
+    /// Carry out a script of commands, and write a transcript to be signed by hand
+    Ceremony(Ceremony),
     /// Make a whole PKI for development: valid 31 days, marked as such, keys unencrypted
     Dev(Dev),
     /// Print a completion script for a shell
@@ -136,7 +141,119 @@ pub(crate) struct NewKeyArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Intermediate {
+    #[command(subcommand)]
+    pub(crate) verb: Option<IntermediateVerb>,
+    #[command(flatten)]
+    pub(crate) new: Option<NewIntermediate>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IntermediateVerb {
+    /// Make a new authority in the place of another, which goes on for as long as what it issued
+    Rotate(Rotate),
+    /// Make a key and the request to send to another PKI, under which the authority is to stand
+    Request(Box<Request>),
+    /// Bring in the chain that the other PKI issued
+    ImportChain(ImportChain),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    /// Authority to replace
+    #[arg(value_name = "WORD")]
+    pub(crate) old: String,
+    /// Common name (CN) of the new one; the old one's with the next number if not given
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// Short name in the directory; made from the common name if not given
+    #[arg(long, value_name = "WORD")]
+    pub(crate) id: Option<String>,
+    /// Years it is valid; if not given, 5, or as long as its issuer where that ends sooner
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=30))]
+    pub(crate) years: Option<u16>,
+    #[command(flatten)]
+    pub(crate) key: NewKeyArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Request {
+    /// Organisation (O)
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) org: String,
+    /// Common name (CN)
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: String,
+    /// Country (C), two letters
+    #[arg(long, value_name = "CC")]
+    pub(crate) country: Option<String>,
+    /// Short name in the directory; made from the common name if not given
+    #[arg(long, value_name = "WORD")]
+    pub(crate) id: Option<String>,
+    /// How many authorities may follow each other below it
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub(crate) path_length: u8,
+    #[command(flatten)]
+    pub(crate) scope: ScopeArguments,
+    #[command(flatten)]
+    pub(crate) key: NewKeyArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportChain {
+    /// The request that the chain is for
+    #[arg(value_name = "WORD")]
+    pub(crate) id: String,
+    /// Certificates, PEM or DER: the authority's own first, each followed by its issuer's; a root at the end is only compared
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Root of the other PKI: PEM, or a roots.toml; needed if the chain does not end in it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) roots: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintChain {
+    /// Certificates, PEM or DER: the lowest first, each followed by its issuer's, a root last if there is one
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Root to judge under: PEM, or a roots.toml with a scope beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) roots: Option<PathBuf>,
+    /// Revocation list, PEM or DER; may be repeated
+    #[arg(long = "crl", value_name = "FILE")]
+    pub(crate) crls: Vec<PathBuf>,
+    /// What the first certificate is for, if its extended key usage does not say: component-signer, tls, guest-data, attestation
+    /// or idevid
+    #[arg(long)]
+    pub(crate) profile: Option<Profile>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ceremony {
+    /// Commands, one on each line, without the program's name; they get this --dir
+    #[arg(
+        value_name = "SCRIPT",
+        required_unless_present = "check",
+        requires = "out"
+    )]
+    pub(crate) script: Option<PathBuf>,
+    /// Write the transcript to FILE, which must not exist
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    pub(crate) out: Option<PathBuf>,
+    /// Lines for names and signatures
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub(crate) participants: u8,
+    /// See whether a transcript is as it was written
+    #[arg(long, value_name = "FILE", conflicts_with = "script")]
+    pub(crate) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewIntermediate {
     /// Common name (CN)
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: String,

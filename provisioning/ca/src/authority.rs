@@ -11,7 +11,7 @@ use countersign_trust_store::UnixTime;
 
 use crate::durable::{self, Existing};
 use crate::records::{self, VERSION};
-use crate::{output, passphrase};
+use crate::{output, passphrase, private};
 
 /// One authority of a directory.
 #[derive(Debug)]
@@ -32,29 +32,26 @@ impl Authority {
         self.path.join("certificate.pem")
     }
 
+    /// The certificates between an authority that was issued elsewhere and the root there, which is not among them.
+    pub(crate) fn above(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let path = self.path.join("above.pem");
+        if self.record.external_issuer.is_none() || !path.exists() {
+            return Ok(Vec::new());
+        }
+        let failed = || format!("{} could not be read", path.display());
+        let text = fs::read(&path).with_context(failed)?;
+        countersign_trust_store::pem::certificates(&text).with_context(failed)
+    }
+
     /// Opens the key.
     pub(crate) fn key(&self, passphrase: &passphrase::Source) -> anyhow::Result<SigningKey> {
-        let Some(uri) = &self.record.key else {
-            let what = format!("authority {:?}", self.record.id);
-            return Ok(FileKey::open(&self.path.join("key.pem"), || {
-                passphrase.for_key(&what)
-            })?);
-        };
-        let uri: KeyUri = uri
-            .parse()
-            .with_context(|| format!("the record of authority {:?} is damaged", self.record.id))?;
-        let key = passphrase.stores().open(&uri)?;
-        if key.public_key().spki_sha256().to_string() != self.record.spki_sha256 {
-            return Err(Error::new(
-                ErrorKind::OtherKey,
-                format!(
-                    "another key goes by the name of {uri} than that of authority {:?}, and nothing was signed; put in the token that has it",
-                    self.record.id
-                ),
-            )
-            .into());
-        }
-        Ok(key)
+        open_key(
+            &self.path,
+            &self.record.id,
+            self.record.key.as_deref(),
+            &self.record.spki_sha256,
+            passphrase,
+        )
     }
 
     /// Records a certificate. After this returns, the serial is taken for ever; only then may the certificate leave.
@@ -150,6 +147,36 @@ impl Authority {
     fn issued_path(&self, serial: &str) -> PathBuf {
         self.path.join("issued").join(format!("{serial}.json"))
     }
+}
+
+/// The key of the authority `id`: in its folder, or where `uri` says, and then the one with this SHA-256.
+pub(crate) fn open_key(
+    folder: &Path,
+    id: &str,
+    uri: Option<&str>,
+    spki_sha256: &str,
+    passphrase: &passphrase::Source,
+) -> anyhow::Result<SigningKey> {
+    let Some(uri) = uri else {
+        let path = folder.join("key.pem");
+        private::check_file(&path)?;
+        let what = format!("authority {id:?}");
+        return Ok(FileKey::open(&path, || passphrase.for_key(&what))?);
+    };
+    let uri: KeyUri = uri
+        .parse()
+        .with_context(|| format!("the record of authority {id:?} is damaged"))?;
+    let key = passphrase.stores().open(&uri)?;
+    if key.public_key().spki_sha256().to_string() != spki_sha256 {
+        return Err(Error::new(
+            ErrorKind::OtherKey,
+            format!(
+                "another key goes by the name of {uri} than that of authority {id:?}, and nothing was signed; put in the token that has it"
+            ),
+        )
+        .into());
+    }
+    Ok(key)
 }
 
 /// The serials that name the records in a folder.

@@ -12,6 +12,9 @@
 //!     revoked/SERIAL.json
 //!     crl-number.json             raised before a list is signed
 //!     crl.pem crl.der             the newest list
+//!     above.pem                   of one that was issued elsewhere: what stands between it and the root there
+//!   requests/ID/                  an authority whose certificate was asked for elsewhere
+//!     request.json request.pem key.pem
 //! ```
 //!
 //! A crash leaves each file old or new, and an authority whole or absent: it is built in a folder whose name starts with
@@ -28,7 +31,8 @@ use countersign_trust_store::UnixTime;
 use crate::authority::Authority;
 use crate::durable::{self, Existing};
 use crate::new_key::NewKey;
-use crate::output::{self, CERTIFICATE};
+use crate::output::{self, CERTIFICATE, REQUEST};
+use crate::private;
 use crate::records::{self, VERSION};
 
 /// Name of the root's folder.
@@ -91,17 +95,126 @@ impl CaDirectory {
             "{} is not an authority's directory: name one with --dir, or make one with `countersign-ca init`",
             path.display()
         );
+        private::check_folder(path)?;
         let directory = Self {
             path: path.to_owned(),
             _lock: lock(path)?,
         };
+        private::check_folder(&directory.authorities())?;
+        directory.remove_leftovers()?;
         anyhow::ensure!(
-            directory.authorities().join(ROOT).is_dir(),
+            directory.requests().is_dir() || !directory.list()?.is_empty(),
             "{} has no root, its making was interrupted: run `countersign-ca init` again",
             path.display()
         );
-        directory.remove_leftovers()?;
+        for authority in directory.list()? {
+            private::check_folder(&authority.path)?;
+        }
         Ok(directory)
+    }
+
+    /// Opens a directory, or makes one that has no root: its authorities are issued elsewhere.
+    pub(crate) fn open_or_create(path: &Path, now: UnixTime) -> anyhow::Result<Self> {
+        let made = match path.join("ca.json").exists() {
+            true => Self::open(path)?,
+            false => Self::create(path, now)?,
+        };
+        durable::create_private_folder(&made.requests())?;
+        Ok(made)
+    }
+
+    /// Puts a request in place, with its key: all of it or nothing.
+    pub(crate) fn add_request(
+        &self,
+        id: &str,
+        key: &NewKey,
+        ask: impl FnOnce(&SigningKey) -> anyhow::Result<(records::Request, Vec<u8>)>,
+    ) -> anyhow::Result<Vec<u8>> {
+        self.check_free(id)?;
+        let place = self.requests().join(id);
+        anyhow::ensure!(
+            !place.exists(),
+            "{id:?} has a request already, in {}: bring its chain in with `countersign-ca intermediate import-chain`, or take \
+             another --id",
+            place.display()
+        );
+        let building = self.requests().join(format!(".{id}"));
+        durable::create_private_folder(&building)?;
+        let made = with_stored_key(&building, key, |key, uri| {
+            let (mut record, request) = ask(key)?;
+            record.key = uri;
+            let pem = output::pem(REQUEST, std::slice::from_ref(&request))?;
+            durable::write(
+                &building.join("request.pem"),
+                pem.as_bytes(),
+                Existing::Refuse,
+            )?;
+            records::write(&building.join("request.json"), &record, Existing::Refuse)?;
+            durable::rename_folder(&building, &place)?;
+            Ok(request)
+        });
+        if made.is_err() {
+            // The error is what matters; what cannot be removed now is removed at the next start.
+            let _ = fs::remove_dir_all(&building);
+        }
+        made
+    }
+
+    /// A request that waits for its chain, and where it lies.
+    pub(crate) fn request(&self, id: &str) -> anyhow::Result<(PathBuf, records::Request)> {
+        check_id(id)?;
+        let path = self.requests().join(id);
+        let record: Option<records::Request> = records::read(&path.join("request.json"))?;
+        let record = record.with_context(|| {
+            format!("there is no request {id:?}: `countersign-ca intermediate request` makes one")
+        })?;
+        private::check_folder(&path)?;
+        Ok((path, record))
+    }
+
+    /// The names of the requests that wait for their chains, sorted.
+    pub(crate) fn waiting(&self) -> anyhow::Result<Vec<String>> {
+        let folder = self.requests();
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let failed = || format!("{} could not be read", folder.display());
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&folder).with_context(failed)? {
+            let name = entry.with_context(failed)?.file_name();
+            names.extend(
+                name.to_str()
+                    .filter(|name| !name.starts_with('.'))
+                    .map(str::to_owned),
+            );
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Makes a request an authority: its certificate and what stands above are written beside its key, and the whole
+    /// folder is moved. An interruption leaves the request, and the same again completes it.
+    pub(crate) fn adopt(
+        &self,
+        request: &Path,
+        record: &records::Authority,
+        certificate: &[u8],
+        above: &[Vec<u8>],
+    ) -> anyhow::Result<Authority> {
+        self.check_free(&record.id)?;
+        durable::write(
+            &request.join("above.pem"),
+            output::pem(CERTIFICATE, above)?.as_bytes(),
+            Existing::Replace,
+        )?;
+        write_authority(request, record, certificate, Existing::Replace)?;
+        let path = self.authorities().join(&record.id);
+        durable::rename_folder(request, &path)?;
+        durable::sync_folder(&self.requests())?;
+        Ok(Authority {
+            path,
+            record: record.clone(),
+        })
     }
 
     /// Every authority, oldest first.
@@ -123,7 +236,7 @@ impl CaDirectory {
             let key = |authority: &Authority| {
                 (
                     authority.record.not_before,
-                    authority.record.issuer.is_some(),
+                    !authority.record.is_root(),
                     authority.record.id.clone(),
                 )
             };
@@ -209,6 +322,10 @@ impl CaDirectory {
         self.path.join("authorities")
     }
 
+    fn requests(&self) -> PathBuf {
+        self.path.join("requests")
+    }
+
     fn remove_leftovers(&self) -> anyhow::Result<()> {
         let folder = self.authorities();
         let failed = || format!("{} could not be cleaned up", folder.display());
@@ -224,6 +341,16 @@ impl CaDirectory {
                 durable::remove_unfinished(&entry.path().join("revoked"))?;
             }
         }
+        if self.requests().is_dir() {
+            for entry in fs::read_dir(self.requests()).with_context(failed)? {
+                let entry = entry.with_context(failed)?;
+                if entry.file_name().to_string_lossy().starts_with('.') {
+                    fs::remove_dir_all(entry.path()).with_context(failed)?;
+                } else {
+                    durable::remove_unfinished(&entry.path())?;
+                }
+            }
+        }
         durable::remove_unfinished(&self.path)?;
         durable::remove_unfinished(&self.path.join("keys"))
     }
@@ -234,16 +361,25 @@ fn build_authority(
     key: &NewKey,
     certify: impl FnOnce(&SigningKey) -> anyhow::Result<(records::Authority, Vec<u8>)>,
 ) -> anyhow::Result<records::Authority> {
-    let uri = match key {
-        NewKey::InFolder { .. } => None,
-        NewKey::InStore { uri, .. } => Some(uri.to_string()),
-    };
-    let stored;
-    let key = match key {
+    with_stored_key(building, key, |key, uri| {
+        let (mut record, certificate) = certify(key)?;
+        record.key = uri;
+        write_authority(building, &record, &certificate, Existing::Refuse)?;
+        Ok(record)
+    })
+}
+
+/// Hands on a key and where it is: one in the folder is written there and opened again before.
+fn with_stored_key<T>(
+    building: &Path,
+    key: &NewKey,
+    then: impl FnOnce(&SigningKey, Option<String>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    match key {
         NewKey::InFolder { key, secret } => {
             let path = building.join("key.pem");
             key.save(&path, secret.as_ref(), Overwrite::Refuse)?;
-            stored = FileKey::open(&path, || {
+            let stored = FileKey::open(&path, || {
                 secret.clone().ok_or_else(|| {
                     countersign_keys::Error::new(
                         ErrorKind::Passphrase,
@@ -251,27 +387,25 @@ fn build_authority(
                     )
                 })
             })?;
-            &stored
+            then(&stored, None)
         }
-        NewKey::InStore { key, .. } => key,
-    };
-    let (mut record, certificate) = certify(key)?;
-    record.key = uri;
-    let pem = output::pem(CERTIFICATE, std::slice::from_ref(&certificate))?;
-    durable::write(
-        &building.join("certificate.pem"),
-        pem.as_bytes(),
-        Existing::Refuse,
-    )?;
-    durable::write(
-        &building.join("certificate.der"),
-        &certificate,
-        Existing::Refuse,
-    )?;
-    durable::create_private_folder(&building.join("issued"))?;
-    durable::create_private_folder(&building.join("revoked"))?;
-    records::write(&building.join("authority.json"), &record, Existing::Refuse)?;
-    Ok(record)
+        NewKey::InStore { key, uri } => then(key, Some(uri.to_string())),
+    }
+}
+
+/// Everything of an authority but its key; the record last, since it is what makes the folder one.
+fn write_authority(
+    folder: &Path,
+    record: &records::Authority,
+    certificate: &[u8],
+    existing: Existing,
+) -> anyhow::Result<()> {
+    let pem = output::pem(CERTIFICATE, &[certificate.to_vec()])?;
+    durable::write(&folder.join("certificate.pem"), pem.as_bytes(), existing)?;
+    durable::write(&folder.join("certificate.der"), certificate, existing)?;
+    durable::create_private_folder(&folder.join("issued"))?;
+    durable::create_private_folder(&folder.join("revoked"))?;
+    records::write(&folder.join("authority.json"), record, existing)
 }
 
 /// Takes the lock or says who may have it. It goes when the process ends, however it ends.
@@ -330,6 +464,8 @@ mod tests {
             not_after: 1,
             path_length: 1,
             development: false,
+            replaces: None,
+            external_issuer: None,
         };
         let key = FileKey::generate(
             countersign_keys::Algorithm::Ed25519,

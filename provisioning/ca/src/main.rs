@@ -12,6 +12,7 @@ mod durable;
 mod new_key;
 mod output;
 mod passphrase;
+mod private;
 mod records;
 mod verbs;
 
@@ -22,7 +23,7 @@ use clap::{CommandFactory as _, Parser as _};
 use countersign_backend_file::SystemRandom;
 use countersign_trust_store::UnixTime;
 
-use crate::arguments::{Arguments, Verb};
+use crate::arguments::{Arguments, IntermediateVerb, Verb};
 use crate::output::Console;
 
 fn main() -> ExitCode {
@@ -42,15 +43,30 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         now: now()?,
         console: &console,
         passphrase: passphrase::Source::new(arguments.passphrase_file.as_deref()),
+        passphrase_file: arguments.passphrase_file.clone(),
     };
     let rng = &mut SystemRandom;
     match &arguments.verb {
         Verb::Init(verb) => verbs::init::run(&context, &arguments.dir, verb, rng),
-        Verb::Intermediate(verb) => verbs::intermediate::run(&context, &arguments.dir, verb, rng),
+        Verb::Intermediate(verb) => match (&verb.verb, &verb.new) {
+            (Some(IntermediateVerb::Rotate(verb)), _) => {
+                verbs::rotate::run(&context, &arguments.dir, verb, rng)
+            }
+            (Some(IntermediateVerb::Request(verb)), _) => {
+                verbs::request::run(&context, &arguments.dir, verb, rng)
+            }
+            (Some(IntermediateVerb::ImportChain(verb)), _) => {
+                verbs::import_chain::run(&context, &arguments.dir, verb)
+            }
+            (None, Some(verb)) => verbs::intermediate::run(&context, &arguments.dir, verb, rng),
+            (None, None) => anyhow::bail!("give --name TEXT, the common name of the new authority"),
+        },
         Verb::Issue(verb) => verbs::issue::run(&context, &arguments.dir, verb, rng),
         Verb::Revoke(verb) => verbs::revoke::run(&context, &arguments.dir, verb),
         Verb::Crl(verb) => verbs::crl::run(&context, &arguments.dir, verb),
         Verb::Show(verb) => verbs::show::run(&context, &arguments.dir, verb),
+        Verb::LintChain(verb) => verbs::lint_chain::run(&context, verb),
+        Verb::Ceremony(verb) => verbs::ceremony::run(&context, &arguments.dir, verb),
         Verb::Dev(verb) => verbs::dev::run(&context, &arguments.dir, verb, rng),
         Verb::Completions { shell } => {
             let mut command = Arguments::command();

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::arguments::OutputArguments;
 use crate::durable::{self, Existing};
+use crate::verbs::lint_chain::Refused;
 
 /// Usage, configuration, or a request that is refused.
 const USAGE: u8 = 2;
@@ -16,6 +17,7 @@ const FAULT: u8 = 119;
 
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 pub(crate) const CRL: &str = "X509 CRL";
+pub(crate) const REQUEST: &str = "CERTIFICATE REQUEST";
 
 /// Where a verb reports to.
 #[derive(Debug)]
@@ -128,6 +130,9 @@ pub(crate) fn pem(label: &str, objects: &[Vec<u8>]) -> anyhow::Result<String> {
 
 /// What the shell is told about `error`.
 pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
+    if let Some(refused) = error.downcast_ref::<Refused>() {
+        return refused.status;
+    }
     let fault = error.chain().any(|cause| {
         if let Some(error) = cause.downcast_ref::<countersign_keys::Error>() {
             return error.kind().is_fault();
@@ -138,6 +143,7 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
                 error,
                 Issuing::Encoding { .. }
                     | Issuing::Lint { .. }
+                    | Issuing::Refused { .. }
                     | Issuing::Random { .. }
                     | Issuing::Sign { .. }
             );

@@ -43,6 +43,40 @@ pub(crate) struct Authority {
     pub(crate) not_after: u64,
     pub(crate) path_length: u8,
     pub(crate) development: bool,
+    /// The authority of this directory whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaces: Option<String>,
+    /// The subject of the authority outside this directory that issued it; the certificates above are in `above.pem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) external_issuer: Option<String>,
+}
+
+impl Authority {
+    /// Whether it is a root, issued by itself.
+    pub(crate) fn is_root(&self) -> bool {
+        self.issuer.is_none() && self.external_issuer.is_none()
+    }
+
+    /// Whether it is valid at this time, in seconds.
+    pub(crate) fn is_valid_at(&self, at: u64) -> bool {
+        self.not_before <= at && at <= self.not_after
+    }
+}
+
+/// `requests/ID/request.json`: an authority whose certificate was asked for elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    pub(crate) version: u32,
+    pub(crate) id: String,
+    pub(crate) organization: String,
+    pub(crate) country: Option<String>,
+    pub(crate) common_name: String,
+    pub(crate) spki_sha256: String,
+    /// Where its key is, as a key URI; absent if it lies beside this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    pub(crate) made: u64,
 }
 
 /// `issued/SERIAL.json`: one certificate, written before it is handed out.

@@ -1,14 +1,19 @@
 //! One module for each verb, and what they share.
 
+pub(crate) mod ceremony;
 pub(crate) mod crl;
 pub(crate) mod dev;
+pub(crate) mod import_chain;
 pub(crate) mod init;
 pub(crate) mod intermediate;
 pub(crate) mod issue;
+pub(crate) mod lint_chain;
+pub(crate) mod request;
 pub(crate) mod revoke;
+pub(crate) mod rotate;
 pub(crate) mod show;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use countersign_format::{Audience, Scope};
@@ -35,6 +40,20 @@ pub(crate) struct Context<'a> {
     pub(crate) now: UnixTime,
     pub(crate) console: &'a Console,
     pub(crate) passphrase: passphrase::Source,
+    /// Where the passphrase comes from, for a ceremony to hand on.
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// Until when an authority's lists are needed: the last end of what it issued, but for identities that never end, and no
+/// later than its own, because nothing below it is valid after that.
+fn last_end(authority: &Authority) -> anyhow::Result<u64> {
+    let mut last = authority.record.not_before;
+    for serial in authority.issued_serials()? {
+        if let Some(issued) = authority.issued(&serial)? {
+            last = last.max(issued.not_after);
+        }
+    }
+    Ok(last.min(authority.record.not_after))
 }
 
 /// From shortly before `now`, but not before `issuer` is valid, for `days` days counted from that moment.
@@ -135,7 +154,25 @@ fn authority_record(
         not_after: issued.validity.not_after().as_secs(),
         path_length,
         development,
+        replaces: None,
+        external_issuer: None,
     }
+}
+
+/// The authority that took the place of `id`, if it is valid.
+fn successor<'a>(all: &'a [Authority], id: &str, now: u64) -> Option<&'a Authority> {
+    all.iter()
+        .find(|other| other.record.replaces.as_deref() == Some(id) && other.record.is_valid_at(now))
+}
+
+/// Reads a file of certificates: PEM, one or more, or one in DER.
+fn read_certificates(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let bytes = read_file(path)?;
+    if bytes.first() == Some(&0x30) {
+        return Ok(vec![bytes]);
+    }
+    countersign_trust_store::pem::certificates(&bytes)
+        .with_context(|| format!("{} could not be read", path.display()))
 }
 
 /// The record of a new certificate.

@@ -124,9 +124,12 @@ fn build(
     let authority = intermediate::make_intermediate(
         context,
         &directory,
-        &root_authority,
-        &root_key,
-        "intermediate",
+        &intermediate::Place {
+            parent: &root_authority,
+            parent_key: &root_key,
+            id: "intermediate",
+            replaces: None,
+        },
         &wanted,
         unencrypted(arguments),
         rng,

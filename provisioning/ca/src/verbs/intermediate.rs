@@ -10,7 +10,7 @@ use countersign_trust_store::UnixTime;
 use serde::Serialize;
 
 use super::{Context, authority_record, issued_record, scope, validity, years_in_days};
-use crate::arguments::Intermediate;
+use crate::arguments::NewIntermediate;
 use crate::authority::Authority;
 use crate::directory::CaDirectory;
 use crate::new_key::KeyPlan;
@@ -38,7 +38,7 @@ struct Report<'a> {
 pub(crate) fn run(
     context: &Context<'_>,
     dir: &Path,
-    arguments: &Intermediate,
+    arguments: &NewIntermediate,
     rng: &mut impl TryCryptoRng,
 ) -> anyhow::Result<()> {
     let directory = CaDirectory::open(dir)?;
@@ -71,9 +71,12 @@ pub(crate) fn run(
     let authority = make_intermediate(
         context,
         &directory,
-        &parent,
-        &parent_key,
-        &id,
+        &Place {
+            parent: &parent,
+            parent_key: &parent_key,
+            id: &id,
+            replaces: None,
+        },
         &wanted,
         plan,
         rng,
@@ -118,7 +121,11 @@ pub(crate) fn run(
 
 /// As many years as were asked for, whose end the issuing core refuses if it lies beyond the issuer's; by itself the
 /// period ends no later than the issuer's, so that an authority can be made below any other.
-fn period(now: UnixTime, years: Option<u16>, issuer: Validity) -> anyhow::Result<Validity> {
+pub(super) fn period(
+    now: UnixTime,
+    years: Option<u16>,
+    issuer: Validity,
+) -> anyhow::Result<Validity> {
     let whole = validity(now, years_in_days(years.unwrap_or(YEARS)), Some(issuer))?;
     if years.is_some() || whole.not_after() <= issuer.not_after() {
         return Ok(whole);
@@ -126,21 +133,31 @@ fn period(now: UnixTime, years: Option<u16>, issuer: Validity) -> anyhow::Result
     Ok(Validity::new(whole.not_before(), issuer.not_after())?)
 }
 
+/// Where a new authority stands.
+pub(super) struct Place<'a> {
+    pub(super) parent: &'a Authority,
+    pub(super) parent_key: &'a SigningKey,
+    /// Its name in the directory.
+    pub(super) id: &'a str,
+    /// Whose place it takes.
+    pub(super) replaces: Option<&'a str>,
+}
+
 /// Makes the key, has it certified, records that with the issuer, and puts the authority in place.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a different thing, and the two callers have all of them"
-)]
 pub(super) fn make_intermediate(
     context: &Context<'_>,
     directory: &CaDirectory,
-    parent: &Authority,
-    parent_key: &SigningKey,
-    id: &str,
+    place: &Place<'_>,
     wanted: &countersign_provisioning::Intermediate,
     plan: KeyPlan,
     rng: &mut impl TryCryptoRng,
 ) -> anyhow::Result<Authority> {
+    let Place {
+        parent,
+        parent_key,
+        id,
+        replaces,
+    } = *place;
     let issuer = Issuer::new(parent_key, &parent.certificate()?)?;
     let new = plan.make(rng)?;
     directory.add(id, &new, |key| {
@@ -156,7 +173,7 @@ pub(super) fn make_intermediate(
             false,
             &issued,
         )?)?;
-        let record = authority_record(
+        let mut record = authority_record(
             id,
             Some(&parent.record.id),
             &wanted.name,
@@ -165,12 +182,13 @@ pub(super) fn make_intermediate(
             wanted.path_length,
             false,
         );
+        record.replaces = replaces.map(str::to_owned);
         Ok((record, issued.certificate))
     })
 }
 
 /// A folder's name from a common name: its letters and digits, joined by hyphens.
-fn id_from_name(name: &str) -> String {
+pub(super) fn id_from_name(name: &str) -> String {
     let words: Vec<String> = name
         .split(|character: char| !character.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty())

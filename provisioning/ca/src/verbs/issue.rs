@@ -63,7 +63,17 @@ pub(crate) fn run(
 
     let directory = CaDirectory::open(dir)?;
     let authority = match &arguments.issuer {
-        Some(id) => directory.authority(id)?,
+        Some(id) => {
+            let authority = directory.authority(id)?;
+            let all = directory.list()?;
+            if let Some(successor) = super::successor(&all, id, context.now.as_secs()) {
+                context.console.warn(&format!(
+                    "{id} was replaced by {}, and issues all the same because you name it",
+                    successor.record.id
+                ));
+            }
+            authority
+        }
         None => newest_intermediate(context, &directory)?,
     };
     let key = authority.key(&context.passphrase)?;
@@ -161,17 +171,20 @@ pub(super) fn chain_above(
     authority: &Authority,
 ) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut chain = Vec::new();
-    let mut next = authority.record.issuer.clone();
-    if next.is_none() {
+    if authority.record.is_root() {
         return Ok(chain);
     }
     chain.push(authority.certificate()?);
+    chain.extend(authority.above()?);
+    let mut next = authority.record.issuer.clone();
     while let Some(id) = next {
         let above = directory.authority(&id)?;
-        next = above.record.issuer.clone();
-        if next.is_some() {
-            chain.push(above.certificate()?);
+        if above.record.is_root() {
+            break;
         }
+        chain.push(above.certificate()?);
+        chain.extend(above.above()?);
+        next = above.record.issuer;
         // Each authority was made below one that existed, so this ends; a damaged record must not make it endless.
         anyhow::ensure!(
             chain.len() <= 8,
@@ -294,15 +307,21 @@ fn metadata(arguments: &Issue) -> anyhow::Result<DeviceMetadata> {
     Ok(metadata.with_capabilities(&arguments.capabilities)?)
 }
 
-/// After a rotation both intermediates exist for a while; the newest that is valid issues.
+/// After a rotation both intermediates exist for a while; the newest that is valid and not replaced issues.
 fn newest_intermediate(
     context: &Context<'_>,
     directory: &CaDirectory,
 ) -> anyhow::Result<Authority> {
     let now = context.now.as_secs();
-    directory
-        .list()?
-        .into_iter()
-        .rfind(|authority| authority.record.issuer.is_some() && authority.record.not_before <= now && now <= authority.record.not_after)
-        .context("there is no intermediate that is valid now: make one with `countersign-ca intermediate`, or name an authority with --issuer")
+    let all = directory.list()?;
+    let replaced = |id: &str| super::successor(&all, id, now).is_some();
+    let newest = all
+        .iter()
+        .rposition(|authority| {
+            let record = &authority.record;
+            !record.is_root() && record.is_valid_at(now) && !replaced(&record.id)
+        })
+        .context("there is no intermediate that is valid now: make one with `countersign-ca intermediate`, or name an authority with --issuer")?;
+    let newest = all.into_iter().nth(newest);
+    newest.context("the authorities changed while they were read")
 }

@@ -84,9 +84,7 @@ fn find(
         return Ok((authority, issued));
     }
     for authority in directory.list()? {
-        if authority.record.issuer.is_none()
-            && authority.record.serial == arguments.serial.to_string()
-        {
+        if authority.record.is_root() && authority.record.serial == arguments.serial.to_string() {
             anyhow::bail!(
                 "that is the root: a root is not revoked but taken out of the hosts, by building them with another"
             );

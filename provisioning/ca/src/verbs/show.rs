@@ -19,6 +19,8 @@ const EXPIRY_NOTICE_DAYS: u64 = 30;
 struct Report {
     version: u32,
     authorities: Vec<AuthorityReport>,
+    /// Requests to other PKIs whose chains are not in yet.
+    waiting: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -29,6 +31,10 @@ struct AuthorityReport {
     issued: usize,
     revoked: usize,
     crl_number: u64,
+    /// Until then its lists are needed; what it issued has ended then, or it has itself.
+    needed_until: u64,
+    /// Who took its place.
+    replaced_by: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -59,11 +65,15 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Show) -> anyhow
             }
             anyhow::bail!("no authority here has issued serial {serial}")
         }
-        None => list_authorities(context, &authorities),
+        None => list_authorities(context, &authorities, directory.waiting()?),
     }
 }
 
-fn list_authorities(context: &Context<'_>, authorities: &[Authority]) -> anyhow::Result<()> {
+fn list_authorities(
+    context: &Context<'_>,
+    authorities: &[Authority],
+    waiting: Vec<String>,
+) -> anyhow::Result<()> {
     let mut text = String::new();
     let mut reports = Vec::new();
     for authority in authorities {
@@ -74,6 +84,9 @@ fn list_authorities(context: &Context<'_>, authorities: &[Authority]) -> anyhow:
             issued: authority.issued_serials()?.len(),
             revoked: authority.revocations()?.len(),
             crl_number: authority.crl_number()?,
+            needed_until: super::last_end(authority)?,
+            replaced_by: super::successor(authorities, &record.id, context.now.as_secs())
+                .map(|other| other.record.id.clone()),
         };
         writeln!(
             text,
@@ -93,7 +106,11 @@ fn list_authorities(context: &Context<'_>, authorities: &[Authority]) -> anyhow:
         writeln!(
             text,
             "  issued by   {}",
-            record.issuer.as_deref().unwrap_or("itself")
+            record
+                .issuer
+                .as_deref()
+                .or(record.external_issuer.as_deref())
+                .unwrap_or("itself")
         )?;
         writeln!(text, "  serial      {}", record.serial)?;
         writeln!(text, "  key         sha256:{}", record.spki_sha256)?;
@@ -108,6 +125,13 @@ fn list_authorities(context: &Context<'_>, authorities: &[Authority]) -> anyhow:
             "  certificates {}, revoked {}, CRL number {}",
             report.issued, report.revoked, report.crl_number
         )?;
+        if let Some(other) = &report.replaced_by {
+            writeln!(
+                text,
+                "  replaced by {other}; makes revocation lists until {}",
+                UnixTime::from_secs(report.needed_until)
+            )?;
+        }
         let left = days_until(context.now, record.not_after);
         if left < EXPIRY_NOTICE_DAYS {
             context
@@ -116,11 +140,15 @@ fn list_authorities(context: &Context<'_>, authorities: &[Authority]) -> anyhow:
         }
         reports.push(report);
     }
+    for id in &waiting {
+        writeln!(text, "{id}\n  requested, and its chain is not in yet")?;
+    }
     context.console.result(
         &text,
         &Report {
             version: 1,
             authorities: reports,
+            waiting,
         },
     )
 }
