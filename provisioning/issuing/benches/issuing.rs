@@ -1,0 +1,408 @@
+//! Certificates that are durable, a second: requests parsed, possession verified, signed, row and leaf committed, many at
+//! a time; on SQLite and on PostgreSQL, beside `openssl ca` over the same requests. And look-ups among a million devices.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign_backend_file::{FileKey, SystemRandom};
+use countersign_benches::{Report, Table};
+use countersign_issuing::{Ask, Authority, Clock, Contents, Issuing, Proof};
+use countersign_keys::{Algorithm, SigningKey};
+use countersign_provisioning::{CaName, Issuer, Profile, Root, Serial, Validity};
+use countersign_registry::{Device, Registry};
+use countersign_signer::request::{RequestFields, Subject, certification_request, to_pem};
+use countersign_testing::postgres::Postgres;
+use countersign_trust_store::UnixTime;
+use sqlx::Connection;
+
+/// Certificates of each figure, and how many are asked for at once.
+const CERTIFICATES: u32 = 10_000;
+const AT_ONCE: u32 = 512;
+
+/// Requests that `openssl ca` gets in one run.
+const FOR_OPENSSL: u32 = 500;
+
+/// Look-ups of each kind.
+const LOOKUPS: u32 = 2_000;
+
+/// Devices of the large registry; a shorter run says fewer by this variable.
+const DEVICES: &str = "COUNTERSIGN_BENCH_DEVICES";
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let mut report = Report::default();
+    runtime.block_on(async {
+        let requests: Vec<Vec<u8>> = (0..CERTIFICATES).map(request).collect();
+        issuing(&mut report, &requests).await;
+        lookups(&mut report).await;
+    });
+    report.finish()
+}
+
+async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
+    let mut table = Table::new(&[
+        "registry",
+        "a second",
+        "a minute",
+        "beside openssl ca",
+        "p50 of an answer",
+        "p95",
+    ]);
+    let openssl = openssl(requests);
+    let folder = tempfile::tempdir().expect("a folder");
+    let sqlite = format!("sqlite:{}", folder.path().join("registry.db").display());
+    let mut rates = Vec::new();
+    for (name, url) in [
+        ("SQLite", sqlite),
+        ("PostgreSQL", Postgres::shared().database()),
+    ] {
+        let (rate, answers) = issue_all(&url, requests).await;
+        table.row(&[
+            name.to_owned(),
+            format!("{rate:.0}"),
+            format!("{:.0}", rate * 60.0),
+            format!("{:.1}", rate / openssl),
+            millis(percentile(&answers, 50)),
+            millis(percentile(&answers, 95)),
+        ]);
+        report.check(
+            &format!("seconds for 10,000 certificates on {name}"),
+            10_000.0 / rate,
+            60.0,
+        );
+        report.check(&format!("openssl ca beside {name}"), openssl / rate, 0.5);
+        rates.push(rate);
+    }
+    report.check(
+        "PostgreSQL beside SQLite, times slower",
+        rates[0] / rates[1],
+        2.0,
+    );
+    table.row(&[
+        "openssl ca, index.txt".to_owned(),
+        format!("{openssl:.0}"),
+        format!("{:.0}", openssl * 60.0),
+        "1.0".to_owned(),
+        String::new(),
+        String::new(),
+    ]);
+    report.print(
+        &format!(
+            "{CERTIFICATES} certificates, {AT_ONCE} asked for at once, P-256, the authority's key in software; each is on the disk with its leaf before it is handed out. openssl ca: {FOR_OPENSSL} of the same requests in one run, no wait for the disk; the wall's time."
+        ),
+        table,
+    );
+}
+
+/// How many a second, and how long each answer took.
+async fn issue_all(url: &str, requests: &[Vec<u8>]) -> (f64, Vec<Duration>) {
+    let registry = Registry::open(url).await.expect("opens");
+    let order = registry
+        .order("all", None, u64::MAX / 4)
+        .await
+        .expect("made");
+    let devices: Vec<Device> = (0..CERTIFICATES)
+        .map(|number| Device::approved(name(number).parse().expect("an id"), &order))
+        .collect();
+    registry
+        .register(&devices, now())
+        .await
+        .expect("registered");
+    let (key, certificate) = authority();
+    let authority = Authority {
+        key: Arc::new(key),
+        certificate,
+    };
+    let issuing = Issuing::start(registry.clone(), authority, Clock::system(0))
+        .await
+        .expect("starts");
+    let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let requests: Arc<[Vec<u8>]> = requests.into();
+    let started = Instant::now();
+    let clients: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let (issuing, next, requests) =
+                (issuing.clone(), Arc::clone(&next), Arc::clone(&requests));
+            tokio::spawn(async move {
+                let mut answers = Vec::new();
+                loop {
+                    let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some(request) = requests.get(index) else {
+                        return answers;
+                    };
+                    let asked = Instant::now();
+                    issuing.issue(ask(request.clone())).await.expect("issued");
+                    answers.push(asked.elapsed());
+                }
+            })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for client in clients {
+        answers.extend(client.await.expect("ends"));
+    }
+    let took = started.elapsed().as_secs_f64();
+    assert_eq!(answers.len(), requests.len());
+    let counts = registry.statistics().await.expect("counted");
+    assert_eq!(
+        counts.certificates,
+        [("issued".to_owned(), u64::from(CERTIFICATES))]
+    );
+    assert_eq!(counts.leaves_waiting, u64::from(CERTIFICATES));
+    registry.close().await;
+    answers.sort_unstable();
+    (f64::from(CERTIFICATES) / took, answers)
+}
+
+fn ask(request: Vec<u8>) -> Ask {
+    Ask {
+        proof: Proof::Request(request),
+        device: None,
+        profile: Profile::Tls,
+        contents: Contents::default(),
+        renews: None,
+        request: None,
+        manufacturer: None,
+    }
+}
+
+/// What `openssl ca` makes of the same requests, a second.
+fn openssl(requests: &[Vec<u8>]) -> f64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    run(
+        folder.path(),
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-subj",
+            "/CN=Bench",
+            "-days",
+            "3650",
+        ],
+    );
+    std::fs::write(at("index.txt"), "").expect("written");
+    std::fs::create_dir(at("new")).expect("made");
+    let configuration = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nnew_certs_dir = new\nserial = serial\n\
+        rand_serial = yes\ndefault_md = sha256\npolicy = p\ndefault_days = 365\nunique_subject = no\n\
+        x509_extensions = e\nemail_in_dn = no\n[p]\nserialNumber = optional\ncommonName = optional\n\
+        [e]\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = clientAuth,serverAuth\n\
+        subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n";
+    std::fs::write(at("ca.cnf"), configuration).expect("written");
+    let mut arguments: Vec<String> = [
+        "ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key",
+        "-infiles",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for (number, request) in (0..FOR_OPENSSL).zip(requests) {
+        let file = format!("{number}.csr");
+        std::fs::write(at(&file), to_pem(request).expect("PEM")).expect("written");
+        arguments.push(file);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let started = Instant::now();
+    run(folder.path(), &arguments);
+    let took = started.elapsed().as_secs_f64();
+    let made = std::fs::read_dir(at("new")).expect("listed").count();
+    assert_eq!(u32::try_from(made), Ok(FOR_OPENSSL));
+    f64::from(FOR_OPENSSL) / took
+}
+
+fn run(folder: &Path, arguments: &[&str]) {
+    let status = Command::new("openssl")
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("openssl");
+    assert!(status.success(), "openssl {}", arguments[0]);
+}
+
+async fn lookups(report: &mut Report) {
+    let devices: u32 = std::env::var(DEVICES)
+        .ok()
+        .and_then(|devices| devices.parse().ok())
+        .unwrap_or(1_000_000);
+    let mut table = Table::new(&["registry", "by", "p50", "p95", "at most"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("registry.db");
+    let sqlite = format!("sqlite:{}", path.display());
+    for (name, url, direct) in [
+        ("SQLite", sqlite, format!("sqlite://{}", path.display())),
+        {
+            let url = Postgres::shared().database();
+            ("PostgreSQL", url.clone(), url)
+        },
+    ] {
+        Registry::open(&url).await.expect("opens").close().await;
+        fill(&direct, name == "SQLite", devices).await;
+        let registry = Registry::open(&url).await.expect("opens");
+        for by in ["serial", "hash", "family"] {
+            let mut answers = Vec::new();
+            for number in 0..LOOKUPS {
+                let which = number.wrapping_mul(2_654_435_761) % devices;
+                let started = Instant::now();
+                let found = match by {
+                    "serial" => registry
+                        .certificate(&serial(which))
+                        .await
+                        .expect("found")
+                        .is_some(),
+                    "hash" => {
+                        let hash = format!("{which:032}");
+                        let hash = hash.as_bytes().try_into().expect("32 bytes");
+                        registry
+                            .device_by_hardware(&hash)
+                            .await
+                            .expect("found")
+                            .is_some()
+                    }
+                    _ => {
+                        let family = format!("family-{}", which % 100);
+                        let after = format!("d-{which:09}");
+                        let page = registry.devices(Some(&family), Some(&after), 20).await;
+                        page.expect("found").items.len() <= 20
+                    }
+                };
+                answers.push(started.elapsed());
+                assert!(found, "{by} {which}");
+            }
+            answers.sort_unstable();
+            let p95 = percentile(&answers, 95);
+            table.row(&[
+                name.to_owned(),
+                by.to_owned(),
+                millis(percentile(&answers, 50)),
+                millis(p95),
+                "5 ms".to_owned(),
+            ]);
+            report.check(
+                &format!("p95 of look-ups by {by} on {name}, in milliseconds"),
+                p95.as_secs_f64() * 1000.0,
+                5.0,
+            );
+        }
+        registry.close().await;
+    }
+    report.print(
+        &format!("Look-ups, one after another, among {devices} devices with a certificate each; by family: a page of 20."),
+        table,
+    );
+}
+
+/// Puts devices and certificates in past the registry, which takes one at a time with more care.
+async fn fill(url: &str, is_sqlite: bool, devices: u32) {
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(url).await.expect("connects");
+    let (numbers, id, serial, hash) = if is_sqlite {
+        (
+            format!(
+                "(WITH RECURSIVE g (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM g WHERE n + 1 < {devices}) SELECT n FROM g)"
+            ),
+            "printf('d-%09d', n)",
+            "CAST(printf('S%015d', n) AS BLOB)",
+            "CAST(printf('%032d', n) AS BLOB)",
+        )
+    } else {
+        (
+            format!("(SELECT n FROM generate_series(0, {devices} - 1) AS g (n)) AS g"),
+            "'d-' || lpad(n::text, 9, '0')",
+            "convert_to('S' || lpad(n::text, 15, '0'), 'UTF8')",
+            "convert_to(lpad(n::text, 32, '0'), 'UTF8')",
+        )
+    };
+    let statements = [
+        format!(
+            "INSERT INTO devices (device, hardware_hash, device_type, family, revision, firmware, state, recorded_at) \
+             SELECT {id}, {hash}, 'sensor', 'family-' || (n % 100), 'a', '1', 'approved', 0 FROM {numbers}"
+        ),
+        format!(
+            "INSERT INTO certificates (serial, device, profile, issuer, key_hash, not_before, not_after, state, owner, reserved_at, der) \
+             SELECT {serial}, {id}, 'tls', {hash}, {hash}, 0, 4000000000, 'issued', 0, n, {hash} FROM {numbers}"
+        ),
+    ];
+    for statement in statements {
+        sqlx::query(&statement)
+            .execute(&mut connection)
+            .await
+            .expect("filled");
+    }
+    sqlx::query("ANALYZE")
+        .execute(&mut connection)
+        .await
+        .expect("analysed");
+    connection.close().await.expect("closed");
+}
+
+fn serial(number: u32) -> Serial {
+    let text: String = format!("S{number:015}")
+        .bytes()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    text.parse().expect("a serial")
+}
+
+fn authority() -> (SigningKey, Vec<u8>) {
+    let key = FileKey::generate(Algorithm::Esp256, &mut SystemRandom).expect("a key");
+    let key = SigningKey::new(key);
+    let root = Root {
+        name: CaName::new("Bench Issuing", "Bench", None).expect("a name"),
+        validity: Validity::days(UnixTime::from_secs(now() - 86_400), 3650).expect("days"),
+        path_length: 0,
+        development: false,
+    };
+    let root = Issuer::root(&key, &root, &mut SystemRandom).expect("a root");
+    (key, root.certificate)
+}
+
+fn request(number: u32) -> Vec<u8> {
+    let mut seed = [0x11; 32];
+    seed[..4].copy_from_slice(&number.to_be_bytes());
+    let key = SigningKey::new(FileKey::from_seed(Algorithm::Esp256, &seed).expect("a key"));
+    let fields = RequestFields {
+        subject: Subject::default(),
+        identity: Some(name(number).parse().expect("an id")),
+        metadata: Default::default(),
+        dns_names: Vec::new(),
+        scope: None,
+    };
+    certification_request(&key, &fields).expect("a request")
+}
+
+fn name(number: u32) -> String {
+    format!("device-{number}")
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
+}
+
+/// Of answers in ascending order.
+fn percentile(answers: &[Duration], percent: usize) -> Duration {
+    let index = (answers.len() * percent / 100).min(answers.len().saturating_sub(1));
+    answers.get(index).copied().unwrap_or_default()
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,144 @@
+//! An authority with an empty registry, and devices that ask it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use countersign_backend_file::{FileKey, SystemRandom};
+use countersign_issuing::{Ask, Authority, Clock, Contents, Issuing, Proof};
+use countersign_keys::{Algorithm, SigningKey};
+use countersign_provisioning::{CaName, Issuer, Profile, Root, Validity};
+use countersign_registry::{Device, Registry};
+use countersign_signer::request::{RequestFields, Subject, certification_request};
+use countersign_testing::postgres::Postgres;
+use countersign_trust_store::UnixTime;
+
+/// The seed of the authority's key, so that another process has the same.
+const SEED: [u8; 32] = [0x5a; 32];
+
+/// A registry's place, and a folder that goes with the test.
+pub(crate) struct House {
+    pub(crate) url: String,
+    pub(crate) folder: PathBuf,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl House {
+    pub(crate) fn sqlite() -> Self {
+        let mut house = Self::postgresql_at(String::new());
+        house.url = format!("sqlite:{}", house.folder.join("registry.db").display());
+        house
+    }
+
+    pub(crate) fn postgresql() -> Self {
+        Self::postgresql_at(Postgres::shared().database())
+    }
+
+    fn postgresql_at(url: String) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = key();
+        let root = Root {
+            name: CaName::new("Acme Issuing", "Acme", None).expect("a name"),
+            validity: Validity::days(UnixTime::from_secs(now() - 86_400), 3650).expect("days"),
+            path_length: 0,
+            development: false,
+        };
+        let root = Issuer::root(&key, &root, &mut SystemRandom).expect("a root");
+        std::fs::write(folder.path().join("authority.der"), root.certificate).expect("written");
+        Self {
+            url,
+            folder: folder.path().to_owned(),
+            _folder: Some(folder),
+        }
+    }
+
+    /// The house of another process.
+    pub(crate) fn at(url: String, folder: PathBuf) -> Self {
+        Self {
+            url,
+            folder,
+            _folder: None,
+        }
+    }
+
+    pub(crate) fn authority(&self) -> Authority {
+        self.authority_with(key())
+    }
+
+    pub(crate) fn authority_with(&self, key: SigningKey) -> Authority {
+        Authority {
+            key: Arc::new(key),
+            certificate: std::fs::read(self.folder.join("authority.der")).expect("there"),
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Registry {
+        Registry::open(&self.url).await.expect("opens")
+    }
+
+    /// The service, over devices `device-0` to `device-COUNT`.
+    pub(crate) async fn issuing(&self, count: u32) -> Issuing {
+        let registry = self.open().await;
+        approve(&registry, count).await;
+        Issuing::start(registry, self.authority(), Clock::system(0))
+            .await
+            .expect("starts")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+pub(crate) fn key() -> SigningKey {
+    SigningKey::new(FileKey::from_seed(Algorithm::Esp256, &SEED).expect("a key"))
+}
+
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
+}
+
+pub(crate) async fn approve(registry: &Registry, count: u32) {
+    let order = registry.order("all", None, 1_000_000).await.expect("made");
+    let devices: Vec<Device> = (0..count)
+        .map(|number| Device::approved(name(number).parse().expect("an id"), &order))
+        .collect();
+    registry
+        .register(&devices, now())
+        .await
+        .expect("registered");
+}
+
+pub(crate) fn name(number: u32) -> String {
+    format!("device-{number}")
+}
+
+/// The request of a device, the same each time.
+pub(crate) fn request(number: u32) -> Vec<u8> {
+    let mut seed = [0x11; 32];
+    seed[..4].copy_from_slice(&number.to_be_bytes());
+    let key = SigningKey::new(FileKey::from_seed(Algorithm::Esp256, &seed).expect("a key"));
+    let fields = RequestFields {
+        subject: Subject::default(),
+        identity: Some(name(number).parse().expect("an id")),
+        metadata: Default::default(),
+        dns_names: Vec::new(),
+        scope: None,
+    };
+    certification_request(&key, &fields).expect("a request")
+}
+
+/// What a device asks.
+pub(crate) fn ask(number: u32) -> Ask {
+    Ask {
+        proof: Proof::Request(request(number)),
+        device: None,
+        profile: Profile::Tls,
+        contents: Contents::default(),
+        renews: None,
+        request: None,
+        manufacturer: None,
+    }
+}
