@@ -5,6 +5,7 @@ mod chip;
 mod cli;
 #[path = "../shared/components.rs"]
 mod components;
+mod enrolment;
 mod guests;
 mod openssl;
 mod pkilint;

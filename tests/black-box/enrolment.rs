@@ -1,0 +1,181 @@
+//! `countersign device enroll|renew|status` against an EST server of another make: Python's TLS and pyca/cryptography.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::cli::bench::{Bench, Ran};
+
+/// A device with a key and a token, and a server of `tests/python/est_server.py` that ends with it.
+struct Device {
+    bench: Bench,
+    server: Child,
+    url: String,
+}
+
+impl Device {
+    fn new() -> Self {
+        let bench = Bench::new();
+        bench.write("token", "once\n");
+        bench.write("mode", "good");
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/est_server.py");
+        let mut server = Command::new("python3")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .arg(program)
+            .arg(bench.path(""))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let mut port = String::new();
+        let stdout = server.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut port).expect("a line");
+        let device = Self {
+            url: format!("https://127.0.0.1:{}", port.trim()),
+            bench,
+            server,
+        };
+        assert_ne!(
+            port, "",
+            "the server did not start; `cargo xtask test` installs the packages of tests/python/requirements.txt"
+        );
+        device
+            .bench
+            .line("key generate tls.key --unencrypted")
+            .succeeded();
+        device
+    }
+
+    fn ask(&self, arguments: &str) -> Ran {
+        let url = &self.url;
+        self.bench.line(&format!(
+            "device {arguments} --server {url} --roots root.pem"
+        ))
+    }
+
+    fn enroll(&self, more: &str) -> Ran {
+        self.ask(&format!(
+            "enroll tls.key --device-id gw-17 --org Acme {more}"
+        ))
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn json(ran: &Ran) -> serde_json::Value {
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+#[test]
+fn a_device_enrols_looks_and_renews_with_its_key_and_with_a_new_one() {
+    let device = Device::new();
+    let bench = &device.bench;
+    device
+        .enroll("--token-file token --output tls.pem")
+        .succeeded();
+    bench.openssl(
+        "verify -x509_strict -purpose sslclient -CAfile root.pem -untrusted tls.pem tls.pem",
+    );
+    let first = bench.read("tls.pem");
+
+    let status = bench.line("device status tls.pem --json").succeeded();
+    assert_eq!(json(&status)["status"], "current");
+    assert_eq!(json(&status)["device"], "gw-17");
+    let end = json(&status)["not_after"]
+        .as_str()
+        .expect("a date")
+        .to_owned();
+
+    // Nothing is due: nothing is asked, and nothing written.
+    device
+        .ask("renew tls.key --chain tls.pem --only-if-due")
+        .succeeded();
+    assert_eq!(bench.read("tls.pem"), first);
+
+    let renewed = device
+        .ask("renew tls.key --chain tls.pem --json")
+        .succeeded();
+    assert!(json(&renewed)["not_after"].as_str().expect("a date") > end.as_str());
+    assert_ne!(bench.read("tls.pem"), first);
+    assert_eq!(bench.read("tls.pem.previous"), first);
+
+    bench
+        .line("key generate next.key --unencrypted")
+        .succeeded();
+    let in_place = device.ask("renew tls.key --chain tls.pem --new-key next.key --output tls.pem");
+    assert_eq!(in_place.status, 2, "{in_place:?}");
+    let kept = bench.read("tls.pem");
+    device
+        .ask("renew tls.key --chain tls.pem --new-key next.key --output next.pem")
+        .succeeded();
+    assert_eq!(bench.read("tls.pem"), kept);
+    let public = |text: &str| bench.openssl(text);
+    assert_eq!(
+        public("x509 -in next.pem -noout -pubkey"),
+        public("pkey -in next.key -pubout")
+    );
+}
+
+#[test]
+fn tg29_what_is_not_the_devices_is_refused_and_nothing_is_written() {
+    let device = Device::new();
+    let bench = &device.bench;
+    device
+        .enroll("--token-file token --output tls.pem")
+        .succeeded();
+    let (chain, names) = (bench.read("tls.pem"), bench.names());
+    for mode in ["other-key", "other-device", "other-root"] {
+        bench.write("mode", mode);
+        for ran in [
+            device.enroll("--token-file token --output new.pem"),
+            device.enroll("--token-file token --output tls.pem --force"),
+            device.ask("renew tls.key --chain tls.pem"),
+        ] {
+            assert_eq!(ran.status, 112, "{mode}: {ran:?}");
+            assert!(ran.stderr.contains("code: enrolment-mismatch"), "{ran:?}");
+        }
+        let ran = device.enroll("--token-file token --output new.pem --json");
+        assert_eq!(json(&ran)["code"], "enrolment-mismatch");
+        assert_eq!(bench.names(), names, "{mode}");
+        assert_eq!(bench.read("tls.pem"), chain, "{mode}");
+    }
+}
+
+#[test]
+fn waiting_is_for_who_asks_for_it_and_what_stands_in_the_way_is_said() {
+    let device = Device::new();
+    let bench = &device.bench;
+    bench.write("mode", "pending");
+    let ran = device.enroll("--user gw-17 --password-file token --output tls.pem --json");
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert_eq!(json(&ran)["pending"], true);
+    assert_eq!(json(&ran)["retry_after_seconds"], 1);
+    bench.write("mode", "down");
+    let ran = device.enroll("--token-file token --output tls.pem --json");
+    assert_eq!(
+        (ran.status, &json(&ran)["temporary"]),
+        (2, &true.into()),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("closed for repairs"), "{ran:?}");
+    bench.write("mode", "good");
+    let ran = device.enroll("--output tls.pem");
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.stderr.contains("who are you?"), "{ran:?}");
+    let ran = bench.line(
+        "device enroll tls.key --device-id gw-17 --output tls.pem --roots root.pem --server https://127.0.0.1:9",
+    );
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.stderr.contains("countersign key csr"), "{ran:?}");
+    assert!(!bench.exists("tls.pem"));
+    // A token is never shown.
+    bench.write("token", "a token with blanks\n");
+    let ran = device.enroll("--token-file token --output tls.pem");
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(!format!("{ran:?}").contains("with blanks"), "{ran:?}");
+}
