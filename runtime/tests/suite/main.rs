@@ -9,6 +9,7 @@
 mod attestation;
 mod audit;
 mod features;
+mod grants;
 mod host;
 mod imports;
 mod limits;

@@ -516,7 +516,12 @@ async fn te26_a_key_that_was_granted_to_another_component() {
     // Both keys are lent on this host; each component's own statement decides.
     let ceiling = ceiling(&device, PLENTY).key("billing", KeyCeiling::default());
     let ready = plant.load("test:billing", &["billing"], &ceiling).unwrap();
-    assert_eq!(ready.granted().withheld().len(), 1);
+    assert_eq!(
+        ready.granted().withheld(),
+        [format!(
+            "key {KEY}: this host allows it, the component does not ask for it"
+        )]
+    );
     let mut billing = Guest(plant.bench.start(ready).await.unwrap());
     assert_eq!(billing.sign(b"m").await, Err(SignError::NotGranted));
     billing.sign_with("billing", CONTEXT, b"m").await.unwrap();
@@ -550,7 +555,7 @@ fn te17_the_device_needs_a_key_that_both_sides_want() {
     let device = plant.device();
     let denied = |keys: &[&str], ceiling: &Ceiling| {
         let error = plant.load("test:telemetry", keys, ceiling).unwrap_err();
-        assert_eq!(error.code(), Code::ImportDenied, "{error}");
+        assert!(matches!(error, LoadError::ImportDenied { .. }), "{error}");
         assert!(error.to_string().contains("countersign:device/"), "{error}");
     };
     denied(&[], &ceiling(&device, PLENTY));
@@ -593,7 +598,10 @@ fn te17_other_versions_of_the_device_are_not_here() {
             .runtime
             .load(verified, &ceiling(&plant.device(), PLENTY), &linker)
             .unwrap_err();
-        assert_eq!(error.code(), Code::ImportDenied, "{name}: {error}");
+        assert!(
+            matches!(error, LoadError::ImportDenied { .. }),
+            "{name}: {error}"
+        );
     }
 }
 
