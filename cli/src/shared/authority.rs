@@ -1,6 +1,6 @@
 //! An authority that is asked for certificates: where it is, how it is trusted, who asks, and how long it is waited for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -77,7 +77,7 @@ pub(crate) fn by_certificate(key: SigningKey, chain: &[Vec<u8>]) -> Result<Crede
 }
 
 /// A secret in a file of its own.
-pub(crate) fn secret(path: &PathBuf) -> Result<countersign_keys::Secret, Failure> {
+pub(crate) fn secret(path: &Path) -> Result<countersign_keys::Secret, Failure> {
     passphrase::from_file(path)
 }
 
@@ -152,8 +152,8 @@ pub(crate) fn time(seconds: u64) -> String {
 /// Says what was obtained and written.
 pub(crate) fn report(
     chain: &IssuedChain,
-    path: &std::path::Path,
-    previous: Option<&std::path::Path>,
+    path: &Path,
+    previous: Option<&Path>,
     as_json: bool,
     output: &mut Output,
 ) {

@@ -302,7 +302,7 @@ fn basic(user: &str, password: &Secret) -> Result<Zeroizing<String>, EnrolError>
             why: "it has a colon or a control character, which HTTP does not carry".to_owned(),
         });
     }
-    if password.is_empty() || password.expose().iter().any(|byte| is_control(byte)) {
+    if password.is_empty() || password.expose().iter().any(is_control) {
         return Err(EnrolError::Unusable {
             what: "the password",
             why: "it is empty or has a control character; give it as the authority printed it"

@@ -3,7 +3,7 @@
 //! Decided here: how the server is spoken to ([`Client`]: HTTP over TLS 1.3 and 1.2, with the device's key or a token),
 //! what is read of an answer and how much of it, when to ask again ([`Patience`]), whether what came back is this device's
 //! certificate ([`Expected::judge`]), when it is time for the next one ([`Standing`]), and that a chain on disk is the old one
-//! or the new one, never half of either ([`keep`]).
+//! or the new one, never half of either ([`keep()`]).
 //!
 //! Left to others: where the key lives (any [`SigningKey`](countersign_keys::SigningKey)), what the request says
 //! (`countersign-signer`), which roots are given, and whether anybody else trusts the certificate.

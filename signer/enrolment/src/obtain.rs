@@ -54,7 +54,7 @@ impl Patience {
             .checked_mul(2_u32.saturating_pow(failures))
             .unwrap_or(self.longest)
             .min(self.longest);
-        let half = whole / 2;
+        let half = whole.mul_f64(0.5);
         half.saturating_add(half.mul_f64(f64::from(chance) / f64::from(u16::MAX)))
     }
 }

@@ -43,9 +43,9 @@ pub(crate) fn request(key: &SigningKey) -> Vec<u8> {
     certification_request(key, &fields).unwrap()
 }
 
-/// Remembers the pauses, and does not wait.
+/// Remembers the pauses, and does not wait; and how many seconds there is patience for.
 #[derive(Default)]
-pub(crate) struct Paused(pub(crate) Vec<Duration>);
+pub(crate) struct Paused(pub(crate) Vec<Duration>, pub(crate) u64);
 
 impl Wait for Paused {
     fn wait(&mut self, time: Duration) {
@@ -64,7 +64,6 @@ pub(crate) fn ask(
     key: &SigningKey,
     occasion: Occasion,
     replaces: Option<&Own>,
-    seconds: u64,
     wait: &mut Paused,
 ) -> Result<IssuedChain, EnrolError> {
     let roots = [authority.root()];
@@ -76,7 +75,7 @@ pub(crate) fn ask(
         roots: &roots,
         replaces,
     };
-    let patience = Patience::of(Duration::from_secs(seconds));
+    let patience = Patience::of(Duration::from_secs(wait.1));
     obtain(&client, occasion, &request(key), &expected, patience, wait)
 }
 
@@ -88,16 +87,8 @@ fn first(
     wait: &mut Paused,
 ) -> Result<IssuedChain, EnrolError> {
     let token = Credential::Token(Secret::new("one-time.token".to_owned()));
-    ask(
-        server,
-        authority,
-        token,
-        key,
-        Occasion::First,
-        None,
-        seconds,
-        wait,
-    )
+    wait.1 = seconds;
+    ask(server, authority, token, key, Occasion::First, None, wait)
 }
 
 /// The server as it should be: it issues for one year whatever is asked.
@@ -175,7 +166,6 @@ fn a_device_enrols_by_a_token_and_renews_by_its_certificate_with_the_same_key_an
             next,
             Occasion::Renewal,
             Some(old),
-            0,
             &mut wait,
         )
         .unwrap();
@@ -207,7 +197,6 @@ fn a_password_goes_into_the_header_as_http_has_it() {
         &key(),
         Occasion::First,
         None,
-        0,
         &mut Paused::default(),
     )
     .unwrap();

@@ -26,7 +26,6 @@ fn refused(
         key,
         Occasion::First,
         None,
-        0,
         &mut Paused::default(),
     ) {
         Err(EnrolError::Mismatch(mismatch)) => mismatch,
