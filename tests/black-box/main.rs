@@ -6,6 +6,7 @@ mod cli;
 #[path = "../shared/components.rs"]
 mod components;
 mod enrolment;
+mod factory;
 mod guests;
 mod openssl;
 mod pkilint;

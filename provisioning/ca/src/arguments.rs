@@ -146,7 +146,7 @@ pub(crate) struct Intermediate {
     #[command(subcommand)]
     pub(crate) verb: Option<IntermediateVerb>,
     #[command(flatten)]
-    pub(crate) new: Option<NewIntermediate>,
+    pub(crate) new: NewIntermediate,
 }
 
 #[derive(Debug, Subcommand)]
@@ -255,8 +255,9 @@ pub(crate) struct Ceremony {
 #[derive(Debug, Args)]
 pub(crate) struct NewIntermediate {
     /// Common name (CN)
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) name: String,
+    // Optional for the parser alone, which does not ask for it beside `rotate` and the others.
+    #[arg(long, value_name = "TEXT", required = true)]
+    pub(crate) name: Option<String>,
     /// Short name in the directory; made from the common name if not given
     #[arg(long, value_name = "WORD")]
     pub(crate) id: Option<String>,

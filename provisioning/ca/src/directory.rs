@@ -202,11 +202,17 @@ impl CaDirectory {
         above: &[Vec<u8>],
     ) -> anyhow::Result<Authority> {
         self.check_free(&record.id)?;
-        durable::write(
-            &request.join("above.pem"),
-            output::pem(CERTIFICATE, above)?.as_bytes(),
-            Existing::Replace,
-        )?;
+        let path = request.join("above.pem");
+        if above.is_empty() {
+            // An interrupted import of a longer chain may have left one.
+            if path.exists() {
+                fs::remove_file(&path)
+                    .with_context(|| format!("{} could not be removed", path.display()))?;
+            }
+        } else {
+            let pem = output::pem(CERTIFICATE, above)?;
+            durable::write(&path, pem.as_bytes(), Existing::Replace)?;
+        }
         write_authority(request, record, certificate, Existing::Replace)?;
         let path = self.authorities().join(&record.id);
         durable::rename_folder(request, &path)?;

@@ -48,18 +48,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let rng = &mut SystemRandom;
     match &arguments.verb {
         Verb::Init(verb) => verbs::init::run(&context, &arguments.dir, verb, rng),
-        Verb::Intermediate(verb) => match (&verb.verb, &verb.new) {
-            (Some(IntermediateVerb::Rotate(verb)), _) => {
+        Verb::Intermediate(verb) => match &verb.verb {
+            None => verbs::intermediate::run(&context, &arguments.dir, &verb.new, rng),
+            Some(IntermediateVerb::Rotate(verb)) => {
                 verbs::rotate::run(&context, &arguments.dir, verb, rng)
             }
-            (Some(IntermediateVerb::Request(verb)), _) => {
+            Some(IntermediateVerb::Request(verb)) => {
                 verbs::request::run(&context, &arguments.dir, verb, rng)
             }
-            (Some(IntermediateVerb::ImportChain(verb)), _) => {
+            Some(IntermediateVerb::ImportChain(verb)) => {
                 verbs::import_chain::run(&context, &arguments.dir, verb)
             }
-            (None, Some(verb)) => verbs::intermediate::run(&context, &arguments.dir, verb, rng),
-            (None, None) => anyhow::bail!("give --name TEXT, the common name of the new authority"),
         },
         Verb::Issue(verb) => verbs::issue::run(&context, &arguments.dir, verb, rng),
         Verb::Revoke(verb) => verbs::revoke::run(&context, &arguments.dir, verb),

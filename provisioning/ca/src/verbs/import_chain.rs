@@ -64,6 +64,7 @@ pub(crate) fn run(
         &context.passphrase,
     )?;
     let issuer = Issuer::new(&key, own)?;
+    let serial = certificate.serial().replace(':', "").to_lowercase();
     let record = records::Authority {
         version: VERSION,
         id: request.id.clone(),
@@ -71,7 +72,7 @@ pub(crate) fn run(
         organization: request.organization.clone(),
         country: request.country.clone(),
         common_name: request.common_name.clone(),
-        serial: certificate.serial(),
+        serial: serial.clone(),
         spki_sha256: request.spki_sha256.clone(),
         key: request.key.clone(),
         not_before: issuer.validity().not_before().as_secs(),
@@ -104,7 +105,7 @@ pub(crate) fn run(
             id: &record.id,
             subject: certificate.subject(),
             external_issuer: certificate.issuer(),
-            serial: certificate.serial(),
+            serial,
             spki_sha256: &record.spki_sha256,
             not_after: record.not_after,
             certificates_above: above.len(),

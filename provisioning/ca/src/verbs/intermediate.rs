@@ -41,17 +41,18 @@ pub(crate) fn run(
     arguments: &NewIntermediate,
     rng: &mut impl TryCryptoRng,
 ) -> anyhow::Result<()> {
+    let name = arguments
+        .name
+        .as_deref()
+        .context("give --name TEXT, the common name of the new authority")?;
     let directory = CaDirectory::open(dir)?;
     let parent = directory.authority(&arguments.issuer)?;
     let id = match &arguments.id {
         Some(id) => id.clone(),
-        None => id_from_name(&arguments.name),
+        None => id_from_name(name),
     };
     directory.check_free(&id).with_context(|| {
-        format!(
-            "the name {:?} does not give the authority a folder of its own",
-            arguments.name
-        )
+        format!("the name {name:?} does not give the authority a folder of its own")
     })?;
     let parent_key = parent.key(&context.passphrase)?;
     let plan = KeyPlan::new(&arguments.key, &context.passphrase)?;
@@ -61,7 +62,7 @@ pub(crate) fn run(
     let wanted = countersign_provisioning::Intermediate {
         name: CaName::new(
             &parent.record.organization,
-            &arguments.name,
+            name,
             parent.record.country.as_deref(),
         )?,
         validity: period(context.now, arguments.years, issuer.validity())?,
