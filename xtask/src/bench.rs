@@ -16,7 +16,7 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let known = BENCHES
         .iter()
-        .chain([&"tpm_sign", &"cold_start", &"guest_sign"]);
+        .chain([&"issuing", &"tpm_sign", &"cold_start", &"guest_sign"]);
     if !known.clone().any(|name| wanted(name)) {
         bail!(
             "there is no such bench; there are {}",
@@ -39,6 +39,9 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
             over.push(*name);
         }
     }
+    if wanted("issuing") && issuing().is_err() {
+        over.push("issuing");
+    }
     if wanted("tpm_sign") && tpm_sign().is_err() {
         over.push("tpm_sign");
     }
@@ -52,6 +55,20 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
         bail!("over a bound, or broken: {}", over.join(", "));
     }
     Ok(())
+}
+
+/// In the issuing package, and needs a database server and the program that it is compared with.
+fn issuing() -> Result<()> {
+    say("issuing");
+    setup::ensure(&[Need::OpenSsl, Need::PostgreSql])?;
+    run(cargo().args([
+        "bench",
+        "--locked",
+        "--package",
+        "countersign-issuing",
+        "--bench",
+        "issuing",
+    ]))
 }
 
 /// In the TPM store's own package, and needs a TPM.

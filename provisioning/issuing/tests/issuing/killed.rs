@@ -99,12 +99,13 @@ impl History {
         for line in output.lines() {
             let line = line.expect("text");
             seen.push(line.clone());
-            if line.ends_with("started")
-                && let Some(delay) = delay
-            {
-                std::thread::sleep(delay);
-                child.kill().expect("killed");
-                is_killed = true;
+            if line.ends_with("started") {
+                ready = Instant::now();
+                if let Some(delay) = delay {
+                    std::thread::sleep(delay);
+                    child.kill().expect("killed");
+                    is_killed = true;
+                }
             } else if line.ends_with("stopped") {
                 child.kill().expect("killed");
                 is_killed = true;
