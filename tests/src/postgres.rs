@@ -91,10 +91,7 @@ impl Postgres {
             assert!(started.elapsed() < START, "no answer: {}", log());
             std::thread::sleep(Duration::from_millis(100));
         }
-        Self {
-            folder,
-            shell,
-        }
+        Self { folder, shell }
     }
 
     /// The address of a new, empty database.

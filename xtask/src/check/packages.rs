@@ -248,7 +248,15 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "countersign-trust-store",
-        &["wasmtime", "tokio", "cap-std", "tempfile", "async-trait", "ureq", "rustls"],
+        &[
+            "wasmtime",
+            "tokio",
+            "cap-std",
+            "tempfile",
+            "async-trait",
+            "ureq",
+            "rustls",
+        ],
         "verifying is a pure function of bytes, policy and time",
     ),
     (
