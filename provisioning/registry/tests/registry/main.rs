@@ -9,38 +9,44 @@ use database::Database;
 
 /// Each test twice.
 macro_rules! on_both {
-    ($($module:ident::$name:ident,)*) => {
+    ($($module:ident { $(#[test] fn $name:ident;)* })*) => {
         mod sqlite {
-            $(#[test] fn $name() { crate::run(crate::Database::sqlite(), crate::$module::$name); })*
+            $($(#[test] fn $name() { crate::run(crate::Database::sqlite(), crate::$module::$name); })*)*
         }
         mod postgresql {
-            $(#[test] fn $name() { crate::run(crate::Database::postgresql(), crate::$module::$name); })*
+            $($(#[test] fn $name() { crate::run(crate::Database::postgresql(), crate::$module::$name); })*)*
         }
     };
 }
 
 on_both! {
-    issuing::tg02_one_serial_is_recorded_once,
-    issuing::tg04_a_key_belongs_to_one_device,
-    issuing::tg04_a_refused_request_claims_no_key,
-    issuing::tg05_a_hundred_at_once_have_one_place,
-    issuing::tg05_a_renewal_takes_the_place_of_the_current_one,
-    issuing::tg05_what_expired_makes_room,
-    issuing::tg12_what_a_dead_process_reserved_is_closed_and_its_serial_stays_taken,
-    issuing::tg17_the_same_idempotency_key_gets_the_same_certificate,
-    issuing::tg26_a_manufacturer_has_devices_of_its_own_orders,
-    issuing::a_device_that_nobody_approved_gets_nothing,
-    issuing::an_order_is_used_up_once_for_each_device,
-    keeping::tg09_quotation_marks_are_kept_as_text,
-    keeping::tg16_numbers_of_lists_rise_even_after_an_old_copy,
-    keeping::tg23_a_second_revocation_changes_nothing,
-    keeping::devices_are_found_and_paged,
-    keeping::leaves_get_places_in_the_order_in_which_they_were_written,
-    keeping::what_is_exported_comes_back,
-    storage::tg32_a_newer_schema_is_refused,
-    storage::tg32_half_a_schema_is_refused,
-    storage::tg32_a_migration_that_fails_leaves_nothing,
-    storage::several_open_one_empty_database_at_once,
+    issuing {
+        #[test] fn tg02_one_serial_is_recorded_once;
+        #[test] fn tg04_a_key_belongs_to_one_device;
+        #[test] fn tg04_a_refused_request_claims_no_key;
+        #[test] fn tg05_a_hundred_at_once_have_one_place;
+        #[test] fn tg05_a_renewal_takes_the_place_of_the_current_one;
+        #[test] fn tg05_what_expired_makes_room;
+        #[test] fn tg12_what_a_dead_process_reserved_is_closed_and_its_serial_stays_taken;
+        #[test] fn tg17_the_same_idempotency_key_gets_the_same_certificate;
+        #[test] fn tg26_a_manufacturer_has_devices_of_its_own_orders;
+        #[test] fn a_device_that_nobody_approved_gets_nothing;
+        #[test] fn an_order_is_used_up_once_for_each_device;
+    }
+    keeping {
+        #[test] fn tg09_quotation_marks_are_kept_as_text;
+        #[test] fn tg16_numbers_of_lists_rise_even_after_an_old_copy;
+        #[test] fn tg23_a_second_revocation_changes_nothing;
+        #[test] fn devices_are_found_and_paged;
+        #[test] fn leaves_get_places_in_the_order_in_which_they_were_written;
+        #[test] fn what_is_exported_comes_back;
+    }
+    storage {
+        #[test] fn tg32_a_newer_schema_is_refused;
+        #[test] fn tg32_half_a_schema_is_refused;
+        #[test] fn tg32_a_migration_that_fails_leaves_nothing;
+        #[test] fn several_open_one_empty_database_at_once;
+    }
 }
 
 fn run<F: Future<Output = ()>>(database: Database, test: impl FnOnce(Database) -> F) {
