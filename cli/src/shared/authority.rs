@@ -22,7 +22,7 @@ use crate::shared::secrets::SecretArguments;
 /// The authority, the same for every verb that asks it.
 #[derive(clap::Args)]
 pub(crate) struct AuthorityArguments {
-    /// The authority's EST server: https://HOST[:PORT], or https://HOST[:PORT]/.well-known/est/LABEL
+    /// The authority's EST server: https://HOST or https://HOST:PORT, and /.well-known/est/LABEL behind it where it has several
     #[arg(long, value_name = "URL")]
     server: Server,
     /// Roots to which the new certificate must lead, PEM; may be repeated

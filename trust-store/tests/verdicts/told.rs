@@ -2,8 +2,9 @@
 
 use countersign_format::{Audience, DeviceIdentity, NamePattern, Scope, oid};
 use countersign_testing::{CertificateParts, EMPTY_COMPONENT, Role, TestPki};
-use countersign_trust_store::{Certificate, Crl, Fault, Policy, Rejection};
+use countersign_trust_store::{Certificate, Crl, Fault, PathProfile, Policy, Rejection};
 use x509_cert::der::{Decode, Encode, asn1::Any};
+use x509_cert::ext::pkix::KeyUsages;
 use x509_cert::name::RdnSequence;
 
 use crate::harness::{NAME, judge, judge_with, signed};
@@ -42,6 +43,32 @@ fn certificates_roots_and_lists_say_whose_they_are() {
         .map(|octet| format!("{octet:02X}"))
         .collect();
     assert_eq!(root.serial(), octets.join(":"));
+}
+
+#[test]
+fn whoever_has_to_ask_for_another_certificate_is_told_of_each_check_that_failed() {
+    let faults = |pki: &TestPki| {
+        let leaf = Certificate::parse(&pki.chain()[0]).unwrap();
+        let profile = PathProfile::COMPONENTS;
+        let purpose = Some(*profile.purpose);
+        let faults = profile.end_entity.faults(&leaf, purpose);
+        let first = profile.end_entity.inspect(&leaf, purpose);
+        assert_eq!(first.err(), faults.first().cloned());
+        faults
+    };
+    assert_eq!(faults(&TestPki::new()), []);
+    let bent = TestPki::builder()
+        .key_usage(Role::Leaf, KeyUsages::KeyAgreement)
+        .extended_key_usage(Role::Leaf, &[countersign_trust_store::oid::CLIENT_AUTH])
+        .build();
+    let [usage, purpose] = &faults(&bent)[..] else {
+        panic!("{:?}", faults(&bent))
+    };
+    assert!(matches!(usage, Fault::KeyUsage { .. }), "{usage}");
+    assert!(
+        matches!(purpose, Fault::ExtendedKeyUsage { .. }),
+        "{purpose}"
+    );
 }
 
 #[test]
