@@ -34,7 +34,7 @@ fn the_page_about_the_factory_does_what_it_says() {
     let fills = |line: &&str| line.starts_with("cargo xtask roots host ");
     let place = lines
         .iter()
-        .position(|line| fills(line))
+        .position(fills)
         .expect("a line that fills the host");
     let (before, after) = lines.split_at(place);
     let programs = program("countersign-ca");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use countersign_format::DeviceIdentity;
 use countersign_provisioning::{Profile, Serial};
 
-/// https://www.sqlite.org/rescode.html#ioerr
+/// <https://www.sqlite.org/rescode.html#ioerr>
 const SQLITE_IOERR: u32 = 10;
 
 /// Why one certificate was not reserved. The others of the same batch are not touched by it.
