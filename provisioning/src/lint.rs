@@ -4,7 +4,7 @@
 //! verdict on the whole chain the rest. This module only walks through them all instead of stopping at the first, and
 //! says in words that an operator of another PKI can act upon which extension or value would do.
 
-use countersign_format::oid as ours;
+use countersign_format::{limits, oid as ours};
 use countersign_trust_store::{
     AnchorError, AnchorSource, Anchors, Certificate, Code, Fault, Now, PathProfile, Rejection,
     TrustState, UnixTime, oid, profile,
@@ -194,13 +194,54 @@ impl ForeignChain {
             Ok(_) => {}
             // A path that ends in an authority is none for webpki, which is asked last; what lies below is judged then.
             Err(Rejection::Path { .. }) if first == First::Authority => {}
+            // Told below, with the device that is to come counted.
+            Err(
+                Rejection::ChainTooLong { .. }
+                | Rejection::Certificate {
+                    fault: Fault::PathLength { .. },
+                    ..
+                },
+            ) if first == First::Authority => {}
             Err(rejection) => linted.rejection(&rejection, place),
+        }
+        if first == First::Authority {
+            self.lint_depth(root, place, linted);
         }
         if matches!(
             first,
             First::Authority | First::Device(Profile::ComponentSigner)
         ) {
             self.lint_scope(root, place, linted);
+        }
+    }
+
+    /// An authority's chain does not show the device below it: one more certificate, below which every length of path counts
+    /// one authority more (RFC 5280 §4.2.1.9).
+    fn lint_depth(&self, root: &AnchorSource, place: usize, linted: &mut Linted) {
+        let actual = u64::try_from(self.certificates.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        let limit = limits::MAX_CHAIN_CERTIFICATES;
+        if actual > limit {
+            let rejection = Rejection::ChainTooLong {
+                signer: 0,
+                limit,
+                actual,
+            };
+            linted.rejection(&rejection, place);
+        }
+        let upwards = self.certificates.iter().chain([&root.certificate]);
+        for (authorities, der) in upwards.enumerate() {
+            let allowed = constraints(der).and_then(|constraints| constraints.path_len_constraint);
+            if let Some(allowed) = allowed
+                && authorities > usize::from(allowed)
+            {
+                let fault = Fault::PathLength {
+                    allowed,
+                    actual: authorities,
+                };
+                linted.fault(Some(authorities), &fault, true);
+            }
         }
     }
 
@@ -371,18 +412,16 @@ impl Linted {
     }
 }
 
-/// basicConstraints with cA, as far as they can be read: which rows apply, not whether they hold.
+/// Whether it has basicConstraints with cA: which rows apply, not whether they hold.
 fn is_authority(der: &[u8]) -> bool {
-    let Ok(certificate) = x509_cert::Certificate::from_der(der) else {
-        return false;
-    };
-    let constraints = certificate
-        .tbs_certificate()
-        .get_extension::<BasicConstraints>();
-    matches!(
-        constraints,
-        Ok(Some((_, BasicConstraints { ca: true, .. })))
-    )
+    constraints(der).is_some_and(|constraints| constraints.ca)
+}
+
+/// basicConstraints, as far as they can be read.
+fn constraints(der: &[u8]) -> Option<BasicConstraints> {
+    let certificate = x509_cert::Certificate::from_der(der).ok()?;
+    let found = certificate.tbs_certificate().get_extension();
+    found.ok()?.map(|(_, constraints)| constraints)
 }
 
 fn describe(der: &[u8], kind: &'static str) -> Described {

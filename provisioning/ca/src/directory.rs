@@ -38,6 +38,9 @@ use crate::records::{self, VERSION};
 /// Name of the root's folder.
 pub(crate) const ROOT: &str = "root";
 
+/// The kind under which authorities below the root are recorded.
+pub(crate) const INTERMEDIATE: &str = "intermediate";
+
 /// An authority's directory, locked for this process.
 #[derive(Debug)]
 pub(crate) struct CaDirectory {
@@ -322,6 +325,22 @@ impl CaDirectory {
                 found.device_id.as_deref().unwrap_or("an authority"),
             ),
         }
+    }
+
+    /// Reserves a public key for an authority that is to be made. None that is here has it: hosts tell the lists of two
+    /// authorities apart by their keys.
+    pub(crate) fn reserve_authority_key(&self, spki_sha256: &str) -> anyhow::Result<()> {
+        let taken = self.list()?;
+        if let Some(other) = taken
+            .iter()
+            .find(|authority| authority.record.spki_sha256 == spki_sha256)
+        {
+            anyhow::bail!(
+                "this key is that of the authority {}: each authority has a key of its own, so name or make another",
+                other.record.id
+            );
+        }
+        self.reserve_key(spki_sha256, INTERMEDIATE, None)
     }
 
     fn authorities(&self) -> PathBuf {

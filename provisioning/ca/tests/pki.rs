@@ -231,10 +231,17 @@ fn a_rotation_overlaps_and_hosts_take_both_until_the_old_one_is_revoked() {
 
 /// A corporate root on this curve, with the extensions that its CA gives to an authority.
 fn corporate(bench: &Bench, curve: &str, extensions: &str) {
+    corporate_with(bench, curve, "CA:TRUE", extensions);
+}
+
+/// The same, with these basic constraints in the root.
+fn corporate_with(bench: &Bench, curve: &str, constraints: &str, extensions: &str) {
     bench.write(
         "root.cnf",
-        "[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
-         subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
+        format!(
+            "[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,{constraints}\n\
+             keyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+        ),
     );
     bench.write("ca.cnf", format!("[sub]\n{extensions}"));
     let (kind, digest) = match curve {
@@ -266,6 +273,80 @@ fn corporate_issues(bench: &Bench, request: &str, certificate: &str, digest: &st
 
 const GOOD: &str = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n\
                     subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
+
+#[test]
+fn tc06_an_authority_below_which_no_device_would_count_is_not_taken_in() {
+    let bench = Bench::new();
+    bench
+        .ca("intermediate request --org Acme --name 'Acme Devices' --unencrypted --out acme.csr")
+        .succeeded();
+    // As an end entity it would do below this root; the devices that it is to issue would be one step too many.
+    corporate_with(&bench, "P-256", "CA:TRUE,pathlen:0", GOOD);
+    corporate_issues(&bench, "acme.csr", "acme.pem", "sha256");
+    for verb in [
+        "lint-chain acme.pem corp.pem",
+        "intermediate import-chain acme-devices acme.pem corp.pem",
+    ] {
+        bench.ca(verb).failed(112, &["chain-length"]);
+    }
+    // Four certificates would have to be sent, and three may be.
+    corporate(
+        &bench,
+        "P-256",
+        "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
+        subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
+    );
+    let step = |name: &str, above: &str| {
+        bench.openssl(&format!(
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -subj '/O=Corp/CN={name}' -out {name}.csr"
+        ));
+        bench.openssl(&format!(
+            "x509 -req -in {name}.csr -CA {above}.pem -CAkey {above}.key -CAcreateserial -sha256 -days 1000 -extfile ca.cnf \
+             -extensions sub -out {name}.pem"
+        ));
+    };
+    step("two", "corp");
+    step("one", "two");
+    bench.openssl(
+        "x509 -req -in acme.csr -CA one.pem -CAkey one.key -CAcreateserial -sha256 -days 1000 -extfile ca.cnf -extensions sub \
+         -out long.pem",
+    );
+    bench
+        .ca("lint-chain long.pem one.pem two.pem corp.pem")
+        .failed(112, &["chain-length"]);
+    // One step fewer is taken in.
+    bench.openssl(
+        "x509 -req -in acme.csr -CA two.pem -CAkey two.key -CAcreateserial -sha256 -days 1000 -extfile ca.cnf -extensions sub \
+         -out acme.pem",
+    );
+    bench
+        .ca("intermediate import-chain acme-devices acme.pem two.pem corp.pem")
+        .succeeded();
+}
+
+#[test]
+fn tg04_each_authority_has_a_key_of_its_own() {
+    let bench = Bench::new();
+    bench.write("pass", "correct horse battery\n");
+    bench
+        .ca("init --org Acme --name Root --passphrase-file pass")
+        .succeeded();
+    bench
+        .ca("intermediate --name 'Devices 1' --key file:one.key --passphrase-file pass")
+        .succeeded();
+    for verb in [
+        "intermediate rotate devices-1 --key file:one.key --passphrase-file pass",
+        "intermediate --name 'Devices 9' --key file:one.key --passphrase-file pass",
+        "intermediate request --org Acme --name 'Devices 8' --key file:one.key --passphrase-file pass --out x.csr",
+    ] {
+        bench
+            .ca(verb)
+            .failed(2, &["this key is that of the authority devices-1"]);
+    }
+    bench
+        .ca("intermediate rotate devices-1 --key file:two.key --passphrase-file pass")
+        .succeeded();
+}
 
 #[test]
 fn an_authority_under_a_p384_root_of_another_pki_issues_what_hosts_take() {

@@ -20,6 +20,23 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
+/// How the operator is told of each, in the order of the alphabet.
+const EVERYTHING: [&str; 13] = [
+    "args",
+    "directory /data",
+    "directory /etc",
+    "env PLANT",
+    "env ZONE",
+    "http-incoming",
+    "http-outgoing",
+    "key telemetry",
+    "sockets",
+    "stderr",
+    "stdin",
+    "stdout",
+    "wall-clock",
+];
+
 /// All that a statement may ask for.
 fn everything() -> Grants {
     Grants {
@@ -91,22 +108,8 @@ fn te32_what_the_host_does_not_allow_is_not_given_and_told() {
     let granted = ready.granted();
     let mut told = granted.withheld().to_vec();
     told.sort();
-    let expected = [
-        "args",
-        "directory /data",
-        "directory /etc",
-        "env PLANT",
-        "env ZONE",
-        "http-incoming",
-        "http-outgoing",
-        "key telemetry",
-        "sockets",
-        "stderr",
-        "stdin",
-        "stdout",
-        "wall-clock",
-    ]
-    .map(|what| format!("{what}: the component asks for it, this host does not allow it"));
+    let expected = EVERYTHING
+        .map(|what| format!("{what}: the component asks for it, this host does not allow it"));
     assert_eq!(told, expected);
     assert_eq!(granted.http_outgoing(), None);
     assert!(!granted.http_incoming() && !granted.has_device());
@@ -120,22 +123,8 @@ fn te32_what_the_component_does_not_ask_for_is_not_given_and_told() {
     let granted = ready.granted();
     let mut told = granted.withheld().to_vec();
     told.sort();
-    let expected = [
-        "args",
-        "directory /data",
-        "directory /etc",
-        "env PLANT",
-        "env ZONE",
-        "http-incoming",
-        "http-outgoing",
-        "key telemetry",
-        "sockets",
-        "stderr",
-        "stdin",
-        "stdout",
-        "wall-clock",
-    ]
-    .map(|what| format!("{what}: this host allows it, the component does not ask for it"));
+    let expected = EVERYTHING
+        .map(|what| format!("{what}: this host allows it, the component does not ask for it"));
     assert_eq!(told, expected);
     assert_eq!(granted.http_outgoing(), None);
     assert!(!granted.http_incoming());

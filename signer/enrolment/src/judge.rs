@@ -84,8 +84,10 @@ pub struct Expected<'a> {
 /// A chain that is this device's: its certificate first, the root not among them. There is no other way to have one than
 /// [`Expected::judge`].
 ///
-/// ```compile_fail
-/// let chain = countersign_enrolment::IssuedChain { chain: Vec::new(), own: todo!() };
+/// ```compile_fail,E0451
+/// # fn forge(own: countersign_enrolment::Own) {
+/// let chain = countersign_enrolment::IssuedChain { chain: Vec::new(), own };
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct IssuedChain {

@@ -9,8 +9,8 @@ use countersign_provisioning::Issuer;
 use countersign_trust_store::Certificate;
 use serde::Serialize;
 
+use super::Context;
 use super::lint_chain::{self, Refused};
-use super::{Context, intermediate};
 use crate::arguments::ImportChain;
 use crate::authority;
 use crate::directory::CaDirectory;
@@ -82,7 +82,7 @@ pub(crate) fn run(
         replaces: None,
         external_issuer: Some(certificate.issuer()),
     };
-    directory.reserve_key(&request.spki_sha256, intermediate::KIND, None)?;
+    directory.reserve_authority_key(&request.spki_sha256)?;
     let authority = directory.adopt(&path, &record, own, above)?;
     for note in &linted.notes {
         context

@@ -12,11 +12,8 @@ use serde::Serialize;
 use super::{Context, authority_record, issued_record, scope, validity, years_in_days};
 use crate::arguments::NewIntermediate;
 use crate::authority::Authority;
-use crate::directory::CaDirectory;
+use crate::directory::{CaDirectory, INTERMEDIATE};
 use crate::new_key::KeyPlan;
-
-/// The kind under which intermediates are recorded.
-pub(super) const KIND: &str = "intermediate";
 
 /// Years that an intermediate is valid if nothing was said.
 const YEARS: u16 = 5;
@@ -164,11 +161,11 @@ pub(super) fn make_intermediate(
     directory.add(id, &new, |key| {
         let issued = issuer.intermediate(key.public_key(), wanted, rng)?;
         let spki = key.public_key().spki_sha256().to_string();
-        directory.reserve_key(&spki, KIND, None)?;
+        directory.reserve_authority_key(&spki)?;
         parent.record_issued(&issued_record(
             context.now,
             &parent.record.id,
-            KIND,
+            INTERMEDIATE,
             None,
             &spki,
             false,
