@@ -2,9 +2,73 @@
 //!
 //! That nothing is found says something only beside a process in which something is: a test shows both.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// Tells the process that is searched how it signs.
+const ROLE: &str = "COUNTERSIGN_SEARCHED";
+
+/// What it prints when it has signed.
+const SIGNED: &str = "signed 20 times";
+
+/// A process of this program that signs, and then waits until it is dropped.
+#[derive(Debug)]
+pub struct Searched(Child);
+
+impl Searched {
+    /// Starts the test of this name in a process of its own, in which [`role`] gives this role, and waits until it calls
+    /// [`wait`].
+    ///
+    /// # Panics
+    /// If it ends before.
+    #[must_use]
+    pub fn start(test: &str, role: &str, environment: &[(&str, &OsStr)]) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", test, "--nocapture"])
+            .env(ROLE, role)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let output = child.stdout.take().expect("a pipe");
+        let ready = BufReader::new(output)
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.contains(SIGNED));
+        let child = Self(child);
+        assert!(ready, "it did not sign");
+        child
+    }
+
+    /// Where the number lies in its memory, as [`hits`] says.
+    #[must_use]
+    pub fn hits(&self, scalar: &[u8; 32]) -> Vec<String> {
+        hits(self.0.id(), scalar)
+    }
+}
+
+impl Drop for Searched {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The role that [`Searched::start`] gave this process; none in a run of all tests.
+#[must_use]
+pub fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// Says that all is signed, and waits to be searched.
+pub fn wait() {
+    println!("{SIGNED}");
+    let _ = std::io::stdin().read(&mut [0]);
+}
 
 /// Where in a process's memory the number of a private key lies, in which form.
 ///

@@ -9,18 +9,16 @@
 
 use crate::{TpmProvider, keys};
 use countersign_keys::{Algorithm, ErrorKind, KeyProvider as _, KeyTemplate, KeyUri, Origin};
-use countersign_testing::memory::hits;
+use countersign_testing::memory::{Searched, hits, role, wait};
 use countersign_testing::swtpm::Swtpm;
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::Signer as _;
 use p256::pkcs8::DecodePrivateKey as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
 use zeroize::Zeroize as _;
 
-/// Tells the process that is searched how it signs: `tpm` and a TCTI, or `software` and a file.
-const ROLE: &str = "COUNTERSIGN_SEARCHED";
+/// The test that signs: as `tpm` and a TCTI, or `software` and a file.
+const SIGNER: &str = "memory::the_process_that_is_searched";
 
 /// Where the key is kept.
 const PLACE: &str = "0x81010020";
@@ -102,11 +100,11 @@ fn a_process_that_signs_with_a_tpm_key_never_has_it_in_memory() {
     );
     let scalar: [u8; 32] = key.to_bytes().into();
 
-    let signer = Searched::start(&format!("tpm {}", tpm.tcti()));
-    assert_eq!(hits(signer.process_id(), &scalar), Vec::<String>::new());
-    let software = Searched::start(&format!("software {}", file.display()));
+    let signer = Searched::start(SIGNER, &format!("tpm {}", tpm.tcti()), &[]);
+    assert_eq!(signer.hits(&scalar), Vec::<String>::new());
+    let software = Searched::start(SIGNER, &format!("software {}", file.display()), &[]);
     assert!(
-        !hits(software.process_id(), &scalar).is_empty(),
+        !software.hits(&scalar).is_empty(),
         "the search misses a key in software"
     );
     assert!(
@@ -115,48 +113,10 @@ fn a_process_that_signs_with_a_tpm_key_never_has_it_in_memory() {
     );
 }
 
-/// A process of this program that signs, and then waits.
-struct Searched(Child);
-
-impl Searched {
-    fn start(role: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args([
-                "--exact",
-                "memory::the_process_that_is_searched",
-                "--nocapture",
-            ])
-            .env(ROLE, role)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let output = child.stdout.take().expect("a pipe");
-        let ready = BufReader::new(output)
-            .lines()
-            .map_while(Result::ok)
-            .any(|line| line.contains("signed 20 times"));
-        let child = Self(child);
-        assert!(ready, "{role}: it did not sign");
-        child
-    }
-
-    fn process_id(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Searched {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Does nothing unless it is started by the test above.
 #[test]
 fn the_process_that_is_searched() {
-    let Ok(role) = std::env::var(ROLE) else {
+    let Some(role) = role() else {
         return;
     };
     match role.split_once(' ').expect("two words") {
@@ -182,9 +142,4 @@ fn the_process_that_is_searched() {
         }
         other => panic!("{other:?}"),
     }
-}
-
-fn wait() {
-    println!("signed 20 times");
-    let _ = std::io::stdin().read(&mut [0]);
 }

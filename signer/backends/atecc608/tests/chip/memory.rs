@@ -3,21 +3,20 @@
 //! The model tells a slot's number to tests, over no bus. It lives in this process. Another one signs over the bus, as a
 //! program does with `/dev/i2c-1`, and its memory is searched.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use countersign_atecc608_emulator::{Clock, Emulator, Factory, shim, socket};
 use countersign_backend_atecc608::Atecc608Provider;
 use countersign_keys::{Algorithm, KeyProvider as _, KeyTemplate};
-use countersign_testing::memory::hits;
+use countersign_testing::memory::{Searched, role, wait};
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::Signer as _;
 
 use crate::bench::uri;
 
-/// Tells the process that is searched how it signs: `chip`, or the number in hexadecimal.
-const ROLE: &str = "COUNTERSIGN_SEARCHED";
+/// The test that signs, as `chip`, or with the number that is its role in hexadecimal.
+const SIGNER: &str = "memory::the_process_that_is_searched";
 
 #[test]
 fn a_process_that_signs_with_a_chips_key_never_has_it_in_memory() {
@@ -27,66 +26,30 @@ fn a_process_that_signs_with_a_chips_key_never_has_it_in_memory() {
     socket::serve(&chip, &bus).expect("a folder takes a socket");
     let library = shim::build(folder.path()).expect("a C compiler");
 
-    let signer = Searched::start(
-        "chip",
-        &[
-            ("LD_PRELOAD", library.as_path()),
-            (shim::SOCKET_VARIABLE, bus.as_path()),
-        ],
-    );
+    let environment: [(&str, &OsStr); 2] = [
+        ("LD_PRELOAD", library.as_os_str()),
+        (shim::SOCKET_VARIABLE, bus.as_os_str()),
+    ];
+    let signer = Searched::start(SIGNER, "chip", &environment);
     // The key was made by that process's command, in the chip.
     let scalar = chip.private_key(0).expect("a key in the slot");
-    assert_eq!(hits(signer.0.id(), &scalar), Vec::<String>::new());
+    assert_eq!(signer.hits(&scalar), Vec::<String>::new());
 
-    let software = Searched::start(&hex::encode(scalar), &[]);
+    let software = Searched::start(SIGNER, &hex::encode(scalar), &[]);
     // Its environment holds the digits; the number itself must be found as well.
     assert!(
-        hits(software.0.id(), &scalar)
+        software
+            .hits(&scalar)
             .iter()
             .any(|hit| !hit.contains("hexadecimal")),
         "the search misses a key in software"
     );
 }
 
-/// A process of this program that signs, and then waits.
-struct Searched(Child);
-
-impl Searched {
-    fn start(role: &str, environment: &[(&str, &Path)]) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args([
-                "--exact",
-                "memory::the_process_that_is_searched",
-                "--nocapture",
-            ])
-            .env(ROLE, role)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let output = child.stdout.take().expect("a pipe");
-        let ready = BufReader::new(output)
-            .lines()
-            .map_while(Result::ok)
-            .any(|line| line.contains("signed 20 times"));
-        let child = Self(child);
-        assert!(ready, "it did not sign");
-        child
-    }
-}
-
-impl Drop for Searched {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Does nothing unless it is started by the test above.
 #[test]
 fn the_process_that_is_searched() {
-    let Ok(role) = std::env::var(ROLE) else {
+    let Some(role) = role() else {
         return;
     };
     if role == "chip" {
@@ -108,9 +71,4 @@ fn the_process_that_is_searched() {
         wait();
         drop(key);
     }
-}
-
-fn wait() {
-    println!("signed 20 times");
-    let _ = std::io::stdin().read(&mut [0]);
 }
