@@ -21,7 +21,7 @@ use crate::{check, guests, kryoptic};
 use counting::Counts;
 
 /// How long each fuzz target runs here; `cargo xtask soak fuzz` runs them for longer.
-const FUZZ_SECONDS: u64 = 15;
+const FUZZ_SECONDS: u64 = 8;
 
 /// A machine without an operating system.
 const BARE_TARGET: &str = "thumbv7em-none-eabi";
@@ -29,6 +29,7 @@ const BARE_TARGET: &str = "thumbv7em-none-eabi";
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
     setup::ensure(&[
+        Need::Curl,
         Need::Faketime,
         Need::GuestToolchain,
         Need::GuestToolchainC,
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Result<()> {
         Need::Pkcs11Tokens,
         Need::PostgreSql,
         Need::Python,
+        Need::StrongSwanPki,
         Need::Tpm,
     ])?;
     let mut suite = Suite::default();
