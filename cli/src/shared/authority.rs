@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 use countersign_enrolment::{
-    Client, Credential, EnrolError, IssuedChain, Own, Patience, Server, Wait,
+    Client, Credential, EnrolError, IssuedChain, Own, Patience, Roots, Server, Wait,
 };
 use countersign_keys::{KeyUri, SigningKey};
 use countersign_tls::TlsIdentity;
@@ -83,15 +83,15 @@ pub(crate) fn secret(path: &Path) -> Result<countersign_keys::Secret, Failure> {
 
 impl AuthorityArguments {
     /// The roots for new certificates.
-    pub(crate) fn roots(&self) -> Result<Vec<Vec<u8>>, Failure> {
-        read_all(&self.roots)
+    pub(crate) fn roots(&self) -> Result<Roots, Failure> {
+        read_all(&self.roots, "--roots")
     }
 
     /// A client that shows this.
     pub(crate) fn client(&self, credential: Credential) -> Result<Client, Failure> {
         let roots = match self.server_roots.as_slice() {
             [] => self.roots()?,
-            files => read_all(files)?,
+            files => read_all(files, "--server-roots")?,
         };
         Client::new(self.server.clone(), &roots, credential, now).map_err(failure)
     }
@@ -101,12 +101,15 @@ impl AuthorityArguments {
     }
 }
 
-fn read_all(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, Failure> {
+/// The roots of these files, which an option names.
+fn read_all(files: &[PathBuf], option: &str) -> Result<Roots, Failure> {
     let mut roots = Vec::new();
     for file in files {
         roots.extend(certificates::read_chain(file)?);
     }
-    Ok(roots)
+    Roots::new(roots, now())
+        .with_context(|| format!("{option} takes roots and nothing else"))
+        .map_err(Failure::usage)
 }
 
 /// The present, since 1970.
@@ -119,7 +122,9 @@ pub(crate) fn now() -> Duration {
 /// A failure of enrolling as this program reports it: what is not ours is refused, everything else is for the caller to put right.
 pub(crate) fn failure(error: EnrolError) -> Failure {
     match error {
-        EnrolError::Mismatch(_) => Failure::NotOurs(Code::EnrolmentMismatch, anyhow!(error)),
+        EnrolError::Mismatch(_) | EnrolError::Kept { .. } => {
+            Failure::NotOurs(Code::EnrolmentMismatch, anyhow!(error))
+        }
         error => Failure::usage(anyhow!(error)),
     }
 }
@@ -194,7 +199,9 @@ pub(crate) fn report_failure(error: &EnrolError, output: &mut Output) {
         _ => None,
     };
     let code = match error {
-        EnrolError::Mismatch(_) => Value::from(Code::EnrolmentMismatch.as_str()),
+        EnrolError::Mismatch(_) | EnrolError::Kept { .. } => {
+            Value::from(Code::EnrolmentMismatch.as_str())
+        }
         _ => Value::Null,
     };
     output.json(&json!({

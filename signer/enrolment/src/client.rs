@@ -16,7 +16,7 @@ use ureq::unversioned::transport::{Connector as _, TcpConnector};
 use zeroize::Zeroizing;
 
 use crate::connector::TlsConnector;
-use crate::{EnrolError, Server, certs_only, retry_after};
+use crate::{EnrolError, Roots, Server, certs_only, retry_after};
 
 /// So much of an answer is read: sixteen large certificates in base64 are less than half of it.
 pub const MAX_ANSWER_BYTES: u64 = 128 << 10;
@@ -84,27 +84,23 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client of `server`, whose own certificate must lead to one of `roots` (DER). `now` tells the time since 1970, at which
+    /// A client of `server`, whose own certificate must lead to one of `roots`. `now` tells the time since 1970, at which
     /// certificates are judged and from which dates count by which the server wants to be asked again.
     ///
     /// # Errors
-    /// [`EnrolError::Unusable`] if there is no root, or one cannot be used, or the credential has characters that HTTP has not.
+    /// [`EnrolError::Unusable`] if a root cannot be used, or the credential has characters that HTTP has not.
     pub fn new(
         server: Server,
-        roots: &[Vec<u8>],
+        roots: &Roots,
         credential: Credential,
         now: fn() -> Duration,
     ) -> Result<Self, EnrolError> {
         let unusable = |what, why: String| EnrolError::Unusable { what, why };
         let mut store = RootCertStore::empty();
-        for root in roots {
+        for root in roots.iter() {
             store
-                .add(CertificateDer::from(root.as_slice()))
+                .add(CertificateDer::from(root))
                 .map_err(|error| unusable("a root for the connection", error.to_string()))?;
-        }
-        if store.is_empty() {
-            let why = "there is none; give the one that the server's certificate leads to";
-            return Err(unusable("the roots for the connection", why.to_owned()));
         }
         let config =
             ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
@@ -154,7 +150,8 @@ impl Client {
         (self.now)()
     }
 
-    /// The certificates of the server's authorities (RFC 7030 §4.1). They are what it says, and no reason to trust any of them.
+    /// The certificates of the server's authorities (RFC 7030 §4.1). They are what it says, and no reason to trust any of them. Nobody
+    /// needs to show who he is for them, so a token or a password is not sent.
     ///
     /// # Errors
     /// [`EnrolError`].
@@ -184,7 +181,7 @@ impl Client {
     fn exchange(&self, operation: &str, request: Option<&[u8]>) -> Result<Answer, EnrolError> {
         let address = self.server.operation(operation);
         let sent = match request {
-            None => self.authorized(self.agent.get(&address)).call(),
+            None => self.agent.get(&address).call(),
             Some(request) => self
                 .authorized(self.agent.post(&address))
                 // RFC 7030 §4.2.1; RFC 8951 §3.2 says that the second is not needed, and old servers want it.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{CertificateUnreadable, CertsOnlyInvalid, Mismatch};
+use crate::{CertificateUnreadable, CertsOnlyInvalid, Mismatch, RootFault};
 
-/// Why there is no new certificate. Whatever the reason, nothing has been written.
+/// Why there is no new certificate. Whatever the reason, no chain has been written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnrolError {
@@ -34,6 +34,16 @@ pub enum EnrolError {
     /// What came back is not this device's certificate.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
+    /// What came back may be this device's certificate, but not by what is known here. It is not lost.
+    #[error(
+        "{why}. What the authority sent is kept in {path}, and the same command takes it up from there"
+    )]
+    Kept {
+        /// What is wrong with it.
+        why: Mismatch,
+        /// Where it is.
+        path: String,
+    },
     /// The authority says no.
     #[error(
         "the authority refused the request (HTTP status {status}){}; ask its operator whether this device may have a certificate",
@@ -89,7 +99,17 @@ pub enum EnrolError {
         /// What rustls says.
         why: String,
     },
-    /// The roots for the connection, or the credential, cannot be used.
+    /// A certificate that is given as a root may not be one.
+    #[error("root {number} ({subject}) cannot be one: {fault}")]
+    Root {
+        /// Its place among those that are given, from 1.
+        number: usize,
+        /// Its subject, if it can be read.
+        subject: String,
+        /// What is wrong with it.
+        fault: RootFault,
+    },
+    /// The roots, or the credential, cannot be used.
     #[error("{what} cannot be used: {why}")]
     Unusable {
         /// Which of them.

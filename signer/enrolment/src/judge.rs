@@ -8,7 +8,7 @@ use pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_cert::der::asn1::ObjectIdentifier;
 
-use crate::{CertificateUnreadable, Own};
+use crate::{CertificateUnreadable, Own, Roots};
 
 /// The purposes of devices' certificates: TLS (both sides), components, guests' data, attestation, bundles, configuration.
 const PURPOSES: &[ObjectIdentifier] = &[
@@ -25,13 +25,21 @@ const PURPOSES: &[ObjectIdentifier] = &[
 const MOST_INTERMEDIATES: usize = 2;
 
 /// So much may an authority's clock be ahead of the device's.
-const MOST_SKEW: Duration = Duration::from_secs(300);
+pub(crate) const MOST_SKEW: Duration = Duration::from_secs(300);
 
 /// Why what came back is not this device's certificate. All of them have one code: the device was given something that was made
 /// for another, by a mistake of the authority or by somebody between it and the device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
+    /// The authority is none of the roots'. That is known before anything is asked of it.
+    #[error(
+        "the authority does not belong to a root that is given here ({why}); no certificate was asked for, so check that these are its roots and that this machine's clock is right"
+    )]
+    Authorities {
+        /// What is wrong with the certificates that it shows.
+        why: &'static str,
+    },
     /// None of the certificates is for the key.
     #[error(
         "the authority sent no certificate for the key that asked; nothing was written, so ask its operator what it issued"
@@ -50,7 +58,7 @@ pub enum Mismatch {
     },
     /// It leads to none of the roots.
     #[error(
-        "the certificate does not lead to a root that is given here ({why}); nothing was written, so check that these are the authority's roots and that this machine's clock is right"
+        "the certificate does not lead to a root that is given here ({why}); check that these are the authority's roots and that this machine's clock is right"
     )]
     Root {
         /// What path validation says.
@@ -75,8 +83,8 @@ pub struct Expected<'a> {
     pub key: &'a PublicKey,
     /// The device that asked.
     pub device: &'a DeviceIdentity,
-    /// The roots, DER, of which one must have led to it.
-    pub roots: &'a [Vec<u8>],
+    /// The roots, of which one must have led to it.
+    pub roots: &'a Roots,
     /// The certificate that it is to replace, if there is one.
     pub replaces: Option<&'a Own>,
 }
@@ -169,11 +177,7 @@ impl Expected<'_> {
         at: Duration,
     ) -> Result<Vec<Vec<u8>>, Mismatch> {
         let refuse = |why: String| Mismatch::Root { why };
-        let roots: Vec<CertificateDer<'_>> = self
-            .roots
-            .iter()
-            .map(|root| CertificateDer::from(root.as_slice()))
-            .collect();
+        let roots: Vec<CertificateDer<'_>> = self.roots.iter().map(CertificateDer::from).collect();
         let mut anchors = Vec::new();
         for root in &roots {
             let anchor = anchor_from_trusted_cert(root);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use der::pem::{self, LineEnding};
 
-use crate::{EnrolError, IssuedChain};
+use crate::{EnrolError, IssuedChain, Received};
 
 /// Where a chain went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Kept {
     pub previous: Option<PathBuf>,
 }
 
-/// Writes the chain in PEM, the device's certificate first. What was at `path` stays beside it, and whoever opens `path`
+/// Writes the chain in PEM, the device's certificate first, and forgets what was [`Received`] for it. What was at `path` stays beside it, and whoever opens `path`
 /// meanwhile finds the old chain or the new one, whole.
 ///
 /// # Errors
@@ -32,7 +32,9 @@ pub fn keep(path: &Path, chain: &IssuedChain) -> Result<Kept, EnrolError> {
             .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
         text.push_str(&block);
     }
-    write(path, text.as_bytes()).map_err(failed)
+    let kept = write(path, text.as_bytes()).map_err(failed)?;
+    Received::beside(path).clear();
+    Ok(kept)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<Kept> {

@@ -2,7 +2,7 @@
 //!
 //! Decided here: how the server is spoken to ([`Client`]: HTTP over TLS 1.3 and 1.2, with the device's key or a token),
 //! what is read of an answer and how much of it, when to ask again ([`Patience`]), whether what came back is this device's
-//! certificate ([`Expected::judge`]), when it is time for the next one ([`Standing`]), and that a chain on disk is the old one
+//! certificate ([`Expected::judge`]), what is kept of it until its chain is written ([`Received`]), when it is time for the next one ([`Standing`]), and that a chain on disk is the old one
 //! or the new one, never half of either ([`keep()`]).
 //!
 //! Left to others: where the key lives (any [`SigningKey`](countersign_keys::SigningKey)), what the request says
@@ -35,7 +35,9 @@ mod error;
 mod judge;
 mod keep;
 mod obtain;
+mod received;
 mod retry_after;
+mod roots;
 mod server;
 mod standing;
 
@@ -45,6 +47,8 @@ pub use client::{Answer, Client, Credential, MAX_ANSWER_BYTES};
 pub use error::EnrolError;
 pub use judge::{Expected, IssuedChain, Mismatch};
 pub use keep::{Kept, keep};
-pub use obtain::{Occasion, Patience, Wait, obtain};
+pub use obtain::{Ask, Occasion, Patience, Wait, obtain};
+pub use received::Received;
+pub use roots::{RootFault, Roots};
 pub use server::{Server, ServerInvalid};
 pub use standing::{Phase, Standing};

@@ -1,8 +1,8 @@
-//! From a request to a chain: asking, waiting, asking again, and judging what comes.
+//! From a request to a chain: whom to ask, asking, waiting, asking again, and judging what comes.
 
 use std::time::Duration;
 
-use crate::{Answer, Client, EnrolError, Expected, IssuedChain, Mismatch};
+use crate::{Answer, Client, EnrolError, Expected, IssuedChain, Mismatch, Received};
 
 /// Whether the device has a certificate already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,56 +59,117 @@ impl Patience {
     }
 }
 
-/// Asks the server for a certificate until there is one, and judges it. `request` is PKCS#10 in DER; the same one each time, as
-/// RFC 7030 §4.2.3 wants it.
+/// What is asked for, of which server, and where it is kept until it is a chain.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// Who asks.
+    pub client: &'a Client,
+    /// Whether it is the first certificate.
+    pub occasion: Occasion,
+    /// PKCS#10 in DER; the same each time, as RFC 7030 §4.2.3 wants it.
+    pub request: &'a [u8],
+    /// What the certificate must be.
+    pub expected: &'a Expected<'a>,
+    /// Where what came is kept until [`keep`](crate::keep()) has written the chain.
+    pub received: &'a Received,
+}
+
+/// Gets a certificate: the one that an earlier attempt received and could not use, if it is good now; else the server is asked until
+/// there is one. Before it is asked, which may spend a token, its authorities are judged and there is room for its answer; what it
+/// sends is on the disk before anything else is done with it.
 ///
 /// # Errors
-/// [`EnrolError::Mismatch`] if what comes is not this device's; [`EnrolError::Later`] if the authority wants more time than there
-/// is patience; else what the last attempt met.
+/// [`EnrolError::Mismatch`] if the authority is none of the roots', or what comes is not this device's; [`EnrolError::Kept`] if it is,
+/// and leads to none of the roots; [`EnrolError::Later`] if the authority wants more time than there is patience;
+/// [`EnrolError::Write`] if there is no room; else what the last attempt met.
 pub fn obtain(
-    client: &Client,
-    occasion: Occasion,
-    request: &[u8],
-    expected: &Expected<'_>,
+    ask: &Ask<'_>,
     patience: Patience,
     wait: &mut impl Wait,
 ) -> Result<IssuedChain, EnrolError> {
-    let mut left = patience.in_all;
-    let mut failures = 0;
-    let sent = loop {
+    let Ask {
+        client,
+        occasion,
+        request,
+        expected,
+        received,
+    } = ask;
+    if let Ok(chain) = expected.judge(&received.read(), &[], client.now()) {
+        return Ok(chain);
+    }
+    let mut attempts = Attempts {
+        patience,
+        left: patience.in_all,
+        failures: 0,
+        wait,
+    };
+    let authorities = attempts.until(|| Ok(Answer::Issued(client.ca_certificates()?)))?;
+    expected
+        .roots
+        .judge_authorities(&authorities, client.now())?;
+    let sent = attempts.until(|| {
+        let room = received.room()?;
         let answer = match occasion {
             Occasion::First => client.enroll(request),
             Occasion::Renewal => client.reenroll(request),
-        };
-        let (asked, otherwise) = match answer {
-            Ok(Answer::Issued(certificates)) => break certificates,
-            Ok(Answer::Later { after }) => {
-                let shown = after.unwrap_or(patience.longest);
-                (after, EnrolError::Later { after: shown })
-            }
-            Err(error) => match error {
-                EnrolError::Busy { after, .. } => (after, error),
-                error if error.is_temporary() => (None, error),
-                error => return Err(error),
+        }?;
+        if let Answer::Issued(sent) = &answer {
+            received.fill(room, &[sent, &authorities])?;
+        }
+        Ok(answer)
+    })?;
+    // RFC 7030 §4.2.3: only the certificate itself has to be in the answer.
+    expected
+        .judge(&sent, &authorities, client.now())
+        .map_err(|why| match why {
+            Mismatch::Root { .. } => EnrolError::Kept {
+                why,
+                path: received.path().display().to_string(),
             },
-        };
-        // What the server asks for is the least; zero would be a loop without a pause.
-        let own = patience.pause(failures, wait.chance());
-        let pause = asked.map_or(own, |asked| asked.max(patience.first));
-        failures = failures.saturating_add(1);
-        match left.checked_sub(pause) {
-            Some(rest) => left = rest,
-            None => return Err(otherwise),
+            // It is another's, or no better than what there is: nothing is lost.
+            why => {
+                received.clear();
+                why.into()
+            }
+        })
+}
+
+/// Asking again, as long as there is patience.
+struct Attempts<'a, W> {
+    patience: Patience,
+    left: Duration,
+    failures: u32,
+    wait: &'a mut W,
+}
+
+impl<W: Wait> Attempts<'_, W> {
+    fn until(
+        &mut self,
+        mut ask: impl FnMut() -> Result<Answer, EnrolError>,
+    ) -> Result<Vec<Vec<u8>>, EnrolError> {
+        loop {
+            let (asked, otherwise) = match ask() {
+                Ok(Answer::Issued(certificates)) => return Ok(certificates),
+                Ok(Answer::Later { after }) => {
+                    let shown = after.unwrap_or(self.patience.longest);
+                    (after, EnrolError::Later { after: shown })
+                }
+                Err(error) => match error {
+                    EnrolError::Busy { after, .. } => (after, error),
+                    error if error.is_temporary() => (None, error),
+                    error => return Err(error),
+                },
+            };
+            // What the server asks for is the least; zero would be a loop without a pause.
+            let own = self.patience.pause(self.failures, self.wait.chance());
+            let pause = asked.map_or(own, |asked| asked.max(self.patience.first));
+            self.failures = self.failures.saturating_add(1);
+            match self.left.checked_sub(pause) {
+                Some(rest) => self.left = rest,
+                None => return Err(otherwise),
+            }
+            self.wait.wait(pause);
         }
-        wait.wait(pause);
-    };
-    // RFC 7030 §4.2.3: only the certificate itself has to be there; the authorities' may have to be fetched.
-    match expected.judge(&sent, &[], client.now()) {
-        Err(Mismatch::Root { .. }) => {
-            let more = client.ca_certificates()?;
-            Ok(expected.judge(&sent, &more, client.now())?)
-        }
-        judged => Ok(judged?),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use countersign_enrolment::{Credential, Expected, Occasion, keep, obtain};
+use countersign_enrolment::{Ask, Credential, Expected, Occasion, Received, keep, obtain};
 use countersign_format::DeviceIdentity;
 use countersign_signer::request::{self, RequestFields, Subject};
 
@@ -92,15 +92,14 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         roots: &roots,
         replaces: None,
     };
-    let patience = arguments.authority.patience();
-    let issued = obtain(
-        &client,
-        Occasion::First,
-        &request,
-        &expected,
-        patience,
-        &mut Patient,
-    );
+    let ask = Ask {
+        client: &client,
+        occasion: Occasion::First,
+        request: &request,
+        expected: &expected,
+        received: &Received::beside(&arguments.output),
+    };
+    let issued = obtain(&ask, arguments.authority.patience(), &mut Patient);
     let kept = issued.and_then(|chain| Ok((keep(&arguments.output, &chain)?, chain)));
     match kept {
         Ok((kept, chain)) => {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use countersign_enrolment::{Expected, Occasion, Own, Phase, Standing, keep, obtain};
+use countersign_enrolment::{
+    Ask, Expected, Occasion, Own, Phase, Received, Standing, keep, obtain,
+};
 use countersign_keys::KeyUri;
 use countersign_signer::request::{self, RequestFields};
 
@@ -119,15 +121,14 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         roots: &roots,
         replaces: Some(&old),
     };
-    let patience = arguments.authority.patience();
-    let issued = obtain(
-        &client,
-        Occasion::Renewal,
-        &request,
-        &expected,
-        patience,
-        &mut Patient,
-    );
+    let ask = Ask {
+        client: &client,
+        occasion: Occasion::Renewal,
+        request: &request,
+        expected: &expected,
+        received: &Received::beside(path),
+    };
+    let issued = obtain(&ask, arguments.authority.patience(), &mut Patient);
     match issued.and_then(|chain| Ok((keep(path, &chain)?, chain))) {
         Ok((kept, chain)) => {
             authority::report(

@@ -8,13 +8,13 @@ use countersign_enrolment::{
 };
 
 use crate::authority::{Authority, Say};
-use crate::enrol::{key, now, request};
+use crate::enrol::{key, now, request, roots};
 use crate::server::{Answer, EstServer, answer};
 
 /// What a client makes of an answer.
 fn error_of(authority: &Authority, answer: Answer) -> EnrolError {
     let server = EstServer::start(authority, move |_| answer.clone());
-    let client = Client::new(server.url(), &[authority.root()], Credential::Nothing, now).unwrap();
+    let client = Client::new(server.url(), &roots(authority), Credential::Nothing, now).unwrap();
     client.enroll(b"a request").unwrap_err()
 }
 
@@ -102,7 +102,7 @@ fn an_endless_answer_is_not_read_to_its_end() {
 fn a_server_under_another_root_is_told_nothing() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = EstServer::start(&other, |_| answer("401 Unauthorized", &[], b""));
-    let client = Client::new(server.url(), &[authority.root()], Credential::Nothing, now).unwrap();
+    let client = Client::new(server.url(), &roots(&authority), Credential::Nothing, now).unwrap();
     let error = client.enroll(b"a request").unwrap_err();
     assert!(matches!(&error, EnrolError::Untrusted { .. }), "{error}");
     assert!(server.seen().is_empty());
@@ -116,7 +116,7 @@ fn without_a_server_the_error_says_what_else_can_be_done() {
         .local_addr()
         .unwrap();
     let server: Server = format!("https://{free}").parse().unwrap();
-    let client = Client::new(server, &[authority.root()], Credential::Nothing, now).unwrap();
+    let client = Client::new(server, &roots(&authority), Credential::Nothing, now).unwrap();
     let error = client.enroll(b"a request").unwrap_err();
     assert!(
         matches!(error, EnrolError::Unreachable { .. }) && error.is_temporary(),

@@ -115,6 +115,15 @@ impl Authority {
         der_of(&self.path("root.pem"))
     }
 
+    /// A certificate that its own key signed, with this extension, DER.
+    pub(crate) fn self_signed(&self, extension: &str) -> Vec<u8> {
+        let line = format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout own.key -out own.pem -days 30 -subj /CN=Own -addext {extension}"
+        );
+        self.openssl(&line.split(' ').collect::<Vec<_>>());
+        der_of(&self.path("own.pem"))
+    }
+
     /// The intermediate, DER.
     pub(crate) fn intermediate(&self) -> Vec<u8> {
         der_of(&self.path("sub.pem"))

@@ -7,7 +7,7 @@ use countersign_enrolment::{Credential, EnrolError, Expected, Mismatch, Occasion
 use countersign_keys::Secret;
 
 use crate::authority::{Authority, Say};
-use crate::enrol::{Paused, ask, device, key, now, request};
+use crate::enrol::{Paused, ask, device, key, now, request, roots};
 use crate::server::{EstServer, certificates};
 
 /// What is made of these certificates by a device that asked.
@@ -17,7 +17,13 @@ fn refused(
     key: &countersign_keys::SigningKey,
 ) -> Mismatch {
     let message = authority.certs_only(&sent);
-    let server = EstServer::start(authority, move |_| certificates(&message));
+    let own = authority.certs_only(&[authority.root(), authority.intermediate()]);
+    let server = EstServer::start(authority, move |request| {
+        certificates(match request.method.as_str() {
+            "GET" => &own,
+            _ => &message,
+        })
+    });
     let token = Credential::Token(Secret::new("t".to_owned()));
     match ask(
         &server,
@@ -28,7 +34,7 @@ fn refused(
         None,
         &mut Paused::default(),
     ) {
-        Err(EnrolError::Mismatch(mismatch)) => mismatch,
+        Err(EnrolError::Mismatch(mismatch) | EnrolError::Kept { why: mismatch, .. }) => mismatch,
         other => panic!("{other:?}"),
     }
 }
@@ -80,7 +86,7 @@ fn tg29_a_certificate_under_another_root_is_refused_even_if_that_root_comes_alon
 fn tg29_a_certificate_whose_time_is_over_or_that_is_for_nothing_we_know_is_refused() {
     let authority = Authority::new();
     let key = key();
-    let roots = [authority.root()];
+    let roots = roots(&authority);
     let device = device();
     let judge = |leaf: Vec<u8>, at: Duration| {
         let expected = Expected {
@@ -128,7 +134,7 @@ fn tg29_a_renewal_is_for_the_same_purpose_and_ends_later() {
     let key = key();
     let old = authority.issue(&request(&key), &Say::default());
     let old = Own::parse(&old).unwrap();
-    let roots = [authority.root()];
+    let roots = roots(&authority);
     let device = device();
     let expected = Expected {
         key: key.public_key(),
