@@ -1,9 +1,14 @@
 //! Leaves of the audit log: written with what they tell of, and given their places afterwards, by one process.
 
-use sqlx::{Any, Row, Transaction};
+use sqlx::Row;
 
+use crate::location::Kind;
 use crate::sql::{self, int, uint};
+use crate::writing::Writing;
 use crate::{Error, Registry};
+
+/// Held in PostgreSQL while places are given; any number that nothing else of this program locks.
+const PLACES_LOCK: i64 = 0x636f_756e_7465_7203;
 
 /// A leaf with its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +32,19 @@ impl Registry {
     }
 
     /// Gives places to at most `most` leaves that have none, in the order in which they were written. For the process
-    /// that [leads](crate::Lead::Audit); where two did it, the later one fails.
+    /// that [leads](crate::Lead::Audit); where two believe that they do, one waits for the other.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn place_leaves(&self, most: u64) -> Result<u64, Error> {
         let mut transaction = self.write().await?;
+        // Who leads may have lost that without knowing. Each statement below sees what was there after this lock.
+        if self.kind() == Kind::PostgreSql {
+            sqlx::query("SELECT pg_advisory_xact_lock($1)::text")
+                .bind(PLACES_LOCK)
+                .execute(&mut *transaction)
+                .await?;
+        }
         let row =
             sqlx::query("SELECT coalesce(max(place) + 1, 0) FROM audit WHERE place IS NOT NULL")
                 .fetch_one(&mut *transaction)
@@ -41,7 +53,7 @@ impl Registry {
         let placed = sqlx::query(
             "UPDATE audit SET place = waiting.place FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 + $1 AS place \
              FROM (SELECT id FROM audit WHERE place IS NULL ORDER BY id LIMIT $2) AS first) AS waiting \
-             WHERE audit.id = waiting.id",
+             WHERE audit.id = waiting.id AND audit.place IS NULL",
         )
         .bind(next)
         .bind(int(most))
@@ -89,10 +101,7 @@ impl Registry {
 }
 
 /// Writes leaves in a transaction that writes what they tell of.
-pub(crate) async fn insert(
-    transaction: &mut Transaction<'static, Any>,
-    leaves: &[&[u8]],
-) -> Result<(), Error> {
+pub(crate) async fn insert(transaction: &mut Writing, leaves: &[&[u8]]) -> Result<(), Error> {
     for piece in sql::pieces(leaves) {
         let statement = format!(
             "INSERT INTO audit (leaf) VALUES {}",

@@ -211,7 +211,7 @@ impl Registry {
 }
 
 async fn add_certificate(
-    transaction: &mut sqlx::Transaction<'static, sqlx::Any>,
+    transaction: &mut crate::writing::Writing,
     certificate: &Certificate,
 ) -> Result<u64, Error> {
     sqlx::query(

@@ -54,7 +54,7 @@ impl Registry {
             }
             let written = query.execute(&mut *transaction).await?.rows_affected();
             if usize::try_from(written) != Ok(piece.len()) {
-                drop(transaction);
+                transaction.roll_back().await?;
                 return Err(self.missing(batch).await?);
             }
         }

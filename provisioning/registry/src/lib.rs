@@ -43,6 +43,7 @@ mod reserve;
 mod revoke;
 mod schema;
 mod sql;
+mod writing;
 
 pub use audit::Leaf;
 pub use carry::{Imported, Record};

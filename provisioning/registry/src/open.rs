@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::any::{Any, AnyPoolOptions};
-use sqlx::{AnyPool, Executor, Transaction};
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, Executor};
 
 use crate::Error;
 use crate::instance::Instance;
 use crate::location::{Kind, Location, guard};
 use crate::schema;
+use crate::writing::Writing;
 
 /// How long a call waits for a connection, before it says that the registry is not available.
 const CONNECT_SECONDS: u64 = 5;
@@ -98,8 +99,8 @@ impl Registry {
     }
 
     /// A transaction that writes.
-    pub(crate) async fn write(&self) -> Result<Transaction<'static, Any>, Error> {
-        Ok(self.inner.writers.begin_with(self.kind().begin()).await?)
+    pub(crate) async fn write(&self) -> Result<Writing, Error> {
+        Writing::begin(&self.inner.writers, self.kind()).await
     }
 }
 
@@ -111,8 +112,12 @@ async fn pool(kind: Kind, most: u32, url: &str) -> Result<AnyPool, Error> {
             Box::pin(async move {
                 let settings = match kind {
                     Kind::Sqlite => PRAGMAS,
-                    // Whoever waits for a lock does so for seconds, not for ever; a commit is on the disk.
-                    Kind::PostgreSql => "SET lock_timeout = '5s'; SET synchronous_commit = on",
+                    // Whoever waits for a lock does so for seconds, not for ever; a commit is on the disk; and who is
+                    // gone without a word is missed within a minute, so that its locks become free.
+                    Kind::PostgreSql => {
+                        "SET lock_timeout = '5s'; SET synchronous_commit = on; SET tcp_keepalives_idle = 30; \
+                         SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+                    }
                 };
                 for setting in settings.split(';') {
                     connection.execute(setting).await?;

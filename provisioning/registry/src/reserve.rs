@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{Any, Row, Transaction};
+use sqlx::Row;
 
 use crate::sql::{self, CERTIFICATE, int, uint};
+use crate::writing::Writing;
 use crate::{
     Certificate, CertificateState, DeviceState, Error, Refusal, Registry, Reservation, Reserved,
 };
@@ -89,10 +90,7 @@ fn is_collision(error: &Error) -> bool {
 }
 
 /// The requests that were answered before.
-async fn answered(
-    transaction: &mut Transaction<'static, Any>,
-    asked: &mut [Asked<'_>],
-) -> Result<(), Error> {
+async fn answered(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), Error> {
     let mut keys: Vec<&str> = asked
         .iter()
         .filter_map(|asked| asked.what.request.as_ref())
@@ -136,10 +134,7 @@ async fn answered(
 }
 
 /// The devices that may have certificates.
-async fn approved(
-    transaction: &mut Transaction<'static, Any>,
-    asked: &mut [Asked<'_>],
-) -> Result<(), Error> {
+async fn approved(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), Error> {
     let devices = devices(asked);
     let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
     for piece in sql::pieces(&devices) {
@@ -177,7 +172,7 @@ async fn approved(
 
 /// The rows, which take serial, place and idempotency key.
 async fn insert(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     asked: &mut [Asked<'_>],
     owner: i64,
     now: u64,
@@ -239,11 +234,7 @@ async fn insert(
 }
 
 /// Who has the place already.
-async fn places(
-    transaction: &mut Transaction<'static, Any>,
-    asked: &mut [Asked<'_>],
-    now: u64,
-) -> Result<(), Error> {
+async fn places(transaction: &mut Writing, asked: &mut [Asked<'_>], now: u64) -> Result<(), Error> {
     let devices = devices(asked);
     let mut current: BTreeMap<(String, String), (Vec<u8>, u64)> = BTreeMap::new();
     for piece in sql::pieces(&devices) {
@@ -297,10 +288,7 @@ async fn places(
 }
 
 /// Keys, each of which belongs to one device.
-async fn keys(
-    transaction: &mut Transaction<'static, Any>,
-    asked: &mut [Asked<'_>],
-) -> Result<(), Error> {
+async fn keys(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), Error> {
     let open: Vec<&Reservation> = sorted(asked, |what| what.key);
     let mut brought = BTreeSet::new();
     let mut owners: BTreeMap<Vec<u8>, String> = BTreeMap::new();
@@ -343,11 +331,7 @@ async fn keys(
 }
 
 /// A device counts once against its order's quota.
-async fn quotas(
-    transaction: &mut Transaction<'static, Any>,
-    asked: &mut [Asked<'_>],
-    now: u64,
-) -> Result<(), Error> {
+async fn quotas(transaction: &mut Writing, asked: &mut [Asked<'_>], now: u64) -> Result<(), Error> {
     let mut new: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for piece in sql::pieces(&devices(asked)) {
         let statement = format!(
@@ -399,10 +383,7 @@ async fn quotas(
 }
 
 /// Takes away what refused ones brought.
-async fn give_back(
-    transaction: &mut Transaction<'static, Any>,
-    asked: &[Asked<'_>],
-) -> Result<(), Error> {
+async fn give_back(transaction: &mut Writing, asked: &[Asked<'_>]) -> Result<(), Error> {
     let kept: BTreeSet<[u8; 32]> = asked
         .iter()
         .filter(|asked| asked.outcome.is_none())

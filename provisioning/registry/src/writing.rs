@@ -1,0 +1,66 @@
+//! A transaction that writes, and the connection under it: one that failed is closed and made anew.
+//!
+//! The driver of SQLite takes a transaction for open as long as its COMMIT has not succeeded, and one that failed on a
+//! full disk would keep the only connection that writes. So begin and end are said here, and whatever does not come to
+//! its end takes its connection along: SQLite and PostgreSQL both roll back what a closed connection had open.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, Executor};
+
+use crate::Error;
+use crate::location::Kind;
+
+/// An open transaction. Dropped, it is rolled back with its connection.
+pub(crate) struct Writing {
+    connection: PoolConnection<Any>,
+    /// The connection has no transaction and may be used again.
+    is_ended: bool,
+}
+
+impl Writing {
+    pub(crate) async fn begin(pool: &AnyPool, kind: Kind) -> Result<Self, Error> {
+        let mut writing = Self {
+            connection: pool.acquire().await?,
+            is_ended: false,
+        };
+        writing.connection.execute(kind.begin()).await?;
+        Ok(writing)
+    }
+
+    pub(crate) async fn commit(mut self) -> Result<(), Error> {
+        self.connection.execute("COMMIT").await?;
+        self.is_ended = true;
+        Ok(())
+    }
+
+    /// Takes everything back, and keeps the connection: for what is refused, where nothing failed.
+    pub(crate) async fn roll_back(mut self) -> Result<(), Error> {
+        self.connection.execute("ROLLBACK").await?;
+        self.is_ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.is_ended {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Deref for Writing {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+}
