@@ -2,12 +2,18 @@
 //!
 //! A process has a random number that stands in its reservations. In PostgreSQL it holds an advisory lock on that number
 //! as long as it lives: whoever gets the lock knows that the owner is dead. SQLite has one process at a time.
+//!
+//! A connection that is lost takes the locks along, and others may then lead and close what this process reserved, which
+//! it is told when it commits. The next question opens another connection, with the same number.
+
+use std::time::Duration;
 
 use countersign_provisioning::Serial;
 use sqlx::AnyConnection;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Connection, Row};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::location::Kind;
 use crate::{Certificate, Error, Registry, sql};
@@ -35,9 +41,29 @@ impl Lead {
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) number: i64,
-    /// PostgreSQL's connection that holds the locks; none for SQLite.
-    session: Option<Mutex<AnyConnection>>,
+    /// What holds PostgreSQL's locks; none for SQLite.
+    session: Option<Mutex<Session>>,
 }
+
+/// A connection that holds locks as long as it lives. PostgreSQL may end it, or the network: then another takes its
+/// place and its number, and has to get again whatever else was locked.
+#[derive(Debug)]
+struct Session {
+    pool: AnyPool,
+    connection: Option<AnyConnection>,
+}
+
+/// What the session is asked; each by a number that is locked.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    /// Whether this process has the lock, or gets it now and keeps it.
+    Holds(i64),
+    /// Whether nobody has it.
+    IsFree(i64),
+}
+
+/// How long the session may take to answer, before it counts as lost.
+const ANSWER: Duration = Duration::from_secs(5);
 
 impl Instance {
     pub(crate) async fn new(kind: Kind, pool: &AnyPool) -> Result<Self, Error> {
@@ -49,51 +75,97 @@ impl Instance {
         let number = i64::from_be_bytes(octets) | i64::MIN;
         let session = match kind {
             Kind::Sqlite => None,
-            Kind::PostgreSql => {
-                let connection: PoolConnection<Any> = pool.acquire().await?;
-                let mut connection = connection.detach();
-                try_lock(&mut connection, number).await?;
-                Some(Mutex::new(connection))
-            }
+            Kind::PostgreSql => Some(Mutex::new(Session {
+                pool: pool.clone(),
+                connection: Some(connect(pool, number).await?),
+            })),
         };
         Ok(Self { number, session })
     }
 
     pub(crate) async fn close(&self) {
-        if let Some(session) = &self.session {
-            let mut connection = session.lock().await;
+        if let Some(session) = &self.session
+            && let Some(connection) = session.lock().await.connection.take()
+        {
             // What is locked ends with the connection in any case.
-            let _ = sqlx::query("SELECT pg_advisory_unlock_all()::text")
-                .execute(&mut *connection)
-                .await;
+            let _ = connection.close().await;
+        }
+    }
+
+    /// Asks the session, and a new one if it is lost. SQLite's one process has every lock.
+    async fn ask(&self, question: Question) -> Result<bool, Error> {
+        let Some(session) = &self.session else {
+            return Ok(true);
+        };
+        let mut session = session.lock().await;
+        // It is taken out, so that one that failed, or whose answer nobody waited for, is not used again.
+        if let Some(mut connection) = session.connection.take()
+            && let Ok(Ok(answer)) = timeout(ANSWER, question.put(&mut connection)).await
+        {
+            session.connection = Some(connection);
+            return Ok(answer);
+        }
+        let mut connection = connect(&session.pool, self.number).await?;
+        let answer = timeout(ANSWER, question.put(&mut connection))
+            .await
+            .map_err(|_| unavailable("it does not answer"))??;
+        session.connection = Some(connection);
+        Ok(answer)
+    }
+}
+
+/// A connection that has this process's number.
+async fn connect(pool: &AnyPool, number: i64) -> Result<AnyConnection, Error> {
+    let connection: PoolConnection<Any> = pool.acquire().await?;
+    let mut connection = connection.detach();
+    if !try_lock(&mut connection, number).await? {
+        return Err(unavailable(
+            "it has not noticed yet that this process's earlier connection is gone",
+        ));
+    }
+    Ok(connection)
+}
+
+fn unavailable(reason: &str) -> Error {
+    Error::Unavailable {
+        source: sqlx::Error::Io(std::io::Error::other(reason.to_owned())),
+    }
+}
+
+impl Question {
+    async fn put(self, connection: &mut AnyConnection) -> Result<bool, Error> {
+        match self {
+            Self::Holds(number) => {
+                // The same session could take a lock many times over.
+                let held = sqlx::query(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted \
+                     AND ((classid::bigint << 32) | objid::bigint) = $1 AND objsubid = 1",
+                )
+                .bind(number)
+                .fetch_one(&mut *connection)
+                .await?;
+                Ok(held.try_get::<i64, _>(0)? > 0 || try_lock(connection, number).await?)
+            }
+            // Taken for the length of this statement, so that it is never left behind.
+            Self::IsFree(number) => {
+                let row = sqlx::query("SELECT pg_try_advisory_xact_lock($1)")
+                    .bind(number)
+                    .fetch_one(connection)
+                    .await?;
+                Ok(row.try_get(0)?)
+            }
         }
     }
 }
 
 impl Registry {
     /// Whether this process does `lead` for all. Ask before each piece of that work: who leads may lose it with the
-    /// connection.
+    /// connection, and may get it again.
     ///
     /// # Errors
     /// [`Error::Unavailable`]: then it does not lead.
     pub async fn leads(&self, lead: Lead) -> Result<bool, Error> {
-        let Some(session) = &self.instance().session else {
-            return Ok(true);
-        };
-        let mut connection = session.lock().await;
-        connection.ping().await?;
-        // The same session may take a lock many times; it then has it many times, which does no harm.
-        let held = sqlx::query(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted \
-             AND ((classid::bigint << 32) | objid::bigint) = $1 AND objsubid = 1",
-        )
-        .bind(lead.number())
-        .fetch_one(&mut *connection)
-        .await?;
-        if held.try_get::<i64, _>(0)? > 0 {
-            return Ok(true);
-        }
-        try_lock(&mut connection, lead.number()).await
+        self.instance().ask(Question::Holds(lead.number())).await
     }
 
     /// What was reserved by processes that are gone, and never committed. Close it with [`Registry::abandon`].
@@ -107,7 +179,9 @@ impl Registry {
         let mut orphans = Vec::new();
         for row in rows {
             let owner: i64 = row.try_get(0)?;
-            if owner == self.instance().number || !self.is_gone(owner).await? {
+            if owner == self.instance().number
+                || !self.instance().ask(Question::IsFree(owner)).await?
+            {
                 continue;
             }
             let statement = format!(
@@ -145,21 +219,6 @@ impl Registry {
         }
         transaction.commit().await?;
         Ok(())
-    }
-
-    async fn is_gone(&self, owner: i64) -> Result<bool, Error> {
-        let Some(session) = &self.instance().session else {
-            return Ok(true);
-        };
-        let mut connection = session.lock().await;
-        let is_gone = try_lock(&mut connection, owner).await?;
-        if is_gone {
-            sqlx::query("SELECT pg_advisory_unlock($1)::text")
-                .bind(owner)
-                .execute(&mut *connection)
-                .await?;
-        }
-        Ok(is_gone)
     }
 }
 

@@ -3,6 +3,7 @@
 mod database;
 mod issuing;
 mod keeping;
+mod servers;
 mod storage;
 
 use database::Database;

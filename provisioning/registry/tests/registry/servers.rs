@@ -1,0 +1,149 @@
+//! PostgreSQL alone: connections that end, processes that share a database.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use countersign_registry::{Lead, Registry};
+use countersign_testing::postgres::Postgres;
+use sqlx::Connection;
+
+use crate::database::{Database, NOW, approve, asking, made, reserve};
+
+/// Runs on its own, on PostgreSQL.
+fn on_postgresql<F: Future<Output = ()>>(test: impl FnOnce(Database) -> F) {
+    crate::run(Database::postgresql(), test);
+}
+
+/// Ends connections to this database, and returns when they are gone.
+fn end(database: &Database, which: &str) -> String {
+    Postgres::shared().sql(
+        &database.url,
+        &format!(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() \
+             AND pid <> pg_backend_pid() AND {which}"
+        ),
+    )
+}
+
+const HOLDS_LOCKS: &str = "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
+
+/// Whether it leads, asked until it is told.
+async fn leads(registry: &Registry, lead: Lead) -> bool {
+    for _ in 0..100 {
+        if let Ok(leads) = registry.leads(lead).await {
+            return leads;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no answer");
+}
+
+#[test]
+fn a_lost_connection_with_locks_is_made_anew() {
+    on_postgresql(|database| async move {
+        let (first, second) = (database.open().await, database.open().await);
+        approve(&first, &["a"]).await;
+        let what = asking("a", 1);
+        assert!(reserve(&first, &what, NOW).await.is_ok());
+        for round in ["the locks' connections", "every connection"] {
+            assert!(leads(&first, Lead::Audit).await, "{round}");
+            assert!(!leads(&second, Lead::Audit).await, "{round}");
+            let which = if round == "every connection" {
+                "true"
+            } else {
+                HOLDS_LOCKS
+            };
+            assert!(end(&database, which).contains('t'), "{round}");
+            // The first one to ask leads again, under its own number: what it reserved is nobody's orphan.
+            assert!(leads(&first, Lead::Audit).await, "{round}");
+            assert!(leads(&first, Lead::RevocationLists).await, "{round}");
+            assert!(!leads(&second, Lead::Audit).await, "{round}");
+            let orphans = second.orphans().await.expect("listed");
+            assert!(orphans.is_empty(), "{round}: {orphans:?}");
+        }
+        first.commit(&[made(&what)], NOW).await.expect("committed");
+        // Whoever takes the lead meanwhile keeps it.
+        end(&database, HOLDS_LOCKS);
+        assert!(leads(&second, Lead::Audit).await);
+        assert!(!leads(&first, Lead::Audit).await);
+    });
+}
+
+#[test]
+fn tg24_a_place_that_was_given_is_not_given_anew() {
+    on_postgresql(|database| async move {
+        let registry = database.open().await;
+        registry.record(&[b"one", b"two"]).await.expect("recorded");
+        // Another leader saw the second leaf alone, as it may when the first was not committed yet.
+        let mut other = sqlx::AnyConnection::connect(&database.url)
+            .await
+            .expect("connects");
+        let mut transaction = other.begin().await.expect("begun");
+        sqlx::query("UPDATE audit SET place = 0 WHERE leaf = 'two'::bytea")
+            .execute(&mut *transaction)
+            .await
+            .expect("placed");
+        let late = {
+            let registry = registry.clone();
+            tokio::spawn(async move { registry.place_leaves(10).await })
+        };
+        // It waits for the other one's row.
+        while Postgres::shared()
+            .sql(
+                &database.url,
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            )
+            .trim()
+            == "0"
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        transaction.commit().await.expect("committed");
+        // Whether it fails or not, the place stays.
+        let _ = late.await.expect("ends");
+        let of_two = registry.leaves(0, 1).await.expect("listed");
+        assert_eq!(of_two[0].bytes, b"two");
+        registry.place_leaves(10).await.expect("placed");
+        let leaves = registry.leaves(0, 10).await.expect("listed");
+        let texts: Vec<&[u8]> = leaves.iter().map(|leaf| leaf.bytes.as_slice()).collect();
+        assert_eq!(texts, [b"two".as_slice(), b"one".as_slice()]);
+    });
+}
+
+#[test]
+fn tg24_two_that_believe_to_lead_give_places_in_turn() {
+    on_postgresql(|database| async move {
+        let writer = database.open().await;
+        let is_done = Arc::new(AtomicBool::new(false));
+        let mut leaders = Vec::new();
+        for _ in 0..3 {
+            let (registry, is_done) = (database.open().await, Arc::clone(&is_done));
+            leaders.push(tokio::spawn(async move {
+                let mut seen: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+                loop {
+                    let is_last = is_done.load(Ordering::SeqCst);
+                    let placed = registry.place_leaves(3).await.expect("in turn");
+                    for leaf in registry.leaves(0, 1000).await.expect("listed") {
+                        let before = seen.insert(leaf.place, leaf.bytes.clone());
+                        assert!(before.is_none_or(|before| before == leaf.bytes));
+                    }
+                    if is_last && placed == 0 {
+                        return seen;
+                    }
+                }
+            }));
+        }
+        for number in 0..100_u32 {
+            let leaf = number.to_be_bytes();
+            writer.record(&[leaf.as_slice()]).await.expect("recorded");
+        }
+        is_done.store(true, Ordering::SeqCst);
+        for leader in leaders {
+            let seen = leader.await.expect("no place was given twice");
+            assert_eq!(seen.len(), 100);
+            assert_eq!(seen.keys().next_back(), Some(&99));
+        }
+    });
+}
