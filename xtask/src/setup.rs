@@ -22,6 +22,8 @@ pub(crate) enum Need {
     CCompiler,
     /// A C++ compiler: libFuzzer is built from its source.
     CppCompiler,
+    /// curl: a client of the authority that is not ours.
+    Curl,
     /// faketime: the demo shows what a host says two days from now.
     Faketime,
     /// A toolchain for guests: rustup's target where installed, Debian's own Rust otherwise.
@@ -45,6 +47,8 @@ pub(crate) enum Need {
     /// SoftHSM and OpenSC's tools: PKCS#11 tokens without hardware, made by others than us; and what a second module is
     /// built with.
     Pkcs11Tokens,
+    /// strongSwan's pki: a client of EST that is not ours.
+    StrongSwanPki,
     /// Python with pip and venv: the demo's foreign component comes from PyPI, and so does what makes a component of
     /// a guest in Python.
     Python,
@@ -95,6 +99,7 @@ impl Need {
         match self {
             Self::CCompiler => succeeds("cc", &["--version"]),
             Self::CppCompiler => succeeds("c++", &["--version"]),
+            Self::Curl => succeeds("curl", &["--version"]),
             Self::Faketime => succeeds("faketime", &["--version"]),
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
             Self::GuestToolchainC => debian_has_guest_toolchain_c(),
@@ -123,6 +128,7 @@ impl Need {
             }
             Self::PostgreSql => std::fs::read_dir("/usr/lib/postgresql")
                 .is_ok_and(|mut versions| versions.next().is_some()),
+            Self::StrongSwanPki => succeeds("pki", &["--help"]),
             Self::Python => {
                 succeeds("python3", &["-m", "pip", "--version"])
                     && succeeds("python3", &["-c", "import ensurepip, venv"])
@@ -134,6 +140,7 @@ impl Need {
         match self {
             Self::CCompiler => &["gcc", "libc6-dev"],
             Self::CppCompiler => &["g++"],
+            Self::Curl => &["curl"],
             Self::Faketime => &["faketime"],
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
             Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
@@ -165,6 +172,8 @@ impl Need {
                 "pkg-config",
             ],
             Self::PostgreSql => &["postgresql"],
+            // The plugins compute what is signed; without them it knows no algorithm.
+            Self::StrongSwanPki => &["strongswan-pki", "libstrongswan-standard-plugins"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
         }
     }
@@ -182,6 +191,7 @@ impl Need {
         match self {
             Self::CCompiler => "building what stands in for a bus",
             Self::CppCompiler => "building libFuzzer",
+            Self::Curl => "asking the authority",
             Self::Faketime => "setting a clock ahead",
             Self::GuestToolchain => "building guests",
             Self::GuestToolchainC => "building guests in C",
@@ -192,6 +202,7 @@ impl Need {
             Self::Tpm => "keys in a TPM",
             Self::Pkcs11Tokens => "keys in PKCS#11 tokens",
             Self::PostgreSql => "a registry in PostgreSQL",
+            Self::StrongSwanPki => "enrolling by EST",
             Self::Python => "fetching a package from PyPI",
         }
     }
