@@ -215,10 +215,11 @@ async fn add_certificate(
     certificate: &Certificate,
 ) -> Result<u64, Error> {
     sqlx::query(
-        "INSERT INTO device_keys (key_hash, device) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        "INSERT INTO device_keys (key_hash, device, profile) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
     .bind(certificate.key.as_slice())
     .bind(certificate.device.as_str())
+    .bind(certificate.profile.as_str())
     .execute(&mut **transaction)
     .await?;
     sqlx::query(

@@ -34,11 +34,20 @@ pub enum Refusal {
         /// The kind of certificate.
         profile: Profile,
     },
-    /// The key is another device's.
-    #[error(
-        "the key of {device} is known already, as another device's: make a new key in the device"
-    )]
+    /// The key is another device's, or has another purpose in the same one.
+    #[error("the key of {device} is known already, {}: make a new key in the device", whose(*.serves))]
     KeyKnown {
+        /// The device that asked.
+        device: DeviceIdentity,
+        /// The purpose that the device's key has; none when it is another device's.
+        serves: Option<Profile>,
+    },
+    /// The key may be in other hands: a certificate over it was revoked for that reason.
+    #[error(
+        "a certificate over the key of {device} was revoked because the key may be in other hands; it gets no other: \
+         make a new key in the device"
+    )]
+    KeyRevoked {
         /// The device that asked.
         device: DeviceIdentity,
     },
@@ -77,6 +86,14 @@ pub enum Refusal {
         /// The number.
         serial: Serial,
     },
+}
+
+/// What a key that is known already is used for.
+fn whose(serves: Option<Profile>) -> String {
+    match serves {
+        None => "as another device's".to_owned(),
+        Some(profile) => format!("for {profile} certificates, and a key has one purpose"),
+    }
 }
 
 /// Why a registry did not do what it was asked. Nothing was changed, or nobody knows: ask with the same idempotency key.
@@ -126,6 +143,15 @@ pub enum Error {
     NotReserved {
         /// The serial.
         serial: Serial,
+    },
+    /// What was true when the serial was reserved is no longer: the device was retired, what is renewed is no longer
+    /// current, or the key was found to be in other hands. Its certificate must not be handed out.
+    #[error("{serial} may no longer be handed out: {refusal}")]
+    Refused {
+        /// The serial.
+        serial: Serial,
+        /// Why.
+        refusal: Box<Refusal>,
     },
     /// The schema was made by a later version of this program.
     #[error(

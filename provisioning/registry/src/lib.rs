@@ -36,6 +36,7 @@ mod devices;
 mod error;
 mod find;
 mod instance;
+mod keys;
 mod location;
 mod model;
 mod open;

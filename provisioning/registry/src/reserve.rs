@@ -8,14 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Row;
 
+use crate::keys::{KEY, Key};
 use crate::sql::{self, CERTIFICATE, int, uint};
-use crate::writing::Writing;
+use crate::writing::{Writing, again};
 use crate::{
     Certificate, CertificateState, DeviceState, Error, Refusal, Registry, Reservation, Reserved,
 };
-
-/// How often a batch is tried that met another one in PostgreSQL: each waited for what the other had.
-const ATTEMPTS: u32 = 4;
 
 /// One reservation on its way.
 struct Asked<'a> {
@@ -38,13 +36,7 @@ impl Registry {
         batch: &[Reservation],
         now: u64,
     ) -> Result<Vec<Result<Reserved, Refusal>>, Error> {
-        let mut attempt = 1;
-        loop {
-            match self.reserve_once(batch, now).await {
-                Err(error) if attempt < ATTEMPTS && is_collision(&error) => attempt += 1,
-                outcome => return outcome,
-            }
-        }
+        again(|| self.reserve_once(batch, now)).await
     }
 
     async fn reserve_once(
@@ -75,18 +67,6 @@ impl Registry {
             .map(|asked| asked.outcome.unwrap_or(Ok(Reserved::New)))
             .collect())
     }
-}
-
-/// Whether two transactions met, so that one of them has to begin again.
-fn is_collision(error: &Error) -> bool {
-    let Error::Unavailable {
-        source: sqlx::Error::Database(error),
-    } = error
-    else {
-        return false;
-    };
-    // PostgreSQL: serialization_failure, deadlock_detected.
-    matches!(error.code().as_deref(), Some("40001" | "40P01"))
 }
 
 /// The requests that were answered before.
@@ -287,26 +267,29 @@ async fn places(transaction: &mut Writing, asked: &mut [Asked<'_>], now: u64) ->
     Ok(())
 }
 
-/// Keys, each of which belongs to one device.
+/// Keys, each of which belongs to one device and has one purpose.
 async fn keys(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), Error> {
     let open: Vec<&Reservation> = sorted(asked, |what| what.key);
     let mut brought = BTreeSet::new();
-    let mut owners: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+    let mut known: BTreeMap<Vec<u8>, Key> = BTreeMap::new();
     for piece in sql::pieces(&open) {
         let statement = format!(
-            "INSERT INTO device_keys (key_hash, device) VALUES {} ON CONFLICT DO NOTHING RETURNING key_hash",
-            sql::rows(0, piece.len(), 2)
+            "INSERT INTO device_keys (key_hash, device, profile) VALUES {} ON CONFLICT DO NOTHING RETURNING key_hash",
+            sql::rows(0, piece.len(), 3)
         );
         let mut query = sqlx::query(&statement);
         for what in piece {
-            query = query.bind(what.key.as_slice()).bind(what.device.as_str());
+            query = query
+                .bind(what.key.as_slice())
+                .bind(what.device.as_str())
+                .bind(what.profile.as_str());
         }
         for row in query.fetch_all(&mut **transaction).await? {
             brought.insert(row.try_get::<Vec<u8>, _>(0)?);
         }
         // Who has them is asked afterwards, so that a process that was faster is seen.
         let statement = format!(
-            "SELECT key_hash, device FROM device_keys WHERE key_hash IN {}",
+            "SELECT key_hash, {KEY} FROM device_keys WHERE key_hash IN {}",
             sql::list(0, piece.len())
         );
         let mut query = sqlx::query(&statement);
@@ -314,17 +297,17 @@ async fn keys(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), 
             query = query.bind(what.key.as_slice());
         }
         for row in query.fetch_all(&mut **transaction).await? {
-            owners.insert(row.try_get(0)?, row.try_get(1)?);
+            known.insert(row.try_get(0)?, Key::read(&row, 1)?);
         }
     }
     for asked in asked.iter_mut().filter(|asked| asked.outcome.is_none()) {
         let key = asked.what.key.as_slice();
-        if owners.get(key).map(String::as_str) == Some(asked.what.device.as_str()) {
-            asked.brought_key = brought.contains(key);
-        } else {
-            asked.outcome = Some(Err(Refusal::KeyKnown {
-                device: asked.what.device.clone(),
-            }));
+        let Some(record) = known.get(key) else {
+            return Err(Error::corrupt("a key")());
+        };
+        match record.refusal(&asked.what.device, asked.what.profile) {
+            None => asked.brought_key = brought.contains(key),
+            Some(refusal) => asked.outcome = Some(Err(refusal)),
         }
     }
     Ok(())

@@ -7,10 +7,10 @@ use crate::Error;
 use crate::location::Kind;
 
 /// The schema that this program writes. A database with a later one is refused.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// Each version's statements, in order; the first makes version 1.
-const STEPS: &[&str] = &[include_str!("schema/1.sql")];
+const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// What must be there when the version says so.
 const TABLES: &[&str] = &[
@@ -20,6 +20,8 @@ const TABLES: &[&str] = &[
     "certificates",
     "audit",
     "lists",
+    "unrecorded",
+    "behind",
 ];
 
 /// Brings the schema to [`SCHEMA_VERSION`].

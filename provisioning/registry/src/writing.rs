@@ -12,6 +12,34 @@ use sqlx::{Any, AnyConnection, AnyPool, Executor};
 use crate::Error;
 use crate::location::Kind;
 
+/// How often a batch is tried that met another one in PostgreSQL: each waited for what the other had.
+const ATTEMPTS: u32 = 4;
+
+/// Tries a transaction again that met another one, so that the database took it back.
+pub(crate) async fn again<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    for _ in 1..ATTEMPTS {
+        match attempt().await {
+            Err(error) if is_collision(&error) => {}
+            outcome => return outcome,
+        }
+    }
+    attempt().await
+}
+
+fn is_collision(error: &Error) -> bool {
+    let Error::Unavailable {
+        source: sqlx::Error::Database(error),
+    } = error
+    else {
+        return false;
+    };
+    // PostgreSQL: serialization_failure, deadlock_detected.
+    matches!(error.code().as_deref(), Some("40001" | "40P01"))
+}
+
 /// An open transaction. Dropped, it is rolled back with its connection.
 pub(crate) struct Writing {
     connection: PoolConnection<Any>,

@@ -1,8 +1,12 @@
 //! The registry on SQLite and on PostgreSQL: the same tests on both.
 
+mod cut;
 mod database;
+mod disk;
 mod issuing;
 mod keeping;
+mod older;
+mod purposes;
 mod servers;
 mod storage;
 
@@ -33,6 +37,14 @@ on_both! {
         #[test] fn tg26_a_manufacturer_has_devices_of_its_own_orders;
         #[test] fn a_device_that_nobody_approved_gets_nothing;
         #[test] fn an_order_is_used_up_once_for_each_device;
+    }
+    older {
+        #[test] fn tg32_a_schema_of_before_is_brought_up_to_date;
+    }
+    purposes {
+        #[test] fn tg04_a_key_has_one_purpose;
+        #[test] fn tg04_a_lost_key_gets_no_certificate_any_more;
+        #[test] fn tg05_what_changed_since_it_was_reserved_is_not_committed;
     }
     keeping {
         #[test] fn tg09_quotation_marks_are_kept_as_text;

@@ -1,0 +1,79 @@
+//! Keys: each belongs to one device and has one purpose, for ever; and one that may be in other hands gets no
+//! certificate any more, for no purpose and no device.
+
+use countersign_format::DeviceIdentity;
+use countersign_provisioning::{Profile, Reason, Serial};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::sql::int;
+use crate::writing::Writing;
+use crate::{Error, Refusal};
+
+/// Every column of a key that [`Key::read`] reads, in its order.
+pub(crate) const KEY: &str = "device, profile, compromised_at";
+
+/// What is known of a key.
+pub(crate) struct Key {
+    device: String,
+    profile: String,
+    is_compromised: bool,
+}
+
+impl Key {
+    /// Reads [`KEY`] from the column `first` on.
+    pub(crate) fn read(row: &AnyRow, first: usize) -> Result<Self, Error> {
+        Ok(Self {
+            device: row.try_get(first)?,
+            profile: row.try_get(first.saturating_add(1))?,
+            is_compromised: row
+                .try_get::<Option<i64>, _>(first.saturating_add(2))?
+                .is_some(),
+        })
+    }
+
+    /// Why `device` gets no certificate of this kind over it.
+    pub(crate) fn refusal(&self, device: &DeviceIdentity, profile: Profile) -> Option<Refusal> {
+        let device = device.clone();
+        if self.device != device.as_str() {
+            Some(Refusal::KeyKnown {
+                device,
+                serves: None,
+            })
+        } else if self.is_compromised {
+            Some(Refusal::KeyRevoked { device })
+        } else if self.profile != profile.as_str() {
+            let serves = self.profile.parse().ok();
+            Some(Refusal::KeyKnown { device, serves })
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether a key is lost with a certificate that is revoked for `reason`. Who has the authority's key may have had this
+/// certificate made over a key of their own.
+pub(crate) fn is_lost(reason: Reason) -> bool {
+    matches!(reason, Reason::KeyCompromise | Reason::CaCompromise)
+}
+
+/// Notes that the key of a certificate which is about to be revoked is lost, if `reason` says so.
+pub(crate) async fn lose(
+    transaction: &mut Writing,
+    serial: &Serial,
+    reason: Reason,
+    now: u64,
+) -> Result<(), Error> {
+    if !is_lost(reason) {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE device_keys SET compromised_at = $1 WHERE compromised_at IS NULL AND key_hash IN \
+         (SELECT key_hash FROM certificates WHERE serial = $2 AND state IN ('issued', 'superseded'))",
+    )
+    .bind(int(now))
+    .bind(serial.as_bytes())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
