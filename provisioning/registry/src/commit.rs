@@ -1,9 +1,17 @@
-//! The second step of issuing: certificates and their leaves, together.
+//! The second step of issuing: certificates and their leaves, together, if what was true at the first step still is.
 
-use countersign_provisioning::Serial;
+use std::collections::{BTreeMap, BTreeSet};
 
+use countersign_format::DeviceIdentity;
+use countersign_provisioning::{Profile, Serial};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::keys::Key;
+use crate::location::Kind;
 use crate::sql::{self, int};
-use crate::{Error, Registry, audit};
+use crate::writing::{Writing, again};
+use crate::{DeviceState, Error, Refusal, Registry, audit};
 
 /// A certificate that was made over a reservation.
 #[derive(Clone, Debug)]
@@ -21,23 +29,20 @@ impl Registry {
     /// what they renew is no longer current. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// [`Error::NotReserved`] when one of them is no longer reserved; [`Error::Unavailable`]. Nothing may be handed out
-    /// then. Nobody knows whether it was written when the connection was lost; the same idempotency key tells.
+    /// [`Error::NotReserved`] when one of them is no longer reserved; [`Error::Refused`] when its device, its key or what
+    /// it renews has changed since; [`Error::Unavailable`]. Nothing may be handed out then. Nobody knows whether it was
+    /// written when the connection was lost; the same idempotency key tells.
     pub async fn commit(&self, batch: &[Commit], now: u64) -> Result<(), Error> {
+        again(|| self.commit_once(batch, now)).await
+    }
+
+    async fn commit_once(&self, batch: &[Commit], now: u64) -> Result<(), Error> {
         let mut transaction = self.write().await?;
         for piece in sql::pieces(batch) {
-            // Whatever is in the place makes room: the certificate that is renewed, or one that has expired.
-            let serials = sql::list(0, piece.len());
-            let statement = format!(
-                "UPDATE certificates SET state = 'superseded' WHERE state = 'issued' AND serial IN \
-                 (SELECT renews FROM certificates WHERE renews IS NOT NULL AND state = 'reserved' AND serial IN {serials})"
-            );
-            let mut query = sqlx::query(&statement);
-            for commit in piece {
-                query = query.bind(commit.serial.as_bytes());
+            if let Some(refused) = self.stands(&mut transaction, piece).await? {
+                transaction.roll_back().await?;
+                return Err(refused);
             }
-            query.execute(&mut *transaction).await?;
-
             let statement = format!(
                 "UPDATE certificates SET state = 'issued', der = made.column2, committed_at = $1 \
                  FROM (VALUES {}) AS made WHERE certificates.serial = made.column1 \
@@ -54,34 +59,109 @@ impl Registry {
             }
             let written = query.execute(&mut *transaction).await?.rows_affected();
             if usize::try_from(written) != Ok(piece.len()) {
-                transaction.roll_back().await?;
-                return Err(self.missing(batch).await?);
+                return Err(Error::corrupt("a reservation")());
             }
         }
         let leaves: Vec<&[u8]> = batch.iter().map(|commit| commit.leaf.as_slice()).collect();
         audit::insert(&mut transaction, &leaves).await?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.commit().await
     }
 
-    /// Which of them is not reserved.
-    async fn missing(&self, batch: &[Commit]) -> Result<Error, Error> {
-        for commit in batch {
-            let reserved = sqlx::query(
-                "SELECT 1 FROM certificates WHERE serial = $1 AND state = 'reserved' AND owner = $2",
-            )
-            .bind(commit.serial.as_bytes())
-            .bind(self.instance().number)
-            .fetch_optional(self.readers())
-            .await?;
-            if reserved.is_none() {
-                return Ok(Error::NotReserved {
-                    serial: commit.serial.clone(),
-                });
+    /// Looks whether everything is still as it was when these were reserved, holds that to the end of the transaction,
+    /// and makes room; what has changed comes back.
+    async fn stands(
+        &self,
+        transaction: &mut Writing,
+        piece: &[Commit],
+    ) -> Result<Option<Error>, Error> {
+        // Whoever retires a device or revokes a key meanwhile waits for this transaction, or this one for them.
+        let held = match self.kind() {
+            Kind::Sqlite => "",
+            Kind::PostgreSql => " FOR SHARE OF devices, device_keys",
+        };
+        let statement = format!(
+            "SELECT certificates.serial, certificates.renews, certificates.device, certificates.profile, devices.state, \
+             device_keys.device, device_keys.profile, device_keys.compromised_at FROM certificates \
+             JOIN devices ON devices.device = certificates.device \
+             JOIN device_keys ON device_keys.key_hash = certificates.key_hash \
+             WHERE certificates.state = 'reserved' AND certificates.owner = $1 AND certificates.serial IN {}{held}",
+            sql::list(1, piece.len())
+        );
+        let mut query = sqlx::query(&statement).bind(self.instance().number);
+        for commit in piece {
+            query = query.bind(commit.serial.as_bytes());
+        }
+        let mut reserved = BTreeMap::new();
+        for row in query.fetch_all(&mut **transaction).await? {
+            reserved.insert(row.try_get::<Vec<u8>, _>(0)?, Standing::read(&row)?);
+        }
+        // Whatever is in the place makes room: the certificate that is renewed, or one that has expired.
+        let statement = format!(
+            "UPDATE certificates SET state = 'superseded' WHERE state = 'issued' AND serial IN \
+             (SELECT renews FROM certificates WHERE renews IS NOT NULL AND state = 'reserved' AND serial IN {}) \
+             RETURNING serial",
+            sql::list(0, piece.len())
+        );
+        let mut query = sqlx::query(&statement);
+        for commit in piece {
+            query = query.bind(commit.serial.as_bytes());
+        }
+        let mut superseded = BTreeSet::new();
+        for row in query.fetch_all(&mut **transaction).await? {
+            superseded.insert(row.try_get::<Vec<u8>, _>(0)?);
+        }
+        for commit in piece {
+            let serial = commit.serial.clone();
+            let Some(standing) = reserved.get(serial.as_bytes()) else {
+                return Ok(Some(Error::NotReserved { serial }));
+            };
+            if let Some(refusal) = standing.refusal(&superseded)? {
+                let refusal = Box::new(refusal);
+                return Ok(Some(Error::Refused { serial, refusal }));
             }
         }
-        Ok(Error::Corrupt {
-            what: "a reservation",
+        Ok(None)
+    }
+}
+
+/// What a reservation stands on.
+struct Standing {
+    renews: Option<Vec<u8>>,
+    device: DeviceIdentity,
+    profile: Profile,
+    state: Option<DeviceState>,
+    key: Key,
+}
+
+impl Standing {
+    fn read(row: &AnyRow) -> Result<Self, Error> {
+        let corrupt = || Error::corrupt("a reservation");
+        let text = |column: usize| row.try_get::<String, _>(column);
+        Ok(Self {
+            renews: row.try_get(1)?,
+            device: text(2)?.parse().ok().ok_or_else(corrupt())?,
+            profile: text(3)?.parse().ok().ok_or_else(corrupt())?,
+            state: DeviceState::from_word(&text(4)?),
+            key: Key::read(row, 5)?,
         })
+    }
+
+    /// Why its certificate must not be handed out; `superseded` is what was current until now.
+    fn refusal(&self, superseded: &BTreeSet<Vec<u8>>) -> Result<Option<Refusal>, Error> {
+        if self.state != Some(DeviceState::Approved) {
+            return Ok(Some(Refusal::NotApproved {
+                device: self.device.clone(),
+            }));
+        }
+        if let Some(renewed) = &self.renews
+            && !superseded.contains(renewed)
+        {
+            return Ok(Some(Refusal::NotCurrent {
+                device: self.device.clone(),
+                profile: self.profile,
+                serial: sql::serial(renewed)?,
+            }));
+        }
+        Ok(self.key.refusal(&self.device, self.profile))
     }
 }
