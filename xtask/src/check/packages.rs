@@ -97,6 +97,21 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "countersign-authority",
+        &[
+            "countersign-audit-log",
+            "countersign-backend-file",
+            "countersign-format",
+            "countersign-issuing",
+            "countersign-keys",
+            "countersign-provisioning",
+            "countersign-registry",
+            "countersign-stores",
+            "countersign-tls",
+            "countersign-trust-store",
+        ],
+    ),
+    (
         "countersign-ca",
         &[
             "countersign-provisioning",

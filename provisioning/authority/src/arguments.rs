@@ -1,0 +1,115 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// The provisioning authority.
+#[derive(Debug, Parser)]
+#[command(name = "countersign-authority", version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a folder with a configuration, a registry, an audit log and the server's own certificate.
+    Init(Init),
+    /// Serve over HTTPS until told to stop.
+    Serve {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Make a token and print it; only its hash is kept.
+    Token(Token),
+    /// Add an order, and approve devices for it; while the authority does not run, or on PostgreSQL.
+    Approve(Approve),
+    /// Read a password from standard input and print its hash, for `[page]`.
+    Password,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Init {
+    /// The folder; it is made.
+    pub(crate) dir: PathBuf,
+    /// The folder of a `countersign-ca`.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "issuer",
+        conflicts_with = "chain",
+        required_unless_present = "chain"
+    )]
+    pub(crate) ca: Option<PathBuf>,
+    /// Which of its authorities issues.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) issuer: Option<String>,
+    /// The certificates of the authority that issues and of those above it to the root, PEM.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) chain: Option<PathBuf>,
+    /// Its key, as a key URI.
+    #[arg(long, value_name = "URI")]
+    pub(crate) key: Option<String>,
+    /// The revocation list of an authority above it; may be repeated.
+    #[arg(long = "crl", value_name = "FILE")]
+    pub(crate) crls: Vec<PathBuf>,
+    /// The file whose first line is the key's passphrase, or the token's PIN.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// The host name by which clients reach this server; may be repeated.
+    #[arg(long = "host", value_name = "NAME", required = true)]
+    pub(crate) hosts: Vec<String>,
+    /// The address to listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Token {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Which devices: an identity, or the beginning of one and `*`; may be repeated.
+    #[arg(long = "device", value_name = "PATTERN", required = true)]
+    pub(crate) devices: Vec<String>,
+    /// What it is for: enrol (once), read, approve or revoke; may be repeated.
+    #[arg(long = "may", value_name = "ACTION", default_value = "enrol")]
+    pub(crate) actions: Vec<String>,
+    /// Which kinds of certificate; may be repeated.
+    #[arg(long = "profile", value_name = "NAME", default_value = "tls")]
+    pub(crate) profiles: Vec<String>,
+    /// The order that the devices belong to.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) order: Option<String>,
+    /// How long it is accepted, such as 1h or 7d.
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub(crate) expires: humantime::Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Approve {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The order; it is made if it is not there.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) order: String,
+    /// For how many devices the order is.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) quota: u64,
+    /// Who makes the devices, where it is another company.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) manufacturer: Option<String>,
+    /// Their family.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) family: String,
+    /// Their type.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) device_type: String,
+    /// The devices' identities.
+    #[arg(value_name = "DEVICE")]
+    pub(crate) devices: Vec<String>,
+}

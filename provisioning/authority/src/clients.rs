@@ -1,0 +1,196 @@
+//! Who a TLS client is: the trust store's verdict on its certificate.
+//!
+//! Decided here: that a client's chain leads to this authority's own root, is for TLS (or is a factory identity, which
+//! has no other purpose than to say who the device is), is not revoked, and names a device. What it may do then is
+//! decided by scopes.
+
+use std::sync::{Arc, RwLock};
+
+use countersign_format::DeviceIdentity;
+use countersign_trust_store::{
+    Anchors, Certificate, Now, PathProfile, Rejection, TrustState, UnixTime, VerifiedChain, oid,
+    profile,
+};
+use pki_types::CertificateDer;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
+};
+
+/// A device's certificate for TLS, shown by a client.
+const TLS: PathProfile = PathProfile {
+    end_entity: &profile::TLS,
+    intermediate: &profile::INTERMEDIATE,
+    purpose: &oid::CLIENT_AUTH,
+};
+
+/// A factory identity, shown by a client.
+const FACTORY: PathProfile = PathProfile {
+    end_entity: &profile::IDEVID,
+    intermediate: &profile::INTERMEDIATE,
+    purpose: &oid::CLIENT_AUTH,
+};
+
+/// A client whose certificate was accepted in the handshake of this connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The device that its certificate names.
+    pub device: DeviceIdentity,
+    /// The serial of the certificate, lower-case hexadecimal without leading zeros' octets.
+    pub serial: String,
+    /// The certificate's key, as SubjectPublicKeyInfo in DER.
+    pub spki: Vec<u8>,
+    /// Whether it is a factory identity.
+    pub factory: bool,
+}
+
+/// Judges clients' certificates.
+#[derive(Debug)]
+pub struct Clients {
+    anchors: Anchors,
+    /// The certificates between devices and the root, for clients that send their own alone.
+    intermediates: Vec<Vec<u8>>,
+    state: RwLock<Arc<TrustState>>,
+    algorithms: WebPkiSupportedAlgorithms,
+    clock: fn() -> UnixTime,
+}
+
+/// Why a client's certificate was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientRefused {
+    /// The trust store's verdict.
+    #[error("the client's certificate is refused: {0}")]
+    Rejected(Box<Rejection>),
+    /// It names no device.
+    #[error(
+        "the client's certificate names no device, so nobody knows who asks; use one with a hardwareModuleName"
+    )]
+    Nameless,
+}
+
+impl Clients {
+    /// A judge under these roots.
+    #[must_use]
+    pub fn new(
+        anchors: Anchors,
+        intermediates: Vec<Vec<u8>>,
+        state: TrustState,
+        provider: &CryptoProvider,
+        clock: fn() -> UnixTime,
+    ) -> Self {
+        Self {
+            anchors,
+            intermediates,
+            state: RwLock::new(Arc::new(state)),
+            algorithms: provider.signature_verification_algorithms,
+            clock,
+        }
+    }
+
+    /// Takes newer revocation lists.
+    pub fn set_state(&self, state: TrustState) {
+        let mut held = self
+            .state
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *held = Arc::new(state);
+    }
+
+    /// The verdict on a chain, the client's own certificate first.
+    ///
+    /// # Errors
+    /// [`ClientRefused`].
+    pub fn judge(&self, chain: &[Vec<u8>]) -> Result<Client, ClientRefused> {
+        let now = Now::at((self.clock)());
+        let state = Arc::clone(
+            &self
+                .state
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        let mut chain = chain.to_vec();
+        if chain.len() == 1 {
+            chain.extend(self.intermediates.iter().cloned());
+        }
+        let verify = |profile| self.anchors.verify_chain(&chain, profile, &now, &state);
+        match verify(&TLS) {
+            Ok(verified) => client(&verified, false),
+            Err(rejection) => match verify(&FACTORY) {
+                Ok(verified) => client(&verified, true),
+                Err(_) => Err(ClientRefused::Rejected(Box::new(rejection))),
+            },
+        }
+    }
+}
+
+fn client(chain: &VerifiedChain, factory: bool) -> Result<Client, ClientRefused> {
+    let device = chain.device().ok_or(ClientRefused::Nameless)?;
+    Ok(Client {
+        device: device.identity().clone(),
+        serial: serial_of(chain.leaf()),
+        spki: chain.leaf().spki().to_vec(),
+        factory,
+    })
+}
+
+/// A certificate's serial as the registry writes it.
+fn serial_of(certificate: &Certificate) -> String {
+    certificate.serial().replace(':', "").to_lowercase()
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        // Whoever has only a token has no certificate yet. Each route asks for what it needs.
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: pki_types::UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let chain: Vec<Vec<u8>> = std::iter::once(end_entity)
+            .chain(intermediates)
+            .map(|certificate| certificate.to_vec())
+            .collect();
+        match self.judge(&chain) {
+            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(refused) => {
+                tracing::warn!(reason = %refused, "client certificate refused");
+                Err(rustls::Error::InvalidCertificate(CertificateError::Other(
+                    OtherError(Arc::new(refused)),
+                )))
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,317 @@
+//! The configuration: one TOML file, read once when the authority starts. Paths in it start from its folder.
+//!
+//! Decided here: what may be written, and the defaults. Whether the keys, certificates and folders that it names are
+//! sound is for those to say who open them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::tokens::Scope;
+
+/// The largest file that is read, in bytes.
+const MAX_BYTES: u64 = 256 * 1024;
+
+/// `authority.toml`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The folder of tokens.
+    pub tokens: PathBuf,
+    /// Web pages of other origins that may ask; none unless written here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cors_origins: Vec<String>,
+    /// Which authority issues, and with which key.
+    pub issuer: Issuer,
+    /// The server's own key and certificate.
+    pub tls: Tls,
+    /// Where the registry is.
+    pub registry: Registry,
+    /// The audit log.
+    pub audit: Audit,
+    /// What certificates are like where nobody says otherwise.
+    #[serde(default)]
+    pub issuing: Issuing,
+    /// Bounds on what clients may do.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The operator's page; there is none without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<Page>,
+    /// Devices whose client certificates may do more than renew themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<Operator>,
+}
+
+/// `[issuer]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// The issuing certificate and those above it up to the root, PEM, in this order.
+    pub chain: PathBuf,
+    /// The key, as a key URI.
+    pub key: String,
+    /// The file whose first line is the passphrase of the key, or the PIN of its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Revocation lists of the authorities above, PEM or DER.
+    #[serde(default)]
+    pub crls: Vec<PathBuf>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate and those between it and the root, PEM.
+    pub chain: PathBuf,
+    /// Its key, as a key URI. It is another than the issuer's.
+    pub key: String,
+}
+
+/// `[registry]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// `sqlite:PATH`, or the address of a PostgreSQL database.
+    pub database: String,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The folder of tiles and checkpoints.
+    pub folder: PathBuf,
+    /// The log's name in its checkpoints.
+    pub origin: String,
+    /// The log's key, as a key URI. It is another than the issuer's and the server's.
+    pub key: String,
+}
+
+/// `[issuing]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Issuing {
+    /// Days that a certificate is valid.
+    pub days: u64,
+    /// The organisation in the names of devices.
+    pub organization: Option<String>,
+    /// What component signers may sign, such as `acme:*`.
+    pub component_scope: Vec<String>,
+    /// Hours between two revocation lists.
+    pub crl_hours: u64,
+    /// Days that a revocation list is valid.
+    pub crl_days: u64,
+}
+
+impl Default for Issuing {
+    fn default() -> Self {
+        Self {
+            days: 365,
+            organization: None,
+            component_scope: Vec::new(),
+            crl_hours: 24,
+            crl_days: 30,
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at the same time; more wait.
+    pub connections: usize,
+    /// Requests of one client in a minute, and as many at once as a tenth of it.
+    pub requests_per_minute: u32,
+    /// Certificates that wait to be issued at the same time; more are refused.
+    pub waiting: usize,
+    /// Seconds for a TLS handshake, and for a request's headers.
+    pub header_seconds: u64,
+    /// Seconds for a request and its answer.
+    pub request_seconds: u64,
+    /// Bytes of a body.
+    pub body_bytes: usize,
+    /// Seconds that requests have to finish when the authority is told to stop.
+    pub drain_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            requests_per_minute: 600,
+            waiting: 256,
+            header_seconds: 10,
+            request_seconds: 30,
+            // A request is 16 KiB at most, and half as much again in base64.
+            body_bytes: 32 * 1024,
+            drain_seconds: 20,
+        }
+    }
+}
+
+/// `[page]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// The hash of the password, as `countersign-authority password` prints it.
+    pub password: String,
+}
+
+/// `[[operators]]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// The device identity in the client certificate.
+    pub device: String,
+    /// What it may do.
+    pub scope: Scope,
+}
+
+impl Config {
+    /// Reads a configuration. Paths in it become paths from the folder that it lies in.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let size = std::fs::metadata(path)
+            .with_context(|| format!("{} could not be read", path.display()))?
+            .len();
+        anyhow::ensure!(
+            size <= MAX_BYTES,
+            "{} is larger than the {MAX_BYTES} bytes that are read: name a configuration",
+            path.display()
+        );
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{} could not be read", path.display()))?;
+        let mut config: Self =
+            toml::from_str(&text).with_context(|| format!("{} is not accepted", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = std::path::absolute(folder)
+            .with_context(|| format!("{} could not be found", folder.display()))?;
+        config.start_from(&folder);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let limits = &self.limits;
+        for (name, value) in [
+            (
+                "connections",
+                u64::try_from(limits.connections).unwrap_or(u64::MAX),
+            ),
+            ("requests_per_minute", limits.requests_per_minute.into()),
+            ("waiting", u64::try_from(limits.waiting).unwrap_or(u64::MAX)),
+            ("header_seconds", limits.header_seconds),
+            ("request_seconds", limits.request_seconds),
+            (
+                "body_bytes",
+                u64::try_from(limits.body_bytes).unwrap_or(u64::MAX),
+            ),
+        ] {
+            anyhow::ensure!(
+                (1..=1_000_000).contains(&value),
+                "limits.{name} is {value}: write a number from 1 to 1000000"
+            );
+        }
+        for operator in &self.operators {
+            operator
+                .scope
+                .clone()
+                .check()
+                .with_context(|| format!("the scope of operator {:?}", operator.device))?;
+        }
+        Ok(())
+    }
+
+    fn start_from(&mut self, folder: &Path) {
+        let mut paths: Vec<&mut PathBuf> = vec![
+            &mut self.issuer.chain,
+            &mut self.tls.chain,
+            &mut self.audit.folder,
+            &mut self.tokens,
+        ];
+        paths.extend(&mut self.issuer.passphrase_file);
+        paths.extend(&mut self.issuer.crls);
+        for path in paths {
+            *path = folder.join(&path);
+        }
+        let prefixed = [
+            (&mut self.issuer.key, "file:"),
+            (&mut self.tls.key, "file:"),
+            (&mut self.audit.key, "file:"),
+            (&mut self.registry.database, "sqlite:"),
+        ];
+        for (text, scheme) in prefixed {
+            if let Some(path) = text.strip_prefix(scheme) {
+                *text = format!("{scheme}{}", folder.join(path).display());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+        listen = "127.0.0.1:8443"
+        tokens = "tokens"
+        [issuer]
+        chain = "ca/chain.pem"
+        key = "file:ca/key.pem"
+        [tls]
+        chain = "/etc/tls.pem"
+        key = "pkcs11:token=x;object=y"
+        [registry]
+        database = "sqlite:registry.db"
+        [audit]
+        folder = "audit"
+        origin = "factory.example/audit"
+        key = "file:/k/audit.pem"
+    "#;
+
+    fn read(text: &str) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("authority.toml");
+        std::fs::write(&path, text)?;
+        let config = Config::read(&path)?;
+        assert!(config.issuer.chain.starts_with(folder.path()));
+        assert_eq!(
+            config.issuer.key,
+            format!("file:{}/ca/key.pem", folder.path().display())
+        );
+        Ok(config)
+    }
+
+    #[test]
+    fn paths_start_from_the_files_folder_and_other_uris_stay() {
+        let config = read(SMALL).expect("a configuration");
+        assert_eq!(config.tls.chain, Path::new("/etc/tls.pem"));
+        assert_eq!(config.tls.key, "pkcs11:token=x;object=y");
+        assert_eq!(config.audit.key, "file:/k/audit.pem");
+        assert!(config.cors_origins.is_empty() && config.page.is_none());
+    }
+
+    #[test]
+    fn unknown_words_and_limits_of_nothing_are_refused() {
+        for bad in [
+            "allow_all = true",
+            "[limits]\nconnections = 0",
+            "[limits]\nno_such = 1",
+        ] {
+            let text = match bad.strip_prefix("allow") {
+                Some(_) => format!("{bad}\n{SMALL}"),
+                None => format!("{SMALL}\n{bad}"),
+            };
+            assert!(read(&text).is_err(), "{bad}");
+        }
+    }
+}

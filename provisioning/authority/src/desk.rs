@@ -1,0 +1,345 @@
+//! What handlers ask for, in one place: issuing, looking up, tokens.
+//!
+//! Decided here: what a registry's answers mean to whoever asks over HTTP, and how many may wait to be issued. Faults
+//! are logged with their causes, and answered without them.
+
+mod hours;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use countersign_format::DeviceIdentity;
+use countersign_keys::PublicKey;
+use countersign_provisioning::{Profile, Reason, Serial};
+use countersign_registry::{
+    Certificate, CertificateState, Device, Page, Registry, Statistics, StoredCrl,
+};
+use countersign_trust_store::UnixTime;
+use tokio::sync::Semaphore;
+
+use crate::http::Metrics;
+use crate::issuer::Issuer;
+use crate::problem::{Code, Problem};
+use crate::tokens::{Scope, TokenFolder, TokenHash};
+
+pub use hours::{Hour, Hours};
+
+/// A certificate that somebody who may have it wants.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Whose it is.
+    pub device: DeviceIdentity,
+    /// Its kind.
+    pub profile: Profile,
+    /// The key; its possession was proven.
+    pub public_key: PublicKey,
+    /// Host names, for a server's certificate.
+    pub dns_names: Vec<String>,
+    /// The certificate in whose place it comes.
+    pub renews: Option<Serial>,
+    /// The order that the device must belong to.
+    pub order: Option<String>,
+    /// The request's name, by which a second one gets the same answer.
+    pub request: Option<String>,
+}
+
+/// The desk.
+pub struct Desk {
+    registry: Registry,
+    issuer: Issuer,
+    tokens: TokenFolder,
+    /// From the issuer to the root, DER.
+    chain: Vec<Vec<u8>>,
+    issuer_id: [u8; 32],
+    waiting: Arc<Semaphore>,
+    places: usize,
+    hours: Hours,
+    metrics: Arc<Metrics>,
+    clock: fn() -> UnixTime,
+}
+
+/// What a desk is made of.
+pub struct Parts {
+    /// The registry.
+    pub registry: Registry,
+    /// What issues.
+    pub issuer: Issuer,
+    /// The tokens.
+    pub tokens: TokenFolder,
+    /// From the issuer to the root, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// SHA-256 of the issuer's SubjectPublicKeyInfo.
+    pub issuer_id: [u8; 32],
+    /// How many may wait to be issued.
+    pub places: usize,
+    /// Where issuances are counted.
+    pub metrics: Arc<Metrics>,
+    /// The present.
+    pub clock: fn() -> UnixTime,
+}
+
+impl Desk {
+    /// Opens the desk.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            registry: parts.registry,
+            tokens: parts.tokens,
+            chain: parts.chain,
+            issuer: parts.issuer,
+            issuer_id: parts.issuer_id,
+            waiting: Arc::new(Semaphore::new(parts.places)),
+            places: parts.places,
+            hours: Hours::default(),
+            metrics: parts.metrics,
+            clock: parts.clock,
+        }
+    }
+
+    /// Issues, or gives what the same request got before. What comes back is recorded.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn issue(&self, wish: Wish) -> Result<Certificate, Problem> {
+        let began = Instant::now();
+        let profile = wish.profile;
+        let outcome = self.issue_uncounted(wish).await;
+        let refused = outcome.as_ref().err().map(Problem::code);
+        self.metrics
+            .issued(profile.as_str(), refused, began.elapsed());
+        self.hours
+            .count((self.clock)().as_secs(), refused.is_none());
+        outcome
+    }
+
+    async fn issue_uncounted(&self, wish: Wish) -> Result<Certificate, Problem> {
+        // A queue without an end would only make everybody late.
+        let _place = self
+            .waiting
+            .try_acquire()
+            .map_err(|_| Problem::new(Code::Unavailable).retry_after(1))?;
+        // Who may have it on this order alone is told the same of a device that is elsewhere and of none.
+        let device = self.device(&wish.device).await?;
+        let order = device.as_ref().and_then(|device| device.order.as_deref());
+        if wish.order.is_some() && wish.order.as_deref() != order {
+            return Err(Problem::new(Code::NotApproved));
+        }
+        let device = device.ok_or_else(|| Problem::new(Code::NotApproved))?;
+        self.issuer.issue(wish, &device).await
+    }
+
+    /// From the issuer to the root, DER.
+    #[must_use]
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
+    /// How many are being issued.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.places.saturating_sub(self.waiting.available_permits())
+    }
+
+    /// Whether a certificate is revoked. One that the registry does not know is none of ours, whatever it says.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn is_revoked(&self, serial: &str) -> Result<bool, Problem> {
+        let Ok(serial) = serial.parse::<Serial>() else {
+            return Ok(true);
+        };
+        let found = self.certificate(&serial).await?;
+        Ok(found.is_some_and(|found| {
+            matches!(
+                found.state,
+                CertificateState::Revoked
+                    | CertificateState::Abandoned
+                    | CertificateState::Reserved
+            )
+        }))
+    }
+
+    /// The scope of a token that is accepted now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn token(&self, hash: &TokenHash) -> Result<Option<Scope>, Problem> {
+        let tokens = self.tokens.clone();
+        let (hash, now) = (*hash, (self.clock)());
+        tokio::task::spawn_blocking(move || tokens.find(&hash, now))
+            .await
+            .map_err(|_| Problem::new(Code::Internal))?
+            .map_err(|error| {
+                tracing::error!(error = format!("{error:#}"), "a token could not be read");
+                Problem::new(Code::Unavailable)
+            })
+    }
+
+    /// The certificate of this serial number.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn certificate(&self, serial: &Serial) -> Result<Option<Certificate>, Problem> {
+        self.registry.certificate(serial).await.map_err(unavailable)
+    }
+
+    /// Every certificate of a device.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn certificates(&self, device: &DeviceIdentity) -> Result<Vec<Certificate>, Problem> {
+        self.registry
+            .certificates(device)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// A device.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn device(&self, device: &DeviceIdentity) -> Result<Option<Device>, Problem> {
+        self.registry.device(device).await.map_err(unavailable)
+    }
+
+    /// Devices by identity.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn devices(
+        &self,
+        family: Option<&str>,
+        after: Option<&str>,
+        most: u64,
+    ) -> Result<Page<Device>, Problem> {
+        self.registry
+            .devices(family, after, most)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Records a device that may have certificates, or lets one have them that was only registered.
+    ///
+    /// # Errors
+    /// [`Code::Refused`] for an order that is not there; [`Code::Forbidden`] for a device of another order; when the
+    /// registry does not answer.
+    pub async fn approve(&self, device: Device, requester: &str) -> Result<(), Problem> {
+        if let Some(order) = &device.order {
+            let orders = self.registry.orders().await.map_err(unavailable)?;
+            if !orders.iter().any(|known| known.id == *order) {
+                return Err(Problem::new(Code::Refused).detail("there is no such order"));
+            }
+        }
+        let now = (self.clock)().as_secs();
+        let (id, order) = (device.id.clone(), device.order.clone());
+        let recorded = self
+            .registry
+            .register(&[device], now)
+            .await
+            .map_err(unavailable)?;
+        if recorded.is_empty() {
+            let known = self.device(&id).await?;
+            if known.is_none_or(|known| known.order != order) {
+                return Err(Problem::new(Code::Forbidden));
+            }
+            self.registry
+                .set_device(&id, countersign_registry::DeviceState::Approved, None)
+                .await
+                .map_err(unavailable)?;
+        }
+        let leaf = leaf(
+            "approve",
+            now,
+            &[("device", id.as_str()), ("requester", requester)],
+        );
+        self.registry.record(&[&leaf]).await.map_err(unavailable)
+    }
+
+    /// Revokes; what was recorded first comes back. None for what was never handed out.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn revoke(
+        &self,
+        serial: &Serial,
+        reason: Reason,
+        requester: &str,
+    ) -> Result<Option<Certificate>, Problem> {
+        self.issuer.revoke(serial, reason, requester).await
+    }
+
+    /// Current certificates that end by then.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn expiring(&self, until: u64) -> Result<Vec<Certificate>, Problem> {
+        self.registry
+            .expiring(until, 1_000)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Counts.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn statistics(&self) -> Result<Statistics, Problem> {
+        self.registry.statistics().await.map_err(unavailable)
+    }
+
+    /// The newest revocation list.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn crl(&self) -> Result<Option<StoredCrl>, Problem> {
+        self.registry
+            .crl(&self.issuer_id)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Whether the registry answers.
+    pub async fn registry_answers(&self) -> bool {
+        self.registry.leaf_counts().await.is_ok()
+    }
+
+    /// Whether the issuing key is open.
+    #[must_use]
+    pub fn key_is_open(&self) -> bool {
+        self.issuer.key_is_open()
+    }
+
+    /// The newest checkpoint of the audit log, as text.
+    #[must_use]
+    pub fn audit_head(&self) -> String {
+        self.issuer.audit_head()
+    }
+
+    /// Finishes what waits, and lets go of registry and log.
+    pub async fn close(self) {
+        self.issuer.close().await;
+    }
+
+    /// Issued and refused by hour.
+    #[must_use]
+    pub fn hours(&self, now: u64) -> Vec<Hour> {
+        self.hours.last_day(now)
+    }
+}
+
+/// A fault of the registry: its cause for the log, and none for who asks.
+fn unavailable(error: countersign_registry::Error) -> Problem {
+    tracing::error!(%error, "the registry failed");
+    Problem::new(Code::Unavailable)
+}
+
+/// A leaf of the audit log: one line of JSON.
+fn leaf(event: &str, at: u64, facts: &[(&str, &str)]) -> Vec<u8> {
+    let mut line = serde_json::Map::new();
+    line.insert("event".to_owned(), event.into());
+    line.insert("at".to_owned(), at.into());
+    for (name, value) in facts {
+        line.insert((*name).to_owned(), (*value).into());
+    }
+    serde_json::Value::Object(line).to_string().into_bytes()
+}

@@ -1,0 +1,261 @@
+//! Who asks, and whether they may: a client certificate, or a token.
+//!
+//! Scopes are judged before anything is looked up, so that neither the answer nor its time says whether a device that
+//! the asker may not see exists.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use base64ct::{Base64, Encoding as _};
+use countersign_format::DeviceIdentity;
+use countersign_provisioning::Profile;
+use zeroize::Zeroizing;
+
+use crate::clients::Client;
+use crate::http::App;
+use crate::http::server::Peer;
+use crate::problem::{Code, Problem};
+use crate::tokens::{self, Action, Scope, TokenHash};
+
+/// The longest Authorization header that is read.
+const MAX_HEADER: usize = 512;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    client: Option<Arc<Client>>,
+    token: Option<(TokenHash, Scope)>,
+    /// What the configuration lets this client do.
+    operator: Option<Scope>,
+}
+
+impl FromRequestParts<Arc<App>> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let client = parts
+            .extensions
+            .get::<Peer>()
+            .and_then(|peer| peer.client.clone());
+        // Lists are published now and then; the registry knows at once.
+        if let Some(client) = &client
+            && app.desk.is_revoked(&client.serial).await?
+        {
+            return Err(Problem::new(Code::Unauthenticated));
+        }
+        let token = match parts.headers.get(AUTHORIZATION) {
+            None => None,
+            Some(value) => {
+                let hash = value
+                    .to_str()
+                    .ok()
+                    .and_then(presented)
+                    .ok_or_else(|| Problem::new(Code::Unauthenticated))?;
+                let scope = app
+                    .desk
+                    .token(&hash)
+                    .await?
+                    .ok_or_else(|| Problem::new(Code::Unauthenticated))?;
+                Some((hash, scope))
+            }
+        };
+        if client.is_none() && token.is_none() {
+            return Err(Problem::new(Code::Unauthenticated));
+        }
+        let operator = client.as_ref().and_then(|client| {
+            let found = app
+                .operators
+                .iter()
+                .find(|operator| operator.device == client.device.as_str())?;
+            (!client.factory).then(|| found.scope.clone())
+        });
+        Ok(Self {
+            client,
+            token,
+            operator,
+        })
+    }
+}
+
+/// The token in an Authorization header: as it is (RFC 6750), or as the password of HTTP Basic, which EST clients speak.
+fn presented(header: &str) -> Option<TokenHash> {
+    if header.len() > MAX_HEADER {
+        return None;
+    }
+    let (scheme, rest) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return tokens::hash(rest.trim());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let bytes = Zeroizing::new(Base64::decode_vec(rest.trim()).ok()?);
+        let (_, password) = std::str::from_utf8(&bytes).ok()?.split_once(':')?;
+        return tokens::hash(password);
+    }
+    None
+}
+
+/// What lets somebody have a certificate.
+#[derive(Clone, Debug)]
+pub struct EnrolRight {
+    /// The token that is used up by it.
+    pub token: Option<TokenHash>,
+    /// The order that the device must belong to.
+    pub order: Option<String>,
+}
+
+impl Asker {
+    /// The device whose certificate was shown.
+    #[must_use]
+    pub fn client(&self) -> Option<&Client> {
+        self.client.as_deref()
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.token
+            .iter()
+            .map(|(_, scope)| scope)
+            .chain(self.operator.as_ref())
+    }
+
+    /// The profile, where the asker's scopes leave no choice.
+    #[must_use]
+    pub fn only_profile(&self) -> Option<Profile> {
+        self.scopes().find_map(Scope::only_profile)
+    }
+
+    /// The right to have a certificate of this profile for this device.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`], whether or not there is such a device.
+    pub fn enrol(&self, device: &DeviceIdentity, profile: Profile) -> Result<EnrolRight, Problem> {
+        let fits =
+            |scope: &Scope| scope.allows(Action::Enrol, device) && scope.allows_profile(profile);
+        if let Some((hash, scope)) = &self.token
+            && fits(scope)
+        {
+            return Ok(EnrolRight {
+                token: Some(*hash),
+                order: scope.order.clone(),
+            });
+        }
+        if let (Some(_), Some(scope)) = (&self.client, &self.operator)
+            && fits(scope)
+        {
+            return Ok(EnrolRight {
+                token: None,
+                order: scope.order.clone(),
+            });
+        }
+        // The first exchange: a factory identity has an operational certificate issued to the same device.
+        if let Some(client) = &self.client
+            && client.factory
+            && client.device == *device
+            && profile != Profile::IDevId
+        {
+            return Ok(EnrolRight {
+                token: None,
+                order: None,
+            });
+        }
+        Err(Problem::new(Code::Forbidden))
+    }
+
+    /// Demands the right to read about one device.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]: what may not be seen is not there.
+    pub fn may_read(&self, device: &DeviceIdentity) -> Result<(), Problem> {
+        let itself = self
+            .client
+            .as_ref()
+            .is_some_and(|client| client.device == *device);
+        if itself
+            || self
+                .scopes()
+                .any(|scope| scope.allows(Action::Read, device))
+        {
+            return Ok(());
+        }
+        Err(Problem::new(Code::NotFound))
+    }
+
+    /// Demands the right to this action on every device.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`].
+    pub fn may_everywhere(&self, action: Action) -> Result<(), Problem> {
+        if self.scopes().any(|scope| scope.allows_everywhere(action)) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden))
+    }
+
+    /// Demands the right to approve this device on this order.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`], whether or not there is such a device.
+    pub fn may_approve(&self, device: &DeviceIdentity, order: Option<&str>) -> Result<(), Problem> {
+        let fits = |scope: &Scope| {
+            scope.allows(Action::Approve, device)
+                && (scope.order.is_none() || scope.order.as_deref() == order)
+        };
+        if self.scopes().any(fits) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden))
+    }
+
+    /// Demands the right to revoke certificates of this device.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], as for a certificate that is not there.
+    pub fn may_revoke(&self, device: &DeviceIdentity) -> Result<(), Problem> {
+        if self
+            .scopes()
+            .any(|scope| scope.allows(Action::Revoke, device))
+        {
+            return Ok(());
+        }
+        Err(Problem::new(Code::NotFound))
+    }
+
+    /// Who it is, for the audit log.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (&self.token, &self.client) {
+            (Some((hash, _)), _) => format!("token {}", hash.short()),
+            (None, Some(client)) => format!("client {}", client.device),
+            (None, None) => "nobody".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tg01_tokens_come_as_bearer_or_as_basic_passwords_and_in_no_other_form() {
+        let token = tokens::generate().expect("randomness");
+        let basic = Base64::encode_string(format!("estuser:{}", *token.text).as_bytes());
+        for good in [
+            format!("Bearer {}", *token.text),
+            format!("bearer {}", *token.text),
+            format!("Basic {basic}"),
+        ] {
+            assert_eq!(presented(&good), Some(token.hash), "{good}");
+        }
+        for bad in [
+            token.text.to_string(),
+            format!("Digest {}", *token.text),
+            "Bearer ".to_owned(),
+            "Basic %%%".to_owned(),
+            format!("Basic {}", Base64::encode_string(b"no colon")),
+            format!("Bearer {}{}", *token.text, "A".repeat(600)),
+        ] {
+            assert_eq!(presented(&bad), None, "{bad}");
+        }
+    }
+}

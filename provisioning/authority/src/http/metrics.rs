@@ -1,0 +1,130 @@
+//! Counts, in the text form that Prometheus reads.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use super::surroundings::typed;
+use crate::http::App;
+use crate::http::access::Asker;
+use crate::problem::{Code, Problem};
+use crate::tokens::Action;
+
+/// By which requests are told apart. Routes, not paths: a stranger chooses paths, and each would be counted for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    status: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssueLabels {
+    profile: String,
+    outcome: &'static str,
+}
+
+/// The counts of this process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Histogram,
+    issued: Family<IssueLabels, Counter>,
+    issue_seconds: Histogram,
+    waiting: Gauge<i64, std::sync::atomic::AtomicI64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("countersign_authority");
+        let requests = Family::<RequestLabels, Counter>::default();
+        let seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let issued = Family::<IssueLabels, Counter<u64, AtomicU64>>::default();
+        let issue_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let waiting = Gauge::default();
+        registry.register("requests", "Requests by route and status", requests.clone());
+        registry.register("request_seconds", "Time of a request", seconds.clone());
+        registry.register(
+            "issue",
+            "Certificates asked for, by profile and what came of it",
+            issued.clone(),
+        );
+        registry.register(
+            "issue_seconds",
+            "Time of an issuance",
+            issue_seconds.clone(),
+        );
+        registry.register(
+            "issue_waiting",
+            "Issuances that are under way",
+            waiting.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            seconds,
+            issued,
+            issue_seconds,
+            waiting,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request.
+    pub fn request(&self, route: &str, status: StatusCode, took: Duration) {
+        let labels = RequestLabels {
+            route: route.to_owned(),
+            status: status.as_u16().into(),
+        };
+        self.requests.get_or_create(&labels).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts an issuance, with the code of its refusal if it was refused.
+    pub fn issued(&self, profile: &str, refused: Option<Code>, took: Duration) {
+        let labels = IssueLabels {
+            profile: profile.to_owned(),
+            outcome: refused.map_or("issued", Code::as_str),
+        };
+        self.issued.get_or_create(&labels).inc();
+        self.issue_seconds.observe(took.as_secs_f64());
+    }
+
+    /// How many issuances are under way.
+    pub fn set_waiting(&self, count: usize) {
+        self.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Certificates issued and refused since the start.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a text fails only where a label does, and ours do not.
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+}
+
+/// The counts, for who may read.
+pub(super) async fn show(State(app): State<Arc<App>>, asker: Asker) -> Result<Response, Problem> {
+    asker.may_everywhere(Action::Read)?;
+    app.metrics.set_waiting(app.desk.waiting());
+    Ok(typed(
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        app.metrics.text(),
+    ))
+}

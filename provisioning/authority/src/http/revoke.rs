@@ -1,0 +1,40 @@
+//! Revoking: at once in the registry, and in the next list.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use countersign_provisioning::{Reason, Serial};
+
+use super::views::{CertificateView, RevokeRequest};
+use crate::http::App;
+use crate::http::access::Asker;
+use crate::problem::{Code, Problem, ProblemBody};
+
+/// Revokes a certificate. A second time changes nothing.
+#[utoipa::path(post, path = "/api/v1/certificates/{serial}/revoke", params(("serial" = String, Path, description = "The certificate's serial number, hexadecimal")),
+    request_body = RevokeRequest,
+    responses((status = 200, body = CertificateView), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn revoke(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path(serial): Path<String>,
+    Json(body): Json<RevokeRequest>,
+) -> Result<Json<CertificateView>, Problem> {
+    let serial: Serial = serial.parse().map_err(|_| {
+        Problem::new(Code::BadRequest).detail("a serial number is written as hexadecimal digits")
+    })?;
+    let reason: Reason = body
+        .reason
+        .parse()
+        .map_err(|reason: String| Problem::new(Code::BadRequest).detail(reason))?;
+    let not_found = || Problem::new(Code::NotFound);
+    let found = app.desk.certificate(&serial).await?.ok_or_else(not_found)?;
+    asker.may_revoke(&found.device)?;
+    let revoked = app
+        .desk
+        .revoke(&serial, reason, &asker.name())
+        .await?
+        .ok_or_else(not_found)?;
+    Ok(Json(CertificateView::from(&revoked)))
+}

@@ -1,0 +1,383 @@
+//! The issuing key, and what issues with it, as long as the key is there.
+//!
+//! Decided here: what happens when the key's hardware is absent at the start (the authority runs, refuses to issue, and
+//! looks again now and then; a wrong PIN is not tried twice), what goes into the certificates of whom, when a new
+//! revocation list is signed, and which answer each refusal is over HTTP.
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use countersign_audit_log::{LogDirectory, LogKey, Origin};
+use countersign_format::{DeviceMetadata, Scope};
+use countersign_issuing::{
+    Ask, Authority, Clock, Contents, Error as IssuingError, Issuing, Proof, Sequencer,
+};
+use countersign_keys::{Error as KeyError, ErrorKind, SigningKey};
+use countersign_provisioning::{Error as ProvisioningError, Profile, Reason, Serial};
+use countersign_registry::{Certificate, Device, Refusal, Registry, StoredCrl};
+use countersign_trust_store::Certificate as Parsed;
+use tokio::task::JoinHandle;
+
+use crate::config::{Audit, Config};
+use crate::desk::Wish;
+use crate::keys;
+use crate::problem::{Code, Problem};
+
+/// How often absent hardware is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often is asked whether a list is due. What was revoked is on a list that long after at most.
+const LISTS_EVERY: Duration = Duration::from_secs(60);
+
+/// A time that has certainly passed when this was written: a clock below it is wrong.
+const FLOOR: u64 = 1_764_000_000;
+
+/// What issues, when it can.
+pub struct Issuer {
+    shared: Arc<Shared>,
+    sequencer: Sequencer,
+    upkeep: JoinHandle<()>,
+}
+
+struct Shared {
+    config: Config,
+    registry: Registry,
+    certificate: Vec<u8>,
+    spki: Vec<u8>,
+    scope: Option<Scope>,
+    open: RwLock<Option<Issuing>>,
+}
+
+impl Issuer {
+    /// Opens the issuing key, or begins to look for it, and begins to order the leaves of the audit log.
+    ///
+    /// # Errors
+    /// What no waiting cures: a key that is not the certificate's, a file that others may read, a log that is not sound.
+    pub async fn start(
+        config: &Config,
+        registry: Registry,
+        chain: &[Vec<u8>],
+        audit_key: SigningKey,
+    ) -> anyhow::Result<Self> {
+        let certificate = chain
+            .first()
+            .context("[issuer] chain has no certificate")?
+            .clone();
+        let parsed = Parsed::parse(&certificate).context("the issuer's certificate")?;
+        let log = open_log(&config.audit, audit_key)?;
+        let sequencer = Sequencer::start(registry.clone(), log).await?;
+        let shared = Arc::new(Shared {
+            scope: component_scope(&config.issuing.component_scope)?,
+            config: config.clone(),
+            registry,
+            spki: parsed.spki().to_vec(),
+            certificate,
+            open: RwLock::new(None),
+        });
+        let mut look_again = true;
+        if let Err(error) = shared.open().await {
+            let uri = &shared.config.issuer.key;
+            match error.downcast_ref::<KeyError>() {
+                Some(key) if keys::may_come_back(uri, key) => {
+                    look_again =
+                        !matches!(key.kind(), ErrorKind::Passphrase | ErrorKind::LockedOut);
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the issuing key is not to be had: nothing is issued"
+                    );
+                }
+                _ => return Err(error.context("the key in [issuer]")),
+            }
+        }
+        // Whom this serves is judged by its list: there is one before the first connection.
+        shared.list_if_due_or_told().await;
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), look_again));
+        Ok(Self {
+            shared,
+            sequencer,
+            upkeep,
+        })
+    }
+
+    /// Whether the key is open.
+    #[must_use]
+    pub fn key_is_open(&self) -> bool {
+        self.shared.issuing().is_some()
+    }
+
+    /// Issues.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn issue(&self, wish: Wish, device: &Device) -> Result<Certificate, Problem> {
+        let issuing = self
+            .shared
+            .issuing()
+            .ok_or_else(|| Problem::new(Code::Unavailable))?;
+        let scoped = wish.profile == Profile::ComponentSigner;
+        let contents = Contents {
+            days: self.shared.config.issuing.days,
+            organization: self.shared.config.issuing.organization.clone(),
+            metadata: metadata(device)?,
+            scope: self.shared.scope.clone().filter(|_| scoped),
+            dns_names: wish.dns_names,
+            ..Contents::default()
+        };
+        let ask = Ask {
+            proof: Proof::Seen(wish.public_key),
+            device: Some(wish.device),
+            profile: wish.profile,
+            contents,
+            renews: wish.renews,
+            request: wish.request,
+            manufacturer: None,
+        };
+        issuing.issue(ask).await.map_err(problem)
+    }
+
+    /// Revokes, and has it on a list soon.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn revoke(
+        &self,
+        serial: &Serial,
+        reason: Reason,
+        requester: &str,
+    ) -> Result<Option<Certificate>, Problem> {
+        // The registry remembers; it needs the key for the list alone.
+        let issuing = self
+            .shared
+            .issuing()
+            .ok_or_else(|| Problem::new(Code::Unavailable))?;
+        issuing
+            .revoke(serial, reason, requester)
+            .await
+            .map_err(problem)
+    }
+
+    /// The audit log's newest checkpoint.
+    #[must_use]
+    pub fn audit_head(&self) -> String {
+        self.sequencer.head().as_str().to_owned()
+    }
+
+    /// Finishes what waits, and stops.
+    pub async fn close(self) {
+        self.upkeep.abort();
+        let open = self.shared.issuing();
+        if let Some(issuing) = open {
+            issuing.drain().await;
+        }
+        self.sequencer.stop().await;
+    }
+}
+
+impl Shared {
+    fn issuing(&self) -> Option<Issuing> {
+        self.open
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Opens the key, and begins to issue with it.
+    async fn open(&self) -> anyhow::Result<()> {
+        let issuer = self.config.issuer.clone();
+        let spki = self.spki.clone();
+        // Hardware blocks.
+        let key = tokio::task::spawn_blocking(move || {
+            keys::open_issuer(&issuer.key, issuer.passphrase_file.as_deref(), &spki)
+        })
+        .await
+        .context("opening the key was interrupted")??;
+        let authority = Authority {
+            key: Arc::new(key),
+            certificate: self.certificate.clone(),
+        };
+        let issuing =
+            Issuing::start(self.registry.clone(), authority, Clock::system(FLOOR)).await?;
+        *self
+            .open
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(issuing);
+        Ok(())
+    }
+
+    /// As `list_if_due`; why none was signed is for the log.
+    async fn list_if_due_or_told(&self) {
+        if let Err(error) = self.list_if_due().await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "no revocation list could be signed"
+            );
+        }
+    }
+
+    /// Signs a list when there is none, when the newest is old, or when something was revoked since.
+    async fn list_if_due(&self) -> anyhow::Result<()> {
+        let Some(issuing) = self.issuing() else {
+            return Ok(());
+        };
+        let now = crate::serve::now().as_secs();
+        let newest = self.registry.crl(issuing.issuer()).await?;
+        let revoked = self.registry.revocations(issuing.issuer(), now).await?;
+        if is_due(newest.as_ref(), &revoked, &self.config, now) {
+            issuing.sign_list(self.config.issuing.crl_days).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a list is to be signed.
+fn is_due(
+    newest: Option<&StoredCrl>,
+    revoked: &[countersign_provisioning::Revocation],
+    config: &Config,
+    now: u64,
+) -> bool {
+    let Some(newest) = newest else {
+        return true;
+    };
+    let Ok(list) = countersign_trust_store::Crl::parse(&newest.der) else {
+        return true;
+    };
+    let age = now.saturating_sub(list.this_update().as_secs());
+    age >= config.issuing.crl_hours.saturating_mul(3600)
+        || revoked
+            .iter()
+            .any(|revocation| !list.lists(revocation.serial.as_bytes()))
+}
+
+/// What is done beside requests.
+async fn upkeep(shared: Arc<Shared>, look_again: bool) {
+    loop {
+        if look_again && shared.issuing().is_none() {
+            match shared.open().await {
+                Ok(()) => tracing::info!("the issuing key is there again"),
+                Err(error) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the issuing key is still not to be had"
+                ),
+            }
+        }
+        shared.list_if_due_or_told().await;
+        let pause = if shared.issuing().is_some() {
+            LISTS_EVERY
+        } else {
+            LOOK_EVERY
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Opens the audit log with its own key, or makes one in an empty folder.
+pub(crate) fn open_log(audit: &Audit, key: SigningKey) -> anyhow::Result<LogDirectory> {
+    let key = LogKey::new(Origin::new(&audit.origin)?, key)?;
+    let (log, recovery) = LogDirectory::open(&audit.folder, key)
+        .with_context(|| format!("the audit log in {}", audit.folder.display()))?;
+    tracing::info!(replayed = recovery.replayed, "the audit log is open");
+    Ok(log)
+}
+
+/// What component signers may sign.
+fn component_scope(patterns: &[String]) -> anyhow::Result<Option<Scope>> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let patterns = patterns
+        .iter()
+        .map(|pattern| pattern.parse())
+        .collect::<Result<Vec<_>, _>>()
+        .context("issuing.component_scope")?;
+    Ok(Some(
+        Scope::new(patterns, countersign_format::Audience::default())
+            .context("issuing.component_scope")?,
+    ))
+}
+
+/// What a certificate says of a device: what the registry has.
+fn metadata(device: &Device) -> Result<DeviceMetadata, Problem> {
+    let refused = |error: countersign_format::FormatError| {
+        Problem::new(Code::Refused).detail(format!(
+            "what is recorded of the device is not accepted: {error}"
+        ))
+    };
+    let mut metadata = DeviceMetadata::default();
+    if !device.device_type.is_empty() {
+        metadata = metadata
+            .with_device_type(&device.device_type)
+            .map_err(refused)?;
+    }
+    if !device.revision.is_empty() {
+        metadata = metadata
+            .with_hardware_revision(&device.revision)
+            .map_err(refused)?;
+    }
+    if !device.firmware.is_empty() {
+        metadata = metadata
+            .with_firmware_version(&device.firmware)
+            .map_err(refused)?;
+    }
+    Ok(metadata)
+}
+
+/// What a refusal is over HTTP. Faults keep their causes for the log.
+fn problem(error: IssuingError) -> Problem {
+    match error {
+        IssuingError::Refused(refusal) => refused(&refusal),
+        IssuingError::Request {
+            without_possession: true,
+            ..
+        } => Problem::new(Code::ProofOfPossession),
+        IssuingError::Request { reason, .. } => Problem::new(Code::Refused).detail(reason),
+        IssuingError::Busy => Problem::new(Code::Unavailable).retry_after(1),
+        error => {
+            tracing::error!(%error, "nothing was issued");
+            Problem::new(Code::Unavailable)
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::AlreadyIssued { .. } | Refusal::NotCurrent { .. } => {
+            Problem::new(Code::AlreadyIssued).detail(refusal.to_string())
+        }
+        Refusal::InProgress { .. } => Problem::new(Code::AlreadyIssued)
+            .detail(refusal.to_string())
+            .retry_after(1),
+        Refusal::KeyKnown { .. } => Problem::new(Code::KeyKnown),
+        Refusal::NotApproved { .. } => Problem::new(Code::NotApproved),
+        Refusal::QuotaExhausted { .. } => Problem::new(Code::Forbidden)
+            .detail("the order has had certificates for all of its devices"),
+        Refusal::RequestReused => Problem::new(Code::IdempotencyConflict),
+        refusal => {
+            tracing::error!(%refusal, "nothing was issued");
+            Problem::new(Code::Unavailable)
+        }
+    }
+}
+
+impl From<ProvisioningError> for Problem {
+    fn from(error: ProvisioningError) -> Self {
+        let code = match &error {
+            ProvisioningError::ProofOfPossession => Code::ProofOfPossession,
+            ProvisioningError::IdentityMismatch { .. } => Code::Forbidden,
+            ProvisioningError::RequestInvalid { .. } => Code::BadRequest,
+            ProvisioningError::KeyUnsupported { .. }
+            | ProvisioningError::NameInvalid { .. }
+            | ProvisioningError::OutsideIssuerValidity { .. }
+            | ProvisioningError::Scope { .. }
+            | ProvisioningError::Hardware { .. }
+            | ProvisioningError::TooLarge { .. }
+            | ProvisioningError::ValidityTooLong { .. } => Code::Refused,
+            _ => {
+                tracing::error!(%error, "nothing was issued");
+                return Self::new(Code::Unavailable);
+            }
+        };
+        Self::new(code).detail(error.to_string())
+    }
+}

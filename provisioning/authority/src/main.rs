@@ -1,0 +1,124 @@
+//! `countersign-authority`: makes an authority's folder, and serves.
+//!
+//! This file reads the command line and says how it went; the library does the work.
+#![forbid(unsafe_code)]
+
+mod arguments;
+
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use countersign_authority::config::Config;
+use countersign_authority::tokens::{self, Scope, TokenFolder};
+use countersign_authority::{page, serve, setup};
+use countersign_trust_store::UnixTime;
+use zeroize::Zeroizing;
+
+use crate::arguments::{Arguments, Verb};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("countersign-authority: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Init(init) => runtime()?.block_on(setup::init(&setup::Init {
+            dir: init.dir,
+            source: match (init.ca, init.issuer, init.chain, init.key) {
+                (Some(folder), Some(name), _, _) => setup::Source::Ca { folder, name },
+                (_, _, Some(chain), Some(key)) => setup::Source::Files {
+                    chain,
+                    key,
+                    crls: init.crls,
+                },
+                _ => anyhow::bail!(
+                    "say which authority issues: --ca and --issuer, or --chain and --key"
+                ),
+            },
+            passphrase_file: init.passphrase_file,
+            hosts: init.hosts,
+            listen: init.listen,
+        })),
+        Verb::Serve { config } => {
+            log();
+            runtime()?.block_on(serve::serve(&config))
+        }
+        Verb::Token(token) => make_token(token),
+        Verb::Approve(approve) => runtime()?.block_on(setup::approve(&setup::Approve {
+            config: approve.config,
+            order: approve.order,
+            quota: approve.quota,
+            manufacturer: approve.manufacturer,
+            family: approve.family,
+            device_type: approve.device_type,
+            devices: approve.devices,
+        })),
+        Verb::Password => {
+            let mut text = Zeroizing::new(String::new());
+            std::io::stdin()
+                .take(4096)
+                .read_to_string(&mut text)
+                .context("the password could not be read from standard input")?;
+            println!(
+                "{}",
+                page::hash_password(text.trim_end_matches(['\r', '\n']))?
+            );
+            Ok(())
+        }
+    }
+}
+
+fn make_token(token: arguments::Token) -> anyhow::Result<()> {
+    let config = Config::read(&token.config)?;
+    let actions = token
+        .actions
+        .iter()
+        .map(|action| {
+            serde_json::from_value(serde_json::Value::from(action.as_str())).with_context(|| {
+                format!("{action:?} is nothing that a token may do; there are enrol, read, approve and revoke")
+            })
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let scope = Scope {
+        actions,
+        devices: token.devices,
+        profiles: token.profiles.into_iter().collect(),
+        order: token.order,
+    }
+    .check()?;
+    let expires = serve::now()
+        .as_secs()
+        .saturating_add(token.expires.as_secs());
+    let made = tokens::generate()?;
+    TokenFolder::open(&config.tokens)?.add(&made.hash, scope, UnixTime::from_secs(expires))?;
+    println!("{}", *made.text);
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not start")
+}
+
+/// One JSON object for each line, on standard error; `RUST_LOG` says which.
+fn log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,207 @@
+//! From a configuration to a running server.
+//!
+//! Everything that can be wrong is found before the first connection is accepted, but for hardware that is absent.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use countersign_registry::Registry;
+use countersign_tls::TlsIdentity;
+use countersign_trust_store::{
+    AnchorSource, Anchors, Certificate, TrustState, UnixTime, pem as pem_files,
+};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::desk::{Desk, Parts};
+use crate::http::challenge::Challenges;
+use crate::http::limit::RateLimit;
+use crate::http::{self, App, Metrics, server};
+use crate::issuer::Issuer;
+use crate::keys;
+use crate::page::Login;
+use crate::tokens::TokenFolder;
+
+/// How often newer revocation lists are taken for judging clients.
+const LISTS_EVERY: Duration = Duration::from_secs(5);
+
+/// The present by this machine's clock; 1970 where the clock is before it, which no certificate is valid in.
+#[must_use]
+pub fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    UnixTime::from_secs(since.map_or(0, |since| since.as_secs()))
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting.
+pub async fn serve(path: &Path) -> anyhow::Result<()> {
+    let config = Config::read(path)?;
+    let chain = chain(&config.issuer.chain)?;
+    let issuer = chain.first().context("[issuer] chain has no certificate")?;
+    let issuer = Certificate::parse(issuer)
+        .with_context(|| format!("{} is not accepted", config.issuer.chain.display()))?;
+
+    let tls_key = keys::open(&config.tls.key, None).context("the key in [tls]")?;
+    let audit_key = keys::open(&config.audit.key, None).context("the key in [audit]")?;
+    keys::check_apart(&[
+        ("[issuer]", issuer.spki()),
+        ("[tls]", &tls_key.public_key().to_spki_der()),
+        ("[audit]", &audit_key.public_key().to_spki_der()),
+    ])?;
+    let tls_chain = pem_files::certificates(&keys::read(&config.tls.chain)?)
+        .with_context(|| format!("{} is not accepted", config.tls.chain.display()))?;
+    let identity = TlsIdentity::new(Arc::new(tls_key), &tls_chain)
+        .with_context(|| format!("{} cannot be this server's", config.tls.chain.display()))?;
+
+    let registry = Registry::open(&config.registry.database).await?;
+    let issuer_desk = Issuer::start(&config, registry.clone(), &chain, audit_key).await?;
+    let metrics = Arc::new(Metrics::default());
+    let desk = Desk::new(Parts {
+        registry,
+        issuer: issuer_desk,
+        tokens: TokenFolder::open(&config.tokens)?,
+        chain: chain.clone(),
+        issuer_id: *issuer.spki_sha256().as_bytes(),
+        places: config.limits.waiting,
+        metrics: Arc::clone(&metrics),
+        clock: now,
+    });
+    let lists = Lists::read(&config)?;
+    let provider = rustls::crypto::ring::default_provider();
+    let clients = Arc::new(Clients::new(
+        anchors(&chain)?,
+        intermediates(&chain),
+        lists.state(desk.crl().await.ok().flatten().map(|list| list.der))?,
+        &provider,
+        now,
+    ));
+    let login = config
+        .page
+        .as_ref()
+        .map(|page| Login::new(&page.password))
+        .transpose()?;
+    let app = Arc::new(App {
+        desk,
+        clients: Arc::clone(&clients),
+        operators: config.operators.clone(),
+        rate: RateLimit::new(config.limits.requests_per_minute),
+        challenges: Challenges::new()?,
+        metrics,
+        login,
+        clock: now,
+    });
+    let router = http::router(Arc::clone(&app), &config.limits, &config.cors_origins)?;
+    let tls = server::tls(identity, Arc::clone(&clients), provider)?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("{} cannot be listened on", config.listen))?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "serving");
+
+    let refresher = tokio::spawn(refresh(Arc::clone(&app), lists));
+    server::serve(
+        listener,
+        tls,
+        clients,
+        router,
+        config.limits.clone(),
+        stop()?,
+    )
+    .await?;
+    refresher.abort();
+    let _ = refresher.await;
+    // Requests are finished; what they hold is let go of with them.
+    if let Some(app) = Arc::into_inner(app) {
+        app.desk.close().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Done when the process is told to stop.
+fn stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Judges clients by the newest list.
+async fn refresh(app: Arc<App>, lists: Lists) {
+    let mut held = None;
+    loop {
+        tokio::time::sleep(LISTS_EVERY).await;
+        let Ok(Some(list)) = app.desk.crl().await else {
+            continue;
+        };
+        if held == Some(list.number) {
+            continue;
+        }
+        match lists.state(Some(list.der)) {
+            Ok(state) => {
+                app.clients.set_state(state);
+                held = Some(list.number);
+            }
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the newest list was not taken"
+            ),
+        }
+    }
+}
+
+/// The lists of the authorities above.
+struct Lists(Vec<Vec<u8>>);
+
+impl Lists {
+    fn read(config: &Config) -> anyhow::Result<Self> {
+        let mut lists = Vec::new();
+        for path in &config.issuer.crls {
+            let found = pem_files::crls(&keys::read(path)?)
+                .with_context(|| format!("{} is not a revocation list", path.display()))?;
+            lists.extend(found);
+        }
+        Ok(Self(lists))
+    }
+
+    /// With the issuer's own.
+    fn state(&self, own: Option<Vec<u8>>) -> anyhow::Result<TrustState> {
+        let mut state = TrustState::stateless();
+        for list in self.0.iter().chain(&own) {
+            state.add_crl(list).map_err(|rejection| {
+                anyhow::anyhow!("a revocation list is not accepted: {rejection}")
+            })?;
+        }
+        Ok(state)
+    }
+}
+
+/// The issuer's certificates, from its own to the root.
+pub(crate) fn chain(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    pem_files::certificates(&keys::read(path)?)
+        .with_context(|| format!("{} is not accepted", path.display()))
+}
+
+/// The root at the end of the chain, checked.
+fn anchors(chain: &[Vec<u8>]) -> anyhow::Result<Anchors> {
+    let root = chain.last().context("[issuer] chain has no certificate")?;
+    Anchors::new(vec![AnchorSource::new(root.clone())])
+        .context("the last certificate of [issuer] chain is not a root")
+}
+
+/// What stands between devices and the root.
+fn intermediates(chain: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    chain
+        .split_last()
+        .map_or_else(Vec::new, |(_, rest)| rest.to_vec())
+}

@@ -1,0 +1,162 @@
+//! Where tokens are kept: a private folder with a file for each, named by its hash.
+//!
+//! Files rather than rows, so that an operator can make a token while the authority runs and has the database to itself.
+//! That a token is used once is not decided here: its hash is the name under which the registry answers a request, so
+//! that a second request gets the first one's certificate or none.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use countersign_trust_store::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use crate::tokens::{Scope, TokenHash};
+
+/// The largest file that is read, in bytes.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// A token as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    version: u32,
+    /// The first second in which it is no longer accepted, since 1970.
+    expires: u64,
+    scope: Scope,
+}
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct TokenFolder(PathBuf);
+
+impl TokenFolder {
+    /// The folder at `path`, made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made, or others may look into it.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        if !path.exists() {
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(path)
+                .with_context(|| format!("{shown} could not be made"))?;
+        }
+        let metadata =
+            fs::symlink_metadata(path).with_context(|| format!("{shown} could not be read"))?;
+        anyhow::ensure!(
+            metadata.is_dir(),
+            "{shown} is not a folder: name one, and not through a link"
+        );
+        anyhow::ensure!(
+            metadata.mode() & 0o077 == 0,
+            "others may look into the folder of tokens {shown}; run: chmod 700 {shown}"
+        );
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Keeps a token.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add(&self, hash: &TokenHash, scope: Scope, expires: UnixTime) -> anyhow::Result<()> {
+        let kept = Kept {
+            version: 1,
+            expires: expires.as_secs(),
+            scope,
+        };
+        let path = self.path(hash);
+        let failed = || format!("{} could not be written", path.display());
+        let mut file = tempfile::Builder::new()
+            .prefix(".countersign-")
+            .tempfile_in(&self.0)
+            .with_context(failed)?;
+        file.write_all(&serde_json::to_vec(&kept).with_context(failed)?)
+            .with_context(failed)?;
+        file.as_file().sync_all().with_context(failed)?;
+        file.persist_noclobber(&path).with_context(failed)?;
+        fs::File::open(&self.0)
+            .and_then(|folder| folder.sync_all())
+            .with_context(failed)
+    }
+
+    /// The scope of a token that has not expired at `now`.
+    ///
+    /// # Errors
+    /// When its file is there and cannot be read.
+    pub fn find(&self, hash: &TokenHash, now: UnixTime) -> anyhow::Result<Option<Scope>> {
+        let path = self.path(hash);
+        let failed = || format!("{} could not be read", path.display());
+        let metadata = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(failed)?,
+        };
+        anyhow::ensure!(metadata.is_file() && metadata.len() <= MAX_BYTES, failed());
+        let kept: Kept = serde_json::from_slice(&fs::read(&path).with_context(failed)?)
+            .with_context(|| {
+                format!(
+                    "{} is damaged: remove it, and make another token",
+                    path.display()
+                )
+            })?;
+        Ok((now.as_secs() < kept.expires).then_some(kept.scope))
+    }
+
+    fn path(&self, hash: &TokenHash) -> PathBuf {
+        self.0.join(format!("{}.json", hex::encode(hash.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::{self, Action};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn tg01_tokens_are_kept_as_hashes_and_end_in_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tokens");
+        let tokens = TokenFolder::open(&path).expect("opens");
+        let token = tokens::generate().expect("randomness");
+        let scope = Scope {
+            actions: [Action::Enrol].into(),
+            devices: vec!["a-*".to_owned()],
+            profiles: ["tls".to_owned()].into(),
+            order: Some("17".to_owned()),
+        };
+        let at = UnixTime::from_secs;
+        tokens
+            .add(&token.hash, scope.clone(), at(100))
+            .expect("kept");
+        assert_eq!(tokens.find(&token.hash, at(99)).expect("read"), Some(scope));
+        assert_eq!(tokens.find(&token.hash, at(100)).expect("read"), None);
+        let other = tokens::generate().expect("randomness");
+        assert_eq!(tokens.find(&other.hash, at(0)).expect("read"), None);
+        for entry in fs::read_dir(&path).expect("a folder") {
+            let file = entry.expect("an entry").path();
+            let text = fs::read_to_string(&file).expect("a file");
+            assert!(
+                !text.contains(&token.text[5..]),
+                "the secret lies in {}",
+                file.display()
+            );
+            assert_eq!(fs::metadata(&file).expect("a file").mode() & 0o077, 0);
+        }
+    }
+
+    #[test]
+    fn tg18_a_folder_of_tokens_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tokens");
+        TokenFolder::open(&path).expect("made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).expect("chmod");
+        assert!(TokenFolder::open(&path).is_err());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).expect("a link");
+        assert!(TokenFolder::open(&link).is_err());
+    }
+}

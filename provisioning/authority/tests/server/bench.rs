@@ -1,0 +1,305 @@
+//! An authority in a folder of its own: root, intermediate and lists made by the issuing core, the rest by the program.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use countersign_backend_file::{FileKey, Overwrite, SystemRandom};
+use countersign_keys::{Algorithm, SigningKey};
+use countersign_provisioning::{CaName, Intermediate, Issuer, RevocationList, Root, Validity};
+use countersign_trust_store::UnixTime;
+use serde_json::Value;
+
+/// The folder, and what lies in it: `root.pem`, `chain.pem`, `ca.key`, `root.crl`.
+pub(crate) struct Bench {
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+/// A running authority; it is stopped when this goes.
+pub(crate) struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    /// Asks it to stop, as a service manager does, and waits.
+    pub(crate) fn stop(mut self) -> bool {
+        let pid = self.0.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.expect("kill runs").success());
+        self.0.wait().expect("it ends").success()
+    }
+}
+
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_countersign-authority"))
+}
+
+impl Bench {
+    /// An authority that was made and not started.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let key = |name: &str| {
+            let key = FileKey::generate(Algorithm::Esp256, &mut SystemRandom).expect("a key");
+            key.save(&path(name), None, Overwrite::Refuse)
+                .expect("saved");
+            SigningKey::new(key)
+        };
+        let (root_key, ca_key) = (key("root.key"), key("ca.key"));
+        let days = |days| Validity::days(UnixTime::from_secs(now() - 3600), days).expect("days");
+        let root = Root {
+            name: CaName::new("Acme", "Root", None).expect("a name"),
+            validity: days(3650),
+            path_length: 1,
+            development: false,
+        };
+        let root = Issuer::root(&root_key, &root, &mut SystemRandom).expect("a root");
+        let above = Issuer::new(&root_key, &root.certificate).expect("an issuer");
+        let intermediate = Intermediate {
+            name: CaName::new("Acme", "Devices", None).expect("a name"),
+            validity: days(1825),
+            path_length: 0,
+            scope: None,
+        };
+        let intermediate = above
+            .intermediate(ca_key.public_key(), &intermediate, &mut SystemRandom)
+            .expect("an intermediate");
+        let list = RevocationList {
+            number: 1,
+            validity: days(30),
+            revoked: &[],
+        };
+        fs::write(path("root.crl"), above.crl(&list).expect("a list")).expect("written");
+        let pem = countersign_authority::pem::certificates;
+        fs::write(path("root.pem"), pem(&[&root.certificate])).expect("written");
+        fs::write(
+            path("chain.pem"),
+            pem(&[&intermediate.certificate, &root.certificate]),
+        )
+        .expect("written");
+
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port")
+            .port();
+        let bench = Self { folder, port };
+        let listen = format!("127.0.0.1:{port}");
+        let key = format!("file:{}", bench.path("ca.key").display());
+        bench
+            .run(&[
+                "init",
+                "home",
+                "--chain",
+                "chain.pem",
+                "--key",
+                &key,
+                "--crl",
+                "root.crl",
+                "--host",
+                "localhost",
+                "--listen",
+                &listen,
+            ])
+            .succeeded();
+        bench
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the program in the folder.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        let output = program()
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output();
+        Ran(output.expect("the program runs"))
+    }
+
+    /// Approves devices on the order 17.
+    pub(crate) fn approve(&self, devices: &[&str]) {
+        let mut arguments = vec![
+            "approve",
+            "--config",
+            "home/authority.toml",
+            "--order",
+            "17",
+            "--quota",
+            "1000",
+            "--family",
+            "press",
+        ];
+        arguments.extend(devices);
+        self.run(&arguments).succeeded();
+    }
+
+    /// Makes a token.
+    pub(crate) fn token(&self, arguments: &[&str]) -> String {
+        let mut all = vec!["token", "--config", "home/authority.toml"];
+        all.extend(arguments);
+        self.run(&all).succeeded().trim().to_owned()
+    }
+
+    /// Changes the configuration's text.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let path = self.path("home/authority.toml");
+        let text = fs::read_to_string(&path).expect("a configuration");
+        fs::write(&path, change(text)).expect("written");
+    }
+
+    /// Starts it, and waits until it serves.
+    pub(crate) fn serve(&self) -> Server {
+        let mut child = program()
+            .args(["serve", "--config", "home/authority.toml"])
+            .current_dir(self.folder.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let errors = child.stderr.take().expect("piped");
+        let log = self.path("log");
+        let mut lines = BufReader::new(errors).lines();
+        let mut seen = String::new();
+        for line in lines.by_ref() {
+            let line = line.expect("text");
+            seen.push_str(&line);
+            seen.push('\n');
+            if line.contains("\"serving\"") {
+                // What it logs from now on goes into a file.
+                std::thread::spawn(move || {
+                    use std::io::Write as _;
+                    let mut file = fs::OpenOptions::new()
+                        .create(true)
+                        .append(true)
+                        .mode(0o600)
+                        .open(log)
+                        .expect("a log");
+                    for line in lines.map_while(Result::ok) {
+                        let _ = writeln!(file, "{line}");
+                    }
+                });
+                return Server(child);
+            }
+        }
+        panic!("it did not start: {seen}");
+    }
+
+    /// Asks with curl; the answer's status and body.
+    pub(crate) fn curl(&self, path: &str, arguments: &[&str]) -> (u16, Vec<u8>) {
+        let url = format!("https://localhost:{}{path}", self.port);
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "60",
+                "--cacert",
+                "root.pem",
+            ])
+            .args(["--resolve", &format!("localhost:{}:127.0.0.1", self.port)])
+            .args(["--write-out", "\n%{http_code}"])
+            .args(arguments)
+            .arg(&url)
+            .current_dir(self.folder.path())
+            .output()
+            .expect("curl runs");
+        let mut body = output.stdout;
+        let cut = body
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .expect("a status");
+        let status = String::from_utf8_lossy(&body[cut + 1..])
+            .parse()
+            .expect("a number");
+        body.truncate(cut);
+        (status, body)
+    }
+
+    /// The same, where the answer is JSON.
+    pub(crate) fn json(&self, path: &str, arguments: &[&str]) -> (u16, Value) {
+        let (status, body) = self.curl(path, arguments);
+        let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        (status, value)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A key NAME.key and its request NAME.csr by openssl.
+    pub(crate) fn request(&self, name: &str) {
+        self.openssl(&[
+            "ecparam",
+            "-name",
+            "prime256v1",
+            "-genkey",
+            "-noout",
+            "-out",
+            &format!("{name}.key"),
+        ]);
+        self.openssl(&[
+            "req",
+            "-new",
+            "-key",
+            &format!("{name}.key"),
+            "-subj",
+            &format!("/serialNumber={name}"),
+            "-out",
+            &format!("{name}.csr"),
+        ]);
+    }
+
+    /// Runs openssl; its output.
+    pub(crate) fn openssl(&self, arguments: &[&str]) -> String {
+        let output = Command::new("openssl")
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output();
+        Ran(output.expect("openssl runs")).succeeded()
+    }
+
+    /// The body that provisions with NAME.csr.
+    pub(crate) fn provision_body(&self, name: &str) -> String {
+        let csr = fs::read_to_string(self.path(&format!("{name}.csr"))).expect("a request");
+        serde_json::json!({ "csr": csr }).to_string()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A program that ended.
+pub(crate) struct Ran(pub(crate) Output);
+
+impl Ran {
+    /// Demands success; its output.
+    pub(crate) fn succeeded(self) -> String {
+        let errors = String::from_utf8_lossy(&self.0.stderr);
+        assert!(self.0.status.success(), "it failed: {errors}");
+        String::from_utf8(self.0.stdout).expect("text")
+    }
+
+    /// Demands failure; its messages.
+    pub(crate) fn failed(self) -> String {
+        assert!(!self.0.status.success(), "it succeeded");
+        String::from_utf8(self.0.stderr).expect("text")
+    }
+}

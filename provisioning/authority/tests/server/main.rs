@@ -1,0 +1,5 @@
+//! The built program over real TLS: enrolment with curl, openssl and strongSwan, and what it refuses.
+
+mod bench;
+mod enrolment;
+mod refusals;

@@ -1,0 +1,334 @@
+//! What is refused, and how.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::bench::Bench;
+
+const EST: &str = "/.well-known/est/simpleenroll";
+const PKCS10: &str = "Content-Type: application/pkcs10";
+
+#[test]
+fn tg01_without_an_accepted_credential_nothing_is_told() {
+    let bench = Bench::new();
+    bench.approve(&["press-1"]);
+    let expired = bench.token(&["--device", "press-1", "--expires", "0s"]);
+    let _server = bench.serve();
+    bench.request("press-1");
+    let unknown = format!("cst1_{}", "A".repeat(43));
+    for credential in [
+        "",
+        "est:",
+        "est:x",
+        &format!("est:{unknown}"),
+        &format!("est:{expired}"),
+    ] {
+        let mut arguments = vec!["--header", PKCS10, "--data-binary", "@press-1.csr"];
+        if !credential.is_empty() {
+            arguments.extend(["--user", credential]);
+        }
+        let (status, problem) = bench.json(EST, &arguments);
+        assert_eq!(
+            (status, &problem["code"]),
+            (401, &"unauthenticated".into()),
+            "{credential:?}"
+        );
+        assert!(
+            problem["remedy"]
+                .as_str()
+                .is_some_and(|remedy| !remedy.is_empty())
+        );
+    }
+    for path in [
+        "/stats",
+        "/metrics",
+        "/api/v1/devices",
+        "/api/v1/devices/press-1",
+        "/api/v1/devices/none",
+    ] {
+        assert_eq!(bench.json(path, &[]).0, 401, "{path}");
+    }
+    assert_eq!(bench.json("/health", &[]).0, 200);
+}
+
+#[test]
+fn tg03_tg06_tg08_tg26_tg30_requests_are_judged_before_anything_is_looked_up() {
+    let bench = Bench::new();
+    bench.approve(&["a-1", "b-1"]);
+    let token = bench.token(&["--device", "a-*", "--may", "enrol", "--may", "read"]);
+    let _server = bench.serve();
+    let user = format!("est:{token}");
+    let enrol = |csr: &str| {
+        let csr = format!("@{csr}");
+        bench.json(
+            EST,
+            &["--user", &user, "--header", PKCS10, "--data-binary", &csr],
+        )
+    };
+
+    // Another factory's device, there or not: the same words.
+    bench.request("b-1");
+    bench.request("b-2");
+    let (status, there) = enrol("b-1.csr");
+    assert_eq!((status, &there["code"]), (403, &"forbidden".into()));
+    assert_eq!(enrol("b-2.csr"), (403, there));
+    let bearer = format!("Authorization: Bearer {token}");
+    let show = |path: &str| bench.json(path, &["--header", &bearer]);
+    assert_eq!(show("/api/v1/devices/b-1"), show("/api/v1/devices/b-2"));
+    assert_eq!(show("/api/v1/devices/b-1").0, 404);
+
+    // A request whose signature is another's.
+    bench.request("a-1");
+    bench.openssl(&[
+        "req", "-in", "a-1.csr", "-outform", "DER", "-out", "a-1.der",
+    ]);
+    let mut der = fs::read(bench.path("a-1.der")).expect("a request");
+    let last = der.len() - 1;
+    der[last] ^= 1;
+    fs::write(bench.path("bent.der"), der).expect("written");
+    let (status, problem) = enrol("bent.der");
+    assert_eq!(
+        (status, &problem["code"]),
+        (400, &"proof-of-possession".into()),
+        "{problem}"
+    );
+
+    // Names that are none.
+    for id in ["..%2f", "a%00b", "%0d%0a", "a%E2%80%AEb", &"x".repeat(65)] {
+        let (status, problem) = show(&format!("/api/v1/devices/{id}"));
+        assert_eq!(
+            (status, &problem["code"]),
+            (400, &"device-id".into()),
+            "{id}"
+        );
+    }
+
+    // To be an authority, for every host, for a hundred years: the profile decides.
+    bench.openssl(&[
+        "req",
+        "-new",
+        "-key",
+        "a-1.key",
+        "-subj",
+        "/CN=*/serialNumber=a-1",
+        "-out",
+        "greedy.csr",
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+        "-addext",
+        "subjectAltName=DNS:*.example",
+        "-addext",
+        "extendedKeyUsage=codeSigning",
+        "-days",
+        "36500",
+    ]);
+    let (status, body) = bench.curl(
+        EST,
+        &[
+            "--user",
+            &user,
+            "--header",
+            PKCS10,
+            "--data-binary",
+            "@greedy.csr",
+        ],
+    );
+    assert_eq!(status, 200);
+    fs::write(bench.path("answer.b64"), body).expect("written");
+    bench.openssl(&[
+        "base64",
+        "-d",
+        "-A",
+        "-in",
+        "answer.b64",
+        "-out",
+        "answer.p7",
+    ]);
+    let text = bench.openssl(&[
+        "pkcs7",
+        "-inform",
+        "DER",
+        "-in",
+        "answer.p7",
+        "-print_certs",
+        "-text",
+    ]);
+    for absent in ["CA:TRUE", "*.example", "Code Signing"] {
+        assert!(!text.contains(absent), "{absent} in {text}");
+    }
+}
+
+#[test]
+fn tg11_large_and_slow_requests_end_and_others_are_served_meanwhile() {
+    let bench = Bench::new();
+    bench.configure(|text| text.replace("header_seconds = 10", "header_seconds = 2"));
+    let token = bench.token(&["--device", "*"]);
+    let _server = bench.serve();
+    fs::write(bench.path("large"), vec![b'A'; 1_000_000]).expect("written");
+    let user = format!("est:{token}");
+    let (status, problem) = bench.json(
+        EST,
+        &[
+            "--user",
+            &user,
+            "--header",
+            PKCS10,
+            "--data-binary",
+            "@large",
+        ],
+    );
+    assert_eq!((status, &problem["code"]), (413, &"body-too-large".into()));
+    let many: Vec<String> = (0..80).map(|number| format!("X-{number}: y")).collect();
+    let mut arguments = Vec::new();
+    for header in &many {
+        arguments.extend(["--header", header.as_str()]);
+    }
+    assert_eq!(bench.curl("/health", &arguments).0, 431);
+
+    // Who says nothing is hung up on.
+    let mut silent = TcpStream::connect(("127.0.0.1", bench.port())).expect("connected");
+    silent.write_all(&[0x16]).expect("sent");
+    assert_eq!(bench.curl("/health", &[]).0, 200);
+    let mut rest = Vec::new();
+    let _ = silent.read_to_end(&mut rest);
+}
+
+#[test]
+fn tg27_who_asks_too_often_waits_and_health_answers() {
+    let bench = Bench::new();
+    bench.configure(|text| text.replace("requests_per_minute = 600", "requests_per_minute = 20"));
+    let _server = bench.serve();
+    let asked: Vec<u16> = (0..6).map(|_| bench.curl("/", &[]).0).collect();
+    assert_eq!(asked.first(), Some(&200));
+    assert_eq!(asked.last(), Some(&429), "{asked:?}");
+    assert_eq!(bench.curl("/health", &[]).0, 200);
+}
+
+#[test]
+fn tg18_tg28_an_exposed_key_and_a_key_with_two_purposes_refuse_the_start() {
+    let bench = Bench::new();
+    let start = || {
+        bench
+            .run(&["serve", "--config", "home/authority.toml"])
+            .failed()
+    };
+    let key = bench.path("ca.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("chmod");
+    assert!(start().contains("chmod 600"));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("chmod");
+    fs::copy(&key, bench.path("home/tls.key")).expect("copied");
+    assert!(start().contains("the key of [tls] is the key of [issuer] too"));
+}
+
+#[test]
+fn tg19_an_absent_token_means_503_and_no_other_key() {
+    let bench = Bench::new();
+    bench.approve(&["press-1"]);
+    let token = bench.token(&["--device", "press-1"]);
+    bench.configure(|text| {
+        let file = format!("file:{}", bench.path("ca.key").display());
+        text.replace(
+            &file,
+            "pkcs11:token=absent;object=ca?module-path=/usr/lib/softhsm/libsofthsm2.so",
+        )
+    });
+    let _server = bench.serve();
+    bench.request("press-1");
+    let user = format!("est:{token}");
+    let (status, problem) = bench.json(
+        EST,
+        &[
+            "--user",
+            &user,
+            "--header",
+            PKCS10,
+            "--data-binary",
+            "@press-1.csr",
+        ],
+    );
+    assert_eq!(
+        (status, &problem["code"]),
+        (503, &"unavailable".into()),
+        "{problem}"
+    );
+    let (status, health) = bench.json("/health", &[]);
+    assert_eq!((status, &health["key"]), (503, &false.into()));
+}
+
+#[test]
+fn tg25_revoked_and_foreign_client_certificates_are_refused() {
+    let bench = Bench::new();
+    bench.approve(&["press-1"]);
+    let token = bench.token(&["--device", "press-1", "--may", "enrol", "--may", "revoke"]);
+    let _server = bench.serve();
+    bench.request("press-1");
+    let bearer = format!("Authorization: Bearer {token}");
+    let json = "Content-Type: application/json";
+    let body = bench.provision_body("press-1");
+    let (status, made) = bench.json(
+        "/api/v1/devices/provision",
+        &["--header", &bearer, "--header", json, "--data", &body],
+    );
+    assert_eq!(status, 201, "{made}");
+    fs::write(
+        bench.path("press-1.pem"),
+        made["certificate"].as_str().expect("text"),
+    )
+    .expect("written");
+    let own = ["--cert", "press-1.pem", "--key", "press-1.key"];
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // The issuer's first list is signed beside the first requests.
+    loop {
+        let (status, _) = bench.json("/api/v1/devices/press-1", &own);
+        if status == 200 {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "its own certificate is not accepted"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+
+    let path = format!(
+        "/api/v1/certificates/{}/revoke",
+        made["serial"].as_str().expect("text")
+    );
+    let reason = r#"{"reason":"key-compromise"}"#;
+    for _ in 0..2 {
+        let (status, revoked) = bench.json(
+            &path,
+            &["--header", &bearer, "--header", json, "--data", reason],
+        );
+        assert_eq!(
+            (status, &revoked["state"]),
+            (200, &"revoked".into()),
+            "{revoked}"
+        );
+    }
+    // Refused at once by the registry, and in the handshake when the list is there.
+    assert!(matches!(
+        bench.json("/api/v1/devices/press-1", &own).0,
+        0 | 401
+    ));
+
+    bench.openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-keyout",
+        "foreign.key",
+        "-subj",
+        "/serialNumber=press-1",
+        "-out",
+        "foreign.pem",
+    ]);
+    let foreign = ["--cert", "foreign.pem", "--key", "foreign.key"];
+    assert_eq!(bench.json("/api/v1/devices/press-1", &foreign).0, 0);
+}
