@@ -33,15 +33,30 @@ pub enum SequencerError {
         /// Leaves of the registry that have a place.
         registry: u64,
     },
-    /// An entry of the log is not the leaf that the registry has at that place.
+    /// The last entry of the log is not the leaf that the registry has at that place.
+    #[error(
+        "entry {place} of the audit log is not what the registry has there: one of the two was put back from an old copy, or \
+         they do not belong together; restore the registry's newest copy, or begin a new log"
+    )]
+    Differs {
+        /// The place.
+        place: u64,
+    },
+    /// A leaf of the registry is missing.
     #[error("leaf {place} is missing in the registry: restore its newest copy")]
     Gap {
         /// The place.
         place: u64,
     },
-    /// The log could not be written.
+    /// The log could not be read or written.
     #[error(transparent)]
     Log(#[from] countersign_audit_log::Error),
+    /// The log's last entry could not be read.
+    #[error("the last entry of the audit log cannot be read ({source}): verify the log")]
+    Read {
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The registry did not answer.
     #[error(transparent)]
     Registry(#[from] countersign_registry::Error),
@@ -65,6 +80,7 @@ impl Sequencer {
     /// # Errors
     /// [`SequencerError`].
     pub async fn start(registry: Registry, log: LogDirectory) -> Result<Self, SequencerError> {
+        same_last_entry(&registry, &log).await?;
         let mut log = once(&registry, log).await.map_err(|(error, _)| error)?;
         let (sender, head) = watch::channel(log.checkpoint().clone());
         let failure = Arc::new(Mutex::new(None));
@@ -157,21 +173,44 @@ async fn once(
     }
 }
 
+/// Whether log and registry agree on the last that both have.
+async fn same_last_entry(registry: &Registry, log: &LogDirectory) -> Result<(), SequencerError> {
+    let head = log.checkpoint().head();
+    let Some(place) = head.size.checked_sub(1) else {
+        return Ok(());
+    };
+    let leaves = registry.leaves(place, 1).await?;
+    let Some(leaf) = leaves.first().filter(|leaf| leaf.place == place) else {
+        let (placed, _) = registry.leaf_counts().await?;
+        return Err(SequencerError::Ahead {
+            log: head.size,
+            registry: placed,
+        });
+    };
+    let entry = log
+        .folder()
+        .entry(place, head)
+        .map_err(|source| SequencerError::Read { source })?;
+    if entry.as_deref() != Some(leaf.bytes.as_slice()) {
+        return Err(SequencerError::Differs { place });
+    }
+    Ok(())
+}
+
 /// The leaves that follow on `size` entries.
 async fn next(registry: &Registry, size: u64) -> Result<Vec<Vec<u8>>, SequencerError> {
+    // Before any place is given: what would get those that the log has used would never come into it.
+    let (placed, _) = registry.leaf_counts().await?;
+    if placed < size {
+        return Err(SequencerError::Ahead {
+            log: size,
+            registry: placed,
+        });
+    }
     if registry.leads(Lead::Audit).await? {
         registry.place_leaves(BATCH).await?;
     }
     let leaves = registry.leaves(size, BATCH).await?;
-    if leaves.is_empty() {
-        let (placed, _) = registry.leaf_counts().await?;
-        if placed < size {
-            return Err(SequencerError::Ahead {
-                log: size,
-                registry: placed,
-            });
-        }
-    }
     let mut bytes = Vec::with_capacity(leaves.len());
     for (place, leaf) in (size..).zip(leaves) {
         if leaf.place != place {

@@ -75,3 +75,45 @@ pub(crate) async fn tg16_a_log_that_the_registry_does_not_know_is_left_alone(hou
         .expect("signed");
     assert_eq!(checkpoint.size(), 1);
 }
+
+/// Entries that the registry never had, and leaves that wait: they would get the places of those and never be logged.
+pub(crate) async fn tg16_a_log_ahead_of_the_registry_costs_no_leaf_its_place(house: House) {
+    let registry = house.open().await;
+    let (mut log, _) = log(&house);
+    log.append(&["from a registry", "that is gone"])
+        .expect("appended");
+    let waiting: Vec<&[u8]> = vec![b"one", b"two", b"three"];
+    registry.record(&waiting).await.expect("recorded");
+    let outcome = Sequencer::start(registry.clone(), log).await;
+    assert!(
+        matches!(
+            outcome,
+            Err(SequencerError::Ahead {
+                log: 2,
+                registry: 0
+            })
+        ),
+        "{outcome:?}"
+    );
+    assert_eq!(registry.leaf_counts().await.expect("counted"), (0, 3));
+}
+
+/// As many entries as the registry has, and more, but not the same.
+pub(crate) async fn tg16_a_log_of_another_registry_is_left_alone(house: House) {
+    let registry = house.open().await;
+    let (mut log, verifier) = log(&house);
+    log.append(&["one", "another"]).expect("appended");
+    let leaves: Vec<&[u8]> = vec![b"one", b"two", b"three"];
+    registry.record(&leaves).await.expect("recorded");
+    registry.place_leaves(3).await.expect("placed");
+    let outcome = Sequencer::start(registry, log).await;
+    assert!(
+        matches!(outcome, Err(SequencerError::Differs { place: 1 })),
+        "{outcome:?}"
+    );
+    let folder = LogFolder::new(&house.path("log"));
+    let checkpoint = verifier
+        .open(&folder.checkpoint().expect("there"))
+        .expect("signed");
+    assert_eq!(checkpoint.size(), 2);
+}
