@@ -9,6 +9,10 @@ use countersign_trust_store::UnixTime;
 
 use crate::Error;
 
+/// Certificates begin so many seconds before they are made, so that a device whose clock is a little behind can use its
+/// own at once. The offline authority does the same.
+const BACKDATE: u64 = 300;
+
 /// Who has the key.
 #[derive(Clone, Debug)]
 pub enum Proof {
@@ -21,7 +25,7 @@ pub enum Proof {
 /// What goes into the certificate besides identity and key.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// Days of validity, from now; without effect where the profile has no end.
+    /// Days of validity, counted from five minutes ago; without effect where the profile has no end.
     pub days: u64,
     /// The organisation in the name.
     pub organization: Option<String>,
@@ -85,8 +89,8 @@ pub(crate) struct Verified {
 }
 
 impl Ask {
-    /// Verifies possession and fixes the contents.
-    pub(crate) fn verify(self, now: u64) -> Result<Verified, Error> {
+    /// Verifies possession and fixes the contents; the certificate does not begin before its `issuer`'s.
+    pub(crate) fn verify(self, now: u64, issuer: Validity) -> Result<Verified, Error> {
         let digest = self.digest();
         let (public_key, device) = match &self.proof {
             Proof::Request(der) => {
@@ -108,10 +112,11 @@ impl Ask {
             name = name.with_organization(organization)?;
         }
         let contents = self.contents;
+        let begin = UnixTime::from_secs(now.saturating_sub(BACKDATE)).max(issuer.not_before());
         let end_entity = EndEntity {
             name,
             metadata: contents.metadata,
-            validity: Validity::days(UnixTime::from_secs(now), contents.days)?,
+            validity: Validity::days(begin, contents.days)?,
             scope: contents.scope,
             hardware: contents.hardware,
             dns_names: contents.dns_names,

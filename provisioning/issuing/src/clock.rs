@@ -1,14 +1,21 @@
 //! The time, and when it is not believed. A certificate that is valid at the wrong time is worse than none.
+//!
+//! What the machine's clock says is not kept: a clock that was set ahead once must not make every later, right one
+//! wrong. The time when this program was built is the floor. At a start the clock is compared with what was recorded last;
+//! where they cannot both be right, nobody but the operator knows which one is, and says so ([`Clock::confirmed`]).
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::Error;
 
 /// How far the clock may be from what is known, in seconds.
 const TOLERANCE: u64 = 300;
+
+/// How long after the last certificate a clock is believed at a start, in seconds: a year. A clock that lost its battery or
+/// was set by hand is often wrong by more.
+const LEAP: u64 = 366 * 86_400;
 
 /// A clock with what is known about the time.
 #[derive(Clone)]
@@ -17,8 +24,10 @@ pub struct Clock {
     /// How long this process has been running.
     running: Arc<dyn Fn() -> Duration + Send + Sync>,
     started_at: u64,
-    /// No time before this one is believed: when the program was built, or the last certificate written.
-    floor: Arc<AtomicU64>,
+    /// No time before this one is believed: when the program was built.
+    floor: u64,
+    /// An operator says that it is right.
+    is_confirmed: bool,
 }
 
 impl Clock {
@@ -48,14 +57,42 @@ impl Clock {
             read: Arc::new(read),
             running: Arc::new(running),
             started_at,
-            floor: Arc::new(AtomicU64::new(floor)),
+            floor,
+            is_confirmed: false,
         }
     }
 
-    /// Does not believe what is before `time` any more, but for five minutes of difference between machines.
-    pub(crate) fn raise(&self, time: u64) {
-        self.floor
-            .fetch_max(time.saturating_sub(TOLERANCE), Ordering::Relaxed);
+    /// The same, of which an operator says that it is right now, whatever was recorded before. For one start: from then on
+    /// what is recorded agrees with it. It is still not believed before the program was built, or when it is set while
+    /// the program runs.
+    #[must_use]
+    pub fn confirmed(self) -> Self {
+        Self {
+            is_confirmed: true,
+            ..self
+        }
+    }
+
+    /// The time at a start, when the last thing was recorded at `last`.
+    pub(crate) fn start(&self, last: Option<u64>) -> Result<u64, Error> {
+        let now = self.now()?;
+        let Some(last) = last.filter(|_| !self.is_confirmed) else {
+            return Ok(now);
+        };
+        let refuse = |reason| Err(Error::Clock { now, reason });
+        if now < last.saturating_sub(TOLERANCE) {
+            return refuse(
+                "that is before the last thing that was recorded; if it is right, and was ahead then, start once with the \
+                 clock confirmed",
+            );
+        }
+        if now > last.saturating_add(LEAP) {
+            return refuse(
+                "that is more than a year after the last thing that was recorded; if it is right, start once with the clock \
+                 confirmed",
+            );
+        }
+        Ok(now)
     }
 
     /// The time in seconds since 1970.
@@ -65,10 +102,8 @@ impl Clock {
     pub fn now(&self) -> Result<u64, Error> {
         let now = (self.read)();
         let refuse = |reason| Err(Error::Clock { now, reason });
-        if now < self.floor.load(Ordering::Relaxed) {
-            return refuse(
-                "that is before this program was built, or before the last certificate was issued",
-            );
+        if now < self.floor {
+            return refuse("that is before this program was built");
         }
         let expected = self.started_at.saturating_add((self.running)().as_secs());
         if now.abs_diff(expected) > TOLERANCE {
@@ -91,6 +126,8 @@ impl fmt::Debug for Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     fn clock(now: &Arc<AtomicU64>, running: &Arc<AtomicU64>, floor: u64) -> Clock {
@@ -109,10 +146,27 @@ mod tests {
         assert!(matches!(clock.now(), Err(Error::Clock { now: 1000, .. })));
         now.store(1001, Ordering::Relaxed);
         assert!(matches!(clock.now(), Ok(1001)));
-        clock.raise(1301);
+        assert!(clock.start(None).is_ok());
+        assert!(clock.start(Some(1301)).is_ok());
+        assert!(clock.start(Some(1302)).is_err());
+        // Nothing of that stays.
         assert!(clock.now().is_ok());
-        clock.raise(1302);
-        assert!(clock.now().is_err());
+    }
+
+    #[test]
+    fn tg21_a_clock_years_after_the_last_certificate_is_not_believed_until_somebody_says_so() {
+        let now = Arc::new(AtomicU64::new(LEAP + 2001));
+        let clock = clock(&now, &Arc::default(), 1000);
+        assert!(clock.start(Some(2001)).is_ok());
+        assert!(clock.start(Some(2000)).is_err());
+        let confirmed = clock.confirmed();
+        assert!(confirmed.start(Some(2000)).is_ok());
+        assert!(confirmed.start(Some(10 * LEAP)).is_ok());
+        // That it was set is noticed all the same, and so is a time before the build.
+        now.store(2_000_000, Ordering::Relaxed);
+        assert!(confirmed.start(None).is_err());
+        now.store(999, Ordering::Relaxed);
+        assert!(confirmed.start(None).is_err());
     }
 
     #[test]

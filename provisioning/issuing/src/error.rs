@@ -6,6 +6,12 @@ use countersign_registry::Refusal;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// This authority's own certificate allows nothing at present.
+    #[error("this authority issues nothing: {reason}")]
+    Authority {
+        /// Why, and what to do.
+        reason: String,
+    },
     /// As many requests wait as may.
     #[error("too many requests are waiting: ask again in a moment")]
     Busy,
@@ -17,6 +23,19 @@ pub enum Error {
         /// Why that cannot be.
         reason: &'static str,
     },
+    /// The registry's disk failed. Nobody knows what it has, so that nothing more is done in this process.
+    #[error(
+        "the registry's disk failed, and nothing more is issued ({reason}): look at the disk, then start again"
+    )]
+    Disk {
+        /// What the registry says.
+        reason: String,
+    },
+    /// A fault of this program, or of the key's store, which panicked.
+    #[error(
+        "a fault of this program kept it from being issued; nothing was handed out: see what it wrote before, and ask again"
+    )]
+    Fault,
     /// The authority's key did not sign.
     #[error("the authority's key did not sign: {reason}")]
     Key {
@@ -47,9 +66,11 @@ pub enum Error {
 
 impl From<countersign_registry::Error> for Error {
     fn from(error: countersign_registry::Error) -> Self {
-        Self::Unavailable {
-            reason: error.to_string(),
+        let reason = error.to_string();
+        if error.is_disk_failure() {
+            return Self::Disk { reason };
         }
+        Self::Unavailable { reason }
     }
 }
 

@@ -25,6 +25,7 @@ mod sequencer;
 mod service;
 mod stages;
 mod step;
+mod stop;
 mod threads;
 
 pub use ask::{Ask, Contents, Proof};

@@ -3,7 +3,7 @@
 use countersign_format::Digest;
 use countersign_provisioning::{Reason, Serial};
 use countersign_registry::Certificate;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ask::Verified;
 
@@ -77,6 +77,17 @@ pub(crate) fn abandoned(now: u64, orphan: &Certificate) -> Vec<u8> {
     })
 }
 
+/// What closes `orphans`.
+pub(crate) fn closings(
+    now: u64,
+    orphans: Vec<Certificate>,
+) -> impl Iterator<Item = (Serial, Vec<u8>)> {
+    orphans.into_iter().map(move |orphan| {
+        let leaf = abandoned(now, &orphan);
+        (orphan.serial, leaf)
+    })
+}
+
 pub(crate) fn revoked(now: u64, serial: &Serial, reason: Reason, by: &str) -> Vec<u8> {
     line(&Event::Revoked {
         at: now,
@@ -102,6 +113,18 @@ pub(crate) fn list(
         entries,
         next_update,
     })
+}
+
+/// When a leaf was recorded, in seconds since 1970, if it says so.
+pub(crate) fn time(leaf: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Timed>(leaf)
+        .ok()
+        .map(|timed| timed.at)
+}
+
+#[derive(Deserialize)]
+struct Timed {
+    at: u64,
 }
 
 /// Strings and numbers always have a form in JSON; were it otherwise, the leaf would say what failed.

@@ -1,21 +1,25 @@
 //! The service: what it is made of, and what it is asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_format::Digest;
 use countersign_keys::SigningKey;
-use countersign_provisioning::{Reason, Serial};
+use countersign_provisioning::{ForeignChain, Issuer, Reason, Serial, Validity};
 use countersign_registry::{Certificate, Registry};
+use countersign_trust_store::{Code, UnixTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::stages::{self, Waiting};
 use crate::step::Step;
-use crate::threads::Threads;
+use crate::stop::Stop;
+use crate::threads::{Threads, guarded};
 use crate::{Ask, Clock, Error, Steps, record};
 
 /// How many requests may wait at once. Each holds some kilobytes.
 const MAX_WAITING: u32 = 8192;
+
+/// Of how many leaves, the last ones, one must say when it was recorded.
+const LAST: u64 = 16;
 
 /// Who issues: a key, and its certificate.
 #[derive(Clone, Debug)]
@@ -39,20 +43,13 @@ pub(crate) struct Inner {
     pub(crate) threads: Threads,
     /// SHA-256 of the issuing key's SubjectPublicKeyInfo.
     pub(crate) issuer: [u8; 32],
+    /// The authority's certificate, DER, and its period.
+    certificate: Vec<u8>,
+    validity: Validity,
     pub(crate) steps: Steps,
+    pub(crate) stop: Stop,
     verified: mpsc::UnboundedSender<Waiting>,
     places: Arc<Semaphore>,
-    is_stopping: Arc<AtomicBool>,
-}
-
-/// What makes the service take nothing more.
-#[derive(Clone, Debug)]
-pub(crate) struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    pub(crate) fn now(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 impl Issuing {
@@ -79,26 +76,16 @@ impl Issuing {
         clock: Clock,
         steps: Steps,
     ) -> Result<Self, Error> {
-        if let Some(last) = registry.last_written().await? {
-            clock.raise(last);
-        }
-        let now = clock.now()?;
-        let orphans: Vec<(Serial, Vec<u8>)> = registry
-            .orphans()
-            .await?
-            .into_iter()
-            .map(|orphan| {
-                let leaf = record::abandoned(now, &orphan);
-                (orphan.serial, leaf)
-            })
-            .collect();
+        let validity = Issuer::new(&authority.key, &authority.certificate)?.validity();
+        let now = clock.start(last_recorded(&registry).await?)?;
+        let orphans: Vec<_> = record::closings(now, registry.orphans().await?).collect();
         registry.abandon(&orphans).await?;
 
         let threads = Threads::start(&authority.key, &authority.certificate)?;
         let issuer = *Digest::of(&authority.key.public_key().to_spki_der()).as_bytes();
         let (verified, incoming) = mpsc::unbounded_channel();
-        let (signed, outgoing) = mpsc::unbounded_channel();
-        let is_stopping = Arc::new(AtomicBool::new(false));
+        let (ended, outgoing) = mpsc::unbounded_channel();
+        let stop = Stop::default();
         tokio::spawn(stages::reserve(
             incoming,
             stages::Reserving {
@@ -107,7 +94,8 @@ impl Issuing {
                 threads: threads.clone(),
                 issuer,
                 steps: steps.clone(),
-                signed,
+                stop: stop.clone(),
+                ended,
             },
         ));
         tokio::spawn(stages::commit(
@@ -117,7 +105,7 @@ impl Issuing {
                 clock: clock.clone(),
                 issuer,
                 steps: steps.clone(),
-                stop: Stop(Arc::clone(&is_stopping)),
+                stop: stop.clone(),
             },
         ));
         Ok(Self {
@@ -126,12 +114,14 @@ impl Issuing {
                 clock,
                 threads,
                 issuer,
+                certificate: authority.certificate,
+                validity,
                 steps,
+                stop,
                 verified,
                 places: Arc::new(Semaphore::new(
                     usize::try_from(MAX_WAITING).unwrap_or(usize::MAX),
                 )),
-                is_stopping,
             }),
         })
     }
@@ -139,17 +129,16 @@ impl Issuing {
     /// Issues one certificate. When this returns, it is on record, and so is its leaf.
     ///
     /// # Errors
-    /// [`Error`]; nothing was handed out.
+    /// [`Error`]; nothing was handed out. After [`Error::Disk`] this process issues nothing more.
     pub async fn issue(&self, ask: Ask) -> Result<Certificate, Error> {
         let permit = self.enter()?;
         let now = self.inner.clock.now()?;
+        self.check_authority(now)?;
         self.inner.steps.at(Step::Asked);
         let (reply, answer) = oneshot::channel();
         let (verified, steps) = (self.inner.verified.clone(), self.inner.steps.clone());
-        self.inner.threads.run(move |_| {
-            let made = ask
-                .verify(now)
-                .and_then(|asked| Ok((asked, stages::serial()?)));
+        self.inner.threads.run(move |issuer| {
+            let made = guarded(|| Ok((ask.verify(now, issuer.validity())?, stages::serial()?)));
             match made {
                 Ok((asked, serial)) => {
                     steps.at(Step::Verified);
@@ -184,11 +173,39 @@ impl Issuing {
     ) -> Result<Option<Certificate>, Error> {
         let now = self.inner.clock.now()?;
         let leaf = record::revoked(now, serial, reason, by);
-        Ok(self
-            .inner
-            .registry
-            .revoke(serial, reason, now, &leaf)
-            .await?)
+        let stop = &self.inner.stop;
+        stop.check_disk()?;
+        stop.heed(self.inner.registry.revoke(serial, reason, now, &leaf).await)
+    }
+
+    /// Judges the authority's own certificate as hosts do: `chain` leads from it to the root, with the lists of those
+    /// above. As long as hosts would refuse it (revoked, its status unknown or stale, expired) nothing is issued; the next
+    /// call decides anew. Call it at the start, and whenever there is a new list.
+    ///
+    /// # Errors
+    /// [`Error::Authority`] says why nothing is issued; [`Error::Request`] for another certificate's chain, which changes
+    /// nothing; [`Error::Clock`].
+    pub fn judge(&self, chain: &ForeignChain) -> Result<(), Error> {
+        let root = chain.root().map(|root| &root.certificate);
+        if chain.certificates().first().or(root) != Some(&self.inner.certificate) {
+            return Err(Error::Request {
+                reason: "this chain does not begin with the authority's certificate: give that one, then those above it"
+                    .to_owned(),
+                without_possession: false,
+            });
+        }
+        let linted = chain.lint(UnixTime::from_secs(self.inner.clock.now()?));
+        // Who only describes a chain may leave its lists away; who issues may not.
+        let unknown = linted.notes.into_iter();
+        let unknown = unknown.filter(|note| note.code == Code::RevocationUnknown);
+        let reason = linted.findings.into_iter().chain(unknown).next().map(|finding| {
+            format!(
+                "hosts refuse its certificate ({}); give current revocation lists of those above it, or have it renewed",
+                finding.rule
+            )
+        });
+        self.inner.stop.set_authority(reason);
+        self.inner.stop.check_authority()
     }
 
     /// SHA-256 of the issuing key's SubjectPublicKeyInfo, by which its certificates and lists are recorded.
@@ -213,22 +230,57 @@ impl Issuing {
     /// what the disk has; the process must start again.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.inner.is_stopping.load(Ordering::SeqCst)
+        self.stopped().is_some()
+    }
+
+    /// Why nothing more is taken: [`Error::Stopped`] or [`Error::Disk`].
+    #[must_use]
+    pub fn stopped(&self) -> Option<Error> {
+        self.inner.stop.check().err()
     }
 
     /// Takes nothing more, and returns when everything that waited has its answer.
     pub async fn drain(&self) {
-        self.inner.is_stopping.store(true, Ordering::SeqCst);
+        self.inner.stop.drain();
         // All places are free when nobody waits.
         let _ = self.inner.places.acquire_many(MAX_WAITING).await;
     }
 
     fn enter(&self) -> Result<OwnedSemaphorePermit, Error> {
-        if self.is_stopped() {
-            return Err(Error::Stopped);
-        }
+        self.inner.stop.check()?;
         Arc::clone(&self.inner.places)
             .try_acquire_owned()
             .map_err(|_| Error::Busy)
+    }
+
+    /// Whether the authority's certificate is valid now, and hosts did not refuse it when they were last asked.
+    fn check_authority(&self, now: u64) -> Result<(), Error> {
+        let (now, validity) = (UnixTime::from_secs(now), self.inner.validity);
+        if now < validity.not_before() || now > validity.not_after() {
+            return Err(Error::Authority {
+                reason: format!(
+                    "its certificate is valid from {} to {}, and it is {now}: renew it, or set the clock",
+                    validity.not_before(),
+                    validity.not_after()
+                ),
+            });
+        }
+        self.inner.stop.check_authority()
+    }
+}
+
+/// When the last thing was recorded, in seconds since 1970. The order of the leaves tells which is the last, so that a
+/// clock that was ahead leaves nothing behind once something was recorded by a right one.
+async fn last_recorded(registry: &Registry) -> Result<Option<u64>, Error> {
+    let (placed, _) = registry.leaf_counts().await?;
+    let leaves = registry.leaves(placed.saturating_sub(LAST), LAST).await?;
+    let last = leaves
+        .iter()
+        .rev()
+        .find_map(|leaf| record::time(&leaf.bytes));
+    match last {
+        Some(last) => Ok(Some(last)),
+        // No leaf has a place before the log is begun.
+        None => Ok(registry.last_written().await?),
     }
 }

@@ -9,11 +9,12 @@ use countersign_registry::{
 };
 use countersign_trust_store::UnixTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::ask::Verified;
-use crate::service::Stop;
 use crate::step::Step;
-use crate::threads::Threads;
+use crate::stop::Stop;
+use crate::threads::{Threads, guarded};
 use crate::{Clock, Error, Steps, record};
 
 /// The most in one transaction.
@@ -21,6 +22,9 @@ const BATCH: usize = 256;
 
 /// How long to wait before closing again what could not be closed.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often reservations of processes that died are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// A request on its way, and who waits for it.
 pub(crate) struct Waiting {
@@ -41,9 +45,17 @@ impl Waiting {
 }
 
 /// A request whose certificate was signed, or was not.
-pub(crate) struct Signed {
+pub(crate) struct Ended {
     waiting: Waiting,
-    outcome: Result<Issued, Error>,
+    outcome: Outcome,
+}
+
+/// What came of a reservation.
+enum Outcome {
+    Signed(Issued),
+    NotSigned(Error),
+    /// Nobody knows whether it was made: the answer was lost, perhaps before the database was done.
+    Unknown(Error),
 }
 
 /// What the first task needs.
@@ -53,7 +65,8 @@ pub(crate) struct Reserving {
     pub(crate) threads: Threads,
     pub(crate) issuer: [u8; 32],
     pub(crate) steps: Steps,
-    pub(crate) signed: mpsc::UnboundedSender<Signed>,
+    pub(crate) stop: Stop,
+    pub(crate) ended: mpsc::UnboundedSender<Ended>,
 }
 
 /// What the second one needs.
@@ -74,41 +87,50 @@ pub(crate) fn serial() -> Result<Serial, Error> {
 pub(crate) async fn reserve(mut incoming: mpsc::UnboundedReceiver<Waiting>, with: Reserving) {
     let mut batch = Vec::new();
     while incoming.recv_many(&mut batch, BATCH).await > 0 {
-        let waiting = std::mem::take(&mut batch);
-        let reservations: Vec<Reservation> = waiting
-            .iter()
-            .map(|waiting| with.reservation(waiting))
-            .collect();
-        with.steps.at(Step::Reserving);
-        let outcomes = match with.clock.now() {
-            Ok(now) => with
-                .registry
-                .reserve(&reservations, now)
-                .await
-                .map_err(Error::from),
-            Err(error) => Err(error),
+        with.reserve_all(std::mem::take(&mut batch)).await;
+    }
+}
+
+impl Reserving {
+    async fn reserve_all(&self, batch: Vec<Waiting>) {
+        let now = match self.stop.check_disk().and_then(|()| self.clock.now()) {
+            Ok(now) => now,
+            Err(error) => {
+                for waiting in batch {
+                    waiting.answer(Err(error.clone()));
+                }
+                return;
+            }
         };
+        let reservations: Vec<Reservation> = batch
+            .iter()
+            .map(|waiting| self.reservation(waiting))
+            .collect();
+        self.steps.at(Step::Reserving);
+        let outcomes = self
+            .stop
+            .heed(self.registry.reserve(&reservations, now).await);
         match outcomes {
             Ok(outcomes) => {
-                with.steps.at(Step::Reserved);
-                for (waiting, outcome) in waiting.into_iter().zip(outcomes) {
+                self.steps.at(Step::Reserved);
+                for (waiting, outcome) in batch.into_iter().zip(outcomes) {
                     match outcome {
-                        Ok(Reserved::New) => with.sign(waiting),
+                        Ok(Reserved::New) => self.sign(waiting),
                         Ok(Reserved::Answered(certificate)) => waiting.answer(Ok(*certificate)),
                         Err(refusal) => waiting.answer(Err(refusal.into())),
                     }
                 }
             }
             Err(error) => {
-                for waiting in waiting {
-                    waiting.answer(Err(error.clone()));
+                for waiting in batch {
+                    let outcome = Outcome::Unknown(error.clone());
+                    // Who would close them is there as long as this is.
+                    let _ = self.ended.send(Ended { waiting, outcome });
                 }
             }
         }
     }
-}
 
-impl Reserving {
     fn reservation(&self, waiting: &Waiting) -> Reservation {
         let asked = &waiting.asked;
         let validity = asked.end_entity.validity;
@@ -132,59 +154,74 @@ impl Reserving {
     }
 
     fn sign(&self, waiting: Waiting) {
-        let (signed, steps) = (self.signed.clone(), self.steps.clone());
+        let (ended, steps) = (self.ended.clone(), self.steps.clone());
         self.threads.run(move |issuer| {
-            steps.at(Step::Signing);
             let asked = &waiting.asked;
-            let outcome = issuer
-                .end_entity_numbered(
+            let signed = guarded(|| {
+                steps.at(Step::Signing);
+                let issued = issuer.end_entity_numbered(
                     waiting.serial.clone(),
                     asked.profile,
                     &asked.public_key,
                     &asked.end_entity,
                     &mut getrandom::SysRng,
-                )
-                .map_err(Error::from);
-            if outcome.is_ok() {
+                )?;
                 steps.at(Step::Signed);
-            }
-            let _ = signed.send(Signed { waiting, outcome });
+                Ok(issued)
+            });
+            let outcome = match signed {
+                Ok(issued) => Outcome::Signed(issued),
+                Err(error) => Outcome::NotSigned(error),
+            };
+            let _ = ended.send(Ended { waiting, outcome });
         });
     }
 }
 
-/// Commits whatever is signed, and hands it out.
-pub(crate) async fn commit(mut incoming: mpsc::UnboundedReceiver<Signed>, with: Committing) {
+/// Reservations that came to nothing, until that is on record.
+#[derive(Default)]
+struct Unclosed {
+    serials: Vec<(Serial, Vec<u8>)>,
+    /// Those that may come about only now: they are closed once more at the next sweep.
+    again: Vec<(Serial, Vec<u8>)>,
+}
+
+/// Commits whatever is signed, and hands it out; closes what came to nothing, here and in processes that died.
+pub(crate) async fn commit(mut incoming: mpsc::UnboundedReceiver<Ended>, with: Committing) {
     let mut batch = Vec::new();
-    // Reservations that came to nothing, until that is on record.
-    let mut unclosed: Vec<(Serial, Vec<u8>)> = Vec::new();
+    let mut unclosed = Unclosed::default();
+    let mut sweep_at = Instant::now() + SWEEP;
     loop {
-        let received = if unclosed.is_empty() {
-            incoming.recv_many(&mut batch, BATCH).await
+        let wake = if unclosed.serials.is_empty() {
+            sweep_at
         } else {
-            match tokio::time::timeout(RETRY, incoming.recv_many(&mut batch, BATCH)).await {
-                Ok(received) => received,
-                Err(_) => {
-                    with.close(&mut unclosed).await;
-                    continue;
-                }
-            }
+            sweep_at.min(Instant::now() + RETRY)
         };
-        if received == 0 {
+        if let Ok(0) = timeout_at(wake, incoming.recv_many(&mut batch, BATCH)).await {
             return;
         }
         let mut made = Vec::new();
-        for Signed { waiting, outcome } in batch.drain(..) {
-            match outcome {
-                Ok(issued) => made.push((waiting, issued)),
-                Err(error) => {
-                    unclosed.push(with.closing(&waiting));
-                    waiting.answer(Err(error));
+        for Ended { waiting, outcome } in batch.drain(..) {
+            let error = match outcome {
+                Outcome::Signed(issued) => {
+                    made.push((waiting, issued));
+                    continue;
                 }
-            }
+                Outcome::NotSigned(error) => error,
+                Outcome::Unknown(error) => {
+                    unclosed.again.push(with.closing(&waiting));
+                    error
+                }
+            };
+            unclosed.serials.push(with.closing(&waiting));
+            waiting.answer(Err(error));
         }
-        with.commit_all(made, &mut unclosed).await;
-        with.close(&mut unclosed).await;
+        with.commit_all(made, &mut unclosed.serials).await;
+        if Instant::now() >= sweep_at {
+            with.sweep(&mut unclosed).await;
+            sweep_at = Instant::now() + SWEEP;
+        }
+        with.close(&mut unclosed.serials).await;
     }
 }
 
@@ -200,13 +237,10 @@ impl Committing {
                 .map(|(waiting, issued)| self.record(waiting, issued))
                 .collect();
             self.steps.at(Step::Committing);
-            let outcome = match self.clock.now() {
+            let outcome = match self.stop.check_disk().and_then(|()| self.clock.now()) {
                 Ok(now) => self.registry.commit(&commits, now).await,
                 Err(error) => {
-                    for (waiting, _) in made {
-                        unclosed.push(self.closing(&waiting));
-                        waiting.answer(Err(error.clone()));
-                    }
+                    self.give_up(made, &error, unclosed);
                     return;
                 }
             };
@@ -237,10 +271,7 @@ impl Committing {
                     }
                 }
                 Err(error) => {
-                    if error.is_disk_failure() {
-                        self.stop.now();
-                    }
-                    self.give_up(made, &error.into(), unclosed);
+                    self.give_up(made, &self.stop.at(error), unclosed);
                     return;
                 }
             }
@@ -268,9 +299,29 @@ impl Committing {
         )
     }
 
+    /// After a failure of the disk nothing is written any more: the next process closes what is open.
     async fn close(&self, unclosed: &mut Vec<(Serial, Vec<u8>)>) {
-        if !unclosed.is_empty() && self.registry.abandon(unclosed).await.is_ok() {
+        if !unclosed.is_empty()
+            && self.stop.check_disk().is_ok()
+            && self
+                .stop
+                .heed(self.registry.abandon(unclosed).await)
+                .is_ok()
+        {
             unclosed.clear();
+        }
+    }
+
+    /// What processes reserved that died, and what came about after it was closed. It is looked for again later when the
+    /// registry does not answer.
+    async fn sweep(&self, unclosed: &mut Unclosed) {
+        unclosed.serials.append(&mut unclosed.again);
+        if self.stop.check_disk().is_err() {
+            return;
+        }
+        let Ok(now) = self.clock.now() else { return };
+        if let Ok(orphans) = self.stop.heed(self.registry.orphans().await) {
+            unclosed.serials.extend(record::closings(now, orphans));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The threads that verify and sign: as many as there are processors, each with the issuer for itself.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -56,8 +57,14 @@ fn work(key: &SigningKey, certificate: &[u8], receiver: &Mutex<Receiver<Job>>) {
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
         match job {
-            Ok(job) => job(&issuer),
+            // A thread that ended would be missing for good.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(|| job(&issuer)))),
             Err(_) => return,
         }
     }
+}
+
+/// Does `work`. A panic in it is a fault of this program, or of a key's store, that ends this request and no other.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Error::Fault))
 }

@@ -35,15 +35,8 @@ impl House {
 
     fn postgresql_at(url: String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let key = key();
-        let root = Root {
-            name: CaName::new("Acme Issuing", "Acme", None).expect("a name"),
-            validity: Validity::days(UnixTime::from_secs(now() - 86_400), 3650).expect("days"),
-            path_length: 0,
-            development: false,
-        };
-        let root = Issuer::root(&key, &root, &mut SystemRandom).expect("a root");
-        std::fs::write(folder.path().join("authority.der"), root.certificate).expect("written");
+        let root = root(now() - 86_400, 3650, 1);
+        std::fs::write(folder.path().join("authority.der"), root).expect("written");
         Self {
             url,
             folder: folder.path().to_owned(),
@@ -71,6 +64,14 @@ impl House {
         }
     }
 
+    /// The same key with a certificate of another period: from `from`, in seconds since 1970.
+    pub(crate) fn authority_from(&self, from: u64, days: u64) -> Authority {
+        Authority {
+            certificate: root(from, days, 0),
+            ..self.authority()
+        }
+    }
+
     pub(crate) async fn open(&self) -> Registry {
         Registry::open(&self.url).await.expect("opens")
     }
@@ -87,6 +88,18 @@ impl House {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+}
+
+fn root(from: u64, days: u64, path_length: u8) -> Vec<u8> {
+    let root = Root {
+        name: CaName::new("Acme Issuing", "Acme", None).expect("a name"),
+        validity: Validity::days(UnixTime::from_secs(from), days).expect("days"),
+        path_length,
+        development: false,
+    };
+    Issuer::root(&key(), &root, &mut SystemRandom)
+        .expect("a root")
+        .certificate
 }
 
 pub(crate) fn key() -> SigningKey {

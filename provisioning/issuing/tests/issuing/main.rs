@@ -1,5 +1,6 @@
 //! Issuing as a whole, on SQLite and on PostgreSQL: requests in, certificates out, and what stands on record afterwards.
 
+mod faults;
 mod house;
 mod killed;
 mod log;
@@ -20,7 +21,12 @@ macro_rules! on_both {
 }
 
 on_both! {
+    faults {
+        #[test] fn tg19_a_key_whose_store_panics_ends_no_thread;
+    }
     service {
+        #[test] fn tg05_two_asks_of_one_device_in_one_batch_get_one_certificate;
+        #[test] fn tg21_a_clock_that_was_ahead_once_is_no_measure_for_ever;
         #[test] fn tg02_a_batch_of_requests_gets_a_serial_each;
         #[test] fn tg03_a_request_that_its_key_did_not_sign_takes_nothing;
         #[test] fn tg05_a_hundred_at_once_get_one_certificate;
@@ -28,6 +34,7 @@ on_both! {
         #[test] fn tg20_what_hosts_would_refuse_leaves_no_reservation;
         #[test] fn tg21_nothing_is_issued_by_a_wrong_clock;
         #[test] fn tg22_numbers_of_lists_rise;
+        #[test] fn certificates_begin_a_little_earlier_and_not_before_their_issuer;
         #[test] fn what_waits_is_answered_before_the_end;
     }
     log {

@@ -1,13 +1,17 @@
 //! What the service does for who asks.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign_issuing::{Ask, Clock, Contents, Error, Issuing, Proof};
-use countersign_provisioning::{Issuer, Reason};
+use countersign_issuing::{Ask, Authority, Clock, Contents, Error, Issuing, Proof, Step, Steps};
+use countersign_provisioning::{
+    CaName, ForeignChain, Intermediate, Issuer, Reason, Revocation, RevocationList, Validity,
+};
 use countersign_registry::Refusal;
+use countersign_testing::SystemRandom;
+use countersign_trust_store::{Certificate as Parsed, UnixTime};
 
 use crate::house::{self, House, ask, key, now};
 
@@ -103,6 +107,59 @@ pub(crate) async fn tg05_a_hundred_at_once_get_one_certificate(house: House) {
     }
 }
 
+/// The first batch is held until the others wait, so that they are one.
+pub(crate) async fn tg05_two_asks_of_one_device_in_one_batch_get_one_certificate(house: House) {
+    let registry = house.open().await;
+    house::approve(&registry, 3).await;
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().expect("free");
+    let (waits, verified) = (Arc::clone(&gate), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&verified);
+    let steps = Steps::to(move |step| match step {
+        Step::Verified => drop(count.fetch_add(1, Ordering::SeqCst)),
+        Step::Reserving => drop(waits.lock().expect("free")),
+        _ => {}
+    });
+    let issuing = Issuing::start_with(registry, house.authority(), Clock::system(0), steps)
+        .await
+        .expect("starts");
+    let start = |asked: Ask| {
+        let issuing = issuing.clone();
+        tokio::spawn(async move { issuing.issue(asked).await })
+    };
+    let with = |number: u32, request: &str| Ask {
+        request: Some(request.to_owned()),
+        ..ask(number)
+    };
+    let first = start(ask(0));
+    while verified.load(Ordering::SeqCst) < 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Two of one device by two askers, and one request of another device that is sent twice.
+    let tasks = [
+        start(with(1, "a")),
+        start(with(1, "b")),
+        start(with(2, "c")),
+        start(with(2, "c")),
+    ];
+    while verified.load(Ordering::SeqCst) < 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(held);
+    first.await.expect("ends").expect("issued");
+    let mut issued = BTreeSet::new();
+    for task in tasks {
+        match task.await.expect("ends") {
+            Ok(certificate) => assert!(issued.insert(certificate.device.to_string())),
+            Err(Error::Refused(Refusal::InProgress { .. })) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(issued.len(), 2);
+    let counts = issuing.registry().statistics().await.expect("counted");
+    assert_eq!(counts.certificates, [("issued".to_owned(), 3)]);
+}
+
 pub(crate) async fn tg17_a_lost_answer_is_given_again(house: House) {
     let issuing = house.issuing(2).await;
     let asked = |number| Ask {
@@ -184,6 +241,61 @@ pub(crate) async fn tg21_nothing_is_issued_by_a_wrong_clock(house: House) {
     let early = Clock::new(|| now() - 1000, || Duration::ZERO, 0);
     let outcome = Issuing::start(registry, house.authority(), early).await;
     assert!(matches!(outcome, Err(Error::Clock { .. })), "{outcome:?}");
+}
+
+/// A clock that was two years ahead for one certificate. Set right, it is believed after somebody says so once.
+pub(crate) async fn tg21_a_clock_that_was_ahead_once_is_no_measure_for_ever(house: House) {
+    const AHEAD: u64 = 2 * 365 * 86_400;
+    let registry = house.open().await;
+    house::approve(&registry, 4).await;
+    let clock = |ahead: u64| Clock::new(move || now() + ahead, || Duration::ZERO, 0);
+    let issue = async |clock: Clock, number: u32| {
+        let issuing = Issuing::start(registry.clone(), house.authority(), clock).await?;
+        let certificate = issuing.issue(ask(number)).await;
+        issuing.drain().await;
+        while registry.place_leaves(100).await.expect("placed") > 0 {}
+        certificate
+    };
+    issue(clock(AHEAD), 0).await.expect("issued");
+    let outcome = issue(clock(0), 1).await;
+    assert!(matches!(outcome, Err(Error::Clock { .. })), "{outcome:?}");
+    issue(clock(0).confirmed(), 1).await.expect("issued");
+    // From now on the right one is the measure.
+    issue(clock(0), 2).await.expect("issued");
+    let outcome = issue(clock(AHEAD), 3).await;
+    assert!(matches!(outcome, Err(Error::Clock { .. })), "{outcome:?}");
+}
+
+pub(crate) async fn certificates_begin_a_little_earlier_and_not_before_their_issuer(house: House) {
+    let issuing = house.issuing(1).await;
+    let before = now();
+    let certificate = issuing.issue(ask(0)).await.expect("issued");
+    assert!((before - 300..=now() - 300).contains(&certificate.not_before));
+    let parsed = Parsed::parse(&certificate.der.expect("there")).expect("a certificate");
+    assert_eq!(parsed.not_before().as_secs(), certificate.not_before);
+    assert_eq!(
+        certificate.not_after,
+        certificate.not_before + 365 * 86_400 - 1
+    );
+
+    // An authority that was made just now.
+    let registry = issuing.registry().clone();
+    issuing.drain().await;
+    let from = now() - 100;
+    let authority = house.authority_from(from, 30);
+    let issuing = Issuing::start(registry.clone(), authority, Clock::system(0))
+        .await
+        .expect("starts");
+    house::approve(&registry, 2).await;
+    let asked = Ask {
+        contents: Contents {
+            days: 20,
+            ..Contents::default()
+        },
+        ..ask(1)
+    };
+    let certificate = issuing.issue(asked).await.expect("issued");
+    assert_eq!(certificate.not_before, from);
 }
 
 pub(crate) async fn tg22_numbers_of_lists_rise(house: House) {
@@ -308,5 +420,109 @@ fn a_key_of_another_certificate_is_refused_at_start() {
         assert!(Issuer::new(&authority.key, &authority.certificate).is_err());
         let outcome = Issuing::start(house.open().await, authority, Clock::system(0)).await;
         assert!(matches!(outcome, Err(Error::Request { .. })), "{outcome:?}");
+    });
+}
+
+/// An authority whose certificate has ended, or not begun, issues nothing, whatever the profile.
+#[test]
+fn tg21_an_authority_outside_its_own_period_issues_nothing() {
+    crate::run(House::sqlite(), |house| async move {
+        let registry = house.open().await;
+        house::approve(&registry, 1).await;
+        let endless = || Ask {
+            profile: countersign_provisioning::Profile::IDevId,
+            ..ask(0)
+        };
+        for from in [now() - 40 * 86_400, now() + 1000] {
+            let authority = house.authority_from(from, 30);
+            let issuing = Issuing::start(registry.clone(), authority, Clock::system(0))
+                .await
+                .expect("starts");
+            for asked in [ask(0), endless()] {
+                let outcome = issuing.issue(asked).await;
+                assert!(
+                    matches!(outcome, Err(Error::Authority { .. })),
+                    "{outcome:?}"
+                );
+            }
+            issuing.drain().await;
+        }
+        assert_eq!(registry.last_written().await.expect("asked"), None);
+    });
+}
+
+/// An intermediate that its root revoked, or of which nobody knows any more, issues nothing until there is a list that
+/// says otherwise.
+#[test]
+fn tg25_a_revoked_authority_issues_nothing() {
+    crate::run(House::sqlite(), |house| async move {
+        let rng = &mut SystemRandom;
+        let root = house.authority();
+        let root_issuer = Issuer::new(&root.key, &root.certificate).expect("an issuer");
+        let period =
+            |from: u64, days| Validity::days(UnixTime::from_secs(from), days).expect("days");
+        let own = Arc::new(countersign_testing::throwaway_key(
+            countersign_keys::Algorithm::Esp256,
+        ));
+        let intermediate = Intermediate {
+            name: CaName::new("Acme", "Devices", None).expect("a name"),
+            validity: period(now() - 3600, 600),
+            path_length: 0,
+            scope: None,
+        };
+        let made = root_issuer
+            .intermediate(own.public_key(), &intermediate, rng)
+            .expect("an intermediate");
+        let list = |number, validity, revoked: &[Revocation]| {
+            let list = RevocationList {
+                number,
+                validity,
+                revoked,
+            };
+            root_issuer.crl(&list).expect("a list")
+        };
+        let chain = |lists: Vec<Vec<u8>>| {
+            ForeignChain::new(vec![made.certificate.clone(), root.certificate.clone()])
+                .with_revocation_lists(lists)
+        };
+        let revocation = Revocation {
+            serial: made.serial.clone(),
+            at: UnixTime::from_secs(now() - 60),
+            reason: Reason::KeyCompromise,
+        };
+        let clean = list(1, period(now() - 3600, 30), &[]);
+        let revoking = list(2, period(now() - 1800, 30), &[revocation]);
+        let stale = list(1, period(now() - 50 * 86_400, 30), &[]);
+
+        let authority = Authority {
+            key: own,
+            certificate: made.certificate.clone(),
+        };
+        let registry = house.open().await;
+        house::approve(&registry, 2).await;
+        let issuing = Issuing::start(registry, authority, Clock::system(0))
+            .await
+            .expect("starts");
+        issuing.judge(&chain(vec![clean.clone()])).expect("sound");
+        issuing.issue(ask(0)).await.expect("issued");
+        for lists in [vec![revoking], vec![stale], Vec::new()] {
+            let outcome = issuing.judge(&chain(lists));
+            assert!(
+                matches!(outcome, Err(Error::Authority { .. })),
+                "{outcome:?}"
+            );
+            let outcome = issuing.issue(ask(1)).await;
+            assert!(
+                matches!(outcome, Err(Error::Authority { .. })),
+                "{outcome:?}"
+            );
+        }
+        // Another's chain says nothing about this one.
+        let other = ForeignChain::new(vec![root.certificate.clone()]);
+        let outcome = issuing.judge(&other);
+        assert!(matches!(outcome, Err(Error::Request { .. })), "{outcome:?}");
+        assert!(issuing.issue(ask(1)).await.is_err());
+        issuing.judge(&chain(vec![clean])).expect("sound");
+        issuing.issue(ask(1)).await.expect("issued");
     });
 }
