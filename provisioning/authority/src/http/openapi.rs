@@ -50,7 +50,11 @@ pub(super) async fn document() -> Json<OpenApi> {
 pub(super) async fn page() -> Html<String> {
     let document = serde_json::to_value(described()).unwrap_or(Value::Null);
     let empty = serde_json::Map::new();
-    let paths = document["paths"].as_object().unwrap_or(&empty);
+    let object = |place| document.pointer(place).and_then(Value::as_object);
+    let (paths, schemas) = (object("/paths"), object("/components/schemas"));
+    let description = document
+        .pointer("/info/description")
+        .and_then(Value::as_str);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -63,9 +67,9 @@ pub(super) async fn page() -> Html<String> {
             body {
                 main {
                     h1 { "Countersign authority" }
-                    p { (document["info"]["description"].as_str().unwrap_or_default()) }
+                    p { (description.unwrap_or_default()) }
                     p { "For programs: " a href="/openapi.json" { "/openapi.json" } "." }
-                    @for (path, operations) in paths {
+                    @for (path, operations) in paths.unwrap_or(&empty) {
                         @for (method, operation) in operations.as_object().unwrap_or(&empty) {
                             section {
                                 h2 { code { (method.to_uppercase()) " " (path) } }
@@ -89,7 +93,7 @@ pub(super) async fn page() -> Html<String> {
                         }
                     }
                     h2 { "Types" }
-                    @for (name, schema) in document["components"]["schemas"].as_object().unwrap_or(&empty) {
+                    @for (name, schema) in schemas.unwrap_or(&empty) {
                         details {
                             summary { code { (name) } }
                             pre { (serde_json::to_string_pretty(schema).unwrap_or_default()) }

@@ -229,7 +229,7 @@ fn chart(hours: &[Hour]) -> Markup {
         .max()
         .unwrap_or(0)
         .max(1);
-    let height = |count: u64| count.saturating_mul(50) / most;
+    let height = |count: u64| count.saturating_mul(50).checked_div(most).unwrap_or(0);
     let issued: u64 = hours.iter().map(|hour| hour.issued).sum();
     let refused: u64 = hours.iter().map(|hour| hour.refused).sum();
     html! {
