@@ -454,7 +454,7 @@ fn tg21_an_authority_outside_its_own_period_issues_nothing() {
 /// An intermediate that its root revoked, or of which nobody knows any more, issues nothing until there is a list that
 /// says otherwise.
 #[test]
-fn tg25_a_revoked_authority_issues_nothing() {
+fn tg20_a_revoked_authority_issues_nothing() {
     crate::run(House::sqlite(), |house| async move {
         let rng = &mut SystemRandom;
         let root = house.authority();

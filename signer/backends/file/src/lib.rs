@@ -163,6 +163,16 @@ impl FileKey {
     pub fn public_key(&self) -> &PublicKey {
         &self.public
     }
+
+    /// The number of a P-256 key, 32 bytes big-endian, for another implementation in the same process; none for an Ed25519
+    /// key. Whoever has it has the key: it is overwritten when dropped, and goes into no log, message or file.
+    #[must_use]
+    pub fn into_p256_scalar(self) -> Option<Zeroizing<[u8; 32]>> {
+        match &self.secret {
+            Private::P256(key) => Some(Zeroizing::new(key.to_bytes().into())),
+            Private::Ed25519(_) => None,
+        }
+    }
 }
 
 impl Signer for FileKey {
