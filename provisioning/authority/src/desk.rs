@@ -8,15 +8,16 @@ mod hours;
 use std::sync::Arc;
 use std::time::Instant;
 
-use countersign_format::DeviceIdentity;
+use countersign_format::{DeviceIdentity, Digest};
 use countersign_keys::PublicKey;
 use countersign_provisioning::{Profile, Reason, Serial};
 use countersign_registry::{
-    Certificate, CertificateState, Device, Page, Registry, Statistics, StoredCrl,
+    Certificate, CertificateState, Device, DeviceState, Page, Registry, Statistics, StoredCrl,
 };
 use countersign_trust_store::UnixTime;
 use tokio::sync::Semaphore;
 
+use crate::clients::Client;
 use crate::http::Metrics;
 use crate::issuer::Issuer;
 use crate::problem::{Code, Problem};
@@ -140,23 +141,25 @@ impl Desk {
         self.places.saturating_sub(self.waiting.available_permits())
     }
 
-    /// Whether a certificate is revoked. One that the registry does not know is none of ours, whatever it says.
+    /// Whether a client's certificate stands: the registry has it for this device and this key, and it is not revoked.
+    /// What another authority below the root issued, which may name any device, stands only as a factory identity.
     ///
     /// # Errors
     /// When the registry does not answer.
-    pub async fn is_revoked(&self, serial: &str) -> Result<bool, Problem> {
-        let Ok(serial) = serial.parse::<Serial>() else {
-            return Ok(true);
+    pub async fn stands(&self, client: &Client) -> Result<bool, Problem> {
+        let Ok(serial) = client.serial.parse::<Serial>() else {
+            return Ok(false);
         };
-        let found = self.certificate(&serial).await?;
-        Ok(found.is_some_and(|found| {
-            matches!(
+        let Some(found) = self.certificate(&serial).await? else {
+            return Ok(client.factory);
+        };
+        let is_it =
+            found.device == client.device && found.key == *Digest::of(&client.spki).as_bytes();
+        Ok(is_it
+            && matches!(
                 found.state,
-                CertificateState::Revoked
-                    | CertificateState::Abandoned
-                    | CertificateState::Reserved
-            )
-        }))
+                CertificateState::Issued | CertificateState::Superseded
+            ))
     }
 
     /// The scope of a token that is accepted now.
@@ -212,6 +215,13 @@ impl Desk {
         after: Option<&str>,
         most: u64,
     ) -> Result<Page<Device>, Problem> {
+        // None is recorded with one, and PostgreSQL takes no NUL.
+        if family.is_some_and(|family| family.chars().any(char::is_control)) {
+            return Ok(Page {
+                items: Vec::new(),
+                next: None,
+            });
+        }
         self.registry
             .devices(family, after, most)
             .await
@@ -221,8 +231,8 @@ impl Desk {
     /// Records a device that may have certificates, or lets one have them that was only registered.
     ///
     /// # Errors
-    /// [`Code::Refused`] for an order that is not there; [`Code::Forbidden`] for a device of another order; when the
-    /// registry does not answer.
+    /// [`Code::Refused`] for an order that is not there; [`Code::Forbidden`] for a device of another order, and for
+    /// one that was retired; when the registry does not answer.
     pub async fn approve(&self, device: Device, requester: &str) -> Result<(), Problem> {
         if let Some(order) = &device.order {
             let orders = self.registry.orders().await.map_err(unavailable)?;
@@ -239,11 +249,12 @@ impl Desk {
             .map_err(unavailable)?;
         if recorded.is_empty() {
             let known = self.device(&id).await?;
-            if known.is_none_or(|known| known.order != order) {
+            if known.is_none_or(|known| known.order != order || known.state == DeviceState::Retired)
+            {
                 return Err(Problem::new(Code::Forbidden));
             }
             self.registry
-                .set_device(&id, countersign_registry::DeviceState::Approved, None)
+                .set_device(&id, DeviceState::Approved, None)
                 .await
                 .map_err(unavailable)?;
         }

@@ -1,7 +1,7 @@
 //! Who asks, and whether they may: a client certificate, or a token.
 //!
-//! Scopes are judged before anything is looked up, so that neither the answer nor its time says whether a device that
-//! the asker may not see exists.
+//! What is not there and what the asker may not see are looked up and answered alike, so that neither the answer nor its
+//! time says whether a device exists.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl FromRequestParts<Arc<App>> for Asker {
             .and_then(|peer| peer.client.clone());
         // Lists are published now and then; the registry knows at once.
         if let Some(client) = &client
-            && app.desk.is_revoked(&client.serial).await?
+            && !app.desk.stands(client).await?
         {
             return Err(Problem::new(Code::Unauthenticated));
         }
@@ -162,20 +162,24 @@ impl Asker {
         Err(Problem::new(Code::Forbidden))
     }
 
-    /// Demands the right to read about one device.
+    /// Whether a scope reaches a device of this order.
+    fn reaches(&self, action: Action, device: &DeviceIdentity, order: Option<&str>) -> bool {
+        self.scopes().any(|scope| {
+            scope.allows(action, device)
+                && (scope.order.is_none() || scope.order.as_deref() == order)
+        })
+    }
+
+    /// Demands the right to read about one device of this order.
     ///
     /// # Errors
     /// [`Code::NotFound`]: what may not be seen is not there.
-    pub fn may_read(&self, device: &DeviceIdentity) -> Result<(), Problem> {
+    pub fn may_read(&self, device: &DeviceIdentity, order: Option<&str>) -> Result<(), Problem> {
         let itself = self
             .client
             .as_ref()
             .is_some_and(|client| client.device == *device);
-        if itself
-            || self
-                .scopes()
-                .any(|scope| scope.allows(Action::Read, device))
-        {
+        if itself || self.reaches(Action::Read, device, order) {
             return Ok(());
         }
         Err(Problem::new(Code::NotFound))
@@ -197,25 +201,18 @@ impl Asker {
     /// # Errors
     /// [`Code::Forbidden`], whether or not there is such a device.
     pub fn may_approve(&self, device: &DeviceIdentity, order: Option<&str>) -> Result<(), Problem> {
-        let fits = |scope: &Scope| {
-            scope.allows(Action::Approve, device)
-                && (scope.order.is_none() || scope.order.as_deref() == order)
-        };
-        if self.scopes().any(fits) {
+        if self.reaches(Action::Approve, device, order) {
             return Ok(());
         }
         Err(Problem::new(Code::Forbidden))
     }
 
-    /// Demands the right to revoke certificates of this device.
+    /// Demands the right to revoke certificates of this device of this order.
     ///
     /// # Errors
     /// [`Code::NotFound`], as for a certificate that is not there.
-    pub fn may_revoke(&self, device: &DeviceIdentity) -> Result<(), Problem> {
-        if self
-            .scopes()
-            .any(|scope| scope.allows(Action::Revoke, device))
-        {
+    pub fn may_revoke(&self, device: &DeviceIdentity, order: Option<&str>) -> Result<(), Problem> {
+        if self.reaches(Action::Revoke, device, order) {
             return Ok(());
         }
         Err(Problem::new(Code::NotFound))

@@ -24,11 +24,14 @@ use crate::tokens::Action;
 /// How many devices a part of the list has unless said.
 const PAGE: u32 = 100;
 
+/// The most that a part of the list has.
+const MAX_PAGE: u32 = 1000;
+
 /// The longest text about a device.
 const MAX_TEXT: usize = 64;
 
 /// One device and its certificates. What the asker may not see is answered like what is not there.
-#[utoipa::path(get, path = "/api/v1/devices/{serial}", params(("serial" = String, Path, description = "The device's identity")),
+#[utoipa::path(get, path = "/api/v1/devices/{serial}", params(("serial" = String, Path, description = "The device's identity", pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")),
     responses((status = 200, body = DeviceView), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
@@ -36,12 +39,10 @@ pub(super) async fn show(
     Path(serial): Path<String>,
 ) -> Result<Json<DeviceView>, Problem> {
     let device = identity(&serial)?;
-    asker.may_read(&device)?;
-    let found = app
-        .desk
-        .device(&device)
-        .await?
-        .ok_or_else(|| Problem::new(Code::NotFound))?;
+    let found = app.desk.device(&device).await?;
+    let order = found.as_ref().and_then(|found| found.order.as_deref());
+    asker.may_read(&device, order)?;
+    let found = found.ok_or_else(|| Problem::new(Code::NotFound))?;
     let certificates = app.desk.certificates(&device).await?;
     let mut view = DeviceView::from(&found);
     view.certificates = Some(certificates.iter().map(CertificateView::from).collect());
@@ -59,12 +60,16 @@ pub(super) async fn list(
     asker.may_everywhere(Action::Read)?;
     // An identity orders the list; anything else would be one too, but is a mistake.
     let after = query.after.as_deref().map(identity).transpose()?;
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::new(Code::BadRequest).detail("limit is a number from 1 to 1000"));
+    }
     let page = app
         .desk
         .devices(
             query.family.as_deref(),
             after.as_ref().map(|device| device.as_str()),
-            query.limit.unwrap_or(PAGE).into(),
+            limit.into(),
         )
         .await?;
     Ok(Json(DevicePage {
@@ -74,9 +79,10 @@ pub(super) async fn list(
 }
 
 /// Says that a device may have certificates. A device that is known already keeps what is recorded of it.
-#[utoipa::path(put, path = "/api/v1/devices/{serial}", params(("serial" = String, Path, description = "The device's identity")),
+#[utoipa::path(put, path = "/api/v1/devices/{serial}", params(("serial" = String, Path, description = "The device's identity", pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")),
     request_body = ApproveRequest,
-    responses((status = 204), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
+    responses((status = 204), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 422, body = ProblemBody)))]
 pub(super) async fn approve(
     State(app): State<Arc<App>>,
     asker: Asker,
@@ -147,7 +153,7 @@ pub(super) async fn authenticate(
     let signed = [LABEL, &challenge].concat();
     key.verify_x509(&signed, &signature)
         .map_err(|_| refused())?;
-    if app.desk.is_revoked(&client.serial).await? {
+    if !app.desk.stands(&client).await? {
         return Err(refused());
     }
     let device = app.desk.device(&client.device).await?.ok_or_else(refused)?;

@@ -12,7 +12,7 @@ use crate::http::access::Asker;
 use crate::problem::{Code, Problem, ProblemBody};
 
 /// Revokes a certificate. A second time changes nothing.
-#[utoipa::path(post, path = "/api/v1/certificates/{serial}/revoke", params(("serial" = String, Path, description = "The certificate's serial number, hexadecimal")),
+#[utoipa::path(post, path = "/api/v1/certificates/{serial}/revoke", params(("serial" = String, Path, description = "The certificate's serial number, hexadecimal", pattern = "^[0-9A-Fa-f]{2,40}$")),
     request_body = RevokeRequest,
     responses((status = 200, body = CertificateView), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn revoke(
@@ -30,7 +30,9 @@ pub(super) async fn revoke(
         .map_err(|reason: String| Problem::new(Code::BadRequest).detail(reason))?;
     let not_found = || Problem::new(Code::NotFound);
     let found = app.desk.certificate(&serial).await?.ok_or_else(not_found)?;
-    asker.may_revoke(&found.device)?;
+    let device = app.desk.device(&found.device).await?;
+    let order = device.as_ref().and_then(|device| device.order.as_deref());
+    asker.may_revoke(&found.device, order)?;
     let revoked = app
         .desk
         .revoke(&serial, reason, &asker.name())

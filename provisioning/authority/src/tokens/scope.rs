@@ -97,10 +97,12 @@ impl Scope {
         }
     }
 
-    /// Whether the action is allowed for every device.
+    /// Whether the action is allowed for every device of every order.
     #[must_use]
     pub fn allows_everywhere(&self, action: Action) -> bool {
-        self.actions.contains(&action) && self.devices.iter().any(|pattern| pattern == "*")
+        self.order.is_none()
+            && self.actions.contains(&action)
+            && self.devices.iter().any(|pattern| pattern == "*")
     }
 }
 
