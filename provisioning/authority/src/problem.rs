@@ -27,6 +27,8 @@ pub enum Code {
     Internal,
     /// The key belongs to another device, or to another purpose.
     KeyKnown,
+    /// The address has other methods.
+    MethodNotAllowed,
     /// There is no such thing, or none that the asker may see.
     NotFound,
     /// The device is not expected here.
@@ -49,7 +51,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AlreadyIssued,
         Self::BodyTooLarge,
         Self::BadRequest,
@@ -58,6 +60,7 @@ impl Code {
         Self::IdempotencyConflict,
         Self::Internal,
         Self::KeyKnown,
+        Self::MethodNotAllowed,
         Self::NotFound,
         Self::NotApproved,
         Self::ProofOfPossession,
@@ -79,6 +82,12 @@ impl Code {
     #[must_use]
     pub const fn status(self) -> StatusCode {
         self.row().1
+    }
+
+    /// What it means.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.row().2
     }
 
     /// One row: word, status, what it means, what to do.
@@ -131,6 +140,12 @@ impl Code {
                 StatusCode::CONFLICT,
                 "the public key has a certificate already, of another device or purpose",
                 "make a new key: a key belongs to one device and has one purpose",
+            ),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this address has other methods",
+                "use one that Allow names",
             ),
             Self::NotFound => (
                 "not-found",

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use super::surroundings::typed;
 use crate::http::App;
 use crate::http::access::Asker;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, ProblemBody};
 use crate::tokens::Action;
 
 /// By which requests are told apart. Routes, not paths: a stranger chooses paths, and each would be counted for ever.
@@ -119,7 +119,9 @@ impl Metrics {
     }
 }
 
-/// The counts, for who may read.
+/// Counts of requests and issuances since the start, as Prometheus reads them.
+#[utoipa::path(get, path = "/metrics",
+    responses((status = 200, content_type = "application/openmetrics-text", body = String), (status = 401, body = ProblemBody)))]
 pub(super) async fn show(State(app): State<Arc<App>>, asker: Asker) -> Result<Response, Problem> {
     asker.may_everywhere(Action::Read)?;
     app.metrics.set_waiting(app.desk.waiting());

@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::response::Html;
 use maud::{DOCTYPE, PreEscaped, html};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
 
-use super::{devices, est, health, lists, provision, revoke};
+use super::{devices, est, health, lists, metrics, provision, revoke};
+use crate::problem::Code;
 
 /// Everything that is served, but for the operator's page.
 #[derive(utoipa::OpenApi)]
@@ -21,6 +21,7 @@ use super::{devices, est, health, lists, provision, revoke};
         health::root,
         health::health,
         health::stats,
+        metrics::show,
         provision::provision,
         devices::list,
         devices::show,
@@ -37,19 +38,101 @@ use super::{devices, est, health, lists, provision, revoke};
 )]
 struct Document;
 
-fn described() -> OpenApi {
-    Document::openapi()
+/// The only operation whose 401 is its own answer: it asks for no credential.
+const AUTHENTICATE: &str = "/api/v1/authenticate";
+
+/// The names of the credentials.
+const CREDENTIALS: [&str; 3] = ["bearer", "basic", "certificate"];
+
+/// What is derived is completed: problems have a media type, any request may be refused for reasons that no operation
+/// names, and who must say who it is does so in one of three ways.
+fn described() -> Value {
+    let mut document = serde_json::to_value(Document::openapi()).unwrap_or(Value::Null);
+    if let Some(components) = object(&mut document, "/components") {
+        components.insert(
+            "securitySchemes".to_owned(),
+            json!({
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "basic": { "type": "http", "scheme": "basic" },
+                "certificate": { "type": "mutualTLS" },
+            }),
+        );
+    }
+    for (path, operations) in object(&mut document, "/paths").into_iter().flatten() {
+        for operation in operations.as_object_mut().into_iter().flatten() {
+            complete(path, operation.1);
+        }
+    }
+    document
+}
+
+fn complete(path: &str, operation: &mut Value) {
+    let has_body = operation.get("requestBody").is_some();
+    let is_closed = path != AUTHENTICATE && operation.pointer("/responses/401").is_some();
+    if is_closed && let Some(operation) = operation.as_object_mut() {
+        let any: Vec<Value> = CREDENTIALS
+            .iter()
+            .map(|name| json!({ *name: [] }))
+            .collect();
+        operation.insert("security".to_owned(), Value::Array(any));
+    }
+    let Some(answers) = object(operation, "/responses") else {
+        return;
+    };
+    let mut statuses = vec![408, 429, 503];
+    if is_closed {
+        statuses.extend([401, 403]);
+    }
+    if has_body {
+        statuses.extend([400, 413, 415]);
+    }
+    for status in statuses {
+        answers.entry(status.to_string()).or_insert_with(|| {
+            let body = json!({ "$ref": "#/components/schemas/ProblemBody" });
+            json!({ "description": "", "content": { "application/json": { "schema": body } } })
+        });
+    }
+    for (status, answer) in answers {
+        let is_problem = answer
+            .pointer("/content/application~1json/schema/$ref")
+            .is_some_and(|body| body == "#/components/schemas/ProblemBody");
+        if !is_problem {
+            continue;
+        }
+        if let Some(content) = object(answer, "/content")
+            && let Some(body) = content.remove("application/json")
+        {
+            content.insert("application/problem+json".to_owned(), body);
+        }
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("description".to_owned(), meaning(status).into());
+        }
+    }
+}
+
+/// What the codes of a status mean.
+fn meaning(status: &str) -> String {
+    let meanings: Vec<&str> = Code::ALL
+        .iter()
+        .filter(|code| code.status().as_str() == status)
+        .map(|code| code.title())
+        .collect();
+    meanings.join("; or ")
+}
+
+fn object<'a>(value: &'a mut Value, place: &str) -> Option<&'a mut Map<String, Value>> {
+    value.pointer_mut(place).and_then(Value::as_object_mut)
 }
 
 /// The document.
-pub(super) async fn document() -> Json<OpenApi> {
+pub(super) async fn document() -> Json<Value> {
     Json(described())
 }
 
 /// The document for people.
 pub(super) async fn page() -> Html<String> {
-    let document = serde_json::to_value(described()).unwrap_or(Value::Null);
-    let empty = serde_json::Map::new();
+    let document = described();
+    let empty = Map::new();
     let object = |place| document.pointer(place).and_then(Value::as_object);
     let (paths, schemas) = (object("/paths"), object("/components/schemas"));
     let description = document
@@ -112,11 +195,12 @@ mod tests {
 
     #[test]
     fn the_document_has_every_route_that_programs_use() {
-        let document = serde_json::to_value(described()).expect("JSON");
+        let document = described();
         for path in [
             "/",
             "/health",
             "/stats",
+            "/metrics",
             "/api/v1/devices/provision",
             "/api/v1/devices/{serial}",
             "/api/v1/devices",

@@ -110,12 +110,8 @@ pub(super) async fn nothing_here() -> Problem {
 }
 
 /// A route, and another method.
-pub(super) async fn wrong_method() -> Response {
-    let mut answer = Problem::new(Code::BadRequest)
-        .detail("this address has other methods")
-        .into_response();
-    *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    answer
+pub(super) async fn wrong_method() -> Problem {
+    Problem::new(Code::MethodNotAllowed)
 }
 
 /// A body of this type.
