@@ -107,6 +107,8 @@ pub struct Issuing {
     pub crl_hours: u64,
     /// Days that a revocation list is valid.
     pub crl_days: u64,
+    /// Seconds between two looks whether a list is due. What was revoked is on a list that long after at most.
+    pub crl_check_seconds: u64,
 }
 
 impl Default for Issuing {
@@ -117,6 +119,7 @@ impl Default for Issuing {
             component_scope: Vec::new(),
             crl_hours: 24,
             crl_days: 30,
+            crl_check_seconds: 60,
         }
     }
 }
@@ -221,6 +224,11 @@ impl Config {
                 "limits.{name} is {value}: write a number from 1 to 1000000"
             );
         }
+        anyhow::ensure!(
+            (1..=3600).contains(&self.issuing.crl_check_seconds),
+            "issuing.crl_check_seconds is {}: write a number from 1 to 3600",
+            self.issuing.crl_check_seconds
+        );
         for operator in &self.operators {
             operator
                 .scope

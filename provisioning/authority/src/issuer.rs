@@ -27,9 +27,6 @@ use crate::problem::{Code, Problem};
 /// How often absent hardware is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often is asked whether a list is due. What was revoked is on a list that long after at most.
-const LISTS_EVERY: Duration = Duration::from_secs(60);
-
 /// A time that has certainly passed when this was written: a clock below it is wrong.
 const FLOOR: u64 = 1_764_000_000;
 
@@ -264,7 +261,7 @@ async fn upkeep(shared: Arc<Shared>, look_again: bool) {
         }
         shared.list_if_due_or_told().await;
         let pause = if shared.issuing().is_some() {
-            LISTS_EVERY
+            Duration::from_secs(shared.config.issuing.crl_check_seconds)
         } else {
             LOOK_EVERY
         };
