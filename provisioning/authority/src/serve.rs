@@ -41,6 +41,7 @@ pub fn now() -> UnixTime {
 /// # Errors
 /// What keeps it from starting.
 pub async fn serve(path: &Path) -> anyhow::Result<()> {
+    leave_no_memory()?;
     let config = Config::read(path)?;
     let chain = chain(&config.issuer.chain)?;
     let issuer = chain.first().context("[issuer] chain has no certificate")?;
@@ -122,6 +123,14 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Has a core dump of this process leave out all memory: keys in files are in it, and so are tokens (core(5)).
+fn leave_no_memory() -> anyhow::Result<()> {
+    std::fs::write("/proc/self/coredump_filter", "0").context(
+        "core dumps of this process would hold its keys, and the system did not take that they must not: \
+         let it write /proc/self/coredump_filter",
+    )
 }
 
 /// Done when the process is told to stop.
