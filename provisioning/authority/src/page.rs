@@ -17,15 +17,32 @@ pub use login::{Login, hash_password};
 
 /// The style of every page.
 pub const STYLE: &str = "\
-:root{color-scheme:light dark}\
-body{font:16px/1.5 system-ui,sans-serif;margin:0}\
-main{max-width:60rem;margin:0 auto;padding:1rem}\
-nav a{margin-right:1rem}\
+:root{color-scheme:light dark;--line:#8885;--soft:#8881;--issued:#2f6fb5;--refused:#b5472f}\
+@media(prefers-color-scheme:dark){:root{--issued:#6ea8e6;--refused:#e08a73}}\
+*{box-sizing:border-box}\
+body{font:16px/1.5 system-ui,sans-serif;margin:0;overflow-wrap:anywhere}\
+header{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;padding:.75rem 1rem;border-bottom:1px solid var(--line);background:var(--soft)}\
+nav{display:flex;flex-wrap:wrap;gap:.25rem 1rem}\
+main{max-width:64rem;margin:0 auto;padding:0 1rem 2rem}\
+h1{font-size:1.5rem;margin:1rem 0}h2{font-size:1.1rem;margin:1.75rem 0 .5rem}\
 table{border-collapse:collapse;width:100%}\
-th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #8884;vertical-align:top;overflow-wrap:anywhere}\
-.wide{overflow-x:auto}\
-input,button,select{font:inherit;padding:.3rem .5rem;max-width:100%;box-sizing:border-box}\
-h2{font-size:1.1rem}pre{overflow-x:auto}.bar{fill:#4a7ebb}.bad{fill:#c0504d}.note{opacity:.7}";
+th,td{text-align:left;padding:.4rem .75rem .4rem 0;border-bottom:1px solid var(--line);vertical-align:top;min-width:5rem}\
+thead th{font-size:.875rem}.facts th{width:12rem}\
+.wide{overflow-x:auto}pre{overflow-x:auto;padding:.75rem;background:var(--soft)}\
+code,pre{font:.875rem/1.5 ui-monospace,monospace}\
+input,button,select{font:inherit;padding:.4rem .6rem;max-width:100%}\
+label{display:block}label input{display:block;width:100%}\
+.filter{display:flex;flex-wrap:wrap;gap:.75rem;align-items:end;margin-bottom:1rem}\
+.counts{display:flex;flex-wrap:wrap;gap:.75rem;list-style:none;padding:0;margin:0}\
+.counts li{border:1px solid var(--line);border-radius:.4rem;padding:.5rem .9rem;background:var(--soft)}\
+.counts strong{display:block;font-size:1.5rem;line-height:1.2}\
+.state{border:1px solid var(--line);border-radius:.4rem;padding:0 .4rem;white-space:nowrap}\
+.state.revoked,.state.retired{border-color:var(--refused)}.state.issued,.state.approved{border-color:var(--issued)}\
+figure{margin:0}svg{display:block;width:100%;height:auto;max-height:16rem}line{stroke:#8888;stroke-width:.5}\
+.issued{fill:var(--issued)}.refused{fill:var(--refused)}\
+.key{display:inline-block;width:.8em;height:.8em;border-radius:.15em}\
+.key.issued{background:var(--issued)}.key.refused{background:var(--refused)}\
+.login{max-width:20rem}.axis{display:flex;justify-content:space-between;font-size:.875rem}";
 
 /// Its routes.
 pub(crate) fn routes() -> Router<Arc<App>> {

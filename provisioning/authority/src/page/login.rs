@@ -11,7 +11,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier 
 use axum::Form;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
+use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use countersign_trust_store::UnixTime;
@@ -187,14 +187,14 @@ fn shown(status: StatusCode, wrong: bool) -> Response {
         "Log in",
         false,
         &html! {
-            @if wrong { p { strong { "That is not the password." } } }
-            form method="post" action="/page/login" {
-                label { "Password " input type="password" name="password" autocomplete="current-password" autofocus required; }
-                " " button { "Log in" }
+            @if wrong { p role="alert" { strong { "That is not the password." } } }
+            form class="login" method="post" action="/page/login" {
+                label { "Password" input type="password" name="password" autocomplete="current-password" autofocus required; }
+                p { button { "Log in" } }
             }
         },
     );
-    (status, [(CACHE_CONTROL, "no-store")], page).into_response()
+    (status, views::answer(page)).into_response()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use axum::response::{Html, IntoResponse as _, Response};
 use countersign_format::DeviceIdentity;
-use countersign_registry::Certificate;
+use countersign_registry::{Certificate, Device};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
 
@@ -46,10 +46,10 @@ pub(super) async fn overview(
             (counts(&statistics.devices))
             h2 { "Certificates" }
             (counts(&statistics.certificates))
-            h2 { "Issued and refused, by hour of the last day, by this process" }
-            (chart(&hours))
             h2 { "Certificates that end within " (EXPIRING_DAYS) " days" }
-            @if expiring.is_empty() { p { "None." } } @else { (certificates(&expiring, true)) }
+            @if expiring.is_empty() { p { "None." } } @else { (certificates(&expiring, true, now)) }
+            h2 { "The last 24 hours" }
+            (chart(&hours))
             h2 { "Audit log" }
             pre { (head) }
             p { (statistics.leaves_placed) " leaves, " (statistics.leaves_waiting) " waiting." }
@@ -60,10 +60,14 @@ pub(super) async fn overview(
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Filter {
+    /// How identities begin.
+    #[serde(default)]
+    search: String,
     #[serde(default)]
     family: String,
+    /// The last of the part before.
     #[serde(default)]
-    from: String,
+    after: String,
 }
 
 /// The list of devices.
@@ -73,48 +77,78 @@ pub(super) async fn devices(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
     let family = Some(filter.family.trim()).filter(|family| !family.is_empty());
-    let from = Some(filter.from.trim()).filter(|from| !from.is_empty());
-    // The one that is looked for comes first, though the list begins after what is given.
-    let exact = match from.map(DeviceIdentity::parse) {
-        Some(Ok(id)) => app.desk.device(&id).await?,
-        _ => None,
-    };
-    let exact = exact.filter(|device| family.is_none_or(|family| family == device.family));
-    let list = app.desk.devices(family, from, ROWS).await?;
+    let search = filter.search.trim();
+    let begins = DeviceIdentity::parse(search).ok();
+    let after = DeviceIdentity::parse(filter.after.trim()).ok();
+    let mut devices = Vec::new();
+    let mut next = None;
+    // What no identity begins with is not looked for.
+    if search.is_empty() || begins.is_some() {
+        if let (Some(id), None) = (&begins, &after) {
+            // The list begins after what is given.
+            let exact = app.desk.device(id).await?;
+            devices
+                .extend(exact.filter(|device| family.is_none_or(|family| family == device.family)));
+        }
+        let from = after.as_ref().or(begins.as_ref());
+        let list = app
+            .desk
+            .devices(family, from.map(DeviceIdentity::as_str), ROWS)
+            .await?;
+        next = list.next.filter(|next| next.starts_with(search));
+        let found = list.items.into_iter();
+        devices.extend(found.filter(|device| device.id.as_str().starts_with(search)));
+    }
     let page = frame(
         "Devices",
         true,
         &html! {
-            form method="get" action="/page/devices" {
-                label { "From identity " input name="from" value=(filter.from) maxlength="64"; }
-                " "
-                label { "Family " input name="family" value=(filter.family) maxlength="64"; }
-                " " button { "Show" }
+            form class="filter" method="get" action="/page/devices" role="search" {
+                label { "Identity begins with" input name="search" value=(filter.search) maxlength="64"; }
+                label { "Family" input name="family" value=(filter.family) maxlength="64"; }
+                button { "Search" }
             }
-            div class="wide" {
-                table {
-                    tr { th { "Device" } th { "Family" } th { "Type" } th { "State" } th { "Order" } }
-                    @for device in exact.iter().chain(&list.items) {
-                        tr {
-                            td { a href={ "/page/devices/" (device.id) } { (device.id) } }
-                            td { (device.family) }
-                            td { (device.device_type) }
-                            td { (device.state) }
-                            td { (device.order.as_deref().unwrap_or("")) }
-                        }
-                    }
-                }
-            }
-            @if let Some(next) = &list.next {
+            @if devices.is_empty() { p { "No device." } } @else { (device_table(&devices)) }
+            @if let Some(next) = &next {
                 form method="get" action="/page/devices" {
-                    input type="hidden" name="from" value=(next);
+                    input type="hidden" name="search" value=(filter.search);
                     input type="hidden" name="family" value=(filter.family);
+                    input type="hidden" name="after" value=(next);
                     button { "More" }
                 }
             }
         },
     );
     Ok(answer(page))
+}
+
+fn device_table(devices: &[Device]) -> Markup {
+    html! {
+        div class="wide" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Device" }
+                        th scope="col" { "Family" }
+                        th scope="col" { "Type" }
+                        th scope="col" { "State" }
+                        th scope="col" { "Order" }
+                    }
+                }
+                tbody {
+                    @for device in devices {
+                        tr {
+                            td { a href={ "/page/devices/" (device.id) } { (device.id) } }
+                            td { (device.family) }
+                            td { (device.device_type) }
+                            td { (state(device.state.as_str())) }
+                            td { (device.order.as_deref().unwrap_or("")) }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// One device.
@@ -127,20 +161,25 @@ pub(super) async fn device(
     let id = DeviceIdentity::parse(&serial).map_err(|_| not_found())?;
     let device = app.desk.device(&id).await?.ok_or_else(not_found)?;
     let held = app.desk.certificates(&id).await?;
+    let now = (app.clock)().as_secs();
     let page = frame(
         device.id.as_str(),
         true,
         &html! {
-            table {
-                tr { th { "State" } td { (device.state) } }
-                tr { th { "Family" } td { (device.family) } }
-                tr { th { "Type" } td { (device.device_type) } }
-                tr { th { "Hardware revision" } td { (device.revision) } }
-                tr { th { "Firmware version" } td { (device.firmware) } }
-                tr { th { "Order" } td { (device.order.as_deref().unwrap_or("none")) } }
+            table class="facts" {
+                @for (name, value) in [
+                    ("Family", device.family.as_str()),
+                    ("Type", &device.device_type),
+                    ("Hardware revision", &device.revision),
+                    ("Firmware version", &device.firmware),
+                    ("Order", device.order.as_deref().unwrap_or("none")),
+                ] {
+                    tr { th scope="row" { (name) } td { (value) } }
+                }
+                tr { th scope="row" { "State" } td { (state(device.state.as_str())) } }
             }
             h2 { "Certificates" }
-            (certificates(&held, false))
+            @if held.is_empty() { p { "None." } } @else { (certificates(&held, false, now)) }
         },
     );
     Ok(answer(page))
@@ -158,15 +197,18 @@ pub(super) fn frame(title: &str, inside: bool, body: &Markup) -> Html<String> {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                main {
+                header {
+                    strong { "Countersign authority" }
                     @if inside {
-                        nav {
+                        nav aria-label="Pages" {
                             a href="/page" { "Overview" }
                             a href="/page/devices" { "Devices" }
                             a href="/docs" { "Interface" }
                             a href="/page/logout" { "Log out" }
                         }
                     }
+                }
+                main {
                     h1 { (title) }
                     (body)
                 }
@@ -176,7 +218,8 @@ pub(super) fn frame(title: &str, inside: bool, body: &Markup) -> Html<String> {
     Html(page.into_string())
 }
 
-fn answer(page: Html<String>) -> Response {
+/// With what a browser is told of every page.
+pub(super) fn answer(page: Html<String>) -> Response {
     (
         [
             (CACHE_CONTROL, "no-store"),
@@ -190,30 +233,42 @@ fn answer(page: Html<String>) -> Response {
 fn counts(counts: &[(String, u64)]) -> Markup {
     html! {
         @if counts.is_empty() { p { "None." } }
-        table { @for (state, count) in counts { tr { th { (state) } td { (count) } } } }
+        ul class="counts" { @for (state, count) in counts { li { strong { (count) } " " (state) } } }
     }
 }
 
-fn certificates(list: &[Certificate], named: bool) -> Markup {
+/// A state as a word in a box. It is told by the word; the colour only helps.
+fn state(word: &str) -> Markup {
+    html! { span class={ "state " (word) } { (word) } }
+}
+
+fn certificates(list: &[Certificate], named: bool, now: u64) -> Markup {
     html! {
         div class="wide" {
             table {
-                tr {
-                    @if named { th { "Device" } }
-                    th { "Serial" } th { "Profile" } th { "State" } th { "Ends" }
-                }
-                @for certificate in list {
+                thead {
                     tr {
-                        @if named {
-                            td { a href={ "/page/devices/" (certificate.device) } { (certificate.device) } }
+                        @if named { th scope="col" { "Device" } }
+                        th scope="col" { "Serial number" }
+                        th scope="col" { "Profile" }
+                        th scope="col" { "State" }
+                        th scope="col" { "Ends" }
+                    }
+                }
+                tbody {
+                    @for certificate in list {
+                        tr {
+                            @if named {
+                                td { a href={ "/page/devices/" (certificate.device) } { (certificate.device) } }
+                            }
+                            td { code { (certificate.serial) } }
+                            td { (certificate.profile) }
+                            td {
+                                (state(certificate.state.as_str()))
+                                @if let Some((_, reason)) = certificate.revoked { " (" (reason) ")" }
+                            }
+                            td { (crate::http::time(certificate.not_after)) ", " (left(certificate.not_after, now)) }
                         }
-                        td { code { (certificate.serial) } }
-                        td { (certificate.profile) }
-                        td {
-                            (certificate.state)
-                            @if let Some((_, reason)) = certificate.revoked { " (" (reason) ")" }
-                        }
-                        td { (crate::http::time(certificate.not_after)) }
                     }
                 }
             }
@@ -221,7 +276,17 @@ fn certificates(list: &[Certificate], named: bool) -> Markup {
     }
 }
 
-/// Bars as SVG: issued above, refused below.
+/// How long until then.
+fn left(end: u64, now: u64) -> String {
+    match end.checked_sub(now).map(|seconds| seconds / 86_400) {
+        None => "ended".to_owned(),
+        Some(0) => "within a day".to_owned(),
+        Some(1) => "in 1 day".to_owned(),
+        Some(days) => format!("in {days} days"),
+    }
+}
+
+/// Bars as SVG, issued upwards and refused downwards, and the same as a table.
 fn chart(hours: &[Hour]) -> Markup {
     let most = hours
         .iter()
@@ -232,13 +297,44 @@ fn chart(hours: &[Hour]) -> Markup {
     let height = |count: u64| count.saturating_mul(50).checked_div(most).unwrap_or(0);
     let issued: u64 = hours.iter().map(|hour| hour.issued).sum();
     let refused: u64 = hours.iter().map(|hour| hour.refused).sum();
+    let told =
+        format!("{issued} issued and {refused} refused by this process; at most {most} in an hour");
     html! {
-        p { (issued) " issued, " (refused) " refused; at most " (most) " in an hour." }
-        svg viewBox="0 0 240 102" width="100%" role="img" aria-label="issued and refused by hour" {
-            @for (place, hour) in (0_u64..).zip(hours) {
-                rect class="bar" x=(place * 10) width="8" y=(50 - height(hour.issued)) height=(height(hour.issued)) {}
-                rect class="bad" x=(place * 10) width="8" y="52" height=(height(hour.refused)) {}
+        figure {
+            figcaption {
+                span class="key issued" {} " issued, " span class="key refused" {} " refused: " (told) "."
+            }
+            svg viewBox="0 0 240 104" role="img" aria-label=(told) {
+                line x1="0" x2="240" y1="51" y2="51" {}
+                @for (place, hour) in (0_u64..).zip(hours) {
+                    g {
+                        title { (ago(place)) ": " (hour.issued) " issued, " (hour.refused) " refused" }
+                        rect class="issued" x=(place * 10) width="8" y=(50 - height(hour.issued)) height=(height(hour.issued)) {}
+                        rect class="refused" x=(place * 10) width="8" y="52" height=(height(hour.refused)) {}
+                    }
+                }
+            }
+            div class="axis" { span { "24 hours ago" } span { "now" } }
+        }
+        details {
+            summary { "As a table" }
+            table {
+                thead { tr { th scope="col" { "Hour" } th scope="col" { "Issued" } th scope="col" { "Refused" } } }
+                tbody {
+                    @for (place, hour) in (0_u64..).zip(hours) {
+                        tr { td { (ago(place)) } td { (hour.issued) } td { (hour.refused) } }
+                    }
+                }
             }
         }
+    }
+}
+
+/// Which hour a bar is.
+fn ago(place: u64) -> String {
+    match 23_u64.saturating_sub(place) {
+        0 => "this hour".to_owned(),
+        1 => "1 hour ago".to_owned(),
+        hours => format!("{hours} hours ago"),
     }
 }
