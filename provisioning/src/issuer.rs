@@ -230,6 +230,25 @@ impl<'k> Issuer<'k> {
     where
         R: TryCryptoRng + ?Sized,
     {
+        let serial = Serial::generate(rng)?;
+        self.intermediate_numbered(serial, public_key, intermediate, rng)
+    }
+
+    /// The same with a serial that was put on record before: so that whatever is signed is on record already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Issuer::intermediate`].
+    pub fn intermediate_numbered<R>(
+        &self,
+        serial: Serial,
+        public_key: &PublicKey,
+        intermediate: &Intermediate,
+        rng: &mut R,
+    ) -> Result<Issued, Error>
+    where
+        R: TryCryptoRng + ?Sized,
+    {
         // RFC 5280 §4.2.1.9: pathLenConstraint counts the intermediates that may follow. Ours count strictly downwards.
         if self
             .path_length
@@ -254,7 +273,6 @@ impl<'k> Issuer<'k> {
                 reason: "an authority needs another name than its issuer",
             });
         }
-        let serial = Serial::generate(rng)?;
         let make = |public_key: &PublicKey, signer: &SigningKey| {
             Draft {
                 rules: &profile::INTERMEDIATE,
@@ -356,6 +374,11 @@ impl<'k> Issuer<'k> {
             },
         };
         self.rehearse(&draft, rng)?;
+        // It may outlive its issuer, but is issued by one that lives. Of a shape that was rehearsed before, no host was asked.
+        let starts = validity.not_before();
+        if starts < self.validity.not_before() || starts > self.validity.not_after() {
+            return Err(self.outside(validity));
+        }
         Ok(Issued {
             certificate: draft.sign(self.key)?,
             serial: draft.serial,
@@ -418,12 +441,16 @@ impl<'k> Issuer<'k> {
         if self.validity.contains(&asked) {
             return Ok(());
         }
-        Err(Error::OutsideIssuerValidity {
+        Err(self.outside(asked))
+    }
+
+    fn outside(&self, asked: Validity) -> Error {
+        Error::OutsideIssuerValidity {
             asked_from: asked.not_before(),
             asked_until: asked.not_after(),
             issuer_from: self.validity.not_before(),
             issuer_until: self.validity.not_after(),
-        })
+        }
     }
 
     /// A key has one purpose, and an authority's is to issue.

@@ -220,6 +220,27 @@ fn an_idevid_does_not_expire_and_outlives_its_issuer() {
         .to_der()
         .expect("encodes");
     assert!(der.ends_with(b"99991231235959Z"));
+
+    // After its own end an authority makes none, also of a shape that was rehearsed before.
+    let mut late = device(Profile::IDevId);
+    let after = UnixTime::from_secs(authority.issuer().validity().not_after().as_secs() + 1);
+    late.validity = Validity::days(after, 1).expect("a period");
+    let issuer = authority.issuer();
+    let public = throwaway_key(Algorithm::Esp256);
+    let make = |request: &EndEntity| {
+        let made = issuer.end_entity(
+            Profile::IDevId,
+            public.public_key(),
+            request,
+            &mut SystemRandom,
+        );
+        made.map(|_| ())
+    };
+    make(&device(Profile::IDevId)).expect("a certificate");
+    assert!(matches!(
+        make(&late),
+        Err(Error::OutsideIssuerValidity { .. })
+    ));
 }
 
 #[test]

@@ -167,6 +167,13 @@ pub(crate) struct Rotate {
     /// Common name (CN) of the new one; the old one's with the next number if not given
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) authority: NewAuthorityArguments,
+}
+
+/// What is said of every authority that is made here below another.
+#[derive(Debug, Args)]
+pub(crate) struct NewAuthorityArguments {
     /// Short name in the directory; made from the common name if not given
     #[arg(long, value_name = "WORD")]
     pub(crate) id: Option<String>,
@@ -258,22 +265,16 @@ pub(crate) struct NewIntermediate {
     // Optional for the parser alone, which does not ask for it beside `rotate` and the others.
     #[arg(long, value_name = "TEXT", required = true)]
     pub(crate) name: Option<String>,
-    /// Short name in the directory; made from the common name if not given
-    #[arg(long, value_name = "WORD")]
-    pub(crate) id: Option<String>,
     /// Authority to issue it
     #[arg(long, value_name = "WORD", default_value = "root")]
     pub(crate) issuer: String,
-    /// Years it is valid; if not given, 5, or as long as its issuer where that ends sooner
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=30))]
-    pub(crate) years: Option<u16>,
     /// How many authorities may follow each other below it
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub(crate) path_length: u8,
     #[command(flatten)]
     pub(crate) scope: ScopeArguments,
     #[command(flatten)]
-    pub(crate) key: NewKeyArguments,
+    pub(crate) authority: NewAuthorityArguments,
 }
 
 #[derive(Debug, Args)]

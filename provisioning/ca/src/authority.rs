@@ -9,9 +9,13 @@ use countersign_keys::{Error, ErrorKind, KeyUri, SigningKey};
 use countersign_provisioning::{Reason, Revocation, Serial};
 use countersign_trust_store::UnixTime;
 
+use crate::bounded;
 use crate::durable::{self, Existing};
 use crate::records::{self, VERSION};
 use crate::{output, passphrase, private};
+
+/// The most that is read of an authority's certificate, or of those above it, in bytes.
+const MAX_CERTIFICATES_BYTES: u64 = 64 * 1024;
 
 /// One authority of a directory.
 #[derive(Debug)]
@@ -23,8 +27,7 @@ pub(crate) struct Authority {
 impl Authority {
     /// The certificate, DER.
     pub(crate) fn certificate(&self) -> anyhow::Result<Vec<u8>> {
-        let path = self.path.join("certificate.der");
-        fs::read(&path).with_context(|| format!("{} could not be read", path.display()))
+        bounded::read(&self.path.join("certificate.der"), MAX_CERTIFICATES_BYTES)
     }
 
     /// Where the certificate lies as PEM.
@@ -39,7 +42,7 @@ impl Authority {
             return Ok(Vec::new());
         }
         let failed = || format!("{} could not be read", path.display());
-        let text = fs::read(&path).with_context(failed)?;
+        let text = bounded::read(&path, MAX_CERTIFICATES_BYTES)?;
         countersign_trust_store::pem::certificates(&text).with_context(failed)
     }
 
@@ -54,9 +57,35 @@ impl Authority {
         )
     }
 
-    /// Records a certificate. After this returns, the serial is taken for ever; only then may the certificate leave.
+    /// Records a certificate that is about to be signed. After this returns, the serial is taken.
     pub(crate) fn record_issued(&self, record: &records::Issued) -> anyhow::Result<()> {
         records::write(&self.issued_path(&record.serial), record, Existing::Refuse)
+    }
+
+    /// Completes the record with what was signed; only then may the certificate leave.
+    pub(crate) fn complete_issued(&self, record: &records::Issued) -> anyhow::Result<()> {
+        records::write(&self.issued_path(&record.serial), record, Existing::Replace)
+    }
+
+    /// Takes back the record of what was not signed. A record that stays tells of a serial that nothing has.
+    pub(crate) fn withdraw_issued(&self, serial: &str) {
+        let _ = fs::remove_file(self.issued_path(serial));
+    }
+
+    /// Whether a key was in a certificate of this authority that was revoked because the key may be in other hands.
+    pub(crate) fn has_compromised(&self, spki_sha256: &str) -> anyhow::Result<bool> {
+        for revocation in self.revocations()? {
+            if matches!(
+                revocation.reason,
+                Reason::KeyCompromise | Reason::CaCompromise
+            ) && self
+                .issued(&revocation.serial)?
+                .is_some_and(|issued| issued.spki_sha256 == spki_sha256)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The record of a certificate that this authority issued.

@@ -8,7 +8,7 @@
 //!   authorities/ID/
 //!     authority.json certificate.pem certificate.der
 //!     key.pem                     unless authority.json says where else the key is
-//!     issued/SERIAL.json          written before the certificate leaves
+//!     issued/SERIAL.json          written before the certificate is signed, completed before it leaves
 //!     revoked/SERIAL.json
 //!     crl-number.json             raised before a list is signed
 //!     crl.pem crl.der             the newest list
@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use countersign_backend_file::{FileKey, Overwrite};
 use countersign_keys::{ErrorKind, SigningKey};
+use countersign_provisioning::Issued;
 use countersign_trust_store::UnixTime;
 
 use crate::authority::Authority;
@@ -303,22 +304,78 @@ impl CaDirectory {
         Ok(())
     }
 
-    /// Reserves a public key for one profile and one device. The same key for the same again is a renewal.
+    /// Issues a certificate: its key and its serial are on record before `sign` signs, and the certificate before it is handed out.
+    /// What `sign` refuses before anything is signed leaves nothing on record; what ends in between leaves a record without a
+    /// certificate, whose serial can be revoked.
+    pub(crate) fn issue(
+        &self,
+        issuer: &Authority,
+        mut record: records::Issued,
+        sign: impl FnOnce() -> Result<Issued, countersign_provisioning::Error>,
+    ) -> anyhow::Result<Issued> {
+        let key = &record.spki_sha256;
+        let is_new = self.reserve_key(key, &record.profile, record.device_id.as_deref())?;
+        issuer.record_issued(&record)?;
+        let issued = match sign() {
+            Ok(issued) => issued,
+            Err(error) => {
+                // A key in hardware may have signed although it reports a failure.
+                if !matches!(error, countersign_provisioning::Error::Sign { .. }) {
+                    issuer.withdraw_issued(&record.serial);
+                    if is_new {
+                        let _ = fs::remove_file(self.key_path(key));
+                    }
+                }
+                return Err(error.into());
+            }
+        };
+        record.not_before = issued.validity.not_before().as_secs();
+        record.not_after = issued.validity.not_after().as_secs();
+        record.certificate = output::pem(CERTIFICATE, std::slice::from_ref(&issued.certificate))?;
+        issuer.complete_issued(&record)?;
+        Ok(issued)
+    }
+
+    /// The revocation of an authority by the one above it here, if it is revoked.
+    pub(crate) fn revocation_of(
+        &self,
+        authority: &Authority,
+    ) -> anyhow::Result<Option<records::Revoked>> {
+        match &authority.record.issuer {
+            Some(above) => {
+                let serial = authority.record.serial.parse()?;
+                self.authority(above)?.revoked(&serial)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Reserves a public key for one profile and one device, and says whether it is new. The same key for the same again is a
+    /// renewal, unless it may be in other hands.
     pub(crate) fn reserve_key(
         &self,
         spki_sha256: &str,
         profile: &str,
         device_id: Option<&str>,
-    ) -> anyhow::Result<()> {
-        let path = self.path.join("keys").join(format!("{spki_sha256}.json"));
+    ) -> anyhow::Result<bool> {
+        let path = self.key_path(spki_sha256);
         let wanted = records::KeyUse {
             version: VERSION,
             profile: profile.to_owned(),
             device_id: device_id.map(str::to_owned),
         };
         match records::read::<records::KeyUse>(&path)? {
-            None => records::write(&path, &wanted, Existing::Refuse),
-            Some(found) if found == wanted => Ok(()),
+            None => records::write(&path, &wanted, Existing::Refuse).map(|()| true),
+            Some(found) if found == wanted => {
+                for authority in self.list()? {
+                    anyhow::ensure!(
+                        !authority.has_compromised(spki_sha256)?,
+                        "this public key is that of a certificate that was revoked because the key may be in other hands: make a new \
+                         key"
+                    );
+                }
+                Ok(false)
+            }
             Some(found) => anyhow::bail!(
                 "this public key was certified before, as {} of {}: a key has one purpose and one device, so make a new key",
                 found.profile,
@@ -327,9 +384,9 @@ impl CaDirectory {
         }
     }
 
-    /// Reserves a public key for an authority that is to be made. None that is here has it: hosts tell the lists of two
+    /// Refuses a public key for an authority that is to be made if one that is here has it: hosts tell the lists of two
     /// authorities apart by their keys.
-    pub(crate) fn reserve_authority_key(&self, spki_sha256: &str) -> anyhow::Result<()> {
+    pub(crate) fn check_authority_key(&self, spki_sha256: &str) -> anyhow::Result<()> {
         let taken = self.list()?;
         if let Some(other) = taken
             .iter()
@@ -340,7 +397,18 @@ impl CaDirectory {
                 other.record.id
             );
         }
-        self.reserve_key(spki_sha256, INTERMEDIATE, None)
+        Ok(())
+    }
+
+    /// The same, and reserves the key.
+    pub(crate) fn reserve_authority_key(&self, spki_sha256: &str) -> anyhow::Result<()> {
+        self.check_authority_key(spki_sha256)?;
+        self.reserve_key(spki_sha256, INTERMEDIATE, None)?;
+        Ok(())
+    }
+
+    fn key_path(&self, spki_sha256: &str) -> PathBuf {
+        self.path.join("keys").join(format!("{spki_sha256}.json"))
     }
 
     fn authorities(&self) -> PathBuf {
@@ -602,6 +670,59 @@ mod tests {
             .expect("readable")
             .expect("recorded");
         assert_eq!(stored.device_id.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn tg12_what_is_signed_is_on_record_before_and_what_is_refused_is_not() {
+        use countersign_provisioning::{Error, Serial, Validity};
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = CaDirectory::create(&folder.path().join("ca"), NOW).expect("made");
+        let root = authority(&directory);
+        let validity = Validity::days(NOW, 30).expect("a period");
+        let issue = |serial: &Serial, result: Result<(), Error>| {
+            let record = records::Issued {
+                version: VERSION,
+                serial: serial.to_string(),
+                issuer: ROOT.to_owned(),
+                profile: "tls".to_owned(),
+                device_id: Some("a".to_owned()),
+                spki_sha256: "aa".to_owned(),
+                not_before: 0,
+                not_after: 1,
+                no_rev_avail: false,
+                issued_at: 0,
+                certificate: String::new(),
+            };
+            directory.issue(&root, record, || {
+                let found = root.issued(serial).expect("readable").expect("recorded");
+                assert_eq!(found.certificate, "", "nothing is signed yet");
+                assert!(directory.key_path("aa").exists());
+                result.map(|()| Issued {
+                    certificate: b"certificate".to_vec(),
+                    serial: serial.clone(),
+                    validity,
+                })
+            })
+        };
+        let of = |text: &str| text.parse::<Serial>().expect("a serial");
+        let refused = Error::Random {
+            reason: "none".to_owned(),
+        };
+        issue(&of("41"), Err(refused)).expect_err("refused");
+        assert!(root.issued(&of("41")).expect("readable").is_none());
+        assert!(!directory.key_path("aa").exists());
+        // Hardware that reports a failure may have signed: its serial stays, and can be revoked.
+        let broken = Error::Sign {
+            source: countersign_keys::Error::new(ErrorKind::Device, "unplugged"),
+        };
+        issue(&of("42"), Err(broken)).expect_err("broken");
+        let kept = root.issued(&of("42")).expect("readable").expect("recorded");
+        assert_eq!(kept.certificate, "");
+        issue(&of("43"), Ok(())).expect("issued");
+        let whole = root.issued(&of("43")).expect("readable").expect("recorded");
+        assert!(whole.certificate.contains("BEGIN CERTIFICATE"));
+        assert_eq!(whole.not_after, validity.not_after().as_secs());
     }
 
     #[test]

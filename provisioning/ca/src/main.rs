@@ -7,6 +7,7 @@
 
 mod arguments;
 mod authority;
+mod bounded;
 mod directory;
 mod durable;
 mod new_key;

@@ -8,8 +8,13 @@ use countersign_keys::{Error, ErrorKind, Secret};
 use countersign_stores::{SecretFor, Stores, Tries};
 use zeroize::Zeroizing;
 
+use crate::bounded;
+
 /// The fewest characters of a new passphrase. The key file can be copied and guessed at in peace.
 const MIN_CHARACTERS: usize = 8;
+
+/// The most that is read of a file with a passphrase, in bytes.
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// How this run gets passphrases.
 #[derive(Clone, Debug)]
@@ -24,18 +29,23 @@ impl Source {
         }
     }
 
-    /// For a new key: `None` only when `unencrypted` was asked for.
+    /// For a new key in the directory: `None` only when `unencrypted` was asked for.
     pub(crate) fn for_new_key(&self, unencrypted: bool) -> anyhow::Result<Option<Secret>> {
         if unencrypted {
             return Ok(None);
         }
+        self.new_secret(", or --unencrypted to protect the key by file permissions alone")
+            .map(Some)
+    }
+
+    /// A passphrase for a new key; `otherwise` says what could be done without one.
+    fn new_secret(&self, otherwise: &str) -> anyhow::Result<Secret> {
         let secret = match &self.file {
             Some(path) => first_line(path)?,
             None => {
                 if !std::io::stdin().is_terminal() {
                     anyhow::bail!(
-                        "no passphrase for the new key: give --passphrase-file FILE, \
-                         or --unencrypted to protect the key by file permissions alone"
+                        "no passphrase for the new key: give --passphrase-file FILE{otherwise}"
                     );
                 }
                 let first = prompt("Passphrase for the new key: ")?;
@@ -51,7 +61,7 @@ impl Source {
                 "the passphrase has fewer than {MIN_CHARACTERS} characters: choose a longer one"
             );
         }
-        Ok(Some(Secret::new(secret.as_bytes())))
+        Ok(Secret::new(secret.as_bytes()))
     }
 
     /// The stores of keys, whose passphrases and PINs come from here.
@@ -59,8 +69,10 @@ impl Source {
         let source = self.clone();
         Stores::new(move |wanted| match wanted {
             SecretFor::File(path) => source.for_key(&path.display().to_string()).map(Some),
+            // A key file of one's own, by --key, is never unencrypted.
             SecretFor::NewFile(_) => source
-                .for_new_key(false)
+                .new_secret("")
+                .map(Some)
                 .map_err(|error| Error::new(ErrorKind::Passphrase, format!("{error:#}"))),
             SecretFor::Pin { token, tries } => source.pin(token, tries).map(Some),
             _ => Ok(None),
@@ -122,9 +134,9 @@ impl Source {
 }
 
 fn first_line(path: &Path) -> anyhow::Result<Zeroizing<String>> {
-    let text = std::fs::read_to_string(path)
+    let text = bounded::read_text(path, MAX_FILE_BYTES)
         .map(Zeroizing::new)
-        .with_context(|| format!("the passphrase file {} could not be read", path.display()))?;
+        .context("the passphrase file cannot be used")?;
     let mut lines = text.lines();
     let line = lines.next().unwrap_or_default();
     anyhow::ensure!(

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::durable::{self, Existing};
 
 /// Version of every record. A directory with another one is refused.
@@ -79,7 +80,7 @@ pub(crate) struct Request {
     pub(crate) made: u64,
 }
 
-/// `issued/SERIAL.json`: one certificate, written before it is handed out.
+/// `issued/SERIAL.json`: one certificate, written before it is signed and completed before it is handed out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Issued {
@@ -94,7 +95,7 @@ pub(crate) struct Issued {
     pub(crate) not_after: u64,
     pub(crate) no_rev_avail: bool,
     pub(crate) issued_at: u64,
-    /// The certificate, PEM.
+    /// The certificate, PEM; empty until it is signed.
     pub(crate) certificate: String,
 }
 
@@ -137,18 +138,16 @@ pub(crate) fn write(
 
 /// Reads a record; `None` when there is none.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    let failed = || format!("the record {} could not be read", path.display());
-    let size = match path.metadata() {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(failed),
+    let bytes = match bounded::read(path, MAX_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let io = error.downcast_ref::<std::io::Error>();
+            return match io.map(std::io::Error::kind) {
+                Some(std::io::ErrorKind::NotFound) => Ok(None),
+                _ => Err(error.context("a record cannot be used")),
+            };
+        }
     };
-    anyhow::ensure!(
-        size <= MAX_BYTES,
-        "the record {} is {size} bytes, which none of ours is",
-        path.display()
-    );
-    let bytes = std::fs::read(path).with_context(failed)?;
     let value: serde_json::Value = serde_json::from_slice(&bytes)
         .with_context(|| format!("the record {} is damaged", path.display()))?;
     let version = value.get("version").and_then(serde_json::Value::as_u64);

@@ -17,13 +17,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use countersign_format::{Audience, Scope};
-use countersign_keys::SigningKey;
-use countersign_provisioning::{CaName, Issued, Issuer, SECONDS_PER_DAY, Validity};
+use countersign_keys::{PublicKey, SigningKey};
+use countersign_provisioning::{CaName, Issued, Issuer, SECONDS_PER_DAY, Serial, Validity};
 use countersign_trust_store::UnixTime;
 
 use crate::arguments::ScopeArguments;
 use crate::authority::Authority;
-use crate::output::{self, CERTIFICATE, Console};
+use crate::bounded;
+use crate::output::Console;
 use crate::passphrase;
 use crate::records::{self, VERSION};
 
@@ -90,20 +91,7 @@ fn scope(arguments: &ScopeArguments) -> anyhow::Result<Option<Scope>> {
 
 /// Reads a file of any contents.
 fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let failed = || format!("{} could not be read", path.display());
-    let metadata = path.metadata().with_context(failed)?;
-    anyhow::ensure!(
-        !metadata.is_dir(),
-        "{} is a folder: name a file",
-        path.display()
-    );
-    anyhow::ensure!(
-        metadata.len() <= MAX_INPUT_BYTES,
-        "{} is {} bytes, far more than what is expected here",
-        path.display(),
-        metadata.len()
-    );
-    let bytes = std::fs::read(path).with_context(failed)?;
+    let bytes = bounded::read(path, MAX_INPUT_BYTES)?;
     anyhow::ensure!(!bytes.is_empty(), "{} is empty", path.display());
     Ok(bytes)
 }
@@ -175,29 +163,28 @@ fn read_certificates(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
         .with_context(|| format!("{} could not be read", path.display()))
 }
 
-/// The record of a new certificate.
+/// The record of a certificate that is to be signed.
 fn issued_record(
     now: UnixTime,
-    issuer: &str,
-    profile: &str,
-    device_id: Option<&str>,
-    spki_sha256: &str,
-    no_rev_avail: bool,
-    issued: &Issued,
-) -> anyhow::Result<records::Issued> {
-    Ok(records::Issued {
+    issuer: &Authority,
+    (profile, device_id): (&str, Option<&str>),
+    public_key: &PublicKey,
+    serial: &Serial,
+    validity: Validity,
+) -> records::Issued {
+    records::Issued {
         version: VERSION,
-        serial: issued.serial.to_string(),
-        issuer: issuer.to_owned(),
+        serial: serial.to_string(),
+        issuer: issuer.record.id.clone(),
         profile: profile.to_owned(),
         device_id: device_id.map(str::to_owned),
-        spki_sha256: spki_sha256.to_owned(),
-        not_before: issued.validity.not_before().as_secs(),
-        not_after: issued.validity.not_after().as_secs(),
-        no_rev_avail,
+        spki_sha256: public_key.spki_sha256().to_string(),
+        not_before: validity.not_before().as_secs(),
+        not_after: validity.not_after().as_secs(),
+        no_rev_avail: false,
         issued_at: now.as_secs(),
-        certificate: output::pem(CERTIFICATE, std::slice::from_ref(&issued.certificate))?,
-    })
+        certificate: String::new(),
+    }
 }
 
 /// A revocation list that was made.

@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use countersign_trust_store::{
     AnchorSource, Anchors, Crl, Now, PathProfile, Rejection, TrustState, UnixTime, pem,
@@ -621,6 +622,150 @@ fn a_ceremony_is_written_down_and_a_changed_transcript_is_noticed() {
         "{text}"
     );
     bench.ca("ceremony --check second").succeeded();
+}
+
+#[test]
+fn a_ceremony_that_is_broken_off_has_told_what_was_done_until_then() {
+    let bench = ready();
+    // A passphrase that never comes: the second command waits for it until everything is killed.
+    bench.command("mkfifo", "never").succeeded();
+    bench.write("script", "show\nintermediate --name 'Devices 2'\n");
+    let mut running = Command::new(env!("CARGO_BIN_EXE_countersign-ca"))
+        .args(["ceremony", "script", "--out", "transcript"])
+        .args(["--passphrase-file", "never"])
+        .current_dir(bench.path(""))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("starts");
+    let until = Instant::now() + Duration::from_secs(60);
+    let text = loop {
+        let text = fs::read_to_string(bench.path("transcript")).unwrap_or_default();
+        if text.contains("countersign-ca intermediate") || Instant::now() > until {
+            break text;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    // The command that waits is in the same group.
+    let group = format!("-KILL -- -{}", running.id());
+    bench.command("kill", &group).succeeded();
+    running.wait().expect("it ends");
+    for words in ["1. 2", "exit status 0", "devices-1", "2. 2"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    bench
+        .ca("ceremony --check transcript")
+        .failed(2, &["no seal"]);
+}
+
+#[test]
+fn tg04_a_key_that_may_be_in_other_hands_is_not_certified_again() {
+    let bench = ready();
+    for name in ["press", "mill"] {
+        bench.device(name);
+    }
+    let issue = |name: &str, out: &str| {
+        bench.ca(&format!("issue --profile tls --csr {name}.csr --out {out}"))
+    };
+    for (name, reason) in [("press", "key-compromise"), ("mill", "superseded")] {
+        issue(name, &format!("{name}.pem")).succeeded();
+        let serial = bench.serial(&format!("{name}.pem"));
+        bench
+            .ca(&format!("revoke {serial} --reason {reason}"))
+            .succeeded();
+    }
+    issue("press", "press-2.pem").failed(2, &["other hands", "make a new key"]);
+    assert!(!bench.path("press-2.pem").exists());
+    issue("mill", "mill-2.pem").succeeded();
+    // What was refused left nothing on record, and a serial with every record.
+    let issued = bench.ca("show --issued --json").succeeded().json();
+    let certificates = issued["certificates"].as_array().expect("a list");
+    assert_eq!(certificates.len(), 4, "{issued}");
+}
+
+#[test]
+fn tg20_a_revoked_authority_issues_nothing() {
+    let bench = ready();
+    bench.device("press");
+    let revoke = || {
+        let shown = bench.ca("show --json").succeeded().json();
+        let authorities = shown["authorities"].as_array().expect("a list").clone();
+        let below = |one: &&serde_json::Value| one["id"] == "devices-1";
+        let serial = authorities.iter().find(below).expect("it is there")["serial"].clone();
+        let serial = serial.as_str().expect("hexadecimal").to_owned();
+        bench
+            .ca(&format!("revoke {serial} --reason ca-compromise"))
+            .succeeded();
+    };
+    let issue = |more: &str| bench.ca(&format!("issue --profile tls --csr press.csr {more}"));
+    issue("").succeeded();
+    revoke();
+    issue("").failed(2, &["no intermediate that is valid now"]);
+    issue("--issuer devices-1").failed(2, &["is revoked", "--issuer"]);
+    bench
+        .ca("intermediate --name 'Devices 2' --unencrypted")
+        .succeeded();
+    let issued = issue("--json").succeeded().json();
+    assert_eq!(issued["issuer"], "devices-2");
+}
+
+#[test]
+fn of_several_roots_of_one_name_the_one_that_issued_is_found() {
+    let bench = ready();
+    bench.device("press");
+    bench
+        .ca("issue --profile tls --csr press.csr --out press.pem")
+        .succeeded();
+    bench
+        .ca("--dir other init --org Acme --name Root --unencrypted")
+        .succeeded();
+    bench.ca("crl --out lists.pem").succeeded();
+    let root = |dir: &str| bench.read(&format!("{dir}/authorities/root/certificate.pem"));
+    for (file, order) in [("a.pem", ["other", "ca"]), ("b.pem", ["ca", "other"])] {
+        bench.write(file, order.map(root).concat());
+        bench
+            .ca(&format!(
+                "lint-chain press.pem --crl lists.pem --roots {file}"
+            ))
+            .succeeded();
+    }
+    bench.write("wrong.pem", root("other"));
+    let wrong = bench.ca("lint-chain press.pem --crl lists.pem --roots wrong.pem");
+    assert_ne!(wrong.status, 0, "{}", wrong.stdout);
+}
+
+#[test]
+fn what_has_no_end_is_not_read_to_it() {
+    let bench = ready();
+    bench.device("press");
+    for line in [
+        "issue --profile tls --csr /dev/zero",
+        "intermediate --name 'Devices 2' --passphrase-file /dev/zero",
+        "lint-chain /dev/zero",
+        "lint-chain ca/authorities/root/certificate.pem --crl /dev/zero",
+        "ceremony /dev/zero --out transcript",
+        "ceremony --check /dev/zero",
+    ] {
+        bench.ca(line).failed(2, &["/dev/zero is more than"]);
+    }
+}
+
+#[test]
+fn a_key_file_of_ones_own_needs_a_passphrase_and_no_way_around_it_is_named() {
+    let bench = Bench::new();
+    for line in [
+        "init --org Acme --name Root --key file:root.key",
+        "--dir other intermediate request --org Acme --name Devices --key file:devices.key",
+    ] {
+        let ran = bench.ca(line).failed(2, &["--passphrase-file FILE"]);
+        assert!(!ran.stderr.contains("--unencrypted"), "{}", ran.stderr);
+    }
+    // Where it is a way, it is named.
+    bench
+        .ca("--dir third init --org Acme --name Root")
+        .failed(2, &["or --unencrypted"]);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! The transcript ends with the SHA-256 of everything before, so that the printed number vouches for the file. Secrets do not
 //! get into it: passphrases and PINs are typed at the terminal, which is not recorded, and no verb prints a key.
 
-use std::fmt::Write as _;
+use std::fmt;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -16,7 +18,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::arguments::Ceremony;
-use crate::durable::{self, Existing};
+use crate::{bounded, durable};
 
 /// The largest script, in bytes: a ceremony has some twenty commands.
 const MAX_SCRIPT_BYTES: u64 = 64 * 1024;
@@ -40,15 +42,16 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Ceremony) -> an
     let (Some(script), Some(out)) = (&arguments.script, &arguments.out) else {
         anyhow::bail!("give a script and --out FILE, or --check FILE")
     };
-    anyhow::ensure!(
-        out.symlink_metadata().is_err(),
-        "{} exists already and was not touched: a transcript is never replaced",
-        out.display()
-    );
-    let commands = commands(script)?;
+    let (read, commands) = commands(script)?;
     let program = std::env::current_exe().context("this program's own file is not known")?;
-    let mut text = String::new();
-    head(context, &mut text, &program, script, arguments.participants)?;
+    let mut text = Transcript::create(out)?;
+    head(
+        context,
+        &mut text,
+        &program,
+        (script, &Digest::of(&read)),
+        arguments.participants,
+    )?;
     let mut done = Ok(());
     let mut ran = 0_usize;
     for words in &commands {
@@ -69,9 +72,8 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Ceremony) -> an
         Ok(()) => format!("all {ran} commands were carried out"),
         Err(error) => format!("broken off at command {ran}: {error:#}"),
     };
-    writeln!(text, "Ended {}: {result}", now()?)?;
-    let sha256 = seal(&mut text);
-    durable::write(out, text.as_bytes(), Existing::Refuse)?;
+    text.line(format_args!("Ended {}: {result}", now()?))?;
+    let sha256 = text.seal()?;
     context.console.note(&format!(
         "print {}, and have everybody sign it",
         out.display()
@@ -91,53 +93,44 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Ceremony) -> an
 /// What stands above the first command.
 fn head(
     context: &Context<'_>,
-    text: &mut String,
+    text: &mut Transcript,
     program: &Path,
-    script: &Path,
+    (script, digest): (&Path, &Digest),
     participants: u8,
 ) -> anyhow::Result<()> {
-    let digest = |path: &Path| {
-        std::fs::read(path)
-            .map(|bytes| Digest::of(&bytes))
-            .with_context(|| format!("{} could not be read", path.display()))
-    };
-    writeln!(text, "KEY CEREMONY")?;
-    writeln!(text)?;
-    writeln!(
-        text,
+    let itself = std::fs::read(program)
+        .map(|bytes| Digest::of(&bytes))
+        .with_context(|| format!("{} could not be read", program.display()))?;
+    text.line(format_args!("KEY CEREMONY"))?;
+    text.line(format_args!(""))?;
+    text.line(format_args!(
         "Begun {} by this machine's clock; by the clock in the room: ____________________",
         context.now
-    )?;
-    writeln!(
-        text,
+    ))?;
+    text.line(format_args!(
         "Place: ______________________________________________________________"
-    )?;
-    writeln!(
-        text,
+    ))?;
+    text.line(format_args!(
         "Program countersign-ca {}, SHA-256 {}",
         env!("CARGO_PKG_VERSION"),
-        digest(program)?
-    )?;
-    writeln!(
-        text,
+        itself
+    ))?;
+    text.line(format_args!(
         "Script {}, SHA-256 {}",
         script.display(),
-        digest(script)?
-    )?;
-    writeln!(text)?;
+        digest
+    ))?;
+    text.line(format_args!(""))?;
     for number in 1..=participants {
-        writeln!(
-            text,
-            "{number}. Name: ______________________  Role: ______________  Signature: ______________________"
-        )?;
+        text.line(format_args!("{number}. Name: ______________________  Role: ______________  Signature: ______________________"))?;
     }
-    writeln!(text)?;
+    text.line(format_args!(""))?;
     Ok(())
 }
 
 /// Runs one command and writes down what it said.
 fn step(
-    text: &mut String,
+    text: &mut Transcript,
     program: &Path,
     dir: &Path,
     passphrase_file: &Option<PathBuf>,
@@ -148,7 +141,7 @@ fn step(
     let shown = shlex::try_join(words.iter().map(String::as_str))
         .context("a word of the script holds a NUL")?;
     eprintln!("{number}. countersign-ca {shown}");
-    writeln!(text, "{number}. {at}  countersign-ca {shown}")?;
+    text.line(format_args!("{number}. {at}  countersign-ca {shown}"))?;
     let mut command = Command::new(program);
     command.arg("--dir").arg(dir);
     if let Some(file) = passphrase_file
@@ -175,18 +168,17 @@ fn step(
                 })
                 .collect();
             eprintln!("   {line}");
-            writeln!(text, "   {name} | {line}")?;
+            text.line(format_args!("   {name} | {line}"))?;
         }
     }
     let status = ran
         .status
         .code()
         .map_or_else(|| "none".to_owned(), |code| code.to_string());
-    writeln!(
-        text,
+    text.line(format_args!(
         "   exit status {status}        seen by: ______  ______"
-    )?;
-    writeln!(text)?;
+    ))?;
+    text.line(format_args!(""))?;
     anyhow::ensure!(
         ran.status.success(),
         "the command ended with the exit status {status}, and those after it were not carried out"
@@ -194,25 +186,62 @@ fn step(
     Ok(())
 }
 
-/// Adds the last line, and returns the number in it.
-fn seal(text: &mut String) -> String {
-    let digest = Digest::of(text.as_bytes()).to_string();
-    text.push_str(SEAL);
-    text.push_str(&digest);
-    text.push('\n');
-    digest
+/// A transcript that is being written. Each line is on the disk before what it tells of goes on, so that whatever ends the ceremony,
+/// what was done until then is told, without a seal.
+struct Transcript {
+    file: File,
+    path: PathBuf,
+    text: String,
+}
+
+impl Transcript {
+    /// Begins one where nothing is.
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        let file = File::create_new(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => anyhow::anyhow!(
+                "{} exists already and was not touched: a transcript is never replaced",
+                path.display()
+            ),
+            _ => anyhow::Error::new(error)
+                .context(format!("{} could not be written", path.display())),
+        })?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        durable::sync_folder(folder.unwrap_or(Path::new(".")))?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            text: String::new(),
+        })
+    }
+
+    fn line(&mut self, line: fmt::Arguments<'_>) -> anyhow::Result<()> {
+        let line = format!("{line}\n");
+        self.file
+            .write_all(line.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .with_context(|| {
+                format!(
+                    "{} could not be written, and nothing more is carried out",
+                    self.path.display()
+                )
+            })?;
+        self.text.push_str(&line);
+        Ok(())
+    }
+
+    /// Adds the last line, and returns the number in it.
+    fn seal(mut self) -> anyhow::Result<String> {
+        let digest = Digest::of(self.text.as_bytes()).to_string();
+        self.line(format_args!("{SEAL}{digest}"))?;
+        Ok(digest)
+    }
 }
 
 /// Whether a transcript is as it was written.
 fn check(context: &Context<'_>, path: &Path) -> anyhow::Result<()> {
-    let failed = || format!("{} could not be read", path.display());
-    let size = path.metadata().with_context(failed)?.len();
-    anyhow::ensure!(
-        size <= MAX_TRANSCRIPT_BYTES,
-        "{} is {size} bytes, and no transcript is",
-        path.display()
-    );
-    let text = std::fs::read_to_string(path).with_context(failed)?;
+    let text = bounded::read_text(path, MAX_TRANSCRIPT_BYTES)?;
     let (above, stated) = text.rsplit_once(SEAL).with_context(|| {
         format!(
             "{} has no seal: it is no transcript, or was cut off",
@@ -237,16 +266,9 @@ fn check(context: &Context<'_>, path: &Path) -> anyhow::Result<()> {
     )
 }
 
-/// The commands of a script: a line each, words as a shell splits them, `#` begins a remark.
-fn commands(path: &Path) -> anyhow::Result<Vec<Vec<String>>> {
-    let failed = || format!("{} could not be read", path.display());
-    let size = path.metadata().with_context(failed)?.len();
-    anyhow::ensure!(
-        size <= MAX_SCRIPT_BYTES,
-        "{} is {size} bytes, and no script of a ceremony is",
-        path.display()
-    );
-    let text = std::fs::read_to_string(path).with_context(failed)?;
+/// A script's bytes and commands: a line each, words as a shell splits them, `#` begins a remark.
+fn commands(path: &Path) -> anyhow::Result<(Vec<u8>, Vec<Vec<String>>)> {
+    let text = bounded::read_text(path, MAX_SCRIPT_BYTES)?;
     let mut commands = Vec::new();
     for (number, line) in (1_usize..).zip(text.lines()) {
         let mut words = shlex::split(line).with_context(|| {
@@ -268,7 +290,7 @@ fn commands(path: &Path) -> anyhow::Result<Vec<Vec<String>>> {
         "{} has no command: write one on each line, such as `init --org Acme --name 'Acme Root 2026'`",
         path.display()
     );
-    Ok(commands)
+    Ok((text.into_bytes(), commands))
 }
 
 /// The clock, read anew for each command.

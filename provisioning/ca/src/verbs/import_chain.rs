@@ -35,7 +35,13 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     let directory = CaDirectory::open(dir)?;
     let (path, request) = directory.request(&arguments.id)?;
-    let chain = lint_chain::read(&arguments.files, arguments.roots.as_deref(), &[])?;
+    let chain = lint_chain::read(
+        &arguments.files,
+        arguments.roots.as_deref(),
+        &[],
+        None,
+        context.now,
+    )?;
     let Some((own, above)) = chain.certificates().split_first() else {
         anyhow::bail!("the chain holds a root alone: the authority's own certificate comes first")
     };

@@ -86,8 +86,8 @@ pub(super) fn make_root(
 ) -> anyhow::Result<Authority> {
     let new = plan.make(rng)?;
     directory.add(ROOT, &new, |key| {
-        let issued = Issuer::root(key, root, rng)?;
         directory.reserve_key(&key.public_key().spki_sha256().to_string(), "root", None)?;
+        let issued = Issuer::root(key, root, rng)?;
         let record = authority_record(
             ROOT,
             None,

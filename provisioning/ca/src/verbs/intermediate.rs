@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_keys::SigningKey;
-use countersign_provisioning::{CaName, Issuer, Validity};
+use countersign_provisioning::{CaName, Issuer, Serial, Validity};
 use countersign_trust_store::UnixTime;
 use serde::Serialize;
 
@@ -23,10 +23,16 @@ struct Report<'a> {
     version: u32,
     id: &'a str,
     issuer: &'a str,
+    /// Whose place it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<&'a str>,
     serial: &'a str,
     spki_sha256: &'a str,
     not_after: u64,
     ends_with_issuer: bool,
+    /// Until then the lists of the one that it replaces are needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_needed_until: Option<u64>,
     certificate: String,
     encrypted: Option<bool>,
     key: Option<&'a str>,
@@ -44,7 +50,7 @@ pub(crate) fn run(
         .context("give --name TEXT, the common name of the new authority")?;
     let directory = CaDirectory::open(dir)?;
     let parent = directory.authority(&arguments.issuer)?;
-    let id = match &arguments.id {
+    let id = match &arguments.authority.id {
         Some(id) => id.clone(),
         None => id_from_name(name),
     };
@@ -52,8 +58,8 @@ pub(crate) fn run(
         format!("the name {name:?} does not give the authority a folder of its own")
     })?;
     let parent_key = parent.key(&context.passphrase)?;
-    let plan = KeyPlan::new(&arguments.key, &context.passphrase)?;
-    let (encrypted, unencrypted) = (plan.encrypted(), plan.is_unencrypted());
+    let plan = KeyPlan::new(&arguments.authority.key, &context.passphrase)?;
+    let encrypted = plan.encrypted();
 
     let issuer = Issuer::new(&parent_key, &parent.certificate()?)?;
     let wanted = countersign_provisioning::Intermediate {
@@ -62,7 +68,7 @@ pub(crate) fn run(
             name,
             parent.record.country.as_deref(),
         )?,
-        validity: period(context.now, arguments.years, issuer.validity())?,
+        validity: period(context.now, arguments.authority.years, issuer.validity())?,
         path_length: arguments.path_length,
         scope: scope(&arguments.scope)?,
     };
@@ -79,37 +85,53 @@ pub(crate) fn run(
         plan,
         rng,
     )?;
-    if unencrypted {
+    report(context, &authority, &issuer, encrypted, None)
+}
+
+/// Tells of an authority that was made, and of the one that it replaces and until when that is needed.
+pub(super) fn report(
+    context: &Context<'_>,
+    made: &Authority,
+    issuer: &Issuer<'_>,
+    encrypted: Option<bool>,
+    replaced: Option<(&Authority, u64)>,
+) -> anyhow::Result<()> {
+    if encrypted == Some(false) {
         context
             .console
             .warn("the key is not encrypted: whoever reads this folder is the authority");
     }
-    let record = &authority.record;
-    let certificate = authority.certificate_path().display().to_string();
-    let ends_with_issuer = wanted.validity.not_after() == issuer.validity().not_after();
+    let record = &made.record;
+    let above = record.issuer.as_deref().unwrap_or_default();
+    let certificate = made.certificate_path().display().to_string();
+    let ends_with_issuer = record.not_after == issuer.validity().not_after().as_secs();
     let until = if ends_with_issuer {
         ", when its issuer ends"
     } else {
         ""
     };
+    let replaces = replaced.map(|(old, _)| old.record.id.as_str());
+    let place = replaces.map_or_else(String::new, |old| format!("in place of  {old}\n"));
     context.console.result(
         &format!(
-            "authority    {id}: {}, {}\nissued by    {}\nserial       {}\nkey          sha256:{}\nvalid until  {}{until}\ncertificate  {certificate}\n",
+            "authority    {}: {}, {}\n{place}issued by    {above}\nserial       {}\nkey          sha256:{}\nvalid until  {}{until}\ncertificate  {certificate}\n",
+            record.id,
             record.common_name,
             record.organization,
-            parent.record.id,
             record.serial,
             record.spki_sha256,
-            wanted.validity.not_after(),
+            UnixTime::from_secs(record.not_after),
         ),
         &Report {
             version: 1,
             id: &record.id,
-            issuer: &parent.record.id,
+            issuer: above,
+            replaces,
             serial: &record.serial,
             spki_sha256: &record.spki_sha256,
             not_after: record.not_after,
             ends_with_issuer,
+            old_needed_until: replaced.map(|(_, until)| until),
             certificate: certificate.clone(),
             encrypted,
             key: record.key.as_deref(),
@@ -141,7 +163,7 @@ pub(super) struct Place<'a> {
     pub(super) replaces: Option<&'a str>,
 }
 
-/// Makes the key, has it certified, records that with the issuer, and puts the authority in place.
+/// Makes the key, has it certified, which is recorded with the issuer first, and puts the authority in place.
 pub(super) fn make_intermediate(
     context: &Context<'_>,
     directory: &CaDirectory,
@@ -159,18 +181,20 @@ pub(super) fn make_intermediate(
     let issuer = Issuer::new(parent_key, &parent.certificate()?)?;
     let new = plan.make(rng)?;
     directory.add(id, &new, |key| {
-        let issued = issuer.intermediate(key.public_key(), wanted, rng)?;
-        let spki = key.public_key().spki_sha256().to_string();
-        directory.reserve_authority_key(&spki)?;
-        parent.record_issued(&issued_record(
+        let public_key = key.public_key();
+        directory.check_authority_key(&public_key.spki_sha256().to_string())?;
+        let serial = Serial::generate(rng)?;
+        let record = issued_record(
             context.now,
-            &parent.record.id,
-            INTERMEDIATE,
-            None,
-            &spki,
-            false,
-            &issued,
-        )?)?;
+            parent,
+            (INTERMEDIATE, None),
+            public_key,
+            &serial,
+            wanted.validity,
+        );
+        let issued = directory.issue(parent, record, || {
+            issuer.intermediate_numbered(serial, public_key, wanted, rng)
+        })?;
         let mut record = authority_record(
             id,
             Some(&parent.record.id),

@@ -7,7 +7,7 @@ use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_format::{AttestationHardware, DeviceIdentity, DeviceMetadata};
 use countersign_keys::{PublicKey, SigningKey};
 use countersign_provisioning::{
-    CertificateRequest, DeviceName, EndEntity, Issued, Issuer, Profile,
+    CertificateRequest, DeviceName, EndEntity, Issued, Issuer, Profile, Serial,
 };
 use countersign_trust_store::TpmKeyArea;
 use serde::Serialize;
@@ -76,6 +76,14 @@ pub(crate) fn run(
         }
         None => newest_intermediate(context, &directory)?,
     };
+    if let Some(revoked) = directory.revocation_of(&authority)? {
+        anyhow::bail!(
+            "{} is revoked ({}), and hosts refuse what it issues: name another authority with --issuer, or make one with \
+             `countersign-ca intermediate`",
+            authority.record.id,
+            revoked.reason
+        );
+    }
     let key = authority.key(&context.passphrase)?;
     let issuer = Issuer::new(&key, &authority.certificate()?)?;
     let request = EndEntity {
@@ -132,7 +140,7 @@ pub(crate) fn run(
     context.console.result("", &report)
 }
 
-/// Issues and records; the certificate is returned only when its serial is on the disk.
+/// Records and issues; the certificate is returned only when it is on the disk.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is a different thing, and the two callers have all of them"
@@ -148,21 +156,20 @@ pub(super) fn make_end_entity(
     rng: &mut impl TryCryptoRng,
 ) -> anyhow::Result<Issued> {
     let issuer = Issuer::new(key, &authority.certificate()?)?;
-    let spki = public_key.spki_sha256().to_string();
+    let serial = Serial::generate(rng)?;
     let device_id = Some(request.name.identity().as_str());
-    let issued = issuer.end_entity(profile, public_key, request, rng)?;
-    directory.reserve_key(&spki, profile.as_str(), device_id)?;
-    let record = issued_record(
+    let mut record = issued_record(
         context.now,
-        &authority.record.id,
-        profile.as_str(),
-        device_id,
-        &spki,
-        request.no_rev_avail,
-        &issued,
-    )?;
-    authority.record_issued(&record)?;
-    Ok(issued)
+        authority,
+        (profile.as_str(), device_id),
+        public_key,
+        &serial,
+        request.validity,
+    );
+    record.no_rev_avail = request.no_rev_avail;
+    directory.issue(authority, record, || {
+        issuer.end_entity_numbered(serial, profile, public_key, request, rng)
+    })
 }
 
 /// The certificates from `authority` upwards, without the root: the host has that.
@@ -314,14 +321,19 @@ fn newest_intermediate(
 ) -> anyhow::Result<Authority> {
     let now = context.now.as_secs();
     let all = directory.list()?;
-    let replaced = |id: &str| super::successor(&all, id, now).is_some();
-    let newest = all
-        .iter()
-        .rposition(|authority| {
-            let record = &authority.record;
-            !record.is_root() && record.is_valid_at(now) && !replaced(&record.id)
-        })
-        .context("there is no intermediate that is valid now: make one with `countersign-ca intermediate`, or name an authority with --issuer")?;
-    let newest = all.into_iter().nth(newest);
-    newest.context("the authorities changed while they were read")
+    let mut newest = None;
+    for authority in all.iter().rev() {
+        let record = &authority.record;
+        let is_replaced = super::successor(&all, &record.id, now).is_some();
+        if !record.is_root()
+            && record.is_valid_at(now)
+            && !is_replaced
+            && directory.revocation_of(authority)?.is_none()
+        {
+            newest = Some(record.id.clone());
+            break;
+        }
+    }
+    let newest = newest.context("there is no intermediate that is valid now: make one with `countersign-ca intermediate`, or name an authority with --issuer")?;
+    directory.authority(&newest)
 }

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use countersign_provisioning::{Finding, ForeignChain, Linted};
-use countersign_trust_store::pem;
+use countersign_provisioning::{Finding, ForeignChain, Linted, Profile};
+use countersign_trust_store::{UnixTime, pem};
 use serde::Serialize;
 
 use super::{Context, read_certificates};
 use crate::arguments::LintChain;
+use crate::bounded;
 
 /// The largest revocation list that is read, in bytes, as hosts read it.
 const MAX_LIST_BYTES: u64 = 4 * 1024 * 1024;
@@ -61,14 +62,13 @@ struct FindingReport {
 }
 
 pub(crate) fn run(context: &Context<'_>, arguments: &LintChain) -> anyhow::Result<()> {
-    let mut chain = read(
+    let chain = read(
         &arguments.files,
         arguments.roots.as_deref(),
         &arguments.crls,
+        arguments.profile,
+        context.now,
     )?;
-    if let Some(profile) = arguments.profile {
-        chain = chain.with_profile(profile);
-    }
     let linted = chain.lint(context.now);
     let finding = |finding: &Finding| FindingReport {
         certificate: finding.certificate,
@@ -100,46 +100,56 @@ pub(crate) fn run(context: &Context<'_>, arguments: &LintChain) -> anyhow::Resul
     Err(Refused::new(&linted).into())
 }
 
-/// The chain in `files`, under the root that `roots` names, or that stands at its end.
+/// The chain in `files`, under the root of `roots` that suits it best, or that stands at its end.
 pub(crate) fn read(
     files: &[PathBuf],
     roots: Option<&Path>,
     lists: &[PathBuf],
+    profile: Option<Profile>,
+    now: UnixTime,
 ) -> anyhow::Result<ForeignChain> {
     let mut certificates = Vec::new();
     for file in files {
         certificates.extend(read_certificates(file)?);
     }
-    let mut chain = ForeignChain::new(certificates);
-    if let Some(path) = roots {
-        let mut sources = countersign_roots_file::parse(path)?;
-        // Of several roots the one that the last certificate names; if none is, the verdict says so under the first.
-        let names = |certificate: &[u8]| {
-            countersign_trust_store::Certificate::parse(certificate)
-                .ok()
-                .map(|certificate| (certificate.subject(), certificate.issuer()))
-        };
-        let wanted = chain.certificates().last().and_then(|der| names(der));
-        let place = sources.iter().position(|source| {
-            let subject = names(&source.certificate).map(|(subject, _)| subject);
-            subject.is_some() && subject == wanted.as_ref().map(|(_, issuer)| issuer.clone())
-        });
-        anyhow::ensure!(!sources.is_empty(), "{} holds no root", path.display());
-        chain = chain.with_root(sources.swap_remove(place.unwrap_or(0)));
-    }
     let mut found = Vec::new();
     for path in lists {
         let failed = || format!("{} could not be read", path.display());
-        let size = path.metadata().with_context(failed)?.len();
-        anyhow::ensure!(
-            size <= MAX_LIST_BYTES,
-            "{} is {size} bytes, more than hosts read of a revocation list",
-            path.display()
-        );
-        let bytes = std::fs::read(path).with_context(failed)?;
+        let bytes = bounded::read(path, MAX_LIST_BYTES)?;
         found.extend(pem::crls(&bytes).with_context(failed)?);
     }
-    Ok(chain.with_revocation_lists(found))
+    let mut chain = ForeignChain::new(certificates).with_revocation_lists(found);
+    if let Some(profile) = profile {
+        chain = chain.with_profile(profile);
+    }
+    match roots {
+        Some(path) => under(chain, path, now),
+        None => Ok(chain),
+    }
+}
+
+/// The chain under one of the roots in a file: of those that its last certificate names, which may be several of one name, the one under
+/// which the fewest rules are broken; if none is named, the verdict says so under the first.
+fn under(chain: ForeignChain, roots: &Path, now: UnixTime) -> anyhow::Result<ForeignChain> {
+    let names = |der: &[u8]| {
+        let certificate = countersign_trust_store::Certificate::parse(der).ok()?;
+        Some((certificate.subject(), certificate.issuer()))
+    };
+    let sources = countersign_roots_file::parse(roots)?;
+    let wanted = chain.certificates().last().and_then(|der| names(der));
+    let wanted = wanted.map(|(_, issuer)| issuer);
+    let is_named =
+        |certificate: &[u8]| names(certificate).is_some_and(|(subject, _)| Some(subject) == wanted);
+    let named = sources
+        .iter()
+        .filter(|source| is_named(&source.certificate))
+        .map(|source| chain.clone().with_root(source.clone()))
+        .min_by_key(|chain| chain.lint(now).findings.len());
+    match (named, sources.into_iter().next()) {
+        (Some(chain), _) => Ok(chain),
+        (None, Some(first)) => Ok(chain.with_root(first)),
+        (None, None) => anyhow::bail!("{} holds no root", roots.display()),
+    }
 }
 
 /// What was found, for people.

@@ -51,8 +51,8 @@ pub(crate) fn run(
     let new = plan.make(rng)?;
     let request = directory.add_request(&id, &new, |key| {
         let spki = key.public_key().spki_sha256().to_string();
-        let request = authority_request(key, &name, arguments.path_length, scope.as_ref())?;
         directory.reserve_authority_key(&spki)?;
+        let request = authority_request(key, &name, arguments.path_length, scope.as_ref())?;
         let record = records::Request {
             version: VERSION,
             id: id.clone(),

@@ -9,26 +9,11 @@ use anyhow::Context as _;
 use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_provisioning::{CaName, Issuer};
 use countersign_trust_store::{Certificate, UnixTime};
-use serde::Serialize;
 
 use super::{Context, intermediate, last_end, successor};
 use crate::arguments::Rotate;
 use crate::directory::CaDirectory;
 use crate::new_key::KeyPlan;
-
-#[derive(Serialize)]
-struct Report<'a> {
-    version: u32,
-    id: &'a str,
-    replaces: &'a str,
-    issuer: &'a str,
-    serial: &'a str,
-    spki_sha256: &'a str,
-    not_after: u64,
-    /// Until then the lists of the old one are needed.
-    old_needed_until: u64,
-    certificate: String,
-}
 
 pub(crate) fn run(
     context: &Context<'_>,
@@ -65,7 +50,7 @@ pub(crate) fn run(
         Some(name) => name.clone(),
         None => next_name(&old.record.common_name),
     };
-    let id = match &arguments.id {
+    let id = match &arguments.authority.id {
         Some(id) => id.clone(),
         None => intermediate::id_from_name(&name),
     };
@@ -77,8 +62,8 @@ pub(crate) fn run(
         .with_context(|| format!("the scope of {} is damaged", old.record.id))?;
 
     let parent_key = parent.key(&context.passphrase)?;
-    let plan = KeyPlan::new(&arguments.key, &context.passphrase)?;
-    let unencrypted = plan.is_unencrypted();
+    let plan = KeyPlan::new(&arguments.authority.key, &context.passphrase)?;
+    let encrypted = plan.encrypted();
     let issuer = Issuer::new(&parent_key, &parent.certificate()?)?;
     let wanted = countersign_provisioning::Intermediate {
         name: CaName::new(
@@ -86,7 +71,7 @@ pub(crate) fn run(
             &name,
             old.record.country.as_deref(),
         )?,
-        validity: intermediate::period(context.now, arguments.years, issuer.validity())?,
+        validity: intermediate::period(context.now, arguments.authority.years, issuer.validity())?,
         path_length: old.record.path_length,
         scope,
     };
@@ -103,42 +88,13 @@ pub(crate) fn run(
         plan,
         rng,
     )?;
-    if unencrypted {
-        context
-            .console
-            .warn("the key is not encrypted: whoever reads this folder is the authority");
-    }
     let until = last_end(&old)?;
-    let record = &made.record;
-    let certificate = made.certificate_path().display().to_string();
     context.console.note(&format!(
         "next: `countersign-ca crl`, and bring both lists to the hosts; {} goes on making them until {}, and its key is kept until then",
         old.record.id,
         UnixTime::from_secs(until),
     ));
-    context.console.result(
-        &format!(
-            "authority    {id}: {}, {}\nin place of  {}\nissued by    {}\nserial       {}\nkey          sha256:{}\nvalid until  {}\ncertificate  {certificate}\n",
-            record.common_name,
-            record.organization,
-            old.record.id,
-            parent.record.id,
-            record.serial,
-            record.spki_sha256,
-            wanted.validity.not_after(),
-        ),
-        &Report {
-            version: 1,
-            id: &record.id,
-            replaces: &old.record.id,
-            issuer: &parent.record.id,
-            serial: &record.serial,
-            spki_sha256: &record.spki_sha256,
-            not_after: record.not_after,
-            old_needed_until: until,
-            certificate: certificate.clone(),
-        },
-    )
+    intermediate::report(context, &made, &issuer, encrypted, Some((&old, until)))
 }
 
 /// The name of who comes next: the number at its end raised by one, or 2.

@@ -226,7 +226,13 @@ fn show_certificate(
         )?,
         None => writeln!(text, "revoked      no")?,
     }
-    text.push_str(&record.certificate);
+    match record.certificate.as_str() {
+        "" => writeln!(
+            text,
+            "certificate  none: the program ended while it was signed, and it was never handed out; revoke its serial all the same"
+        )?,
+        pem => text.push_str(pem),
+    }
     context.console.result(
         &text,
         &CertificatesReport {
