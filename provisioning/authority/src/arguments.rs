@@ -27,6 +27,11 @@ pub(crate) enum Verb {
     Token(Token),
     /// Add an order, and approve devices for it; while the authority does not run, or on PostgreSQL.
     Approve(Approve),
+    /// Verify the audit log.
+    Audit {
+        #[command(subcommand)]
+        verb: Audit,
+    },
     /// Read a password from standard input and print its hash, for `[page]`.
     Password,
 }
@@ -65,6 +70,9 @@ pub(crate) struct Init {
     /// The address to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     pub(crate) listen: SocketAddr,
+    /// The registry: sqlite:PATH, or the address of an empty PostgreSQL database.
+    #[arg(long, value_name = "ADDRESS", default_value = "sqlite:registry.db")]
+    pub(crate) database: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,6 +95,31 @@ pub(crate) struct Token {
     /// How long it is accepted, such as 1h or 7d.
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub(crate) expires: humantime::Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Prove that every entry is the one that was logged, and name the first that is not; needs no authority.
+    ///
+    /// Ends with 0 when the log is sound, 111 when it was altered, 115 when it is older than the checkpoint or the
+    /// registry that it is held against, and 119 when it could not be read.
+    Verify {
+        /// The log's folder, or a copy of it.
+        folder: PathBuf,
+        /// The log's public key, NAME+ID+KEY, or the file that holds it; `init` writes audit.vkey.
+        #[arg(long, value_name = "PUBLIC")]
+        key: String,
+        /// The registry whose leaves must be the log's entries: sqlite:PATH while the authority does not run, or a
+        /// PostgreSQL database.
+        #[arg(long, value_name = "ADDRESS")]
+        registry: Option<String>,
+        /// A checkpoint that was kept elsewhere; the log must continue it.
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+        /// Say it for programs.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,7 @@
 //! - [`http`]: addresses, what surrounds requests, TLS; [`est`]: EST's bodies; [`page`]: the operator's page.
 //! - [`tokens`]: scopes and secrets; [`clients`]: certificates that clients show.
 //! - [`desk`]: the one way from a request to the registry and to [`issuer`].
+//! - [`audit`]: verifying the audit log, for whoever has its public key.
 //! - [`config`], [`keys`], [`setup`], [`serve`]: from a folder to a running server.
 #![forbid(unsafe_code)]
 #![deny(
@@ -29,6 +30,7 @@
     )
 )]
 
+pub mod audit;
 pub mod clients;
 pub mod config;
 pub mod desk;

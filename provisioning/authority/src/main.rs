@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use countersign_authority::config::Config;
 use countersign_authority::tokens::{self, Scope, TokenFolder};
-use countersign_authority::{page, serve, setup};
+use countersign_authority::{audit, page, serve, setup};
 use countersign_trust_store::UnixTime;
 use zeroize::Zeroizing;
 
@@ -21,7 +21,7 @@ use crate::arguments::{Arguments, Verb};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments.verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("countersign-authority: {error:#}");
             ExitCode::from(2)
@@ -29,8 +29,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb) -> anyhow::Result<()> {
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
+        Verb::Audit { verb } => return verify(verb),
         Verb::Init(init) => runtime()?.block_on(setup::init(&setup::Init {
             dir: init.dir,
             source: match (init.ca, init.issuer, init.chain, init.key) {
@@ -47,6 +48,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             passphrase_file: init.passphrase_file,
             hosts: init.hosts,
             listen: init.listen,
+            database: init.database,
         })),
         Verb::Serve { config } => {
             log();
@@ -73,6 +75,41 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 page::hash_password(text.trim_end_matches(['\r', '\n']))?
             );
             Ok(())
+        }
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says the verdict: for programs on standard output, else what is wrong on standard error.
+fn verify(verb: arguments::Audit) -> anyhow::Result<ExitCode> {
+    let arguments::Audit::Verify {
+        folder,
+        key,
+        registry,
+        since,
+        json,
+    } = verb;
+    let verdict = runtime()?.block_on(audit::verify(&audit::Question {
+        folder,
+        key,
+        registry,
+        since,
+    }))?;
+    match verdict {
+        Ok(sound) => {
+            if json {
+                println!("{}", sound.json());
+            } else {
+                println!("{sound}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(reason) => {
+            if json {
+                println!("{}", reason.json());
+            }
+            eprintln!("countersign-authority: {reason}");
+            Ok(ExitCode::from(reason.exit()))
         }
     }
 }

@@ -7,7 +7,8 @@
 //!   crls/                    the lists of the authorities above
 //!   tls.key tls.pem          the server's own key and chain
 //!   audit.key audit/         the audit log and its key
-//!   registry.db              devices and certificates
+//!   audit.vkey               the public key of the log, for whoever verifies it
+//!   registry.db              devices and certificates, unless they are in PostgreSQL
 //!   tokens/                  hashes of tokens
 //! ```
 //!
@@ -51,6 +52,8 @@ pub struct Init {
     pub hosts: Vec<String>,
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The registry's database, as the configuration has it.
+    pub database: String,
 }
 
 /// Which authority issues.
@@ -125,10 +128,12 @@ pub async fn init(init: &Init) -> anyhow::Result<()> {
         .first()
         .context("--host: the server needs a name")?;
     let origin = format!("{host}/audit");
-    LogDirectory::create(
-        &path("audit"),
-        LogKey::new(Origin::new(&origin)?, SigningKey::new(audit))?,
+    let audit = LogKey::new(Origin::new(&origin)?, SigningKey::new(audit))?;
+    write(
+        &path("audit.vkey"),
+        format!("{}\n", audit.verifier().to_vkey()).as_bytes(),
     )?;
+    LogDirectory::create(&path("audit"), audit)?;
     TokenFolder::open(&path("tokens"))?;
 
     let config = Config {
@@ -149,7 +154,7 @@ pub async fn init(init: &Init) -> anyhow::Result<()> {
             key: "file:tls.key".to_owned(),
         },
         registry: RegistryConfig {
-            database: "sqlite:registry.db".to_owned(),
+            database: init.database.clone(),
         },
         audit: Audit {
             folder: "audit".into(),

@@ -47,7 +47,7 @@ pub(crate) fn now() -> u64 {
         .as_secs()
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_countersign-authority"))
 }
 

@@ -1,5 +1,6 @@
 //! The built program over real TLS: enrolment with curl, openssl and strongSwan, and what it refuses.
 
+mod audit;
 mod bench;
 mod enrolment;
 mod refusals;
