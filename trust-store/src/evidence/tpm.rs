@@ -171,12 +171,24 @@ pub(super) fn inspect_key(
     proof: &TpmKeyProof,
     challenge: &Challenge,
 ) -> Result<AttestedHardware, Rejection> {
-    let attest = Attest::expect(&proof.attest, CERTIFY, challenge)?;
-    let mut rest = attest.rest;
+    let (area, attest) = read_certified(proof, challenge)?;
+    Ok(AttestedHardware::TpmKey {
+        key: area.key,
+        clock: attest.clock,
+        firmware: attest.firmware,
+    })
+}
+
+/// The key that a TPM certified: it signs, was made in the TPM and stays there.
+fn read_certified<'p>(
+    proof: &'p TpmKeyProof,
+    challenge: &Challenge,
+) -> Result<(TpmKeyArea, Attest<'p>), Rejection> {
+    let mut attest = Attest::expect(&proof.attest, CERTIFY, challenge)?;
     let name = (|| {
-        let name = rest.sized()?;
-        let _qualified_name = rest.sized()?;
-        rest.is_empty().then_some(name)
+        let name = attest.rest.sized()?;
+        let _qualified_name = attest.rest.sized()?;
+        attest.rest.is_empty().then_some(name)
     })();
     let name = name.ok_or(invalid("what the TPM certified cannot be read"))?;
     let area = TpmKeyArea::read(&proof.public_area)?;
@@ -187,11 +199,7 @@ pub(super) fn inspect_key(
     if area.attributes & SIGN == 0 {
         return Err(invalid("the certified key does not sign"));
     }
-    Ok(AttestedHardware::TpmKey {
-        key: area.key,
-        clock: attest.clock,
-        firmware: attest.firmware,
-    })
+    Ok((area, attest))
 }
 
 /// The public area of a P-256 key in a TPM, as the TPM marshals it.
@@ -221,6 +229,16 @@ impl TpmKeyArea {
             key,
             name,
         })
+    }
+
+    /// The public area of a key that a TPM certified in answer to this challenge: it signs, was made in the TPM and stays
+    /// there. Whoever calls has verified the signature, and knows whose key made it: see
+    /// [`Self::is_attestation_key`].
+    ///
+    /// # Errors
+    /// [`Rejection::EvidenceInvalid`].
+    pub fn certified(proof: &TpmKeyProof, challenge: &Challenge) -> Result<Self, Rejection> {
+        read_certified(proof, challenge).map(|(area, _)| area)
     }
 
     /// The key.

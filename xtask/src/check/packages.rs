@@ -81,6 +81,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "countersign-registry",
         &[
             "countersign-format",
+            "countersign-privacy-tokens",
             "countersign-provisioning",
             "countersign-trust-store",
         ],
@@ -93,6 +94,20 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-keys",
             "countersign-provisioning",
             "countersign-registry",
+            "countersign-trust-store",
+        ],
+    ),
+    (
+        "countersign-sessions",
+        &[
+            "countersign-backend-atecc608",
+            "countersign-backend-tpm",
+            "countersign-format",
+            "countersign-issuing",
+            "countersign-keys",
+            "countersign-provisioning",
+            "countersign-registry",
+            "countersign-stores",
             "countersign-trust-store",
         ],
     ),
@@ -222,6 +237,8 @@ const TEST_ARROWS: &[(&str, &str)] = &[
     ("countersign-issuing", "countersign-backend-file"),
     ("countersign-issuing", "countersign-benches"),
     ("countersign-issuing", "countersign-signer"),
+    ("countersign-sessions", "countersign-atecc608-emulator"),
+    ("countersign-sessions", "countersign-backend-file"),
     ("countersign-enrolment", "countersign-backend-file"),
     ("countersign-signer", "countersign-backend-file"),
     ("countersign-signer", "countersign-stores"),
@@ -236,6 +253,11 @@ const TEST_ARROWS: &[(&str, &str)] = &[
 
 /// Foreign packages that must not be in a package's tree, at any depth, and why.
 const ABSENT: &[(&str, &[&str], &str)] = &[
+    (
+        "countersign-sessions",
+        &["axum", "hyper"],
+        "devices are provisioned without a network",
+    ),
     (
         "countersign",
         &["wasmtime", "wasmtime-wasi", "cranelift-codegen"],

@@ -15,7 +15,7 @@
 //!
 //! Layers, each in its own file: `worker` (a thread, a queue, deadlines), `device` (connection, session, storage root
 //! key), `keys`, `record`, `policy`, `sign` and `evidence` (what is done with keys), and [`TpmProvider`]. What a store of keys
-//! does not offer and a TPM can do besides is in `counter` and `credential`.
+//! does not offer and a TPM can do besides is in `counter`, `credential` and `data`.
 #![deny(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -25,6 +25,7 @@
 
 mod counter;
 mod credential;
+mod data;
 mod detect;
 mod device;
 mod evidence;
@@ -41,5 +42,6 @@ mod worker;
 
 pub use counter::CounterIndex;
 pub use credential::{Credential, EndorsementKey};
+pub use data::DataIndex;
 pub use detect::{detect, detect_among};
 pub use provider::{TpmOptions, TpmProvider};

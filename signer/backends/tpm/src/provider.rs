@@ -127,6 +127,21 @@ impl TpmProvider {
             })
     }
 
+    /// The maker, by its identifier in the TCG's registry (TPM_PT_MANUFACTURER), and the version of the firmware: the two
+    /// numbers TPM_PT_FIRMWARE_VERSION_1 and _2 as one. The TPM tells it; nothing vouches for it.
+    ///
+    /// # Errors
+    /// What the TPM reports.
+    pub fn firmware(&self) -> Result<([u8; 4], u64), Error> {
+        self.worker
+            .call("the TPM was not asked for its firmware", |device| {
+                let maker = property(device, PropertyTag::Manufacturer)?;
+                let high = property(device, PropertyTag::FirmwareVersion1)?;
+                let low = property(device, PropertyTag::FirmwareVersion2)?;
+                Ok((maker.to_be_bytes(), u64::from(high) << 32 | u64::from(low)))
+            })
+    }
+
     pub(crate) fn worker(&self) -> &Worker {
         &self.worker
     }
