@@ -100,7 +100,8 @@ impl Registry {
         transaction.commit().await?;
         Ok(devices
             .iter()
-            .filter(|device| !recorded.contains(device.id.as_str()))
+            // Of two with one identity the first is recorded, and the second was there already.
+            .filter(|device| !recorded.remove(device.id.as_str()))
             .map(|device| device.id.clone())
             .collect())
     }

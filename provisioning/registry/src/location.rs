@@ -150,14 +150,21 @@ impl Kind {
     }
 }
 
-/// For messages: whatever stands between the scheme and the host is left out.
+/// For messages: whatever stands between the scheme and the host is left out, and what follows a question mark, since
+/// both may have a password.
 fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(host)) if scheme < host => {
-            let (before, _) = url.split_at(scheme.saturating_add(3));
-            let (_, after) = url.split_at(host);
-            format!("{before}...{after}")
-        }
-        _ => url.to_owned(),
+    let (url, rest) = match url.split_once('?') {
+        Some((url, _)) => (url, "?..."),
+        None => (url, ""),
+    };
+    let scheme = match (url.find("://"), url.find(':')) {
+        (Some(end), _) => end.saturating_add(3),
+        (None, Some(end)) => end.saturating_add(1),
+        (None, None) => 0,
+    };
+    let (before, after) = url.split_at(scheme);
+    match after.rfind('@') {
+        Some(host) => format!("{before}...{}{rest}", after.split_at(host).1),
+        None => format!("{url}{rest}"),
     }
 }

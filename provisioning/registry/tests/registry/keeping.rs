@@ -1,6 +1,6 @@
 //! What is kept, found, listed and carried.
 
-use countersign_provisioning::{Profile, Reason};
+use countersign_provisioning::Reason;
 use countersign_registry::{CertificateState, Device, Registry};
 
 use crate::database::{Database, NOW, approve, asking, id, issue, serial};
@@ -172,6 +172,10 @@ pub(crate) async fn devices_are_found_and_paged(database: Database) {
             .expect("registered")
             .is_empty()
     );
+    // Of two with one identity in one call the second comes back.
+    let both = Device::approved(id("both"), &order);
+    let refused = registry.register(&[both.clone(), both], NOW).await;
+    assert_eq!(refused.expect("asked"), [id("both")]);
     // A second time, and another name for known hardware: both come back.
     let twin = Device {
         hardware_hash: Some([4; 32]),
@@ -214,7 +218,7 @@ pub(crate) async fn devices_are_found_and_paged(database: Database) {
             .is_empty()
     );
     let counts = registry.statistics().await.expect("counted");
-    assert_eq!(counts.devices, [("approved".to_owned(), 25)]);
+    assert_eq!(counts.devices, [("approved".to_owned(), 26)]);
     assert_eq!(counts.certificates, [("issued".to_owned(), 1)]);
     assert_eq!(registry.last_written().await.expect("asked"), Some(NOW));
 }
@@ -240,75 +244,4 @@ pub(crate) async fn leaves_get_places_in_the_order_in_which_they_were_written(da
         assert_eq!(leaf.bytes, *text);
     }
     assert_eq!(registry.leaves(298, 1000).await.expect("listed").len(), 2);
-}
-
-pub(crate) async fn what_is_exported_comes_back(database: Database) {
-    let registry = database.open().await;
-    approve(&registry, &["a", "b", "c"]).await;
-    let (kept, revoked, open) = (asking("a", 1), asking("b", 2), asking("c", 3));
-    issue(&registry, &kept, NOW).await;
-    issue(&registry, &revoked, NOW).await;
-    registry
-        .revoke(&revoked.serial, Reason::KeyCompromise, NOW, b"leaf")
-        .await
-        .expect("revoked");
-    assert!(
-        crate::database::reserve(&registry, &open, NOW)
-            .await
-            .is_ok()
-    );
-    let mut lines = Vec::new();
-    registry
-        .export(|line| {
-            lines.push(line.to_owned());
-            Ok(())
-        })
-        .await
-        .expect("exported");
-    assert_eq!(lines.len(), 1 + 3 + 3);
-
-    let elsewhere = Database::sqlite();
-    let copy = elsewhere.open().await;
-    let text = || lines.iter().map(String::as_str);
-    let imported = copy.import(text()).await.expect("imported");
-    assert_eq!((imported.added, imported.skipped), (7, 0));
-    let imported = copy.import(text()).await.expect("imported");
-    assert_eq!((imported.added, imported.skipped), (0, 7));
-    for what in [&kept, &revoked] {
-        let here = registry.certificate(&what.serial).await.expect("found");
-        assert_eq!(copy.certificate(&what.serial).await.expect("found"), here);
-        assert!(here.is_some());
-    }
-    let unfinished = copy
-        .certificate(&open.serial)
-        .await
-        .expect("found")
-        .expect("there");
-    assert_eq!(unfinished.state, CertificateState::Abandoned);
-    assert_eq!(
-        copy.device(&id("a")).await.expect("found"),
-        registry.device(&id("a")).await.expect("found")
-    );
-    // What was taken there is taken here.
-    assert!(
-        crate::database::reserve(&copy, &asking("b", 1), NOW)
-            .await
-            .is_err()
-    );
-    assert!(
-        copy.current(&id("a"), Profile::Tls)
-            .await
-            .expect("found")
-            .is_some()
-    );
-
-    let broken = [lines[0].as_str(), "{\"kind\":\"device\"}"];
-    let empty = Database::sqlite();
-    let empty = empty.open().await;
-    let outcome = empty.import(broken).await;
-    assert!(matches!(
-        outcome,
-        Err(countersign_registry::Error::Import { line: 2, .. })
-    ));
-    assert!(empty.orders().await.expect("listed").is_empty());
 }

@@ -135,11 +135,19 @@ fn tg18_files_and_folders_that_others_can_get_at_are_refused() {
 #[test]
 fn tg31_a_password_in_an_address_is_not_repeated() {
     on_sqlite(|_| async {
-        let outcome = Registry::open("mysql://user:hunter2@host/x").await;
-        let text = outcome.expect_err("no such database").to_string();
-        assert!(
-            text.contains("host/x") && !text.contains("hunter2"),
-            "{text}"
-        );
+        for url in [
+            "mysql://user:hunter2@host/x",
+            "postgres:user:hunter2@host/x",
+            "user:hunter2@host/x",
+            "postgresql:/user:hunter2@host/x?password=hunter2",
+            "mysql://host/x?password=hunter2",
+        ] {
+            let outcome = Registry::open(url).await;
+            let text = outcome.expect_err("no such database").to_string();
+            assert!(
+                text.contains("host/x") && !text.contains("hunter2"),
+                "{text}"
+            );
+        }
     });
 }
