@@ -100,9 +100,23 @@ impl Postgres {
     /// If it cannot be made.
     #[must_use]
     pub fn database(&self) -> String {
+        self.create("")
+    }
+
+    /// The address of a new database that has what the one of an address that [`Postgres::database`] gave has now. Nobody
+    /// may be connected to that one.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn copy(&self, url: &str) -> String {
+        self.create(&format!(" TEMPLATE {}", name_of(url)))
+    }
+
+    fn create(&self, how: &str) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        self.run(&format!("CREATE DATABASE {name}"), "postgres");
+        self.run(&format!("CREATE DATABASE {name}{how}"), "postgres");
         format!(
             "postgres://countersign@localhost/{name}?host={}",
             self.folder.display()
@@ -114,13 +128,7 @@ impl Postgres {
     /// # Panics
     /// If they fail.
     pub fn sql(&self, url: &str, statements: &str) -> String {
-        let name = url
-            .rsplit_once('/')
-            .and_then(|_| url.split_once("localhost/"))
-            .and_then(|(_, rest)| rest.split_once('?'))
-            .expect("an address of this server")
-            .0;
-        self.run(statements, name)
+        self.run(statements, name_of(url))
     }
 
     fn run(&self, statements: &str, database: &str) -> String {
@@ -137,6 +145,14 @@ impl Postgres {
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
+}
+
+/// The database of an address that [`Postgres::database`] gave.
+fn name_of(url: &str) -> &str {
+    url.split_once("localhost/")
+        .and_then(|(_, rest)| rest.split_once('?'))
+        .expect("an address of this server")
+        .0
 }
 
 impl Drop for Postgres {

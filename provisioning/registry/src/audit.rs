@@ -5,7 +5,7 @@ use sqlx::Row;
 use crate::location::Kind;
 use crate::sql::{self, int, uint};
 use crate::writing::Writing;
-use crate::{Error, Registry};
+use crate::{Error, Registry, behind};
 
 /// Held in PostgreSQL while places are given; any number that nothing else of this program locks.
 const PLACES_LOCK: i64 = 0x636f_756e_7465_7203;
@@ -35,27 +35,17 @@ impl Registry {
     /// that [leads](crate::Lead::Audit); where two believe that they do, one waits for the other.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Behind`], [`Error::Unavailable`].
     pub async fn place_leaves(&self, most: u64) -> Result<u64, Error> {
-        let mut transaction = self.write().await?;
-        // Who leads may have lost that without knowing. Each statement below sees what was there after this lock.
-        if self.kind() == Kind::PostgreSql {
-            sqlx::query("SELECT pg_advisory_xact_lock($1)::text")
-                .bind(PLACES_LOCK)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        let row =
-            sqlx::query("SELECT coalesce(max(place) + 1, 0) FROM audit WHERE place IS NOT NULL")
-                .fetch_one(&mut *transaction)
-                .await?;
-        let next: i64 = row.try_get(0)?;
+        let mut transaction = behind::unless_behind(self.write().await?).await?;
+        lock_places(&mut transaction, self.kind()).await?;
+        let next = next_place(&mut transaction).await?;
         let placed = sqlx::query(
             "UPDATE audit SET place = waiting.place FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 + $1 AS place \
              FROM (SELECT id FROM audit WHERE place IS NULL ORDER BY id LIMIT $2) AS first) AS waiting \
              WHERE audit.id = waiting.id AND audit.place IS NULL",
         )
-        .bind(next)
+        .bind(int(next))
         .bind(int(most))
         .execute(&mut *transaction)
         .await?;
@@ -98,6 +88,26 @@ impl Registry {
         .await?;
         Ok((uint(row.try_get(0)?), uint(row.try_get(1)?)))
     }
+}
+
+/// Lets nobody else give places to the end of the transaction. Who leads may have lost that without knowing; each
+/// statement after this one sees what the one before wrote.
+pub(crate) async fn lock_places(transaction: &mut Writing, kind: Kind) -> Result<(), Error> {
+    if kind == Kind::PostgreSql {
+        sqlx::query("SELECT pg_advisory_xact_lock($1)::text")
+            .bind(PLACES_LOCK)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The first place that no leaf has.
+pub(crate) async fn next_place(transaction: &mut Writing) -> Result<u64, Error> {
+    let row = sqlx::query("SELECT coalesce(max(place) + 1, 0) FROM audit WHERE place IS NOT NULL")
+        .fetch_one(&mut **transaction)
+        .await?;
+    Ok(uint(row.try_get(0)?))
 }
 
 /// Writes leaves in a transaction that writes what they tell of.

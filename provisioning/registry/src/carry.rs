@@ -1,12 +1,11 @@
-//! Records as lines of JSON, to be taken elsewhere. What was issued stays issued there: serials, keys and places are
-//! taken over with it. Leaves of the audit log are not: the log is a folder of its own.
+//! Records as lines of JSON, to be taken elsewhere: what a line says, and writing them. `import` takes them over.
 
 use countersign_provisioning::Serial;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 
 use crate::sql::{self, CERTIFICATE, int};
-use crate::{Certificate, Device, Error, Registry, devices};
+use crate::{Certificate, Device, Error, Registry};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,15 +73,6 @@ pub enum Record {
     },
 }
 
-/// What an import came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Records that are new here.
-    pub added: u64,
-    /// Records whose place was taken; what was here stays.
-    pub skipped: u64,
-}
-
 /// Lines that are written or read at once.
 const PIECE: u64 = 1000;
 
@@ -139,116 +129,6 @@ impl Registry {
             }
         }
     }
-
-    /// Takes records over, all in one transaction. What is here already stays as it is.
-    ///
-    /// # Errors
-    /// [`Error::Import`] names the first line that is no record; [`Error::Unavailable`]. Nothing was taken over then.
-    pub async fn import<'a>(
-        &self,
-        lines: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Imported, Error> {
-        let mut imported = Imported::default();
-        let mut transaction = self.write().await?;
-        for (index, line) in lines.into_iter().enumerate() {
-            let at = |reason: String| Error::Import {
-                line: index.saturating_add(1),
-                reason,
-            };
-            let record: Record =
-                serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
-            let added = match record {
-                Record::Order {
-                    id,
-                    manufacturer,
-                    quota,
-                    used,
-                } => sqlx::query(
-                    "INSERT INTO orders (id, manufacturer, quota, used) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-                )
-                .bind(id)
-                .bind(manufacturer)
-                .bind(int(quota))
-                .bind(int(used))
-                .execute(&mut *transaction)
-                .await?
-                .rows_affected(),
-                Record::Device { .. } => {
-                    let device = to_device(record).map_err(at)?;
-                    let statement = format!(
-                        "INSERT INTO devices ({}) VALUES {} ON CONFLICT DO NOTHING",
-                        devices::DEVICE,
-                        sql::rows(0, 1, 9)
-                    );
-                    sqlx::query(&statement)
-                        .bind(device.id.as_str())
-                        .bind(device.hardware_hash.map(|hash| hash.to_vec()))
-                        .bind(device.device_type.as_str())
-                        .bind(device.family.as_str())
-                        .bind(device.revision.as_str())
-                        .bind(device.firmware.as_str())
-                        .bind(device.state.as_str())
-                        .bind(device.order.as_deref())
-                        .bind(int(device.recorded_at))
-                        .execute(&mut *transaction)
-                        .await?
-                        .rows_affected()
-                }
-                Record::Certificate { .. } => {
-                    let certificate = to_certificate(record).map_err(at)?;
-                    add_certificate(&mut transaction, &certificate).await?
-                }
-            };
-            if added > 0 {
-                imported.added = imported.added.saturating_add(1);
-            } else {
-                imported.skipped = imported.skipped.saturating_add(1);
-            }
-        }
-        transaction.commit().await?;
-        Ok(imported)
-    }
-}
-
-async fn add_certificate(
-    transaction: &mut crate::writing::Writing,
-    certificate: &Certificate,
-) -> Result<u64, Error> {
-    sqlx::query(
-        "INSERT INTO device_keys (key_hash, device, profile) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-    )
-    .bind(certificate.key.as_slice())
-    .bind(certificate.device.as_str())
-    .bind(certificate.profile.as_str())
-    .execute(&mut **transaction)
-    .await?;
-    sqlx::query(
-        "UPDATE devices SET counted_at = $1 WHERE device = $2 AND counted_at IS NULL AND order_id IS NOT NULL",
-    )
-    .bind(int(certificate.reserved_at))
-    .bind(certificate.device.as_str())
-    .execute(&mut **transaction)
-    .await?;
-    let added = sqlx::query(
-        "INSERT INTO certificates (serial, device, profile, issuer, key_hash, not_before, not_after, state, owner, \
-         reserved_at, revoked_at, reason, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(certificate.serial.as_bytes())
-    .bind(certificate.device.as_str())
-    .bind(certificate.profile.as_str())
-    .bind(certificate.issuer.as_slice())
-    .bind(certificate.key.as_slice())
-    .bind(int(certificate.not_before))
-    .bind(int(certificate.not_after))
-    .bind(certificate.state.as_str())
-    .bind(int(certificate.reserved_at))
-    .bind(certificate.revoked.map(|(at, _)| int(at)))
-    .bind(certificate.revoked.map(|(_, reason)| reason.as_str()))
-    .bind(certificate.der.as_deref())
-    .execute(&mut **transaction)
-    .await?;
-    Ok(added.rows_affected())
 }
 
 fn of_device(device: Device) -> Record {
@@ -288,7 +168,7 @@ fn of_certificate(certificate: Certificate) -> Record {
 }
 
 /// The device of a line, or what is wrong with it.
-fn to_device(record: Record) -> Result<Device, String> {
+pub(crate) fn to_device(record: Record) -> Result<Device, String> {
     let Record::Device {
         id,
         hardware_hash,
@@ -320,7 +200,7 @@ fn to_device(record: Record) -> Result<Device, String> {
 }
 
 /// The certificate of a line, or what is wrong with it.
-fn to_certificate(record: Record) -> Result<Certificate, String> {
+pub(crate) fn to_certificate(record: Record) -> Result<Certificate, String> {
     let Record::Certificate {
         serial,
         device,

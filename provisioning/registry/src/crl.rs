@@ -5,7 +5,7 @@ use countersign_provisioning::{Reason, Serial};
 use sqlx::Row;
 
 use crate::sql::{self, int, uint};
-use crate::{Error, Registry};
+use crate::{Error, Registry, behind};
 
 /// A number that no list of this issuer had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,9 +35,9 @@ impl Registry {
     /// registry was put back from an old copy. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Behind`]: the list would lack what was revoked since; [`Error::Unavailable`].
     pub async fn next_crl_number(&self, issuer: &[u8; 32], now: u64) -> Result<CrlNumber, Error> {
-        let mut transaction = self.write().await?;
+        let mut transaction = behind::unless_behind(self.write().await?).await?;
         let row = sqlx::query(
             "INSERT INTO lists (issuer, number) VALUES ($1, $2) ON CONFLICT (issuer) DO UPDATE SET number = \
              CASE WHEN lists.number >= excluded.number THEN lists.number + 1 ELSE excluded.number END RETURNING number",
@@ -103,13 +103,15 @@ impl Registry {
         .transpose()
     }
 
-    /// What an issuer revoked, and what has not expired by `now`, for its next list.
+    /// What an issuer revoked, and what has not expired by `now` as far as is known, for its next list.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     pub async fn revocations(&self, issuer: &[u8; 32], now: u64) -> Result<Vec<Revocation>, Error> {
         let rows = sqlx::query(
-            "SELECT serial, revoked_at, reason FROM certificates WHERE issuer = $1 AND state = 'revoked' AND not_after >= $2",
+            "SELECT serial, revoked_at, reason FROM certificates WHERE issuer = $1 AND state = 'revoked' AND not_after >= $2 \
+             UNION ALL SELECT serial, revoked_at, reason FROM unrecorded WHERE issuer = $1 AND NOT EXISTS \
+             (SELECT 1 FROM certificates WHERE certificates.serial = unrecorded.serial AND certificates.state = 'revoked')",
         )
         .bind(issuer.as_slice())
         .bind(int(now))

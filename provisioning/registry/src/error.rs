@@ -12,6 +12,14 @@ const SQLITE_IOERR: u32 = 10;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// The same request was answered before, and what was issued then is revoked.
+    #[error(
+        "this request was answered with {serial}, which is revoked: ask with a new idempotency key"
+    )]
+    AnswerRevoked {
+        /// What was issued.
+        serial: Serial,
+    },
     /// The device has such a certificate already.
     #[error(
         "{device} has a {profile} certificate already, {serial}: renew that one, or revoke it first"
@@ -100,6 +108,17 @@ fn whose(serves: Option<Profile>) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The audit log has entries that the registry does not know of: it was put back from an old copy.
+    #[error(
+        "the audit log has {log} entries, and the registry knows of {registry}: it was put back from an old copy, and \
+         neither issues nor signs lists; let it take up what the log has, then say that it may go on"
+    )]
+    Behind {
+        /// Entries of the log.
+        log: u64,
+        /// Leaves of the registry that have a place.
+        registry: u64,
+    },
     /// What is in the database cannot be read back.
     #[error("the registry holds {what} that cannot be read: restore it from a copy")]
     Corrupt {

@@ -77,3 +77,18 @@ pub(crate) async fn lose(
     .await?;
     Ok(())
 }
+
+/// Notes that the key of a certificate which came as a revoked one is lost, if its reason says so.
+pub(crate) async fn lose_revoked(transaction: &mut Writing, serial: &Serial) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE device_keys SET compromised_at = revoked.revoked_at FROM certificates AS revoked \
+         WHERE device_keys.compromised_at IS NULL AND revoked.key_hash = device_keys.key_hash AND revoked.serial = $1 \
+         AND revoked.state = 'revoked' AND revoked.reason IN ($2, $3)",
+    )
+    .bind(serial.as_bytes())
+    .bind(Reason::KeyCompromise.as_str())
+    .bind(Reason::CaCompromise.as_str())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}

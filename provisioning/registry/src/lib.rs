@@ -29,12 +29,14 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod behind;
 mod carry;
 mod commit;
 mod crl;
 mod devices;
 mod error;
 mod find;
+mod import;
 mod instance;
 mod keys;
 mod location;
@@ -44,17 +46,22 @@ mod reserve;
 mod revoke;
 mod schema;
 mod sql;
+mod tokens;
 mod writing;
 
 pub use audit::Leaf;
-pub use carry::{Imported, Record};
+pub use behind::{Found, Told};
+pub use carry::Record;
 pub use commit::Commit;
 pub use crl::{CrlNumber, StoredCrl};
 pub use error::{Error, Refusal};
 pub use find::{Page, Statistics};
+pub use import::Imported;
 pub use instance::Lead;
 pub use model::{
     Certificate, CertificateState, Device, DeviceState, Order, RequestKey, Reservation, Reserved,
 };
 pub use open::Registry;
+pub use revoke::Listed;
 pub use schema::SCHEMA_VERSION;
+pub use tokens::TokenStoreError;

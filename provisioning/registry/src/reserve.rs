@@ -13,6 +13,7 @@ use crate::sql::{self, CERTIFICATE, int, uint};
 use crate::writing::{Writing, again};
 use crate::{
     Certificate, CertificateState, DeviceState, Error, Refusal, Registry, Reservation, Reserved,
+    behind,
 };
 
 /// One reservation on its way.
@@ -30,7 +31,7 @@ impl Registry {
     /// in order. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Corrupt`]: nothing was reserved.
+    /// [`Error::Behind`], [`Error::Unavailable`], [`Error::Corrupt`]: nothing was reserved.
     pub async fn reserve(
         &self,
         batch: &[Reservation],
@@ -53,7 +54,7 @@ impl Registry {
                 brought_key: false,
             })
             .collect();
-        let mut transaction = self.write().await?;
+        let mut transaction = behind::unless_behind(self.write().await?).await?;
         answered(&mut transaction, &mut asked).await?;
         approved(&mut transaction, &mut asked).await?;
         insert(&mut transaction, &mut asked, self.instance().number, now).await?;
@@ -106,6 +107,11 @@ async fn answered(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<
             Err(Refusal::RequestReused)
         } else if certificate.state == CertificateState::Reserved {
             Err(in_progress(asked.what))
+        } else if certificate.state == CertificateState::Revoked {
+            // What was revoked since is no answer to anybody.
+            Err(Refusal::AnswerRevoked {
+                serial: certificate.serial.clone(),
+            })
         } else {
             Ok(Reserved::Answered(Box::new(certificate.clone())))
         });

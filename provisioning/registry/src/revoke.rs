@@ -1,10 +1,22 @@
-//! Revoking.
+//! Revoking: what is recorded, and, on somebody's word, what is not.
 
-use countersign_provisioning::{Reason, Serial};
-use sqlx::Row;
+use countersign_provisioning::{Reason, Revocation, Serial};
 
 use crate::sql::{self, int};
+use crate::writing::Writing;
 use crate::{Certificate, Error, Registry, keys};
+
+/// What revoking came to where the serial may be unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Listed {
+    /// A certificate that is recorded was revoked.
+    Recorded,
+    /// Nothing here says that it was issued; it is on the next list all the same.
+    Unrecorded,
+    /// It was revoked before.
+    Already,
+}
 
 impl Registry {
     /// Revokes a certificate that was handed out, with a leaf that says so. A second time changes nothing, and what was
@@ -21,19 +33,7 @@ impl Registry {
         leaf: &[u8],
     ) -> Result<Option<Certificate>, Error> {
         let mut transaction = self.write().await?;
-        // Before the certificate, in the order in which a commit asks for both.
-        keys::lose(&mut transaction, serial, reason, now).await?;
-        let revoked = sqlx::query(
-            "UPDATE certificates SET state = 'revoked', revoked_at = $1, reason = $2 \
-             WHERE serial = $3 AND state IN ('issued', 'superseded') RETURNING state",
-        )
-        .bind(int(now))
-        .bind(reason.as_str())
-        .bind(serial.as_bytes())
-        .fetch_optional(&mut *transaction)
-        .await?;
-        if let Some(row) = revoked {
-            let _state: String = row.try_get(0)?;
+        if revoke(&mut transaction, serial, reason, now).await? {
             crate::audit::insert(&mut transaction, &[leaf]).await?;
         }
         let statement = format!(
@@ -48,4 +48,82 @@ impl Registry {
         transaction.commit().await?;
         Ok(certificate)
     }
+
+    /// Revokes a serial of `issuer` (SHA-256 of its key's SubjectPublicKeyInfo) that need not be recorded, with a leaf
+    /// that says so: on the word of an operator who has the certificate, or of a list that is later than this registry.
+    /// It is on every list from then on, also after the certificate's end, which nobody here knows.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn revoke_listed(
+        &self,
+        issuer: &[u8; 32],
+        what: &Revocation,
+        leaf: &[u8],
+    ) -> Result<Listed, Error> {
+        let mut transaction = self.write().await?;
+        let at = what.at.as_secs();
+        let listed = on_word(&mut transaction, issuer, &what.serial, what.reason, at).await?;
+        if listed != Listed::Already {
+            crate::audit::insert(&mut transaction, &[leaf]).await?;
+        }
+        transaction.commit().await?;
+        Ok(listed)
+    }
+}
+
+/// Revokes a serial that need not be recorded. One that was never handed out, as far as is known here, was so all the
+/// same.
+pub(crate) async fn on_word(
+    transaction: &mut Writing,
+    issuer: &[u8; 32],
+    serial: &Serial,
+    reason: Reason,
+    at: u64,
+) -> Result<Listed, Error> {
+    if revoke(transaction, serial, reason, at).await? {
+        return Ok(Listed::Recorded);
+    }
+    let known = sqlx::query("SELECT 1 FROM certificates WHERE serial = $1 AND state = 'revoked'")
+        .bind(serial.as_bytes())
+        .fetch_optional(&mut **transaction)
+        .await?;
+    if known.is_some() {
+        return Ok(Listed::Already);
+    }
+    let added = sqlx::query(
+        "INSERT INTO unrecorded (issuer, serial, revoked_at, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(issuer.as_slice())
+    .bind(serial.as_bytes())
+    .bind(int(at))
+    .bind(reason.as_str())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(if added.rows_affected() > 0 {
+        Listed::Unrecorded
+    } else {
+        Listed::Already
+    })
+}
+
+/// Revokes a certificate that was handed out; whether it was not revoked before.
+async fn revoke(
+    transaction: &mut Writing,
+    serial: &Serial,
+    reason: Reason,
+    at: u64,
+) -> Result<bool, Error> {
+    // Before the certificate, in the order in which a commit asks for both.
+    keys::lose(transaction, serial, reason, at).await?;
+    let revoked = sqlx::query(
+        "UPDATE certificates SET state = 'revoked', revoked_at = $1, reason = $2 \
+         WHERE serial = $3 AND state IN ('issued', 'superseded')",
+    )
+    .bind(int(at))
+    .bind(reason.as_str())
+    .bind(serial.as_bytes())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(revoked.rows_affected() > 0)
 }

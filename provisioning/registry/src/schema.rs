@@ -7,10 +7,14 @@ use crate::Error;
 use crate::location::Kind;
 
 /// The schema that this program writes. A database with a later one is refused.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// Each version's statements, in order; the first makes version 1.
-const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// What must be there when the version says so.
 const TABLES: &[&str] = &[
@@ -22,6 +26,9 @@ const TABLES: &[&str] = &[
     "lists",
     "unrecorded",
     "behind",
+    "token_tables",
+    "token_usage",
+    "token_assignments",
 ];
 
 /// Brings the schema to [`SCHEMA_VERSION`].

@@ -39,6 +39,24 @@ impl Database {
         Registry::open(&self.url).await.expect("opens")
     }
 
+    /// A copy of what is there now; the registry must be closed.
+    pub(crate) fn copy(&self) -> Self {
+        let Some(folder) = &self.folder else {
+            return Self {
+                url: Postgres::shared().copy(&self.url),
+                folder: None,
+            };
+        };
+        let copy = Self::sqlite();
+        let into = copy.folder.as_ref().expect("a folder").path();
+        for file in std::fs::read_dir(folder.path()).expect("listed") {
+            let file = file.expect("listed").path();
+            let name = file.file_name().expect("a name");
+            std::fs::copy(&file, into.join(name)).expect("copied");
+        }
+        copy
+    }
+
     /// Runs a statement past the registry, which must be closed.
     pub(crate) async fn past(&self, statement: &str) {
         sqlx::any::install_default_drivers();

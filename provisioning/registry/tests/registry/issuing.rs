@@ -1,6 +1,6 @@
 //! Who gets a serial, and what becomes of it.
 
-use countersign_provisioning::Profile;
+use countersign_provisioning::{Profile, Reason};
 use countersign_registry::{CertificateState, Device, Error, Refusal, Reservation, Reserved};
 
 use crate::database::{Database, NOW, approve, asking, id, issue, made, request, reserve, serial};
@@ -251,10 +251,22 @@ pub(crate) async fn tg17_the_same_idempotency_key_gets_the_same_certificate(data
     }
     let other = Reservation {
         request: request("client key", 2),
-        ..again
+        ..again.clone()
     };
     let outcome = reserve(&registry, &other, NOW).await;
     assert_eq!(outcome.expect_err("reused"), Refusal::RequestReused);
+    // What was revoked since is no answer.
+    let revoked = registry
+        .revoke(&first.serial, Reason::Superseded, NOW, b"leaf")
+        .await;
+    assert!(revoked.expect("revoked").is_some());
+    let outcome = reserve(&registry, &again, NOW).await;
+    assert_eq!(
+        outcome.expect_err("revoked"),
+        Refusal::AnswerRevoked {
+            serial: first.serial
+        }
+    );
 }
 
 pub(crate) async fn tg26_a_manufacturer_has_devices_of_its_own_orders(database: Database) {

@@ -1,14 +1,18 @@
 //! The registry on SQLite and on PostgreSQL: the same tests on both.
 
+mod carrying;
+mod copies;
 mod cut;
 mod database;
 mod disk;
 mod issuing;
 mod keeping;
+mod made;
 mod older;
 mod purposes;
 mod servers;
 mod storage;
+mod tokens;
 
 use database::Database;
 
@@ -38,6 +42,18 @@ on_both! {
         #[test] fn a_device_that_nobody_approved_gets_nothing;
         #[test] fn an_order_is_used_up_once_for_each_device;
     }
+    carrying {
+        #[test] fn what_is_exported_comes_back;
+        #[test] fn tg24_what_contradicts_itself_or_what_is_here_is_not_imported;
+        #[test] fn tg04_a_key_is_imported_for_one_device_and_purpose;
+        #[test] fn tg23_a_revocation_is_imported_whatever_is_here;
+        #[test] fn a_quota_counts_what_is_imported;
+    }
+    copies {
+        #[test] fn tg16_an_old_copy_is_noticed_and_issues_nothing_before_it_knows_what_the_log_has;
+        #[test] fn tg16_who_lost_the_log_says_so_and_goes_on;
+        #[test] fn tg16_tg23_a_serial_that_is_not_recorded_is_revoked_on_somebodys_word;
+    }
     older {
         #[test] fn tg32_a_schema_of_before_is_brought_up_to_date;
     }
@@ -52,7 +68,11 @@ on_both! {
         #[test] fn tg23_a_second_revocation_changes_nothing;
         #[test] fn devices_are_found_and_paged;
         #[test] fn leaves_get_places_in_the_order_in_which_they_were_written;
-        #[test] fn what_is_exported_comes_back;
+    }
+    tokens {
+        #[test] fn a_token_passes_as_long_as_its_device_is_one;
+        #[test] fn tables_and_devices_tables_are_kept_once_and_all_or_none;
+        #[test] fn tg31_no_master_key_lies_open_and_no_validation_is_kept;
     }
     storage {
         #[test] fn tg32_a_newer_schema_is_refused;

@@ -1,0 +1,459 @@
+//! Taking over what another registry exported, all of it or nothing. What was issued stays issued: serials, keys, places
+//! and quotas are taken with it. Leaves of the audit log are not: the log is a folder of its own.
+//!
+//! A line is believed as far as it contradicts nothing: neither what is here, nor its own certificate, nor the clock. A
+//! line that would be left out, though something hangs on it, refuses the whole: a certificate that is not here cannot
+//! be revoked here.
+
+use std::collections::BTreeMap;
+
+use countersign_provisioning::{Profile, Serial};
+use countersign_trust_store::{Certificate as Parsed, UnixTime, profile};
+use sqlx::Row;
+
+use crate::carry::{Record, to_certificate, to_device};
+use crate::keys::{KEY, Key};
+use crate::sql::{self, CERTIFICATE, int, uint};
+use crate::writing::Writing;
+use crate::{
+    Certificate, CertificateState, Device, Error, Order, Refusal, Registry, devices, keys,
+};
+
+/// What an import came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Records that are new here.
+    pub added: u64,
+    /// Records whose place was taken; what was here stays.
+    pub skipped: u64,
+}
+
+/// Why a line is not taken over.
+enum Stop {
+    /// It is no record, or contradicts something.
+    Line(String),
+    /// The registry did not answer.
+    Registry(Error),
+}
+
+impl From<String> for Stop {
+    fn from(reason: String) -> Self {
+        Self::Line(reason)
+    }
+}
+
+impl From<&str> for Stop {
+    fn from(reason: &str) -> Self {
+        Self::Line(reason.to_owned())
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Registry(error)
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Registry(error.into())
+    }
+}
+
+/// An import on its way.
+struct Import {
+    transaction: Writing,
+    now: u64,
+    /// Devices that orders which came along may have had certificates for: where a quota was lowered, more than it says.
+    most: BTreeMap<String, u64>,
+}
+
+impl Registry {
+    /// Takes records over, all in one transaction. What is here already stays as it is, but for what the lines say to be
+    /// revoked. `now` is in seconds since 1970; nothing of what was done can be later.
+    ///
+    /// # Errors
+    /// [`Error::Import`] names the first line that is no record, or that contradicts what is here, its own certificate
+    /// or the clock; [`Error::Unavailable`], [`Error::Corrupt`]. Nothing was taken over then.
+    pub async fn import<'a>(
+        &self,
+        lines: impl IntoIterator<Item = &'a str>,
+        now: u64,
+    ) -> Result<Imported, Error> {
+        let mut imported = Imported::default();
+        let mut import = Import {
+            transaction: self.write().await?,
+            now,
+            most: BTreeMap::new(),
+        };
+        for (index, line) in lines.into_iter().enumerate() {
+            let outcome = match serde_json::from_str(line) {
+                Ok(record) => import.take(record).await,
+                Err(error) => Err(Stop::Line(error.to_string())),
+            };
+            match outcome {
+                Ok(true) => imported.added = imported.added.saturating_add(1),
+                Ok(false) => imported.skipped = imported.skipped.saturating_add(1),
+                Err(Stop::Registry(error)) => return Err(error),
+                Err(Stop::Line(reason)) => {
+                    import.transaction.roll_back().await?;
+                    return Err(Error::Import {
+                        line: index.saturating_add(1),
+                        reason,
+                    });
+                }
+            }
+        }
+        import.transaction.commit().await?;
+        Ok(imported)
+    }
+}
+
+impl Import {
+    /// Takes one over; false when it is here already.
+    async fn take(&mut self, record: Record) -> Result<bool, Stop> {
+        match record {
+            Record::Order {
+                id,
+                manufacturer,
+                quota,
+                used,
+            } => {
+                let order = Order {
+                    id,
+                    manufacturer,
+                    quota,
+                    used,
+                };
+                self.order(order).await
+            }
+            Record::Device { .. } => {
+                let device = to_device(record)?;
+                self.device(&device).await
+            }
+            Record::Certificate { .. } => {
+                let certificate = to_certificate(record)?;
+                self.certificate(&certificate).await
+            }
+        }
+    }
+
+    /// Its devices are counted as their certificates come.
+    async fn order(&mut self, order: Order) -> Result<bool, Stop> {
+        let Order {
+            id,
+            manufacturer,
+            quota,
+            used,
+        } = order;
+        let added = sqlx::query(
+            "INSERT INTO orders (id, manufacturer, quota, used) VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING",
+        )
+        .bind(id.as_str())
+        .bind(manufacturer.as_deref())
+        .bind(int(quota))
+        .execute(&mut *self.transaction)
+        .await?
+        .rows_affected();
+        if added > 0 {
+            self.most.insert(id, quota.max(used));
+            return Ok(true);
+        }
+        let row = sqlx::query("SELECT manufacturer FROM orders WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        if row.try_get::<Option<String>, _>(0)? != manufacturer {
+            return Err(format!("order {id} is here as another manufacturer's").into());
+        }
+        Ok(false)
+    }
+
+    async fn device(&mut self, device: &Device) -> Result<bool, Stop> {
+        self.past("recorded", device.recorded_at)?;
+        if let Some(order) = &device.order {
+            let known = sqlx::query("SELECT 1 FROM orders WHERE id = $1")
+                .bind(order.as_str())
+                .fetch_optional(&mut *self.transaction)
+                .await?;
+            if known.is_none() {
+                return Err(format!("there is no order {order}").into());
+            }
+        }
+        let statement = format!(
+            "INSERT INTO devices ({}) VALUES {} ON CONFLICT DO NOTHING",
+            devices::DEVICE,
+            sql::rows(0, 1, 9)
+        );
+        let added = sqlx::query(&statement)
+            .bind(device.id.as_str())
+            .bind(device.hardware_hash.map(|hash| hash.to_vec()))
+            .bind(device.device_type.as_str())
+            .bind(device.family.as_str())
+            .bind(device.revision.as_str())
+            .bind(device.firmware.as_str())
+            .bind(device.state.as_str())
+            .bind(device.order.as_deref())
+            .bind(int(device.recorded_at))
+            .execute(&mut *self.transaction)
+            .await?
+            .rows_affected();
+        if added == 0 && !self.has_device(device.id.as_str()).await? {
+            return Err("its hardware is another device's here".into());
+        }
+        Ok(added > 0)
+    }
+
+    async fn certificate(&mut self, certificate: &Certificate) -> Result<bool, Stop> {
+        self.past("reserved", certificate.reserved_at)?;
+        if let Some((at, _)) = certificate.revoked {
+            self.past("revoked", at)?;
+        }
+        if certificate.not_before > certificate.not_after
+            || certificate.not_after > UnixTime::NO_EXPIRY.as_secs()
+        {
+            return Err("its validity is none".into());
+        }
+        if let Some(der) = &certificate.der {
+            agrees(certificate, der)?;
+        }
+        if !self.has_device(certificate.device.as_str()).await? {
+            return Err(format!("there is no device {}", certificate.device).into());
+        }
+        if let Some(here) = self.here(&certificate.serial).await? {
+            return self.compare(certificate, here).await;
+        }
+        self.key(certificate).await?;
+        if certificate.state == CertificateState::Issued {
+            self.place(certificate).await?;
+        }
+        self.count(certificate).await?;
+        insert(&mut self.transaction, certificate).await?;
+        revoke_as_listed(&mut self.transaction, &certificate.serial).await?;
+        Ok(true)
+    }
+
+    /// What was done cannot be in the future: a clock that is right would be taken for wrong.
+    fn past(&self, what: &str, at: u64) -> Result<(), Stop> {
+        if at > self.now {
+            return Err(format!("it was {what} at {at}, which is in the future").into());
+        }
+        Ok(())
+    }
+
+    async fn has_device(&mut self, device: &str) -> Result<bool, Stop> {
+        let found = sqlx::query("SELECT 1 FROM devices WHERE device = $1")
+            .bind(device)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        Ok(found.is_some())
+    }
+
+    async fn here(&mut self, serial: &Serial) -> Result<Option<Certificate>, Stop> {
+        let statement = format!("SELECT {CERTIFICATE} FROM certificates WHERE serial = $1");
+        let row = sqlx::query(&statement)
+            .bind(serial.as_bytes())
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        Ok(row.as_ref().map(sql::certificate).transpose()?)
+    }
+
+    /// One that is here: it must be the same, and is revoked if either says so.
+    async fn compare(&mut self, line: &Certificate, here: Certificate) -> Result<bool, Stop> {
+        let is_same = Certificate {
+            state: line.state,
+            revoked: line.revoked,
+            der: line.der.clone(),
+            reserved_at: line.reserved_at,
+            ..here.clone()
+        } == *line;
+        let is_made_otherwise =
+            matches!((&here.der, &line.der), (Some(here), Some(line)) if here != line);
+        if !is_same || is_made_otherwise {
+            return Err("this serial number is here, of another certificate".into());
+        }
+        let Some((at, reason)) = line.revoked else {
+            return Ok(false);
+        };
+        keys::lose(&mut self.transaction, &line.serial, reason, at).await?;
+        let revoked = sqlx::query(
+            "UPDATE certificates SET state = 'revoked', revoked_at = $1, reason = $2 \
+             WHERE serial = $3 AND state IN ('issued', 'superseded')",
+        )
+        .bind(int(at))
+        .bind(reason.as_str())
+        .bind(line.serial.as_bytes())
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(revoked.rows_affected() > 0)
+    }
+
+    /// Its key, which must be this device's and of this purpose. That it is lost is no reason: it was issued before.
+    async fn key(&mut self, certificate: &Certificate) -> Result<(), Stop> {
+        take_key(&mut self.transaction, certificate).await?;
+        let row = sqlx::query(&format!(
+            "SELECT {KEY} FROM device_keys WHERE key_hash = $1"
+        ))
+        .bind(certificate.key.as_slice())
+        .fetch_one(&mut *self.transaction)
+        .await?;
+        match Key::read(&row, 0)?.refusal(&certificate.device, certificate.profile) {
+            None | Some(Refusal::KeyRevoked { .. }) => Ok(()),
+            Some(refusal) => Err(refusal.to_string().into()),
+        }
+    }
+
+    /// Its place, which nobody else may have.
+    async fn place(&mut self, certificate: &Certificate) -> Result<(), Stop> {
+        let other = sqlx::query(
+            "SELECT serial FROM certificates WHERE device = $1 AND profile = $2 AND state = 'issued'",
+        )
+        .bind(certificate.device.as_str())
+        .bind(certificate.profile.as_str())
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        match other {
+            None => Ok(()),
+            Some(row) => {
+                let serial = sql::serial(&row.try_get::<Vec<u8>, _>(0)?)?;
+                Err(format!("{serial} is the current one here: revoke one of them first").into())
+            }
+        }
+    }
+
+    /// A device counts once against its order's quota.
+    async fn count(&mut self, certificate: &Certificate) -> Result<(), Stop> {
+        let Some((order, quota, used)) = count(&mut self.transaction, certificate).await? else {
+            return Ok(());
+        };
+        let most = self.most.get(&order).copied().unwrap_or(quota);
+        if used > most {
+            return Err(Refusal::QuotaExhausted { order, quota }.to_string().into());
+        }
+        Ok(())
+    }
+}
+
+/// Counts a certificate's device against its order, unless it was counted before: the order, its quota, and how many were
+/// counted.
+pub(crate) async fn count(
+    transaction: &mut Writing,
+    certificate: &Certificate,
+) -> Result<Option<(String, u64, u64)>, Error> {
+    let counted = sqlx::query(
+        "UPDATE devices SET counted_at = $1 WHERE device = $2 AND counted_at IS NULL AND order_id IS NOT NULL \
+         RETURNING order_id",
+    )
+    .bind(int(certificate.reserved_at))
+    .bind(certificate.device.as_str())
+    .fetch_optional(&mut **transaction)
+    .await?;
+    let Some(row) = counted else {
+        return Ok(None);
+    };
+    let order: String = row.try_get(0)?;
+    let row = sqlx::query("UPDATE orders SET used = used + 1 WHERE id = $1 RETURNING quota, used")
+        .bind(order.as_str())
+        .fetch_one(&mut **transaction)
+        .await?;
+    Ok(Some((order, uint(row.try_get(0)?), uint(row.try_get(1)?))))
+}
+
+/// Takes a certificate's key for its device, unless it is taken.
+pub(crate) async fn take_key(
+    transaction: &mut Writing,
+    certificate: &Certificate,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO device_keys (key_hash, device, profile) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(certificate.key.as_slice())
+    .bind(certificate.device.as_str())
+    .bind(certificate.profile.as_str())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Writes a finished certificate, whose serial and place are free.
+pub(crate) async fn insert(
+    transaction: &mut Writing,
+    certificate: &Certificate,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO certificates (serial, device, profile, issuer, key_hash, not_before, not_after, state, owner, \
+         reserved_at, revoked_at, reason, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12)",
+    )
+    .bind(certificate.serial.as_bytes())
+    .bind(certificate.device.as_str())
+    .bind(certificate.profile.as_str())
+    .bind(certificate.issuer.as_slice())
+    .bind(certificate.key.as_slice())
+    .bind(int(certificate.not_before))
+    .bind(int(certificate.not_after))
+    .bind(certificate.state.as_str())
+    .bind(int(certificate.reserved_at))
+    .bind(certificate.revoked.map(|(at, _)| int(at)))
+    .bind(certificate.revoked.map(|(_, reason)| reason.as_str()))
+    .bind(certificate.der.as_deref())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Revokes a certificate that was listed before it was recorded; its key goes with it, if the reason says so.
+pub(crate) async fn revoke_as_listed(
+    transaction: &mut Writing,
+    serial: &Serial,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE certificates SET state = 'revoked', revoked_at = unrecorded.revoked_at, reason = unrecorded.reason \
+         FROM unrecorded WHERE unrecorded.issuer = certificates.issuer AND unrecorded.serial = certificates.serial \
+         AND certificates.serial = $1 AND certificates.state IN ('issued', 'superseded')",
+    )
+    .bind(serial.as_bytes())
+    .execute(&mut **transaction)
+    .await?;
+    keys::lose_revoked(transaction, serial).await
+}
+
+/// Whether a certificate is the one that its record tells of. Who issued it cannot be seen in it: it names its issuer's
+/// key by another digest.
+fn agrees(record: &Certificate, der: &[u8]) -> Result<(), String> {
+    let parsed = Parsed::parse(der).map_err(|fault| format!("its certificate is none: {fault}"))?;
+    let differs = |what: &str| Err(format!("its certificate has another {what}"));
+    if parsed.serial().parse::<Serial>().ok().as_ref() != Some(&record.serial) {
+        return differs("serial number");
+    }
+    if parsed.spki_sha256().as_bytes() != &record.key {
+        return differs("key");
+    }
+    if (parsed.not_before().as_secs(), parsed.not_after().as_secs())
+        != (record.not_before, record.not_after)
+    {
+        return differs("validity");
+    }
+    let device = parsed.device().map_err(|fault| fault.to_string())?;
+    if device.as_ref().map(|device| device.identity()) != Some(&record.device) {
+        return differs("device");
+    }
+    kind(record.profile)
+        .inspect(&parsed, None)
+        .map_err(|fault| {
+            format!(
+                "its certificate is no {} certificate: {fault}",
+                record.profile
+            )
+        })
+}
+
+/// What a certificate of a kind is to a host.
+fn kind(profile: Profile) -> &'static profile::Profile {
+    match profile {
+        Profile::Tls => &profile::TLS,
+        Profile::GuestData => &profile::GUEST_DATA,
+        Profile::Attestation => &profile::ATTESTATION,
+        Profile::IDevId => &profile::IDEVID,
+        _ => &profile::COMPONENT_SIGNER,
+    }
+}

@@ -1,0 +1,319 @@
+//! Records that are taken elsewhere.
+
+use countersign_provisioning::{Profile, Reason};
+use countersign_registry::{
+    CertificateState, Device, Error, Imported, Refusal, Registry, Reservation,
+};
+
+use crate::database::{Database, NOW, approve, asking, id, reserve};
+use crate::made::{END, issue_real};
+
+async fn exported(registry: &Registry) -> Vec<String> {
+    let mut lines = Vec::new();
+    registry
+        .export(|line| {
+            lines.push(line.to_owned());
+            Ok(())
+        })
+        .await
+        .expect("exported");
+    lines
+}
+
+async fn import(registry: &Registry, lines: &[String]) -> Result<Imported, Error> {
+    registry.import(lines.iter().map(String::as_str), NOW).await
+}
+
+/// Imports into an empty registry of the kind, which must refuse a line and keep nothing; the line and the reason.
+async fn refused(database: &Database, lines: &[String]) -> (usize, String) {
+    let empty = if database.folder.is_some() {
+        Database::sqlite()
+    } else {
+        Database::postgresql()
+    };
+    let registry = empty.open().await;
+    refused_by(&registry, lines).await
+}
+
+async fn refused_by(registry: &Registry, lines: &[String]) -> (usize, String) {
+    let before = exported(registry).await;
+    match import(registry, lines).await {
+        Err(Error::Import { line, reason }) => {
+            assert_eq!(exported(registry).await, before, "nothing is taken over");
+            (line, reason)
+        }
+        other => panic!("{other:?}: {lines:?}"),
+    }
+}
+
+pub(crate) async fn what_is_exported_comes_back(database: Database) {
+    let registry = database.open().await;
+    approve(&registry, &["a", "b", "c"]).await;
+    let kept = issue_real(&registry, "a", 1, Profile::Tls).await;
+    let revoked = issue_real(&registry, "b", 2, Profile::GuestData).await;
+    issue_real(&registry, "b", 4, Profile::IDevId).await;
+    registry
+        .revoke(&revoked.serial, Reason::KeyCompromise, NOW, b"leaf")
+        .await
+        .expect("revoked");
+    let open = asking("c", 3);
+    assert!(reserve(&registry, &open, NOW).await.is_ok());
+    let lines = exported(&registry).await;
+    assert_eq!(lines.len(), 1 + 3 + 4);
+
+    let elsewhere = Database::sqlite();
+    let copy = elsewhere.open().await;
+    let imported = import(&copy, &lines).await.expect("imported");
+    assert_eq!((imported.added, imported.skipped), (8, 0));
+    let imported = import(&copy, &lines).await.expect("imported");
+    assert_eq!((imported.added, imported.skipped), (0, 8));
+    assert_eq!(exported(&copy).await, lines);
+    let unfinished = copy.certificate(&open.serial).await.expect("found");
+    assert_eq!(
+        unfinished.expect("there").state,
+        CertificateState::Abandoned
+    );
+    // What was taken there is taken here, and what was lost there is lost here.
+    let others = Reservation {
+        key: kept.key,
+        ..asking("b", 0)
+    };
+    assert!(matches!(
+        reserve(&copy, &others, NOW).await,
+        Err(Refusal::KeyKnown { serves: None, .. })
+    ));
+    let lost = Reservation {
+        key: revoked.key,
+        profile: Profile::GuestData,
+        ..asking("b", 0)
+    };
+    assert!(matches!(
+        reserve(&copy, &lost, NOW).await,
+        Err(Refusal::KeyRevoked { .. })
+    ));
+    let current = copy.current(&id("a"), Profile::Tls).await.expect("found");
+    assert_eq!(current.expect("there").serial, kept.serial);
+}
+
+pub(crate) async fn tg24_what_contradicts_itself_or_what_is_here_is_not_imported(
+    database: Database,
+) {
+    let registry = database.open().await;
+    approve(&registry, &["a", "b"]).await;
+    let what = issue_real(&registry, "a", 1, Profile::Tls).await;
+    let lines = exported(&registry).await;
+    let [order, a, b, certificate] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    let (key, serial) = (hex::encode(what.key), what.serial.to_string());
+    let changed = |from: &str, to: &str| {
+        assert!(certificate.contains(from), "{from}: {certificate}");
+        certificate.replacen(from, to, 1)
+    };
+    let end = what.not_after;
+    assert_eq!(end, END);
+    for (line, reason) in [
+        ("{\"kind\":\"device\"}".to_owned(), "missing field"),
+        (
+            changed(&format!("\"serial\":\"{serial}"), "\"serial\":\"4111"),
+            "another serial number",
+        ),
+        (changed(&key, &"11".repeat(32)), "another key"),
+        (
+            changed("\"device\":\"a\"", "\"device\":\"b\""),
+            "another device",
+        ),
+        (
+            changed("\"device\":\"a\"", "\"device\":\"z\""),
+            "another device",
+        ),
+        (
+            changed("\"tls\"", "\"guest-data\""),
+            "no guest-data certificate",
+        ),
+        (
+            changed(&format!("\"not_before\":{NOW}"), "\"not_before\":1"),
+            "another validity",
+        ),
+        (
+            changed(
+                &format!("\"not_after\":{end}"),
+                "\"not_after\":253402300799",
+            ),
+            "another validity",
+        ),
+        (
+            changed(
+                &format!("\"not_after\":{end}"),
+                "\"not_after\":253402300800",
+            ),
+            "validity is none",
+        ),
+        (
+            changed("\"der\":\"30", "\"der\":\"31"),
+            "certificate is none",
+        ),
+        // Whoever takes this time for the last one that was right refuses every right clock.
+        (
+            changed(
+                &format!("\"reserved_at\":{NOW}"),
+                &format!("\"reserved_at\":{}", NOW + 1),
+            ),
+            "in the future",
+        ),
+        (
+            changed(
+                &format!("\"reserved_at\":{NOW}"),
+                "\"reserved_at\":18446744073709551615",
+            ),
+            "in the future",
+        ),
+        (
+            changed(
+                "\"issued\",\"revoked_at\":null,\"reason\":null",
+                "\"revoked\",\"revoked_at\":9999999999,\"reason\":\"superseded\"",
+            ),
+            "in the future",
+        ),
+        (
+            a.replace(
+                &format!("\"recorded_at\":{NOW}"),
+                "\"recorded_at\":9999999999",
+            )
+            .replace("\"a\"", "\"n\""),
+            "in the future",
+        ),
+        (
+            a.replace("\"all\"", "\"none\"").replace("\"a\"", "\"n\""),
+            "no order none",
+        ),
+    ] {
+        let all = [order.clone(), a.clone(), b.clone(), line];
+        let (number, said) = refused(&database, &all).await;
+        assert!(number == 4 && said.contains(reason), "{said}: {}", all[3]);
+    }
+    // Without its certificate a line is believed less far, but its device must be there.
+    let orphan = serde_without_der(certificate);
+    let (_, said) = refused(&database, &[order.clone(), b.clone(), orphan]).await;
+    assert!(said.contains("no device a"), "{said}");
+    // What is here: the same serial, place or order, and something else behind it.
+    let other = issue_real(&registry, "b", 2, Profile::Tls).await;
+    let twin = serde_without_der(certificate).replace("\"device\":\"a\"", "\"device\":\"b\"");
+    let (_, said) = refused_by(&registry, std::slice::from_ref(&twin)).await;
+    assert!(said.contains("of another certificate"), "{said}");
+    let second = twin
+        .replace(&serial, "4222")
+        .replace(&key, &"22".repeat(32));
+    let (_, said) = refused_by(&registry, &[second]).await;
+    assert!(said.contains(&other.serial.to_string()), "{said}");
+    let theirs = order.replace("\"manufacturer\":null", "\"manufacturer\":\"north\"");
+    let (_, said) = refused_by(&registry, &[theirs]).await;
+    assert!(said.contains("another manufacturer"), "{said}");
+}
+
+/// The line as it is where only the log knew of the certificate.
+fn serde_without_der(line: &str) -> String {
+    let (before, after) = line.split_once("\"der\":\"").expect("a certificate");
+    let (_, after) = after.split_once('"').expect("its end");
+    format!("{before}\"der\":null{after}")
+}
+
+pub(crate) async fn tg04_a_key_is_imported_for_one_device_and_purpose(database: Database) {
+    let registry = database.open().await;
+    approve(&registry, &["a", "b"]).await;
+    let what = issue_real(&registry, "a", 1, Profile::Tls).await;
+    let lines = exported(&registry).await;
+    let [order, a, b, certificate] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    let serial = what.serial.to_string();
+    let bare = serde_without_der(certificate).replace(&serial, "4111");
+    for (second, reason) in [
+        (
+            bare.replace("\"device\":\"a\"", "\"device\":\"b\""),
+            "as another device's",
+        ),
+        (
+            bare.replace("\"tls\"", "\"attestation\""),
+            "for tls certificates",
+        ),
+    ] {
+        let all = [order, a, b, certificate, &second].map(Clone::clone);
+        let (line, said) = refused(&database, &all).await;
+        assert!(line == 5 && said.contains(reason), "{said}");
+    }
+    // Nor hardware for two devices.
+    let hardware = |line: &String| {
+        line.replace(
+            "\"hardware_hash\":null",
+            &format!("\"hardware_hash\":\"{}\"", "ab".repeat(32)),
+        )
+    };
+    let (line, said) = refused(&database, &[order.clone(), hardware(a), hardware(b)]).await;
+    assert!(line == 3 && said.contains("hardware"), "{said}");
+}
+
+pub(crate) async fn tg23_a_revocation_is_imported_whatever_is_here(database: Database) {
+    let registry = database.open().await;
+    approve(&registry, &["a"]).await;
+    let what = issue_real(&registry, "a", 1, Profile::Tls).await;
+    let before = exported(&registry).await;
+    registry
+        .revoke(&what.serial, Reason::KeyCompromise, NOW, b"leaf")
+        .await
+        .expect("revoked");
+    let after = exported(&registry).await;
+    let elsewhere = Database::sqlite();
+    let copy = elsewhere.open().await;
+    import(&copy, &before).await.expect("imported");
+    let imported = import(&copy, &after).await.expect("imported");
+    assert_eq!((imported.added, imported.skipped), (1, 2));
+    assert_eq!(exported(&copy).await, after);
+    // And it does not come back to life by an older export.
+    let imported = import(&copy, &before).await.expect("imported");
+    assert_eq!((imported.added, imported.skipped), (0, 3));
+    assert_eq!(exported(&copy).await, after);
+    let again = Reservation {
+        key: what.key,
+        ..asking("a", 0)
+    };
+    assert!(matches!(
+        reserve(&copy, &again, NOW).await,
+        Err(Refusal::KeyRevoked { .. })
+    ));
+}
+
+pub(crate) async fn a_quota_counts_what_is_imported(database: Database) {
+    let registry = database.open().await;
+    let order = registry.order("two", None, 2).await.expect("made");
+    let devices: Vec<Device> = ["a", "b", "c"]
+        .iter()
+        .map(|name| Device::approved(id(name), &order))
+        .collect();
+    registry.register(&devices, NOW).await.expect("registered");
+    issue_real(&registry, "a", 1, Profile::Tls).await;
+    issue_real(&registry, "a", 2, Profile::GuestData).await;
+    issue_real(&registry, "b", 3, Profile::Tls).await;
+    let lines = exported(&registry).await;
+    // The order of the line does not matter for what was counted.
+    let (_, said) = refused(
+        &database,
+        &lines
+            .iter()
+            .map(|line| line.replace("\"quota\":2,\"used\":2", "\"quota\":1,\"used\":0"))
+            .collect::<Vec<_>>(),
+    )
+    .await;
+    assert!(said.contains("all of its 1 devices"), "{said}");
+    // A quota that was lowered afterwards is no reason.
+    registry.order("two", None, 1).await.expect("lowered");
+    let lines = exported(&registry).await;
+    let elsewhere = Database::sqlite();
+    let copy = elsewhere.open().await;
+    import(&copy, &lines).await.expect("imported");
+    assert_eq!(copy.orders().await.expect("listed")[0].used, 2);
+    assert!(matches!(
+        reserve(&copy, &asking("c", 9), NOW).await,
+        Err(Refusal::QuotaExhausted { .. })
+    ));
+}
