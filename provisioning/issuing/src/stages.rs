@@ -270,6 +270,21 @@ impl Committing {
                         return;
                     }
                 }
+                // What one of them stood on has changed since it was reserved.
+                Err(RegistryError::Refused { serial, refusal }) => {
+                    let before = made.len();
+                    let (gone, left): (Vec<_>, Vec<_>) = made
+                        .into_iter()
+                        .partition(|(waiting, _)| waiting.serial == serial);
+                    made = left;
+                    let error = Error::Refused(*refusal);
+                    let is_known = made.len() < before;
+                    self.give_up(gone, &error, unclosed);
+                    if !is_known {
+                        self.give_up(made, &error, unclosed);
+                        return;
+                    }
+                }
                 Err(error) => {
                     self.give_up(made, &self.stop.at(error), unclosed);
                     return;
