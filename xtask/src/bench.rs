@@ -57,10 +57,10 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// In the issuing package, and needs a database server and the program that it is compared with.
+/// In the issuing package, and needs a database server and the programs that it is compared with.
 fn issuing() -> Result<()> {
     say("issuing");
-    setup::ensure(&[Need::OpenSsl, Need::PostgreSql])?;
+    setup::ensure(&[Need::Cfssl, Need::OpenSsl, Need::PostgreSql])?;
     run(cargo().args([
         "bench",
         "--locked",

@@ -24,6 +24,8 @@ pub(crate) enum Need {
     CppCompiler,
     /// curl: a client of the authority that is not ours.
     Curl,
+    /// cfssl: another authority with a database, that ours is measured beside.
+    Cfssl,
     /// faketime: the demo shows what a host says two days from now.
     Faketime,
     /// A toolchain for guests: rustup's target where installed, Debian's own Rust otherwise.
@@ -100,6 +102,7 @@ impl Need {
             Self::CCompiler => succeeds("cc", &["--version"]),
             Self::CppCompiler => succeeds("c++", &["--version"]),
             Self::Curl => succeeds("curl", &["--version"]),
+            Self::Cfssl => succeeds("cfssl", &["version"]),
             Self::Faketime => succeeds("faketime", &["--version"]),
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
             Self::GuestToolchainC => debian_has_guest_toolchain_c(),
@@ -141,6 +144,7 @@ impl Need {
             Self::CCompiler => &["gcc", "libc6-dev"],
             Self::CppCompiler => &["g++"],
             Self::Curl => &["curl"],
+            Self::Cfssl => &["golang-cfssl"],
             Self::Faketime => &["faketime"],
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
             Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
@@ -192,6 +196,7 @@ impl Need {
             Self::CCompiler => "building what stands in for a bus",
             Self::CppCompiler => "building libFuzzer",
             Self::Curl => "asking the authority",
+            Self::Cfssl => "comparing with another authority",
             Self::Faketime => "setting a clock ahead",
             Self::GuestToolchain => "building guests",
             Self::GuestToolchainC => "building guests in C",

@@ -6,6 +6,7 @@ mod coverage;
 mod differential;
 mod faults;
 pub(crate) mod fuzz;
+mod issuing;
 mod mutants;
 mod tamper;
 
@@ -47,6 +48,12 @@ const FORMS: &[Form] = &[
         arguments: "[SECONDS] [TARGET]",
         about: "fuzz the verifying path, guided by coverage: each target for so many seconds (60)",
         run: fuzz::play,
+    },
+    Form {
+        name: "issuing",
+        arguments: "[KILLS [ROUNDS]]",
+        about: "so many kills of a process that issues (10,000), so many rounds of 100 enrolments of one device (1,000)",
+        run: issuing::play,
     },
     Form {
         name: "mutants",

@@ -20,22 +20,29 @@ use crate::house::{House, approve, ask, key};
 /// Requests of each process.
 const REQUESTS: u32 = 12;
 
-/// How often each step is the last one, and how many moments are tried; a longer run says more by this variable.
-const TIMES: &str = "COUNTERSIGN_KILLS";
+/// How many kills there are in all, a quarter in each of four tests; a longer run says more by this variable.
+const KILLS: &str = "COUNTERSIGN_KILLS";
 
-fn times() -> u32 {
-    std::env::var(TIMES)
+fn kills() -> u32 {
+    std::env::var(KILLS)
         .ok()
-        .and_then(|times| times.parse().ok())
-        .unwrap_or(3)
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(100)
+        / 4
 }
 
+/// The steps in turn; each the first time that it is reached, then the second, up to the last request.
 pub(crate) async fn tg12_killed_at_every_step(house: House) {
     let mut history = History::new(&house).await;
-    for count in 1..=times() {
-        for step in Step::ALL {
-            history.kill(&house, Some((step, count)), None).await;
-        }
+    for (count, step) in (0..kills()).zip(Step::ALL.into_iter().cycle()) {
+        let round = count / u32::try_from(Step::ALL.len()).expect("few");
+        // What is done for many at once is done a few times.
+        let most = match step {
+            Step::Reserving | Step::Reserved | Step::Committing | Step::Committed => 3,
+            _ => REQUESTS,
+        };
+        let at = (step, round % most + 1);
+        history.kill(&house, Some(at), None).await;
     }
     history.finish(&house).await;
 }
@@ -44,7 +51,7 @@ pub(crate) async fn tg12_killed_at_any_moment(house: House) {
     let mut history = History::new(&house).await;
     // As long as one takes that nobody kills, machines being different.
     let whole = history.kill(&house, None, None).await;
-    for _ in 0..times() * 5 {
+    for _ in 0..kills() {
         let mut byte = [0];
         SystemRandom.try_fill_bytes(&mut byte).expect("random");
         let delay = whole * u32::from(byte[0]) / 255;
@@ -59,12 +66,14 @@ struct History {
     /// The certificate's serial for each device.
     released: BTreeMap<u32, String>,
     next: u32,
+    started: u32,
+    killed: u32,
 }
 
 impl History {
     async fn new(house: &House) -> Self {
         let registry = house.open().await;
-        approve(&registry, 20_000).await;
+        approve(&registry, (kills() + 2) * REQUESTS).await;
         registry.close().await;
         Self::default()
     }
@@ -122,6 +131,8 @@ impl History {
             "{seen:?} {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        self.started += 1;
+        self.killed += u32::from(is_killed);
         // A step that is never reached would prove nothing.
         assert!(
             is_killed || at.is_none(),
@@ -146,9 +157,16 @@ impl History {
             .await
             .expect("starts");
         assert!(registry.orphans().await.expect("listed").is_empty());
-        for device in 0..self.next {
-            let certificate = issuing.issue(asked(device)).await.expect("answered");
-            self.released_to(device, &certificate.serial.to_string());
+        let devices: Vec<u32> = (0..self.next).collect();
+        for devices in devices.chunks(64) {
+            let tasks = devices.iter().map(|device| {
+                let (issuing, asked) = (issuing.clone(), asked(*device));
+                tokio::spawn(async move { issuing.issue(asked).await })
+            });
+            for (device, task) in devices.iter().zip(tasks.collect::<Vec<_>>()) {
+                let certificate = task.await.expect("ends").expect("answered");
+                self.released_to(*device, &certificate.serial.to_string());
+            }
         }
         let leaves = leaves(&registry).await;
         let mut serials = BTreeSet::new();
@@ -161,8 +179,8 @@ impl History {
                 .expect("found")
                 .expect("on record");
             assert_eq!(row.state, CertificateState::Issued);
-            let theirs = leaves.iter().filter(|leaf| leaf.contains(serial.as_str()));
-            assert_eq!(theirs.count(), 1, "leaves of {serial}");
+            let theirs = leaves.get(serial).map(Vec::as_slice);
+            assert_eq!(theirs, Some(["issued".to_owned()].as_slice()), "{serial}");
         }
         // Whatever was signed was on record before, and each serial was signed once.
         let signed = std::fs::read_to_string(house.path("signed")).unwrap_or_default();
@@ -178,16 +196,27 @@ impl History {
             ));
         }
         assert!(!once.is_empty());
+        println!(
+            "{} processes, {} of them killed: {} certificates handed out, {} signed, each on record, none twice",
+            self.started,
+            self.killed,
+            serials.len(),
+            once.len()
+        );
     }
 }
 
-async fn leaves(registry: &Registry) -> Vec<String> {
+/// What the leaves tell of each serial number.
+async fn leaves(registry: &Registry) -> BTreeMap<String, Vec<String>> {
     while registry.place_leaves(1000).await.expect("placed") > 0 {}
     let leaves = registry.leaves(0, 1_000_000).await.expect("listed");
-    leaves
-        .into_iter()
-        .map(|leaf| String::from_utf8(leaf.bytes).expect("text"))
-        .collect()
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for leaf in leaves {
+        let leaf: serde_json::Value = serde_json::from_slice(&leaf.bytes).expect("JSON");
+        let word = |name: &str| leaf[name].as_str().expect("a text").to_owned();
+        told.entry(word("serial")).or_default().push(word("event"));
+    }
+    told
 }
 
 fn asked(device: u32) -> Ask {

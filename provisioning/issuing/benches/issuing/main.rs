@@ -1,5 +1,8 @@
 //! Certificates that are durable, a second: requests parsed, possession verified, signed, row and leaf committed, many at
-//! a time; on SQLite and on PostgreSQL, beside `openssl ca` over the same requests. And look-ups among a million devices.
+//! a time; on SQLite and on PostgreSQL, beside `openssl ca` and `cfssl serve` with its database, over the same requests.
+//! And look-ups among a million devices.
+
+mod cfssl;
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -10,7 +13,7 @@ use countersign_backend_file::{FileKey, SystemRandom};
 use countersign_benches::{Report, Table};
 use countersign_issuing::{Ask, Authority, Clock, Contents, Issuing, Proof};
 use countersign_keys::{Algorithm, SigningKey};
-use countersign_provisioning::{CaName, Issuer, Profile, Root, Serial, Validity};
+use countersign_provisioning::{CaName, Issuer, Profile, Root, Serial, Validity, quick_key};
 use countersign_registry::{Device, Registry};
 use countersign_signer::request::{RequestFields, Subject, certification_request, to_pem};
 use countersign_testing::postgres::Postgres;
@@ -51,23 +54,32 @@ async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
         "a second",
         "a minute",
         "beside openssl ca",
+        "beside cfssl",
         "p50 of an answer",
         "p95",
     ]);
     let openssl = openssl(requests);
+    let of_cfssl = [
+        cfssl::with_sqlite(requests).await,
+        cfssl::with_postgresql(requests).await,
+    ];
     let folder = tempfile::tempdir().expect("a folder");
     let sqlite = format!("sqlite:{}", folder.path().join("registry.db").display());
     let mut rates = Vec::new();
-    for (name, url) in [
+    for ((name, url), cfssl) in [
         ("SQLite", sqlite),
         ("PostgreSQL", Postgres::shared().database()),
-    ] {
+    ]
+    .into_iter()
+    .zip(of_cfssl)
+    {
         let (rate, answers) = issue_all(&url, requests).await;
         table.row(&[
             name.to_owned(),
             format!("{rate:.0}"),
             format!("{:.0}", rate * 60.0),
             format!("{:.1}", rate / openssl),
+            format!("{:.1}", rate / cfssl),
             millis(percentile(&answers, 50)),
             millis(percentile(&answers, 95)),
         ]);
@@ -77,6 +89,7 @@ async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
             60.0,
         );
         report.check(&format!("openssl ca beside {name}"), openssl / rate, 0.5);
+        report.check(&format!("cfssl beside {name}"), cfssl / rate, 1.0);
         rates.push(rate);
     }
     report.check(
@@ -91,10 +104,24 @@ async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
         "1.0".to_owned(),
         String::new(),
         String::new(),
+        String::new(),
     ]);
+    for (name, rate) in ["cfssl, SQLite", "cfssl, PostgreSQL"].iter().zip(of_cfssl) {
+        table.row(&[
+            (*name).to_owned(),
+            format!("{rate:.0}"),
+            format!("{:.0}", rate * 60.0),
+            format!("{:.1}", rate / openssl),
+            "1.0".to_owned(),
+            String::new(),
+            String::new(),
+        ]);
+    }
     report.print(
         &format!(
-            "{CERTIFICATES} certificates, {AT_ONCE} asked for at once, P-256, the authority's key in software; each is on the disk with its leaf before it is handed out. openssl ca: {FOR_OPENSSL} of the same requests in one run, no wait for the disk; the wall's time."
+            "{CERTIFICATES} certificates, {AT_ONCE} asked for at once, P-256, the authority's key in software; each is on the disk with its leaf before it is handed out. openssl ca: {FOR_OPENSSL} of the same requests in one run, no wait for the disk. cfssl: {} of them over HTTP, {} at once, each on the disk before it is answered. The wall's time.",
+            cfssl::REQUESTS,
+            cfssl::AT_ONCE,
         ),
         table,
     );
@@ -172,12 +199,10 @@ fn ask(request: Vec<u8>) -> Ask {
     }
 }
 
-/// What `openssl ca` makes of the same requests, a second.
-fn openssl(requests: &[Vec<u8>]) -> f64 {
-    let folder = tempfile::tempdir().expect("a folder");
-    let at = |name: &str| folder.path().join(name);
+/// An authority for other programs, `ca.pem` and `ca.key` in a folder.
+pub(crate) fn openssl_authority(folder: &Path) {
     run(
-        folder.path(),
+        folder,
         &[
             "req",
             "-x509",
@@ -196,6 +221,13 @@ fn openssl(requests: &[Vec<u8>]) -> f64 {
             "3650",
         ],
     );
+}
+
+/// What `openssl ca` makes of the same requests, a second.
+fn openssl(requests: &[Vec<u8>]) -> f64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    openssl_authority(folder.path());
     std::fs::write(at("index.txt"), "").expect("written");
     std::fs::create_dir(at("new")).expect("made");
     let configuration = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nnew_certs_dir = new\nserial = serial\n\
@@ -224,7 +256,7 @@ fn openssl(requests: &[Vec<u8>]) -> f64 {
     f64::from(FOR_OPENSSL) / took
 }
 
-fn run(folder: &Path, arguments: &[&str]) {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) {
     let status = Command::new("openssl")
         .args(arguments)
         .current_dir(folder)
@@ -361,7 +393,7 @@ fn serial(number: u32) -> Serial {
 
 fn authority() -> (SigningKey, Vec<u8>) {
     let key = FileKey::generate(Algorithm::Esp256, &mut SystemRandom).expect("a key");
-    let key = SigningKey::new(key);
+    let key = quick_key(key).expect("a key");
     let root = Root {
         name: CaName::new("Bench Issuing", "Bench", None).expect("a name"),
         validity: Validity::days(UnixTime::from_secs(now() - 86_400), 3650).expect("days"),
