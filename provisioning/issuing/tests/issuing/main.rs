@@ -3,6 +3,7 @@
 mod faults;
 mod house;
 mod killed;
+mod lint;
 mod log;
 mod service;
 
