@@ -69,7 +69,11 @@ impl TableStore for Registry {
                 table_id(row.try_get(0)?)?,
                 &row.try_get::<Vec<u8>, _>(1)?,
             );
-            tables.push(table.ok().ok_or_else(Error::corrupt("a table of privacy tokens"))?);
+            tables.push(
+                table
+                    .ok()
+                    .ok_or_else(Error::corrupt("a table of privacy tokens"))?,
+            );
         }
         Ok(tables)
     }
@@ -119,7 +123,9 @@ impl TableStore for Registry {
             table_id(row.try_get(2)?)?,
         ];
         let assignment = Assignment::new(tables).ok();
-        Ok(Some(assignment.ok_or_else(Error::corrupt("a device's tables"))?))
+        Ok(Some(
+            assignment.ok_or_else(Error::corrupt("a device's tables"))?,
+        ))
     }
 
     async fn add_usage(&self, usage: &[TableUsage]) -> Result<(), TokenStoreError> {

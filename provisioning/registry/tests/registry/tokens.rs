@@ -45,15 +45,20 @@ pub(crate) async fn a_token_passes_as_long_as_its_device_is_one(database: Databa
     hardware(&registry, &[("a", 1), ("b", 2)]).await;
     ten(&registry).await;
     let random = &mut SystemRandom;
-    let ring = KeyRing::open(&kek(), &registry.tables().await.expect("kept"), random).expect("opens");
+    let ring =
+        KeyRing::open(&kek(), &registry.tables().await.expect("kept"), random).expect("opens");
     let assignment = ring.assign(random).expect("drawn");
-    registry.assign(&hash(1), &assignment).await.expect("assigned");
+    registry
+        .assign(&hash(1), &assignment)
+        .await
+        .expect("assigned");
     let device = ring.device_tables(&assignment).expect("its tables");
     registry.close().await;
 
     // After a restart, from what is on the disk.
     let registry = database.open().await;
-    let ring = KeyRing::open(&kek(), &registry.tables().await.expect("kept"), random).expect("opens");
+    let ring =
+        KeyRing::open(&kek(), &registry.tables().await.expect("kept"), random).expect("opens");
     let mut seal = |number| device.seal(&hash(number), random).expect("a token");
     let verdict = async |token| ring.validate(&token, &registry).await.expect("answers");
     assert_eq!(verdict(seal(1)).await, Verdict::Pass);
@@ -97,7 +102,10 @@ pub(crate) async fn tables_and_devices_tables_are_kept_once_and_all_or_none(data
         let error = error.expect_err("no second time, and for no stranger");
         assert!(matches!(error, TokenStoreError::Device), "{error}");
     }
-    assert_eq!(registry.assignment(&hash).await.expect("answers"), Some(first));
+    assert_eq!(
+        registry.assignment(&hash).await.expect("answers"),
+        Some(first)
+    );
     assert_eq!(registry.assignment(&stranger).await.expect("answers"), None);
 }
 
@@ -109,21 +117,37 @@ pub(crate) async fn tg31_no_master_key_lies_open_and_no_validation_is_kept(datab
     let known = WrappedTable::wrap(TableId::new(0), &master, &kek(), random).expect("wrapped");
     registry.add_tables(&[known]).await.expect("added");
     let kept = registry.tables().await.expect("kept");
-    assert!(!kept[0].as_bytes().windows(8).any(|bytes| bytes == [0xA5; 8]));
-    assert!(KeyRing::open(&KeyEncryptionKey::new(&[8; 32]).expect("32 bytes"), &kept, random).is_err());
+    assert!(
+        !kept[0]
+            .as_bytes()
+            .windows(8)
+            .any(|bytes| bytes == [0xA5; 8])
+    );
+    assert!(
+        KeyRing::open(
+            &KeyEncryptionKey::new(&[8; 32]).expect("32 bytes"),
+            &kept,
+            random
+        )
+        .is_err()
+    );
 
     let others: Vec<WrappedTable> = (1..3)
         .map(|number| WrappedTable::generate(TableId::new(number), &kek(), random).expect("made"))
         .collect();
     registry.add_tables(&others).await.expect("added");
-    let ring = KeyRing::open(&kek(), &registry.tables().await.expect("kept"), random).expect("opens");
+    let ring =
+        KeyRing::open(&kek(), &registry.tables().await.expect("kept"), random).expect("opens");
     let assignment = ring.assign(random).expect("drawn");
     let device = ring.device_tables(&assignment).expect("its tables");
     let hash = HardwareHash::new([1; 32]);
     registry.assign(&hash, &assignment).await.expect("assigned");
     for _ in 0..30 {
         let token = device.seal(&hash, random).expect("a token");
-        assert_eq!(ring.validate(&token, &registry).await.expect("answers"), Verdict::Pass);
+        assert_eq!(
+            ring.validate(&token, &registry).await.expect("answers"),
+            Verdict::Pass
+        );
     }
     // Asking writes nothing; what is counted is written when it is time, and only how often.
     assert_eq!(registry.usage().await.expect("answers"), []);
