@@ -42,6 +42,10 @@ pub struct Wish {
     pub order: Option<String>,
     /// The request's name, by which a second one gets the same answer.
     pub request: Option<String>,
+    /// Whether that name is a token, which is used up by the request.
+    pub one_time: bool,
+    /// Who asks, for the audit log.
+    pub requester: String,
 }
 
 /// The desk.

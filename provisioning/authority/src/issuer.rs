@@ -28,7 +28,7 @@ use crate::problem::{Code, Problem};
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// A time that has certainly passed when this was written: a clock below it is wrong.
-const FLOOR: u64 = 1_764_000_000;
+pub(crate) const FLOOR: u64 = 1_764_000_000;
 
 /// What issues, when it can.
 pub struct Issuer {
@@ -130,7 +130,15 @@ impl Issuer {
             request: wish.request,
             manufacturer: None,
         };
-        issuing.issue(ask).await.map_err(problem)
+        issuing
+            .issue_for(ask, Some(wish.requester))
+            .await
+            .map_err(|error| match error {
+                IssuingError::Refused(Refusal::RequestReused) if wish.one_time => {
+                    Problem::new(Code::TokenUsed)
+                }
+                error => problem(error),
+            })
     }
 
     /// Revokes, and has it on a list soon.
@@ -279,7 +287,7 @@ pub(crate) fn open_log(audit: &Audit, key: SigningKey) -> anyhow::Result<LogDire
 }
 
 /// What component signers may sign.
-fn component_scope(patterns: &[String]) -> anyhow::Result<Option<Scope>> {
+pub(crate) fn component_scope(patterns: &[String]) -> anyhow::Result<Option<Scope>> {
     if patterns.is_empty() {
         return Ok(None);
     }

@@ -21,6 +21,8 @@ pub enum Code {
     DeviceId,
     /// The credential does not reach that far.
     Forbidden,
+    /// The request's line and headers are more than is read.
+    HeadersTooLarge,
     /// The same idempotency key came with another request.
     IdempotencyConflict,
     /// A fault of this program or its machine.
@@ -37,6 +39,8 @@ pub enum Code {
     ProofOfPossession,
     /// The profile does not allow what was asked for.
     Refused,
+    /// The token was used up by another request.
+    TokenUsed,
     /// The client asks too often.
     TooManyRequests,
     /// The request took too long.
@@ -51,12 +55,13 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AlreadyIssued,
         Self::BodyTooLarge,
         Self::BadRequest,
         Self::DeviceId,
         Self::Forbidden,
+        Self::HeadersTooLarge,
         Self::IdempotencyConflict,
         Self::Internal,
         Self::KeyKnown,
@@ -65,6 +70,7 @@ impl Code {
         Self::NotApproved,
         Self::ProofOfPossession,
         Self::Refused,
+        Self::TokenUsed,
         Self::TooManyRequests,
         Self::Timeout,
         Self::Unauthenticated,
@@ -123,6 +129,12 @@ impl Code {
                 "the credential does not allow this",
                 "use a credential whose scope has this device, profile and order",
             ),
+            Self::HeadersTooLarge => (
+                "headers-too-large",
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the request has more headers, or larger ones, than are read here",
+                "send the headers that the interface names, and no others",
+            ),
             Self::IdempotencyConflict => (
                 "idempotency-conflict",
                 StatusCode::CONFLICT,
@@ -170,6 +182,12 @@ impl Code {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "the profile does not allow what was asked for",
                 "change the request as the detail says",
+            ),
+            Self::TokenUsed => (
+                "token-used",
+                StatusCode::CONFLICT,
+                "the token was used up by another request",
+                "ask for another token; the request that used this one up gets its certificate again",
             ),
             Self::TooManyRequests => (
                 "too-many-requests",

@@ -220,6 +220,8 @@ async fn own_certificate(
         renews: None,
         order: None,
         request: None,
+        one_time: false,
+        requester: "init".to_owned(),
     };
     let issued = issuer.issue(wish, &device).await;
     issuer.close().await;

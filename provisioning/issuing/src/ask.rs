@@ -86,6 +86,8 @@ pub(crate) struct Verified {
     pub(crate) renews: Option<Serial>,
     pub(crate) request: Option<countersign_registry::RequestKey>,
     pub(crate) manufacturer: Option<String>,
+    /// Who asks, for the audit log.
+    pub(crate) by: Option<String>,
 }
 
 impl Ask {
@@ -133,6 +135,7 @@ impl Ask {
                 .request
                 .map(|key| countersign_registry::RequestKey { key, digest }),
             manufacturer: self.manufacturer,
+            by: None,
         })
     }
 

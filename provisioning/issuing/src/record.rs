@@ -23,6 +23,8 @@ enum Event<'a> {
         not_after: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         renews: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<&'a str>,
     },
     Abandoned {
         at: u64,
@@ -65,6 +67,7 @@ pub(crate) fn issued(
         not_before: asked.end_entity.validity.not_before().as_secs(),
         not_after,
         renews: asked.renews.as_ref().map(ToString::to_string),
+        by: asked.by.as_deref(),
     })
 }
 

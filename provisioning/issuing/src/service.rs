@@ -131,6 +131,14 @@ impl Issuing {
     /// # Errors
     /// [`Error`]; nothing was handed out. After [`Error::Disk`] this process issues nothing more.
     pub async fn issue(&self, ask: Ask) -> Result<Certificate, Error> {
+        self.issue_for(ask, None).await
+    }
+
+    /// The same; `by` says who asked, for the audit log. Who asks again under the same name gets what the first got.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub async fn issue_for(&self, ask: Ask, by: Option<String>) -> Result<Certificate, Error> {
         let permit = self.enter()?;
         let now = self.inner.clock.now()?;
         self.check_authority(now)?;
@@ -138,7 +146,11 @@ impl Issuing {
         let (reply, answer) = oneshot::channel();
         let (verified, steps) = (self.inner.verified.clone(), self.inner.steps.clone());
         self.inner.threads.run(move |issuer| {
-            let made = guarded(|| Ok((ask.verify(now, issuer.validity())?, stages::serial()?)));
+            let made = guarded(|| {
+                let mut asked = ask.verify(now, issuer.validity())?;
+                asked.by = by;
+                Ok((asked, stages::serial()?))
+            });
             match made {
                 Ok((asked, serial)) => {
                     steps.at(Step::Verified);

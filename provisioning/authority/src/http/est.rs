@@ -28,7 +28,8 @@ pub(super) async fn cacerts(State(app): State<Arc<App>>) -> Response {
     answer(app.desk.chain(), "application/pkcs7-mime")
 }
 
-/// A first certificate.
+/// A first certificate. The same request with the same token gets the same one; another request with it is refused by 409,
+/// `token-used`.
 #[utoipa::path(post, path = "/.well-known/est/simpleenroll",
     request_body(content = String, content_type = "application/pkcs10", description = "PKCS#10 in base64"),
     responses(
@@ -94,6 +95,8 @@ pub(super) async fn simplereenroll(
         profile: Profile::Tls,
         renews: Some(serial),
         order: None,
+        one_time: false,
+        requester: asker.name(),
     };
     issue(&app, wish).await
 }

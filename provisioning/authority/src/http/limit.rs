@@ -93,6 +93,22 @@ mod tests {
         assert_eq!(refused.code(), Code::TooManyRequests);
         assert!(limit.take(&peer("192.0.2.2:1000")).is_ok());
 
+        // A device is counted by its certificate, wherever it asks from.
+        let device = |name: &str, address: &str| Peer {
+            client: Some(std::sync::Arc::new(crate::clients::Client {
+                device: name.parse().expect("an identity"),
+                serial: "01".to_owned(),
+                spki: Vec::new(),
+                factory: false,
+            })),
+            ..peer(address)
+        };
+        let press = |address| device("press-1", address);
+        assert!(limit.take(&press("192.0.2.1:1")).is_ok());
+        assert!(limit.take(&press("192.0.2.9:1")).is_ok());
+        assert!(limit.take(&press("192.0.2.10:1")).is_err());
+        assert!(limit.take(&device("press-2", "192.0.2.10:1")).is_ok());
+
         let v6 = peer("[2001:db8::1]:1");
         assert!(limit.take(&v6).is_ok() && limit.take(&v6).is_ok());
         assert!(limit.take(&peer("[2001:db8::ffff:2]:1")).is_err());

@@ -79,7 +79,7 @@ fn complete(path: &str, operation: &mut Value) {
     let Some(answers) = object(operation, "/responses") else {
         return;
     };
-    let mut statuses = vec![408, 429, 503];
+    let mut statuses = vec![408, 429, 431, 503];
     if is_closed {
         statuses.extend([401, 403]);
     }

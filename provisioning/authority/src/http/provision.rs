@@ -19,7 +19,9 @@ use crate::problem::{Code, Problem, ProblemBody};
 /// The longest idempotency key.
 const MAX_IDEMPOTENCY_KEY: usize = 128;
 
-/// Has a certificate issued to a device. The same Idempotency-Key with the same request gets the same certificate.
+/// Has a certificate issued to a device. The same Idempotency-Key with the same request gets the same certificate, and so
+/// does the same token. With another request, either is a conflict and no lack of credentials: 409, `idempotency-conflict`
+/// or `token-used`.
 #[utoipa::path(post, path = "/api/v1/devices/provision", request_body = ProvisionRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "A name for this request, 1 to 128 printable characters")),
     responses(
@@ -120,5 +122,7 @@ pub(super) fn wish(
         order: right.order,
         dns_names: Vec::new(),
         request: request_key,
+        one_time: right.token.is_some(),
+        requester: asker.name(),
     })
 }

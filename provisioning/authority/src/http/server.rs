@@ -28,8 +28,9 @@ use tower::ServiceExt as _;
 use crate::clients::{Client, Clients};
 use crate::config::Limits;
 
-/// The most header fields of a request.
-const MAX_HEADERS: usize = 64;
+/// The most header fields that are parsed. Fewer are taken; between the two, who asks is told so in the form of every
+/// refusal, and beyond this by a bare 431, because no request came about.
+const MAX_HEADERS: usize = 256;
 
 /// The most bytes of a request's line and headers together. hyper reads no less than this at once.
 const MAX_HEADER_BYTES: usize = 16 * 1024;

@@ -13,6 +13,12 @@ use crate::http::App;
 use crate::http::server::Peer;
 use crate::problem::{Code, Problem};
 
+/// The most header fields of a request.
+const MAX_FIELDS: usize = 64;
+
+/// The most bytes of a request's address and header fields together.
+const MAX_FIELD_BYTES: usize = 12 * 1024;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives the request a number, counts it, bounds its time, and logs how it went. No body, token or query is logged.
@@ -37,7 +43,7 @@ pub(super) async fn surround(
         Some(peer) => app.rate.take(peer),
         None => Err(Problem::new(Code::Internal)),
     };
-    let mut answer = match admitted {
+    let mut answer = match admitted.and_then(|()| bounded(&request)) {
         Err(problem) => problem.into_response(),
         Ok(()) => match tokio::time::timeout(time, next.run(request)).await {
             Ok(answer) => plain_into_problem(answer),
@@ -75,6 +81,19 @@ pub(super) async fn surround(
         HeaderValue::from_static("nosniff"),
     );
     answer
+}
+
+/// Demands that address and headers are no larger than anything that is asked for here.
+fn bounded(request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let bytes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len().saturating_add(value.len()))
+        .fold(request.uri().to_string().len(), usize::saturating_add);
+    if headers.len() > MAX_FIELDS || bytes > MAX_FIELD_BYTES {
+        return Err(Problem::new(Code::HeadersTooLarge));
+    }
+    Ok(())
 }
 
 /// The framework's own refusals (an unreadable body, a missing header) in our form.

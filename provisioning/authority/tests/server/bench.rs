@@ -32,10 +32,20 @@ impl Drop for Server {
 
 impl Server {
     /// Asks it to stop, as a service manager does, and waits.
-    pub(crate) fn stop(mut self) -> bool {
+    pub(crate) fn stop(self) -> bool {
+        self.terminate();
+        self.ended()
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
         let pid = self.0.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(told.expect("kill runs").success());
+    }
+
+    /// Waits for its end; whether it ended well.
+    pub(crate) fn ended(mut self) -> bool {
         self.0.wait().expect("it ends").success()
     }
 }

@@ -81,7 +81,7 @@ fn tg02_tg17_a_token_gives_one_certificate_and_the_same_one_when_asked_again() {
     let (status, refused) = bench.json("/api/v1/devices/provision", &other);
     assert_eq!(
         (status, &refused["code"]),
-        (409, &"idempotency-conflict".into()),
+        (409, &"token-used".into()),
         "{refused}"
     );
 

@@ -4,3 +4,4 @@ mod audit;
 mod bench;
 mod enrolment;
 mod refusals;
+mod requests;

@@ -185,6 +185,23 @@ fn tg11_large_and_slow_requests_end_and_others_are_served_meanwhile() {
     for header in &many {
         arguments.extend(["--header", header.as_str()]);
     }
+    let (status, problem) = bench.json("/health", &arguments);
+    assert_eq!(
+        (status, &problem["code"]),
+        (431, &"headers-too-large".into())
+    );
+    let long = format!("X-Long: {}", "y".repeat(13_000));
+    let (status, problem) = bench.json("/health", &["--header", &long]);
+    assert_eq!(
+        (status, &problem["code"]),
+        (431, &"headers-too-large".into())
+    );
+    // So many that no request comes about.
+    let many: Vec<String> = (0..300).map(|number| format!("X-{number}: y")).collect();
+    let mut arguments = Vec::new();
+    for header in &many {
+        arguments.extend(["--header", header.as_str()]);
+    }
     assert_eq!(bench.curl("/health", &arguments).0, 431);
 
     // Who says nothing is hung up on.

@@ -1,0 +1,207 @@
+//! Requests that are repeated, counted, recorded, and under way when the authority is told to stop.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use countersign_audit_log::{LogFolder, LogVerifier};
+use serde_json::Value;
+
+use crate::bench::Bench;
+
+const JSON: &str = "Content-Type: application/json";
+
+/// Has a certificate for NAME by a token and keeps it as NAME.pem; its serial number.
+fn enrol(bench: &Bench, name: &str, token: &str) -> String {
+    bench.request(name);
+    let bearer = format!("Authorization: Bearer {token}");
+    let body = bench.provision_body(name);
+    let (status, made) = bench.json(
+        "/api/v1/devices/provision",
+        &["--header", &bearer, "--header", JSON, "--data", &body],
+    );
+    assert_eq!(status, 201, "{made}");
+    let certificate = made["certificate"].as_str().expect("text");
+    fs::write(bench.path(&format!("{name}.pem")), certificate).expect("written");
+    made["serial"].as_str().expect("text").to_owned()
+}
+
+/// What the audit log has, as it stands.
+fn leaves(bench: &Bench) -> Vec<Value> {
+    let key = fs::read_to_string(bench.path("home/audit.vkey")).expect("a key");
+    let verifier = LogVerifier::from_vkey(key.trim()).expect("a key");
+    let folder = LogFolder::new(&bench.path("home/audit"));
+    let note = folder.checkpoint().expect("a checkpoint");
+    let head = verifier.open(&note).expect("signed").head();
+    (0..head.size)
+        .map(|index| {
+            let entry = folder.entry(index, head).expect("read").expect("there");
+            serde_json::from_slice(&entry).expect("JSON")
+        })
+        .collect()
+}
+
+/// The value of one line of /metrics.
+fn count(metrics: &str, line: &str) -> u64 {
+    metrics
+        .lines()
+        .find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+        .unwrap_or_else(|| panic!("{line} is not in {metrics}"))
+}
+
+#[test]
+fn tg17_tg24_an_operators_key_names_one_request_which_is_counted_and_recorded_once() {
+    let bench = Bench::new();
+    bench.approve(&["desk-1", "desk-2", "press-1", "press-2"]);
+    bench.configure(|text| {
+        let operator = |device: &str| {
+            format!(
+                "\n[[operators]]\ndevice = \"{device}\"\n[operators.scope]\nactions = [\"enrol\"]\n\
+                 devices = [\"press-*\"]\nprofiles = [\"tls\"]\n"
+            )
+        };
+        text + &operator("desk-1") + &operator("desk-2")
+    });
+    let tokens = ["desk-1", "desk-2"].map(|name| bench.token(&["--device", name]));
+    let reader = bench.token(&["--device", "*", "--may", "read"]);
+    let server = bench.serve();
+    enrol(&bench, "desk-1", &tokens[0]);
+    enrol(&bench, "desk-2", &tokens[1]);
+    bench.request("press-1");
+    bench.request("press-2");
+    let ask = |desk: &str, device: &str, name: &str| {
+        let (pem, key) = (format!("{desk}.pem"), format!("{desk}.key"));
+        let header = format!("Idempotency-Key: {name}");
+        let body = bench.provision_body(device);
+        bench.json(
+            "/api/v1/devices/provision",
+            &[
+                "--cert", &pem, "--key", &key, "--header", JSON, "--header", &header, "--data",
+                &body,
+            ],
+        )
+    };
+    let (status, first) = ask("desk-1", "press-1", "17");
+    assert_eq!(status, 201, "{first}");
+    let (status, again) = ask("desk-1", "press-1", "17");
+    assert_eq!((status, &again["serial"]), (201, &first["serial"]));
+    let (status, refused) = ask("desk-1", "press-2", "17");
+    assert_eq!(
+        (status, &refused["code"]),
+        (409, &"idempotency-conflict".into()),
+        "{refused}"
+    );
+    // The same name is another's request when another gives it.
+    let (status, other) = ask("desk-2", "press-2", "17");
+    assert_eq!(status, 201, "{other}");
+    assert_ne!(other["serial"], first["serial"]);
+
+    let bearer = format!("Authorization: Bearer {reader}");
+    let (status, metrics) = bench.curl("/metrics", &["--header", &bearer]);
+    assert_eq!(status, 200);
+    let metrics = String::from_utf8(metrics).expect("text");
+    let of = |outcome: &str| {
+        let line =
+            format!("countersign_authority_issue_total{{profile=\"tls\",outcome=\"{outcome}\"}}");
+        count(&metrics, &line)
+    };
+    // Two desks, two presses, and the answer that was given again.
+    assert_eq!((of("issued"), of("idempotency-conflict")), (5, 1));
+    let requests =
+        "countersign_authority_requests_total{route=\"/api/v1/devices/provision\",status=\"409\"}";
+    assert_eq!(count(&metrics, requests), 1);
+
+    assert!(server.stop(), "SIGTERM ends it well");
+    let leaves = leaves(&bench);
+    let issued = |device: &str| -> Vec<&str> {
+        leaves
+            .iter()
+            .filter(|leaf| leaf["event"] == "issued" && leaf["device"] == device)
+            .map(|leaf| leaf["by"].as_str().expect("somebody asked"))
+            .collect()
+    };
+    assert_eq!(issued("localhost"), ["init"]);
+    assert_eq!(issued("press-1"), ["client desk-1"]);
+    assert_eq!(issued("press-2"), ["client desk-2"]);
+    // A token is named by the beginning of its hash, which nobody can use.
+    let [by] = issued("desk-1")[..] else {
+        panic!("{leaves:?}")
+    };
+    let hash = by.strip_prefix("token ").expect("a token");
+    assert!(
+        hash.len() == 16
+            && fs::read_dir(bench.path("home/tokens")).is_ok_and(|files| {
+                files
+                    .flatten()
+                    .any(|file| file.file_name().to_string_lossy().starts_with(hash))
+            })
+    );
+    assert!(
+        !leaves
+            .iter()
+            .any(|leaf| leaf.to_string().contains(&tokens[0][5..]))
+    );
+}
+
+#[test]
+fn a_request_that_is_under_way_is_answered_though_the_authority_is_told_to_stop() {
+    let bench = Bench::new();
+    bench.approve(&["press-1"]);
+    let token = bench.token(&["--device", "press-1"]);
+    let server = bench.serve();
+    bench.request("press-1");
+    let csr = fs::read(bench.path("press-1.csr")).expect("a request");
+    let (begin, end) = csr.split_at(csr.len() / 2);
+
+    // curl sends what it is given as it is given it, once the authority says that it reads the body.
+    let mut curl = Command::new("curl")
+        .args(["--verbose", "--max-time", "60", "--cacert", "root.pem"])
+        .args(["--user", &format!("est:{token}")])
+        .args(["--header", "Content-Type: application/pkcs10"])
+        .args(["--header", "Expect: 100-continue"])
+        .args(["--expect100-timeout", "60"])
+        .args(["--write-out", "\n%{http_code}"])
+        .args(["--request", "POST", "--upload-file", "-"])
+        .arg(format!(
+            "https://localhost:{}/.well-known/est/simpleenroll",
+            bench.port()
+        ))
+        .current_dir(bench.folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("curl runs");
+    let mut input = curl.stdin.take().expect("piped");
+    let mut said = BufReader::new(curl.stderr.take().expect("piped")).lines();
+    input.write_all(begin).expect("sent");
+    let reads = said
+        .by_ref()
+        .map_while(Result::ok)
+        .any(|line| line.contains("100 Continue"));
+    assert!(reads, "the authority reads the body");
+
+    server.terminate();
+    // Nobody else is let in any more.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", bench.port())).is_ok() {
+        assert!(Instant::now() < deadline, "it goes on listening");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    input.write_all(end).expect("sent");
+    drop(input);
+    for line in said.map_while(Result::ok) {
+        drop(line);
+    }
+    let output = curl.wait_with_output().expect("curl ends");
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(answer.ends_with("\n200"), "{answer}");
+    assert!(server.ended(), "it ends well");
+    assert!(
+        leaves(&bench)
+            .iter()
+            .any(|leaf| leaf["event"] == "issued" && leaf["device"] == "press-1")
+    );
+}
