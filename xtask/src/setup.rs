@@ -18,6 +18,8 @@ const TESTS: &str = "tests";
 /// Something that a command needs from the machine.
 #[derive(Clone, Copy)]
 pub(crate) enum Need {
+    /// Chromium and its driver: the operator's page in a browser.
+    Browser,
     /// A C compiler: what stands in for a bus of Linux.
     CCompiler,
     /// A C++ compiler: libFuzzer is built from its source.
@@ -99,6 +101,9 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
 impl Need {
     fn is_there(self) -> bool {
         match self {
+            Self::Browser => {
+                succeeds("chromium", &["--version"]) && succeeds("chromedriver", &["--version"])
+            }
             Self::CCompiler => succeeds("cc", &["--version"]),
             Self::CppCompiler => succeeds("c++", &["--version"]),
             Self::Curl => succeeds("curl", &["--version"]),
@@ -141,6 +146,7 @@ impl Need {
 
     fn packages(self) -> &'static [&'static str] {
         match self {
+            Self::Browser => &["chromium", "chromium-driver"],
             Self::CCompiler => &["gcc", "libc6-dev"],
             Self::CppCompiler => &["g++"],
             Self::Curl => &["curl"],
@@ -193,6 +199,7 @@ impl Need {
 
     fn purpose(self) -> &'static str {
         match self {
+            Self::Browser => "looking at the operator's page",
             Self::CCompiler => "building what stands in for a bus",
             Self::CppCompiler => "building libFuzzer",
             Self::Curl => "asking the authority",

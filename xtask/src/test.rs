@@ -29,6 +29,7 @@ const BARE_TARGET: &str = "thumbv7em-none-eabi";
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
     setup::ensure(&[
+        Need::Browser,
         Need::Curl,
         Need::Faketime,
         Need::GuestToolchain,
