@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::views;
 use crate::http::App;
+use crate::problem::Code;
 
 /// How long a visit lasts, in seconds.
 const VISIT_SECONDS: u64 = 12 * 60 * 60;
@@ -194,7 +195,12 @@ fn shown(status: StatusCode, wrong: bool) -> Response {
             }
         },
     );
-    (status, views::answer(page)).into_response()
+    let mut answer = (status, views::answer(page)).into_response();
+    if wrong {
+        // The form says so, and no problem's form takes its place.
+        answer.extensions_mut().insert(Code::Unauthenticated);
+    }
+    answer
 }
 
 #[cfg(test)]
