@@ -14,9 +14,13 @@ const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth", "audit_log"];
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
-    let known = BENCHES
-        .iter()
-        .chain([&"issuing", &"tpm_sign", &"cold_start", &"guest_sign"]);
+    let known = BENCHES.iter().chain([
+        &"issuing",
+        &"lookups",
+        &"tpm_sign",
+        &"cold_start",
+        &"guest_sign",
+    ]);
     if !known.clone().any(|name| wanted(name)) {
         bail!(
             "there is no such bench; there are {}",
@@ -41,6 +45,9 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     }
     if wanted("issuing") && issuing().is_err() {
         over.push("issuing");
+    }
+    if wanted("lookups") && lookups().is_err() {
+        over.push("lookups");
     }
     if wanted("tpm_sign") && tpm_sign().is_err() {
         over.push("tpm_sign");
@@ -68,6 +75,20 @@ fn issuing() -> Result<()> {
         "countersign-issuing",
         "--bench",
         "issuing",
+    ]))
+}
+
+/// In the registry's package, and needs a database server. It fills a million devices first, twice.
+fn lookups() -> Result<()> {
+    say("lookups");
+    setup::ensure(&[Need::PostgreSql])?;
+    run(cargo().args([
+        "bench",
+        "--locked",
+        "--package",
+        "countersign-registry",
+        "--bench",
+        "lookups",
     ]))
 }
 
