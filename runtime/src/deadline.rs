@@ -19,6 +19,9 @@ use crate::limits::Limits;
 /// How often a computing guest yields (5 ms): it is gone at most twice this after its deadline.
 const TICK: Duration = Duration::from_millis(5);
 
+/// A running time from here on is none at all (a hundred years): timers do not reach so far.
+const WITHOUT_END: Duration = Duration::from_secs(100 * 31_536_000);
+
 /// Raises an engine's epoch while at least one guest runs, from a thread of its own. Idle, it costs nothing.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
@@ -95,18 +98,17 @@ fn tick(shared: &Shared, engine: &EngineWeak) {
 
 /// What is left of a run's time.
 pub(crate) struct Budget {
-    deadline: Instant,
+    /// `None` where there is none: a limit of centuries.
+    deadline: Option<Instant>,
     cpu: Duration,
 }
 
 impl Budget {
     /// The whole time that `limits` give, from now on.
     pub(crate) fn new(limits: &Limits) -> Self {
-        let now = Instant::now();
-        // Only a limit of centuries overflows; a year is as good.
-        let deadline = now
+        let deadline = Instant::now()
             .checked_add(limits.run)
-            .unwrap_or(now + Duration::from_secs(31_536_000));
+            .filter(|_| limits.run < WITHOUT_END);
         Self {
             deadline,
             cpu: limits.cpu,
@@ -131,7 +133,13 @@ pub(crate) async fn bounded<F: Future>(
 ) -> Result<F::Output, Stop> {
     let _running = ticker.running();
     let mut future = pin!(future);
-    let mut alarm = pin!(tokio::time::sleep_until(budget.deadline.into()));
+    let deadline = budget.deadline;
+    let mut alarm = pin!(async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    });
     poll_fn(|cx| {
         let entered = Instant::now();
         // The store that a panic may have left in disorder is dropped by the caller, and nothing else is shared.
@@ -143,7 +151,8 @@ pub(crate) async fn bounded<F: Future>(
             Ok(Poll::Pending) if budget.cpu.is_zero() => Poll::Ready(Err(Stop::Cpu)),
             // The clock is asked too: Tokio's timer stays silent for a task that used up its turn.
             Ok(Poll::Pending)
-                if alarm.as_mut().poll(cx).is_ready() || Instant::now() >= budget.deadline =>
+                if alarm.as_mut().poll(cx).is_ready()
+                    || deadline.is_some_and(|deadline| Instant::now() >= deadline) =>
             {
                 Poll::Ready(Err(Stop::Time))
             }

@@ -263,10 +263,40 @@ pub enum Output {
     /// Nowhere.
     #[default]
     Discard,
+    /// To the host, line by line.
+    Lines(LineSink),
     /// This process's standard error.
     Stderr,
     /// This process's standard output.
     Stdout,
+}
+
+/// Where the lines of guests go: a function of the host's, which should return soon.
+///
+/// A line comes without its end. One that is longer than [`LineSink::MAX_BYTES`] comes in parts, and the last comes when the
+/// guest ends, however it ended. What is no UTF-8 is replaced. The text is a stranger's: it may hold what a terminal would obey.
+#[derive(Clone)]
+pub struct LineSink(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl LineSink {
+    /// The longest line that is passed on as one, in bytes (8 KiB).
+    pub const MAX_BYTES: usize = 8 << 10;
+
+    /// Calls `sink` with each line.
+    #[must_use]
+    pub fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    pub(crate) fn line(&self, bytes: &[u8]) {
+        (self.0)(&String::from_utf8_lossy(bytes));
+    }
+}
+
+impl fmt::Debug for LineSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LineSink")
+    }
 }
 
 /// What guests wrote, kept in memory. Bounded by [`Limits::log_bytes`].

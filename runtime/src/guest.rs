@@ -12,6 +12,7 @@ use wasmtime::component::{
 use wasmtime::{Engine, Store, StoreContextMut, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::audit::Record;
 use crate::context::{GuestContext, HasGuestContext};
 use crate::deadline::{Budget, Stop, Ticker, bounded};
 use crate::error::{LoadError, RunError};
@@ -53,6 +54,7 @@ pub struct ReadyGuest<T: 'static> {
     granted: Arc<Granted>,
     session: Option<Session>,
     ticker: Arc<Ticker>,
+    record: Arc<Record>,
 }
 
 impl<T: 'static> Clone for ReadyGuest<T> {
@@ -62,6 +64,7 @@ impl<T: 'static> Clone for ReadyGuest<T> {
             granted: Arc::clone(&self.granted),
             session: self.session.clone(),
             ticker: Arc::clone(&self.ticker),
+            record: Arc::clone(&self.record),
         }
     }
 }
@@ -80,13 +83,21 @@ impl<T: HasGuestContext> ReadyGuest<T> {
         granted: Arc<Granted>,
         session: Option<Session>,
         ticker: Arc<Ticker>,
+        record: Record,
     ) -> Self {
         Self {
             pre,
             granted,
             session,
             ticker,
+            record: Arc::new(record),
         }
+    }
+
+    /// The record of its acceptance, of which those of its ends are made.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 
     /// What the component was granted.

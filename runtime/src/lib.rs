@@ -50,7 +50,7 @@ pub use wasmtime;
 
 pub use context::{GuestContext, HasGuestContext};
 pub use error::{LoadError, RunError};
-pub use grants::{Access, Captured, Ceiling, Granted, Input, Output};
+pub use grants::{Access, Captured, Ceiling, Granted, Input, LineSink, Output};
 pub use guest::{CallFuture, ReadyGuest, RunningGuest};
 pub use imports::ImportKind;
 pub use limits::{LimitKind, Limits};

@@ -30,7 +30,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Elements of all tables together. Default 262,144.
     pub table_elements: u64,
-    /// Wall-clock time of one run of a command, or of one call into a plug-in. Default 60 s.
+    /// Wall-clock time of one run of a command, or of one call into a plug-in. Default 60 s; `Duration::MAX` is without
+    /// end.
     pub run: Duration,
     /// Time in which the guest (or a host function on its behalf) occupies a processor, per run or call. It is
     /// measured in steps of a few milliseconds. Default: the same as `run`.

@@ -10,6 +10,7 @@ use countersign_trust_store::VerifiedComponent;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
+use crate::audit::Record;
 use crate::context::HasGuestContext;
 use crate::deadline::{Ticker, panic_message};
 use crate::error::LoadError;
@@ -64,6 +65,7 @@ pub(crate) fn load<T: HasGuestContext>(
         Arc::new(granted),
         session,
         Arc::clone(ticker),
+        Record::accepted(verified),
     ))
 }
 

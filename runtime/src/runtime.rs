@@ -123,7 +123,7 @@ impl Runtime {
     ) -> Result<ReadyGuest<T>, LoadError> {
         let loaded = load::load(&self.engine, &self.ticker, &verified, ceiling, linker);
         match &loaded {
-            Ok(_) => self.record(|| Record::accepted(&verified)),
+            Ok(ready) => self.record(|| ready.record().clone()),
             Err(error) => {
                 self.record(|| Record::refused(&verified, error.code(), &error.to_string()))
             }

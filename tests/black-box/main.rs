@@ -7,6 +7,7 @@ mod cli;
 mod components;
 mod enrolment;
 mod factory;
+mod gateway;
 mod guests;
 mod openssl;
 mod pkilint;

@@ -64,7 +64,12 @@ pub(crate) fn program(name: &str) -> PathBuf {
 
 /// Puts a copy of the built host with these roots at `path`.
 pub(crate) fn fill_host(path: &Path, roots: &[AnchorSource]) {
-    let mut bytes = std::fs::read(program("countersign-run")).expect("the built host can be read");
+    fill(&program("countersign-run"), path, roots);
+}
+
+/// Puts a copy of a built program that runs components at `path`, with these roots.
+pub(crate) fn fill(built: &Path, path: &Path, roots: &[AnchorSource]) {
+    let mut bytes = std::fs::read(built).expect("the built host can be read");
     countersign_roots_file::fill(&mut bytes, roots).expect("the built host takes roots");
     std::fs::write(path, bytes).expect("the folder takes files");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("our own file");

@@ -1,6 +1,7 @@
 //! The finished PKI: what a test takes from it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_backend_file::{FileKey, SystemRandom};
 use countersign_format::{
@@ -8,8 +9,11 @@ use countersign_format::{
     signer_to_be_signed,
 };
 use countersign_keys::{Algorithm, Error, PublicKey, Signer, SigningKey};
+use countersign_provisioning::{Issuer, Reason, Revocation, RevocationList, Serial, Validity};
 use countersign_signer::{CertifiedKey, Chain, Manifest, SignOptions, sign_file};
 use countersign_trust_store::{AnchorSource, Anchors, Now, TrustState, UnixTime};
+use der::Decode as _;
+use x509_cert::Certificate;
 
 use crate::builder::TestPkiBuilder;
 use crate::issuer_key::IssuerKey;
@@ -156,6 +160,32 @@ impl TestPki {
     #[must_use]
     pub fn state(&self) -> TrustState {
         TrustState::stateless()
+    }
+
+    /// A newer list of the device's issuer, DER, on which the device stands, and with this number.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn crl_against_device(&self, number: u64) -> Vec<u8> {
+        let key = self.authority_keys().pop().expect("the issuer's key");
+        let issuer = Issuer::new(&key, &self.chain()[1]).expect("the issuer");
+        let leaf = Certificate::from_der(&self.chain()[0]).expect("the device's certificate");
+        let serial = Serial::from_certificate(leaf.tbs_certificate().serial_number())
+            .expect("a serial number");
+        let at = self.time();
+        let hour = at.saturating_add(Duration::from_secs(3600));
+        issuer
+            .crl(&RevocationList {
+                number,
+                validity: Validity::new(at, hour).expect("an hour"),
+                revoked: &[Revocation {
+                    serial,
+                    at,
+                    reason: Reason::KeyCompromise,
+                }],
+            })
+            .expect("a list")
     }
 
     /// A manifest for a component of this name, version 1.0.0, that asks for nothing.

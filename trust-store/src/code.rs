@@ -155,6 +155,9 @@ codes! {
     Audience, "audience", 113,
         "The component is meant for other devices than this one.",
         "Use the file that was signed for this device, or one that names no device.";
+    OtherComponent, "other-component", 113,
+        "The file is properly signed, but it is another component than the one that is expected in its place.",
+        "Put the right file in its place, or correct the name that is expected there.";
     SignerNotAuthorised, "signer-not-authorised", 113,
         "The signer is known, but may not sign a component of this name.",
         "Have it signed by a device whose scope covers the name, or have a certificate with that scope issued.";

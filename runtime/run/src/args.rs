@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use countersign_hosting::quantity;
 use countersign_keys::KeyUri;
 
 const LONG_ABOUT: &str = "\
@@ -131,10 +132,10 @@ pub(crate) struct Run {
     #[arg(long = "crl", value_name = "FILE")]
     pub(crate) crls: Vec<PathBuf>,
     /// End the guest after this time: 500ms, 10s, 5m (default 60s)
-    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    #[arg(long, value_name = "TIME", value_parser = quantity::time)]
     pub(crate) timeout: Option<Duration>,
     /// Give the guest at most this much memory: 65536, 512KiB, 64MiB, 1GiB (default 256MiB)
-    #[arg(long, value_name = "BYTES", value_parser = size)]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::size)]
     pub(crate) memory: Option<u64>,
     /// Append a record (one line of JSON) of every acceptance, refusal, signature and end to this file; - is stderr,
     /// which the guest then does not get
@@ -214,38 +215,6 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write a number with its unit: 500ms, 10s, 5m"))?;
-    if duration < Duration::from_millis(1) {
-        return Err("the shortest time is 1ms".to_owned());
-    }
-    Ok(duration)
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit.trim_start() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("write a number of bytes, or one with KiB, MiB or GiB".to_owned()),
-    };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "write a number of bytes, or one with KiB, MiB or GiB".to_owned())?;
-    match number.checked_mul(factor) {
-        Some(0) => Err(
-            "a guest needs some memory; leave the option out to use the statement's limit"
-                .to_owned(),
-        ),
-        Some(bytes) => Ok(bytes),
-        None => Err("that is more than any machine has".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -279,30 +248,6 @@ mod tests {
             "a::/b:rw:rw",
         ] {
             assert!(directory(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn sizes_and_times_carry_their_units() {
-        assert_eq!(size("65536"), Ok(65536));
-        assert_eq!(size("64MiB"), Ok(64 << 20));
-        assert_eq!(size("2GiB"), Ok(2 << 30));
-        for bad in [
-            "",
-            "MiB",
-            "0",
-            "-1",
-            "1.5MiB",
-            "64MB",
-            "99999999999GiB",
-            "18446744073709551616",
-        ] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-        assert_eq!(timeout("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(timeout("5m"), Ok(Duration::from_secs(300)));
-        for bad in ["", "10", "0s", "10us", "-1s", "soon"] {
-            assert!(timeout(bad).is_err(), "{bad}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use countersign_format::{BootId, Digest, RuntimeClaim};
+use countersign_hosting::{AuditLog, Read, read};
 use countersign_keys::{Error, ErrorKind, KeyUri, Secret, SigningKey};
 use countersign_runtime::Ceiling;
 use countersign_runtime::host::{
@@ -18,8 +19,6 @@ use countersign_stores::{SecretFor, Stores};
 use countersign_trust_store::{Certificate, CertifiedDevice, pem};
 
 use crate::args::{Named, Run};
-use crate::audit::AuditLog;
-use crate::read::{Read, read};
 
 /// The longest file of certificates: three of 8 KiB as PEM, and room for what tools write beside them.
 const MAX_CHAIN_BYTES: u64 = 128 << 10;

@@ -7,11 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod audit;
 mod ceiling;
 mod device;
 mod outputs;
-mod read;
 mod report;
 mod run;
 
@@ -38,7 +36,7 @@ fn main() {
         (None, Some(run)) => run::run(&run).unwrap_or_else(|error| {
             eprintln!(
                 "countersign-run: {}",
-                report::printable(&format!("{error:#}"))
+                countersign_hosting::printable(&format!("{error:#}"))
             );
             MISUSED
         }),

@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 
+use countersign_hosting::AuditLog;
+
 use crate::args::Run;
-use crate::audit::AuditLog;
 
 /// The outputs that carry records, and are not the guest's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

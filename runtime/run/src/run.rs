@@ -1,28 +1,21 @@
 //! One run: read, verify, load, start, and an exit status for every way it can end.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use countersign_format::{Digest, FormatError, limits};
+use countersign_format::{Digest, FormatError};
+use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{GuestContext, ReadyGuest, RunError, Runtime};
-use countersign_trust_store::{
-    Anchors, Code, MAX_CRL_BYTES, Now, Rejection, TrustState, VerifiedComponent, pem,
-};
+use countersign_trust_store::{Anchors, Code, Now, Rejection, TrustState, VerifiedComponent};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Run;
-use crate::audit::AuditLog;
 use crate::ceiling::{ceiling, lowered};
 use crate::device::{self, NotLent};
 use crate::outputs::Taken;
-use crate::read::{Read, read};
 use crate::report::Reporter;
-
-/// The largest signed file: the largest component, and a section with the largest signature.
-const MAX_FILE_BYTES: u64 = limits::MAX_COMPONENT_BYTES + limits::MAX_SIGNATURE_BYTES + 64;
 
 /// Exit statuses of the host that are the guest's to use, too.
 const HOST_STATUSES: std::ops::RangeInclusive<u8> = 110..=119;
@@ -167,9 +160,7 @@ impl Host<'_> {
         for note in notes {
             self.reporter.note(&note);
         }
-        let accepted = log
-            .last()
-            .context("the runtime made no record of its acceptance")?;
+        let accepted = ready.record().clone();
         self.reporter.verdict(&accepted);
         let ended = execute(ready)?;
         Ok(self.report_end(&accepted, ended))
@@ -221,7 +212,7 @@ impl Host<'_> {
     fn state(&self) -> anyhow::Result<TrustState> {
         let mut state = TrustState::stateless();
         for path in &self.run.crls {
-            for der in read_crls(path)? {
+            for der in read_lists(path)? {
                 state
                     .add_crl(&der)
                     .with_context(|| format!("cannot use {}", path.display()))?;
@@ -264,21 +255,6 @@ impl Host<'_> {
             .write(&Record::refused_by_host(file, code, reason, &self.anchors));
         self.reporter.refused(code, reason);
         Stop::Refused(code)
-    }
-}
-
-fn read_crls(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    // PEM is longer than the DER in it by a third, and its line ends.
-    let limit = u64::try_from(MAX_CRL_BYTES)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(2);
-    match read(path, limit)? {
-        Read::Whole(bytes) => pem::crls(&bytes)
-            .with_context(|| format!("{} holds no revocation list", path.display())),
-        Read::TooLarge { size } => anyhow::bail!(
-            "{} has {size} bytes, too many for a revocation list",
-            path.display()
-        ),
     }
 }
 

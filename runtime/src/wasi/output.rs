@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::pipe::AsyncWriteStream;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::grants::{Captured, Output};
+use crate::grants::{Captured, LineSink, Output};
 use crate::limits::ByteBudget;
 
 /// Most bytes that a guest may hand over in one write, in bytes (64 KiB).
@@ -26,6 +26,8 @@ pub(crate) struct Metered {
     budget: ByteBudget,
     /// Made when the guest first asks for the output, so that a worker has a runtime to run in.
     worker: Arc<OnceLock<Worker>>,
+    /// Where lines go, if they go to the host: one for all the handles that a guest may have to the same output.
+    lines: Option<Arc<std::sync::Mutex<Lines>>>,
 }
 
 /// Written by a task of its own: a reader that does not read delays the guest, and not its deadline. One for all the
@@ -34,10 +36,18 @@ type Worker = Arc<Mutex<AsyncWriteStream>>;
 
 impl Metered {
     pub(super) fn new(output: Output, budget: ByteBudget) -> Self {
+        let lines = match &output {
+            Output::Lines(sink) => Some(Arc::new(std::sync::Mutex::new(Lines {
+                sink: sink.clone(),
+                begun: Vec::new(),
+            }))),
+            _ => None,
+        };
         Self {
             output,
             budget,
             worker: Arc::default(),
+            lines,
         }
     }
 
@@ -62,7 +72,7 @@ impl Metered {
 impl IsTerminal for Metered {
     fn is_terminal(&self) -> bool {
         match self.output {
-            Output::Capture(_) | Output::Discard => false,
+            Output::Capture(_) | Output::Discard | Output::Lines(_) => false,
             Output::Stderr => io::IsTerminal::is_terminal(&io::stderr()),
             Output::Stdout => io::IsTerminal::is_terminal(&io::stdout()),
         }
@@ -76,11 +86,12 @@ impl StdoutStream for Metered {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        let sink = match &self.output {
-            Output::Capture(buffer) => Sink::Capture(buffer.clone()),
-            Output::Discard => Sink::Discard,
-            Output::Stderr => self.worker(tokio::io::stderr()),
-            Output::Stdout => self.worker(tokio::io::stdout()),
+        let sink = match (&self.output, &self.lines) {
+            (_, Some(lines)) => Sink::Lines(Arc::clone(lines)),
+            (Output::Capture(buffer), None) => Sink::Capture(buffer.clone()),
+            (Output::Discard | Output::Lines(_), None) => Sink::Discard,
+            (Output::Stderr, None) => self.worker(tokio::io::stderr()),
+            (Output::Stdout, None) => self.worker(tokio::io::stdout()),
         };
         Box::new(MeteredStream {
             sink,
@@ -102,6 +113,7 @@ struct MeteredStream {
 enum Sink {
     Capture(Captured),
     Discard,
+    Lines(Arc<std::sync::Mutex<Lines>>),
     Worker(Worker),
 }
 
@@ -117,6 +129,11 @@ impl OutputStream for MeteredStream {
         match &mut self.sink {
             Sink::Capture(buffer) => buffer.push(&bytes),
             Sink::Discard => {}
+            Sink::Lines(lines) => {
+                // A panic of the host's function cannot leave a half-written vector behind.
+                let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                lines.write(&bytes);
+            }
             Sink::Worker(worker) => idle(worker)?.write(bytes)?,
         }
         Ok(())
@@ -124,14 +141,14 @@ impl OutputStream for MeteredStream {
 
     fn flush(&mut self) -> StreamResult<()> {
         match &mut self.sink {
-            Sink::Capture(_) | Sink::Discard => Ok(()),
+            Sink::Capture(_) | Sink::Discard | Sink::Lines(..) => Ok(()),
             Sink::Worker(worker) => idle(worker)?.flush(),
         }
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
         match &mut self.sink {
-            Sink::Capture(_) | Sink::Discard => Ok(CHUNK),
+            Sink::Capture(_) | Sink::Discard | Sink::Lines(..) => Ok(CHUNK),
             Sink::Worker(worker) => idle(worker)?.check_write(),
         }
     }
@@ -141,8 +158,43 @@ impl OutputStream for MeteredStream {
 impl Pollable for MeteredStream {
     async fn ready(&mut self) {
         match &mut self.sink {
-            Sink::Capture(_) | Sink::Discard => {}
+            Sink::Capture(_) | Sink::Discard | Sink::Lines(..) => {}
             Sink::Worker(worker) => worker.lock().await.ready().await,
+        }
+    }
+}
+
+/// What a guest wrote of a line that is not at its end, and where lines go.
+struct Lines {
+    sink: LineSink,
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Gives the host each line that is at its end, and every full measure of one that is not.
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if *byte == b'\n' {
+                self.pass_on();
+                continue;
+            }
+            self.begun.push(*byte);
+            if self.begun.len() == LineSink::MAX_BYTES {
+                self.pass_on();
+            }
+        }
+    }
+
+    fn pass_on(&mut self) {
+        self.sink.line(&std::mem::take(&mut self.begun));
+    }
+}
+
+/// The last line of a guest that ended without ending it.
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if !self.begun.is_empty() {
+            self.pass_on();
         }
     }
 }
@@ -196,6 +248,31 @@ mod tests {
         output.drain().await;
         drop(output);
         assert_eq!(reading.await.unwrap(), b"the last words");
+    }
+
+    #[test]
+    fn lines_come_whole_in_parts_and_to_the_last() {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sink = {
+            let seen = Arc::clone(&seen);
+            LineSink::new(move |line| seen.lock().unwrap().push(line.to_owned()))
+        };
+        let output = Metered::new(Output::Lines(sink), ByteBudget::new(100_000));
+        let mut handle = output.p2_stream();
+        let mut other = output.p2_stream();
+        handle.write(Bytes::from_static(b"one\ntw")).unwrap();
+        other.write(Bytes::from_static(b"o\n\nbad \xff\n")).unwrap();
+        handle
+            .write(vec![b'x'; LineSink::MAX_BYTES + 1].into())
+            .unwrap();
+        drop((handle, other));
+        let long = "x".repeat(LineSink::MAX_BYTES);
+        assert_eq!(
+            *seen.lock().unwrap(),
+            ["one", "two", "", "bad \u{fffd}", &long]
+        );
+        drop(output);
+        assert_eq!(seen.lock().unwrap().last().map(String::as_str), Some("x"));
     }
 
     #[tokio::test]

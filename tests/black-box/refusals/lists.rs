@@ -1,12 +1,7 @@
 //! Revocation lists that are compiled into a host, and those that its operator adds.
 
-use std::time::Duration;
-
-use countersign_provisioning::{Issuer, Reason, Revocation, RevocationList, Serial, Validity};
 use countersign_testing::{Role, TestPki};
 use countersign_trust_store::{AnchorSource, Code};
-use der::Decode as _;
-use x509_cert::Certificate;
 
 use super::bench::{Bench, hello};
 
@@ -72,28 +67,8 @@ fn td14_a_crl_of_the_operator_revokes_too() {
     std::fs::write(&path, bench.sign(&hello())).expect("our own folder");
     assert_eq!(bench.run(&path, &[]).0.status, 0);
 
-    // A newer list of the same intermediate, on which the device stands.
-    let issuer = bench
-        .pki
-        .authority_keys()
-        .pop()
-        .expect("the intermediate's key");
-    let issuer = Issuer::new(&issuer, &bench.pki.chain()[1]).expect("the intermediate");
-    let leaf = Certificate::from_der(&bench.pki.chain()[0]).expect("the device's certificate");
-    let serial =
-        Serial::from_certificate(leaf.tbs_certificate().serial_number()).expect("a serial number");
-    let at = bench.pki.time();
-    let revoking = RevocationList {
-        number: 2,
-        validity: Validity::new(at, at.saturating_add(Duration::from_secs(3600))).expect("an hour"),
-        revoked: &[Revocation {
-            serial,
-            at,
-            reason: Reason::KeyCompromise,
-        }],
-    };
     let list = bench.path("newer.crl");
-    std::fs::write(&list, issuer.crl(&revoking).expect("a list")).expect("our own folder");
+    std::fs::write(&list, bench.pki.crl_against_device(2)).expect("our own folder");
     bench.run_refuses(
         &path,
         &["--crl", list.to_str().expect("UTF-8")],

@@ -121,6 +121,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-keys",
             "countersign-provisioning",
             "countersign-registry",
+            "countersign-sessions",
             "countersign-stores",
             "countersign-tls",
             "countersign-trust-store",
@@ -162,8 +163,28 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "countersign-hosting",
+        &[
+            "countersign-format",
+            "countersign-roots",
+            "countersign-runtime",
+            "countersign-trust-store",
+        ],
+    ),
+    (
+        "countersign-gateway",
+        &[
+            "countersign-format",
+            "countersign-hosting",
+            "countersign-roots",
+            "countersign-runtime",
+            "countersign-trust-store",
+        ],
+    ),
+    (
         "countersign-run",
         &[
+            "countersign-hosting",
             "countersign-runtime",
             "countersign-roots",
             "countersign-trust-store",
@@ -237,6 +258,7 @@ const TEST_ARROWS: &[(&str, &str)] = &[
     ("countersign-issuing", "countersign-backend-file"),
     ("countersign-issuing", "countersign-benches"),
     ("countersign-issuing", "countersign-signer"),
+    ("countersign-authority", "countersign-atecc608-emulator"),
     ("countersign-sessions", "countersign-atecc608-emulator"),
     ("countersign-sessions", "countersign-backend-file"),
     ("countersign-enrolment", "countersign-backend-file"),

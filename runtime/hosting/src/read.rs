@@ -5,9 +5,14 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use countersign_format::limits;
+
+/// The largest signed file, in bytes: the largest component, and a section with the largest signature.
+pub const MAX_FILE_BYTES: u64 = limits::MAX_COMPONENT_BYTES + limits::MAX_SIGNATURE_BYTES + 64;
 
 /// What was read.
-pub(crate) enum Read {
+#[derive(Debug)]
+pub enum Read {
     /// The whole file.
     Whole(Vec<u8>),
     /// More than the limit; nothing was kept.
@@ -18,7 +23,10 @@ pub(crate) enum Read {
 }
 
 /// Reads the file at `path` once, up to `limit` bytes.
-pub(crate) fn read(path: &Path, limit: u64) -> anyhow::Result<Read> {
+///
+/// # Errors
+/// If it cannot be read, or is no regular file.
+pub fn read(path: &Path, limit: u64) -> anyhow::Result<Read> {
     // Asked by name before it is opened, since opening a FIFO would wait for its writer, and asked again of the open
     // file, since the name may have been given to another in between.
     regular(

@@ -13,7 +13,7 @@ use countersign_runtime::audit::Record;
 
 /// Where records go. The last one is kept for whoever reports it.
 #[derive(Debug)]
-pub(crate) struct AuditLog {
+pub struct AuditLog {
     target: Target,
     /// Whether the last line was cut off, as on a full disk.
     torn: Mutex<bool>,
@@ -35,7 +35,10 @@ struct State {
 
 impl AuditLog {
     /// Opens the log that the operator named, `-` being stderr; without a name, records are kept and not written.
-    pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If the file cannot be opened for appending.
+    pub fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let target = match path {
             None => Target::Nowhere,
             Some(path) if path == Path::new("-") => Target::Stderr,
@@ -61,7 +64,7 @@ impl AuditLog {
     }
 
     /// Writes a record. Whether that worked is asked by [`check`](Self::check).
-    pub(crate) fn write(&self, record: &Record) {
+    pub fn write(&self, record: &Record) {
         let line = record.line(countersign_roots::system_time());
         let written = self.append(&line).and_then(|()| match &self.target {
             Target::File(file) => file.sync_data().or_else(unsyncable),
@@ -76,7 +79,10 @@ impl AuditLog {
 
     /// Appends a line that is no verdict: one of a guest's signatures. It outlives this process; a power cut may take the
     /// last of them, because waiting for the disk would cost more time than the signature.
-    pub(crate) fn append(&self, line: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If the line could not be written whole.
+    pub fn append(&self, line: &str) -> io::Result<()> {
         match &self.target {
             // One call for one line: records of several runs into the same file do not mix.
             Target::File(file) => {
@@ -89,7 +95,10 @@ impl AuditLog {
     }
 
     /// Whether every record so far was written.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// The first failure since this was last asked.
+    pub fn check(&self) -> anyhow::Result<()> {
         match self.lock().failed.take() {
             Some(error) => {
                 Err(error).context("the audit record could not be written, so nothing is run")
@@ -99,12 +108,14 @@ impl AuditLog {
     }
 
     /// The last record.
-    pub(crate) fn last(&self) -> Option<Record> {
+    #[must_use]
+    pub fn last(&self) -> Option<Record> {
         self.lock().last.clone()
     }
 
     /// The file that records go to.
-    pub(crate) fn file(&self) -> Option<&File> {
+    #[must_use]
+    pub fn file(&self) -> Option<&File> {
         match &self.target {
             Target::File(file) => Some(file),
             Target::Nowhere | Target::Stderr => None,
@@ -112,7 +123,8 @@ impl AuditLog {
     }
 
     /// Whether the records already reach stderr.
-    pub(crate) fn is_stderr(&self) -> bool {
+    #[must_use]
+    pub fn is_stderr(&self) -> bool {
         matches!(self.target, Target::Stderr)
     }
 

@@ -1,0 +1,270 @@
+//! A signed file becomes a component that is ready to start, or a reason why not.
+//!
+//! Decides which checks a gateway adds to the runtime's: that the file holds the component that is expected in its place,
+//! what of an admission is remembered, and that nothing starts whose record was not written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign_format::{Digest, FormatError};
+use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
+use countersign_runtime::audit::Record;
+use countersign_runtime::wasmtime::component::Linker;
+use countersign_runtime::{GuestContext, LineSink, LoadError, ReadyGuest, Runtime};
+use countersign_trust_store::{Code, Rejection, VerifiedComponent};
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::config::Service;
+use crate::state::{Memory, State};
+
+/// What every service of a gateway shares.
+pub(crate) struct Host {
+    pub(crate) runtime: Runtime,
+    pub(crate) records: Arc<AuditLog>,
+    pub(crate) clock: Clock,
+}
+
+/// What is known of a component that verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Facts {
+    /// Its name in its statement.
+    pub(crate) component: String,
+    /// Its version, for people.
+    pub(crate) version: String,
+    /// The version that must not fall.
+    pub(crate) security_version: u64,
+    /// SHA-256 of the signed file.
+    pub(crate) file_sha256: String,
+    /// The devices that signed it, or the subjects of their certificates.
+    pub(crate) signers: Vec<String>,
+    /// Until then every certificate of its chains is valid.
+    pub(crate) valid_until: String,
+}
+
+/// A component that verified under what this gateway remembers.
+pub(crate) struct Verified {
+    pub(crate) facts: Facts,
+    component: VerifiedComponent,
+}
+
+/// A component that may start.
+#[derive(Clone)]
+pub(crate) struct Admitted {
+    pub(crate) facts: Facts,
+    pub(crate) ready: ReadyGuest<GuestContext>,
+    proof: Proof,
+}
+
+/// What is to be remembered once a component proved healthy.
+#[derive(Clone)]
+struct Proof {
+    roots: Vec<Digest>,
+    name: countersign_format::ComponentName,
+    security_version: u64,
+}
+
+/// Why a component does not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Refusal {
+    /// The code of a refusal; none where the configuration or this machine is at fault.
+    pub(crate) code: Option<&'static str>,
+    pub(crate) why: String,
+    pub(crate) next: String,
+}
+
+impl Refusal {
+    fn of(code: Code, why: &impl ToString) -> Self {
+        Self {
+            code: Some(code.as_str()),
+            why: why.to_string(),
+            next: code.next_step().to_owned(),
+        }
+    }
+
+    fn of_machine(error: &anyhow::Error) -> Self {
+        Self {
+            code: None,
+            why: format!("{error:#}"),
+            next: "Correct what the message names, and reload.".to_owned(),
+        }
+    }
+
+    /// For a service that its gateway did not get to.
+    pub(crate) fn not_tried() -> Self {
+        Self::of_machine(&anyhow::anyhow!("it was not tried yet"))
+    }
+
+    /// Whether it stops what runs already.
+    pub(crate) fn stops_what_runs(&self) -> bool {
+        self.code == Some(Code::Revoked.as_str())
+    }
+
+    /// The exit status of a program that ends for this reason.
+    pub(crate) fn exit_status(&self) -> u8 {
+        let code = Code::ALL
+            .iter()
+            .find(|code| self.code == Some(code.as_str()));
+        code.map_or(2, |code| code.exit_status())
+    }
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self::of_machine(&error)
+    }
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Self {
+        Self::of(error.code(), &error)
+    }
+}
+
+impl Host {
+    /// Reads and verifies the file of a service under what is remembered and `lists`, and remembers the lists' numbers.
+    ///
+    /// # Errors
+    /// The refusal, of which a record has been made.
+    pub(crate) fn verify(
+        &self,
+        service: &Service,
+        lists: &[Vec<u8>],
+        memory: &Memory,
+    ) -> Result<Verified, Refusal> {
+        let bytes = match read(&service.component, MAX_FILE_BYTES)? {
+            Read::Whole(bytes) => bytes,
+            Read::TooLarge { size } => {
+                let rejection = Rejection::Format(FormatError::LimitExceeded {
+                    what: "file",
+                    limit: MAX_FILE_BYTES,
+                    actual: size,
+                });
+                return Err(self.refused(None, rejection.code(), &rejection.to_string()));
+            }
+        };
+        let file = Digest::of(&bytes);
+        let mut state = memory.trust_state()?;
+        for list in lists {
+            // One that cannot be read was named when it was read; here it cannot be used.
+            state.add_crl(list).map_err(|rejection| {
+                self.refused(Some(file), rejection.code(), &rejection.to_string())
+            })?;
+        }
+        // The runtime records its own refusals.
+        let component = self
+            .runtime
+            .verify(bytes, &self.clock.now(), &state)
+            .map_err(|rejection| Refusal::of(rejection.code(), &rejection))?;
+        let name = component.statement().name();
+        if *name != service.signed_as {
+            let why = format!(
+                "{} holds {name}, and {} is expected there",
+                service.component.display(),
+                service.signed_as
+            );
+            let code = Code::OtherComponent;
+            self.records
+                .write(&Record::not_started(&component, Some(code), &why));
+            return Err(Refusal::of(code, &why));
+        }
+        let facts = facts(&component, file);
+        Ok(Verified { facts, component })
+    }
+
+    /// Compiles and links what verified. Takes about a second for 4 MB, and blocks.
+    ///
+    /// # Errors
+    /// The refusal, of which a record has been made; or that the record of the acceptance could not be written.
+    pub(crate) fn load(
+        &self,
+        service: &Service,
+        verified: Verified,
+        state: &State,
+        log: LineSink,
+    ) -> Result<Admitted, Refusal> {
+        let Verified { facts, component } = verified;
+        let ceiling = service.ceiling(log).inspect_err(|error| {
+            let (code, why) = (error.code(), error.to_string());
+            self.records
+                .write(&Record::not_started(&component, Some(code), &why));
+        })?;
+        let chains = || component.signers().iter().map(|signer| signer.chain());
+        let lists: Vec<_> = chains()
+            .flat_map(|chain| chain.revocation().to_vec())
+            .collect();
+        let proof = Proof {
+            roots: chains().map(|chain| chain.anchor_spki_sha256()).collect(),
+            name: component.statement().name().clone(),
+            security_version: component.statement().security_version(),
+        };
+        let linker = Linker::<GuestContext>::new(self.runtime.engine());
+        let ready = self.runtime.load(component, &ceiling, &linker)?;
+        self.records.check()?;
+        state.remember(|memory| {
+            for (issuer, number) in lists {
+                memory.raise_list(issuer, number);
+            }
+        })?;
+        Ok(Admitted {
+            facts,
+            ready,
+            proof,
+        })
+    }
+
+    /// Has it remembered that a component proved healthy: no older version is admitted from now on.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn prove(&self, admitted: &Admitted, state: &State) -> anyhow::Result<()> {
+        state.remember(|memory| {
+            for root in &admitted.proof.roots {
+                let (name, version) =
+                    (admitted.proof.name.clone(), admitted.proof.security_version);
+                memory.raise_version(*root, name, version);
+            }
+        })
+    }
+
+    fn refused(&self, file: Option<Digest>, code: Code, why: &str) -> Refusal {
+        let record = Record::refused_by_host(file, code, why, self.runtime.anchors());
+        self.records.write(&record);
+        Refusal::of(code, &why)
+    }
+}
+
+/// The revocation lists in these files.
+///
+/// # Errors
+/// If one of them cannot be read: what it would have revoked must not run because it is missing.
+pub(crate) fn lists<'a>(paths: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(read_lists(path)?);
+    }
+    Ok(all)
+}
+
+fn facts(component: &VerifiedComponent, file: Digest) -> Facts {
+    let statement = component.statement();
+    let chains = || component.signers().iter().map(|signer| signer.chain());
+    Facts {
+        component: statement.name().to_string(),
+        version: statement.version().to_string(),
+        security_version: statement.security_version(),
+        file_sha256: file.to_string(),
+        signers: chains()
+            .map(|chain| {
+                let device = chain.device().map(|device| device.identity().to_string());
+                device.unwrap_or_else(|| chain.leaf().subject())
+            })
+            .collect(),
+        valid_until: chains()
+            .map(|chain| chain.valid_until())
+            .min()
+            .map(|until| until.to_string())
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line of `countersign-gateway`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+const LONG_ABOUT: &str = "\
+Runs signed components under supervision: starts each service of its configuration if its signature leads to a root that is \
+compiled into this program, starts it again when it ends, and exchanges it when its file or the configuration changes. \
+There is no option to run anything else.
+
+It remembers, in a folder of its own, which versions proved healthy, which revocation lists it has seen, and a time that has \
+certainly passed: an older component, an older list and a clock that was set back are noticed. An image of the whole machine \
+that is put back is not, unless a counter in hardware is there, which this version does not use yet.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign-gateway init --state /var/lib/countersign
+  countersign-gateway check --config /etc/countersign/gateway.toml
+  countersign-gateway run --config /etc/countersign/gateway.toml
+  countersign-gateway status --json
+  countersign-gateway reload        (also by SIGHUP)
+  countersign-gateway schema > gateway.schema.json
+
+Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `countersign codes`. `check` ends with that of
+the first component that would be refused.";
+
+/// Runs signed components under supervision.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign-gateway",
+    version,
+    about = "Runs signed components under supervision",
+    long_about = LONG_ABOUT,
+    after_long_help = AFTER_HELP,
+    after_help = "--help shows examples and the exit statuses."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make the folder of what a new gateway remembers
+    Init {
+        /// The folder; it must not be one already
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/countersign")]
+        state: PathBuf,
+    },
+    /// Say whether a configuration is sound and its components would be admitted now; starts nothing
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print the verdicts as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run until told to stop
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Show what a running gateway runs, who signed it, and what was refused and why
+    Status {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a running gateway read its configuration, its lists and its components again
+    Reload {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON schema of the configuration
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell to complete for
+        shell: Shell,
+    },
+}
+
+/// Which configuration.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        default_value = "/etc/countersign/gateway.toml"
+    )]
+    pub(crate) path: PathBuf,
+}

@@ -1,0 +1,495 @@
+//! What the operator wants: one TOML file, read whole, with the line and key of what is wrong in it.
+//!
+//! Decides that every value has a meaning. Whether components verify under it is decided when they are admitted.
+
+mod file;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_format::{ComponentName, limits as format_limits};
+use countersign_hosting::{Read, read};
+use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
+use countersign_trust_store::Policy;
+
+use file::{ConfigFile, GrantsPart, LimitsPart, RestartPart, ServicePart};
+pub(crate) use file::{DirectoryPart, OutputPart, When};
+
+/// The largest configuration that is read, in bytes (1 MiB).
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Most services. Each has threads and memory of its own only while it runs, but all are looked after by one process.
+const MAX_SERVICES: usize = 1_000;
+
+/// The longest name of a service, in characters.
+const MAX_NAME: usize = 64;
+
+/// What the operator wants.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) state: PathBuf,
+    pub(crate) control: PathBuf,
+    pub(crate) audit: PathBuf,
+    pub(crate) lists: Vec<PathBuf>,
+    pub(crate) policy: Policy,
+    /// In the order of the file; no two of one name.
+    pub(crate) services: Vec<Service>,
+}
+
+/// A service, as the operator wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) component: PathBuf,
+    pub(crate) signed_as: ComponentName,
+    pub(crate) restart: Restart,
+    pub(crate) grants: Grants,
+    pub(crate) limits: Limits,
+}
+
+/// When a service is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Restart {
+    pub(crate) when: When,
+    pub(crate) first: Duration,
+    pub(crate) most: Duration,
+    pub(crate) healthy_after: Duration,
+}
+
+/// What a service may touch at most.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Grants {
+    args: Option<Vec<String>>,
+    env: Vec<(String, String)>,
+    output: OutputPart,
+    directories: Vec<DirectoryPart>,
+    sockets: Option<Vec<String>>,
+    wall_clock: bool,
+}
+
+impl Config {
+    /// Reads the file at `path`. Paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing of a file that is wrong anywhere is used.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let wrong = |message: String| ConfigError {
+            file: path.to_owned(),
+            place: None,
+            message,
+        };
+        let bytes = match read(path, MAX_BYTES) {
+            Ok(Read::Whole(bytes)) => bytes,
+            Ok(Read::TooLarge { size }) => {
+                return Err(wrong(format!(
+                    "it has {size} bytes; {MAX_BYTES} are the most"
+                )));
+            }
+            Err(error) => return Err(wrong(format!("{error:#}"))),
+        };
+        only_its_owner_writes(path).map_err(wrong)?;
+        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, folder).map_err(|wrong| ConfigError {
+            file: path.to_owned(),
+            place: wrong.place.map(|span| place(&text, span)),
+            message: wrong.message,
+        })
+    }
+
+    /// What differs that a running gateway cannot change.
+    pub(crate) fn beyond_reload(&self, next: &Self) -> Option<&'static str> {
+        let same_policy = self.policy.min_signers() == next.policy.min_signers();
+        [
+            (self.state == next.state, "[gateway] state"),
+            (self.control == next.control, "[gateway] control"),
+            (self.audit == next.audit, "[gateway] audit"),
+            (same_policy, "[gateway] signers"),
+        ]
+        .into_iter()
+        .find_map(|(same, what)| (!same).then_some(what))
+    }
+
+    fn parse(text: &str, folder: &Path) -> Result<Self, Wrong> {
+        let file: ConfigFile = toml::from_str(text).map_err(|error| Wrong {
+            place: error.span(),
+            message: error.message().trim_end().replace('\n', "; "),
+        })?;
+        let gateway = file.gateway;
+        let state = folder.join(gateway.state);
+        let policy = Policy::default()
+            .with_min_signers(*gateway.signers.get_ref())
+            .map_err(|error| Wrong::at(gateway.signers.span(), format!("signers: {error}")))?;
+        if file.service.is_empty() {
+            return Err(Wrong {
+                place: None,
+                message: "it has no [[service]], so there is nothing to run".to_owned(),
+            });
+        }
+        if file.service.len() > MAX_SERVICES {
+            return Err(Wrong {
+                place: None,
+                message: format!("it has more than {MAX_SERVICES} services"),
+            });
+        }
+        let mut names = BTreeSet::new();
+        let mut services = Vec::with_capacity(file.service.len());
+        for part in file.service {
+            let span = part.name.span();
+            let service = Service::new(part, folder)?;
+            if !names.insert(service.name.clone()) {
+                return Err(Wrong::at(
+                    span,
+                    format!("two services are called {:?}", service.name),
+                ));
+            }
+            services.push(service);
+        }
+        Ok(Self {
+            control: gateway
+                .control
+                .map_or_else(|| state.join("control.sock"), |path| folder.join(path)),
+            audit: gateway
+                .audit
+                .map_or_else(|| state.join("audit.jsonl"), |path| folder.join(path)),
+            lists: gateway
+                .lists
+                .into_iter()
+                .map(|path| folder.join(path))
+                .collect(),
+            state,
+            policy,
+            services,
+        })
+    }
+}
+
+/// The JSON schema of the file, for editors.
+pub(crate) fn schema() -> String {
+    let schema = schemars::schema_for!(ConfigFile);
+    serde_json::to_string_pretty(&schema).unwrap_or_default()
+}
+
+impl Service {
+    fn new(part: ServicePart, folder: &Path) -> Result<Self, Wrong> {
+        let name = part.name.get_ref();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
+            return Err(Wrong::at(
+                part.name.span(),
+                format!("{name:?} is no name: use 1 to {MAX_NAME} letters, digits and hyphens"),
+            ));
+        }
+        let signed_as = ComponentName::parse(part.signed_as.get_ref())
+            .map_err(|error| Wrong::at(part.signed_as.span(), format!("signed-as: {error}")))?;
+        Ok(Self {
+            component: folder.join(part.component.get_ref()),
+            signed_as,
+            restart: restart(&part.restart)
+                .map_err(|message| Wrong::at(part.name.span(), message))?,
+            grants: grants(part.grants, folder)?,
+            limits: limits(&part.limits),
+            name: part.name.into_inner(),
+        })
+    }
+
+    /// What the runtime is to allow. `log` takes each line that the component writes.
+    ///
+    /// # Errors
+    /// [`LoadError::GrantInvalid`] if a folder cannot be opened.
+    pub(crate) fn ceiling(&self, log: LineSink) -> Result<Ceiling, LoadError> {
+        let output = match self.grants.output {
+            OutputPart::Log => Output::Lines(log),
+            OutputPart::Discard => Output::Discard,
+        };
+        let mut ceiling = Ceiling::new()
+            .limits(self.limits)
+            .stdout(output.clone())
+            .stderr(output);
+        if let Some(args) = &self.grants.args {
+            // By custom the first argument is the program's name.
+            let name = std::iter::once(&self.name);
+            ceiling = ceiling.args(name.chain(args).cloned());
+        }
+        for (name, value) in &self.grants.env {
+            ceiling = ceiling.env(name, value);
+        }
+        for directory in &self.grants.directories {
+            let access = if directory.writable {
+                Access::ReadWrite
+            } else {
+                Access::Read
+            };
+            ceiling = ceiling.directory(&directory.host, &directory.guest, access)?;
+        }
+        if let Some(sockets) = &self.grants.sockets {
+            ceiling = ceiling.sockets(sockets.iter().cloned());
+        }
+        if self.grants.wall_clock {
+            ceiling = ceiling.wall_clock();
+        }
+        Ok(ceiling)
+    }
+}
+
+fn restart(part: &RestartPart) -> Result<Restart, String> {
+    let restart = Restart {
+        when: part.when,
+        first: part.first.0,
+        most: part.most.0,
+        healthy_after: part.healthy_after.0,
+    };
+    if restart.first > restart.most {
+        return Err(format!(
+            "restart: the first wait, {:?}, is longer than the longest, {:?}",
+            restart.first, restart.most
+        ));
+    }
+    Ok(restart)
+}
+
+fn grants(part: GrantsPart, folder: &Path) -> Result<Grants, Wrong> {
+    let mut guests = BTreeSet::new();
+    let mut directories = Vec::with_capacity(part.directories.len());
+    for entry in part.directories {
+        let span = entry.span();
+        let directory = entry.into_inner();
+        if !directory.guest.starts_with('/') {
+            let guest = &directory.guest;
+            let message = format!("the component's path {guest:?} must start with /");
+            return Err(Wrong::at(span, message));
+        }
+        if !guests.insert(directory.guest.clone()) {
+            let guest = &directory.guest;
+            return Err(Wrong::at(
+                span,
+                format!("the path {guest:?} is given twice"),
+            ));
+        }
+        directories.push(DirectoryPart {
+            host: folder.join(&directory.host),
+            ..directory
+        });
+    }
+    Ok(Grants {
+        args: part.args,
+        env: part.env.into_iter().collect(),
+        output: part.output,
+        directories,
+        sockets: part.sockets,
+        wall_clock: part.wall_clock,
+    })
+}
+
+fn limits(part: &LimitsPart) -> Limits {
+    let mut limits = Limits::default();
+    limits.run = part.run.map_or(Duration::MAX, |time| time.0);
+    limits.cpu = part.cpu.map_or(Duration::MAX, |time| time.0);
+    // Over years, whatever number it is, is reached by an honest component: what is logged is bounded by its rate.
+    limits.log_bytes = u64::MAX;
+    if let Some(memory) = part.memory {
+        limits.memory_bytes = memory.0;
+    }
+    if let Some(elements) = part.table_elements {
+        limits.table_elements = elements;
+    }
+    if let Some(handles) = part.handles {
+        limits.handles = handles;
+    }
+    if let Some(hostcall) = part.hostcall {
+        limits.hostcall_bytes = hostcall.0;
+    }
+    limits
+}
+
+/// Whoever may write the configuration decides what components may touch.
+fn only_its_owner_writes(path: &Path) -> Result<(), String> {
+    let metadata =
+        std::fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    if metadata.mode() & 0o022 != 0 {
+        return Err(format!(
+            "others than its owner may write it (mode {:o}); take that away with chmod go-w",
+            metadata.mode() & 0o777
+        ));
+    }
+    Ok(())
+}
+
+/// What is wrong, and where in the text.
+#[derive(Debug)]
+struct Wrong {
+    place: Option<Range<usize>>,
+    message: String,
+}
+
+impl Wrong {
+    fn at(span: Range<usize>, message: String) -> Self {
+        Self {
+            place: Some(span),
+            message,
+        }
+    }
+}
+
+/// Line and column of a place in a text, both from 1; columns are characters.
+fn place(text: &str, span: Range<usize>) -> (usize, usize) {
+    let before = text.get(..span.start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+/// The configuration cannot be used.
+#[derive(Debug)]
+pub(crate) struct ConfigError {
+    file: PathBuf,
+    place: Option<(usize, usize)>,
+    message: String,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// So that a change of one does not leave the other behind.
+const _: () = assert!(format_limits::MAX_SIGNERS == 4, "the schema says 1 to 4");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [gateway]
+        state = "/state"
+        lists = ["lists.pem"]
+
+        [[service]]
+        name = "pump"
+        component = "pump.wasm"
+        signed-as = "acme:pump"
+
+        [service.grants]
+        env = { LANG = "C" }
+        directories = [{ host = "data", guest = "/data", writable = true }]
+
+        [service.limits]
+        memory = "64MiB"
+    "#;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("/etc/countersign")).map_err(|wrong| {
+            let place = wrong.place.map(|span| place(text, span));
+            format!("{place:?} {}", wrong.message)
+        })
+    }
+
+    #[test]
+    fn a_service_gets_what_is_written_and_sensible_rest() {
+        let config = parse(GOOD).expect("good");
+        let [service] = &config.services[..] else {
+            panic!("{config:?}")
+        };
+        assert_eq!(service.component, Path::new("/etc/countersign/pump.wasm"));
+        assert_eq!(service.limits.memory_bytes, 64 << 20);
+        assert_eq!(service.limits.run, Duration::MAX);
+        assert_eq!(service.restart.when, When::Always);
+        assert_eq!(
+            service.grants.directories[0].host,
+            Path::new("/etc/countersign/data")
+        );
+        assert_eq!(config.control, Path::new("/state/control.sock"));
+        assert_eq!(config.lists, [Path::new("/etc/countersign/lists.pem")]);
+        assert_eq!(config.policy.min_signers(), 1);
+    }
+
+    #[test]
+    fn th06_what_is_wrong_is_named_with_its_line() {
+        let changed = |from: &str, to: &str| {
+            assert!(GOOD.contains(from), "{from}");
+            parse(&GOOD.replace(from, to)).expect_err(to)
+        };
+        let cases = [
+            (
+                changed("lists =", "list ="),
+                "Some((4, 9))",
+                "unknown field `list`",
+            ),
+            (
+                changed("name =", "nmae ="),
+                "Some((7, 9))",
+                "unknown field `nmae`",
+            ),
+            (
+                changed("\"64MiB\"", "\"64MB\""),
+                "Some((16, 18))",
+                "KiB, MiB or GiB",
+            ),
+            (changed("\"64MiB\"", "0"), "Some((16, 18))", "some memory"),
+            (
+                changed("\"acme:pump\"", "\"pump\""),
+                "Some((9, 21))",
+                "signed-as: ",
+            ),
+            (
+                changed("\"acme:pump\"", "7"),
+                "Some((9, 21))",
+                "invalid type",
+            ),
+            (
+                changed("\"pump\"", "\"../pump\""),
+                "Some((7, 16))",
+                "is no name",
+            ),
+            (
+                changed("\"/data\"", "\"data\""),
+                "Some((13, 24))",
+                "must start with /",
+            ),
+            (
+                changed("lists =", "signers = 5\n        lists ="),
+                "Some((4, 19))",
+                "between 1 and 4",
+            ),
+            (
+                changed("lists =", "lists = []\n        lists ="),
+                "Some((5, 9))",
+                "duplicate key",
+            ),
+        ];
+        for (error, place, message) in cases {
+            assert!(
+                error.starts_with(place) && error.contains(message),
+                "{error}"
+            );
+        }
+        let twice = format!("{GOOD}{}", &GOOD[GOOD.find("[[service]]").expect("one")..]);
+        assert!(parse(&twice).expect_err("twice").contains("two services"));
+        assert!(parse("").expect_err("empty").contains("nothing to run"));
+    }
+
+    #[test]
+    fn th06_a_file_that_others_may_write_is_not_used() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gateway.toml");
+        std::fs::write(&path, GOOD).expect("a file");
+        let mode = |mode| std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&path, mode(0o666)).expect("ours");
+        let error = Config::load(&path).expect_err("open to all").to_string();
+        assert!(error.contains("chmod go-w"), "{error}");
+        std::fs::set_permissions(&path, mode(0o644)).expect("ours");
+        Config::load(&path).expect("good");
+    }
+}

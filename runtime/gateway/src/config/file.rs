@@ -1,0 +1,240 @@
+//! The shape of the configuration's file. What its values mean is decided above.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use countersign_hosting::quantity;
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+/// The configuration of `countersign-gateway`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ConfigFile {
+    /// What concerns the gateway as a whole.
+    #[serde(default)]
+    pub(super) gateway: GatewayPart,
+    /// Components that run for as long as the gateway does.
+    #[serde(default)]
+    pub(super) service: Vec<ServicePart>,
+}
+
+/// What concerns the gateway as a whole.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct GatewayPart {
+    /// The folder of what the gateway remembers, made by `countersign-gateway init`.
+    #[schemars(with = "String")]
+    pub(super) state: PathBuf,
+    /// The socket over which `status` and `reload` reach a running gateway; in the state's folder if not given.
+    #[schemars(with = "Option<String>")]
+    pub(super) control: Option<PathBuf>,
+    /// The file to which a record of every acceptance, refusal and end is appended; in the state's folder if not given.
+    #[schemars(with = "Option<String>")]
+    pub(super) audit: Option<PathBuf>,
+    /// Files with revocation lists, PEM or DER.
+    #[schemars(with = "Vec<String>")]
+    pub(super) lists: Vec<PathBuf>,
+    /// How many different devices must have signed each component.
+    #[schemars(with = "u8", range(min = 1, max = 4))]
+    pub(super) signers: Spanned<u8>,
+}
+
+impl Default for GatewayPart {
+    fn default() -> Self {
+        Self {
+            state: PathBuf::from("/var/lib/countersign"),
+            control: None,
+            audit: None,
+            lists: Vec::new(),
+            signers: Spanned::new(0..0, 1),
+        }
+    }
+}
+
+/// A component that runs for as long as the gateway does: a command of WASI 0.2.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ServicePart {
+    /// What the operator calls it: letters, digits and hyphens.
+    #[schemars(with = "String")]
+    pub(super) name: Spanned<String>,
+    /// The signed file.
+    #[schemars(with = "String")]
+    pub(super) component: Spanned<PathBuf>,
+    /// The component's name in its signed statement, `namespace:name`; a file that says another is refused.
+    #[schemars(with = "String")]
+    pub(super) signed_as: Spanned<String>,
+    /// When it is started again.
+    #[serde(default)]
+    pub(super) restart: RestartPart,
+    /// What it may touch at most. It gets of this what its statement asks for.
+    #[serde(default)]
+    pub(super) grants: GrantsPart,
+    /// How much it may use at most.
+    #[serde(default)]
+    pub(super) limits: LimitsPart,
+}
+
+/// When a service is started again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RestartPart {
+    /// After which ends.
+    pub(super) when: When,
+    /// The wait before the first start after an end; each that follows is twice as long.
+    pub(super) first: Time,
+    /// The longest wait.
+    pub(super) most: Time,
+    /// After running so long it counts as healthy: the next wait is the first again, and its version may not fall any more.
+    pub(super) healthy_after: Time,
+}
+
+impl Default for RestartPart {
+    fn default() -> Self {
+        let seconds = |seconds| Time(std::time::Duration::from_secs(seconds));
+        Self {
+            when: When::Always,
+            first: seconds(1),
+            most: seconds(300),
+            healthy_after: seconds(30),
+        }
+    }
+}
+
+/// After which ends a service is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum When {
+    /// After every end.
+    Always,
+    /// After a status other than 0, a trap or a limit.
+    OnFailure,
+    /// After none: it runs once for each start of the gateway.
+    Never,
+}
+
+/// What a component may touch at most.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct GrantsPart {
+    /// Its arguments, after its name.
+    pub(super) args: Option<Vec<String>>,
+    /// Its environment.
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    /// What becomes of its standard output and error.
+    #[serde(default)]
+    pub(super) output: OutputPart,
+    /// Folders.
+    #[serde(default)]
+    #[schemars(with = "Vec<DirectoryPart>")]
+    pub(super) directories: Vec<Spanned<DirectoryPart>>,
+    /// Peers and addresses of sockets, spelled as in component.toml.
+    pub(super) sockets: Option<Vec<String>>,
+    /// Whether it may know the date.
+    #[serde(default)]
+    pub(super) wall_clock: bool,
+}
+
+/// What becomes of a component's standard output and error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OutputPart {
+    /// Each line goes to the gateway's own standard error, with the service's name.
+    #[default]
+    Log,
+    /// It is thrown away.
+    Discard,
+}
+
+/// A folder that a component may use.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct DirectoryPart {
+    /// The folder on this machine.
+    #[schemars(with = "String")]
+    pub(crate) host: PathBuf,
+    /// Where the component sees it.
+    pub(crate) guest: String,
+    /// Whether it may write there.
+    #[serde(default)]
+    pub(crate) writable: bool,
+}
+
+/// How much a component may use at most.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct LimitsPart {
+    /// All its memories together, such as "64MiB".
+    pub(super) memory: Option<Size>,
+    /// Elements of all its tables together.
+    pub(super) table_elements: Option<u64>,
+    /// How long it may run from a start on; without end if not given.
+    pub(super) run: Option<Time>,
+    /// How long it may occupy a processor from a start on; without end if not given.
+    pub(super) cpu: Option<Time>,
+    /// Resource handles that live at the same time.
+    pub(super) handles: Option<u64>,
+    /// What one call may carry from it to the host, such as "16MiB".
+    pub(super) hostcall: Option<Size>,
+}
+
+/// A size in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Size(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a size such as \"64MiB\", or a number of bytes")]
+        enum Form {
+            Number(u64),
+            Text(String),
+        }
+        let text = match Form::deserialize(from)? {
+            Form::Number(number) => number.to_string(),
+            Form::Text(text) => text,
+        };
+        quantity::size(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A size in bytes: a number, or a text such as \"64MiB\" (KiB, MiB, GiB).",
+            "type": ["integer", "string"],
+        })
+    }
+}
+
+/// A time such as "10s".
+#[derive(Clone, Copy)]
+pub(super) struct Time(pub(super) std::time::Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        quantity::time(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Time {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A time with its unit, such as \"500ms\", \"10s\" or \"5m\".",
+            "type": "string",
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! `countersign-gateway`: many verified components under supervision.
+//!
+//! Decides which services there are, when each is started, exchanged and stopped, and what is remembered of them. Whether a
+//! component is trusted is decided in `countersign-trust-store`, what a guest may do in `countersign-runtime`.
+
+#![forbid(unsafe_code)]
+
+mod admission;
+mod args;
+mod check;
+mod clock;
+mod config;
+mod control;
+mod gateway;
+mod overview;
+mod say;
+mod service;
+mod state;
+
+use std::io;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Verb};
+use config::Config;
+use control::Question;
+use gateway::{Gateway, NotStarted};
+use say::say;
+
+/// Usage or configuration.
+const MISUSED: u8 = 2;
+
+fn main() {
+    let status = match carry_out(Cli::parse().verb) {
+        Ok(status) => status,
+        Err(NotStarted::Refused(code, why)) => {
+            say("", &format!("{code}: {why}; next: {}", code.next_step()));
+            code.exit_status()
+        }
+        Err(NotStarted::Misused(error)) => {
+            say("", &format!("{error:#}"));
+            MISUSED
+        }
+    };
+    std::process::exit(i32::from(status));
+}
+
+fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
+    match verb {
+        Verb::Init { state } => {
+            state::create(&state)?;
+            println!(
+                "{} was made. Keep it with this machine: a gateway whose memory is lost forgets which versions must not come back.",
+                state.display()
+            );
+        }
+        Verb::Check { config, json } => return check::check(&config.path, json),
+        Verb::Run { config } => {
+            let gateway = Gateway::new(&config.path)?;
+            let tokio = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .context("the threads for the components cannot be started")?;
+            tokio.block_on(gateway.run())?;
+            tokio.shutdown_background();
+        }
+        Verb::Status { config, json } => {
+            let answer = control::ask(&Config::load(&config.path)?.control, Question::Status)?;
+            overview::print(&answer, json);
+        }
+        Verb::Reload { config, json } => {
+            let answer = control::ask(&Config::load(&config.path)?.control, Question::Reload)?;
+            return Ok(overview::print_reload(&answer, json));
+        }
+        Verb::Schema => println!("{}", config::schema()),
+        Verb::Completions { shell } => clap_complete::generate(
+            shell,
+            &mut Cli::command(),
+            "countersign-gateway",
+            &mut io::stdout(),
+        ),
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,363 @@
+//! One service: started, watched, started again, exchanged, stopped.
+//!
+//! Decides what follows each end of its component. A component that was exchanged and does not prove healthy gives its place
+//! back to the one before; the version that must not fall is raised only after it did.
+
+mod log;
+mod waits;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign_runtime::RunError;
+use countersign_trust_store::Code;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::admission::{Admitted, Facts, Host, Refusal};
+use crate::config::{Restart, Service, When};
+use crate::say::say;
+use crate::state::State;
+pub(crate) use log::lines;
+use waits::Waits;
+
+/// What a service is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub(crate) enum Doing {
+    /// Its component runs.
+    Running {
+        /// Since when, by this machine's clock.
+        since: String,
+        /// Whether it proved healthy.
+        healthy: bool,
+    },
+    /// Its component ended, and is started again in so many milliseconds.
+    Waiting {
+        milliseconds: u64,
+        /// How the last run ended.
+        ended: String,
+    },
+    /// Its component ended, and is not started again.
+    Ended {
+        /// How.
+        ended: String,
+    },
+    /// Its component was refused; nothing of it runs.
+    Refused(Refusal),
+}
+
+/// A service, to those who look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Status {
+    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) doing: Doing,
+    /// How often a component was started.
+    pub(crate) starts: u64,
+    /// The component that runs, or ran last.
+    #[serde(flatten)]
+    pub(crate) facts: Option<Facts>,
+    /// Why a newer component is not the one that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) newer: Option<String>,
+}
+
+/// What a running service can be told.
+enum Command {
+    /// To run this instead.
+    Exchange(Box<(Service, Admitted)>),
+}
+
+/// A service that is looked after. Dropped, it ends.
+pub(crate) struct Running {
+    pub(crate) service: Service,
+    pub(crate) file_sha256: String,
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts a service with its component.
+    pub(crate) fn start(
+        service: &Service,
+        admitted: Admitted,
+        host: Arc<Host>,
+        state: Arc<State>,
+    ) -> Self {
+        let (commands, received) = mpsc::channel(1);
+        let (told, status) = watch::channel(Status {
+            name: service.name.clone(),
+            doing: running(false),
+            starts: 0,
+            facts: Some(admitted.facts.clone()),
+            newer: None,
+        });
+        let file_sha256 = admitted.facts.file_sha256.clone();
+        let supervision = Supervision {
+            host,
+            state,
+            commands: received,
+            told,
+            service: service.clone(),
+            current: admitted,
+            proved: false,
+            before: None,
+        };
+        Self {
+            service: service.clone(),
+            file_sha256,
+            commands,
+            status,
+            task: tokio::spawn(supervision.run()),
+        }
+    }
+
+    /// Has it run another component from now on.
+    pub(crate) async fn exchange(&mut self, service: &Service, admitted: Admitted) {
+        self.service = service.clone();
+        self.file_sha256 = admitted.facts.file_sha256.clone();
+        let exchange = Command::Exchange(Box::new((service.clone(), admitted)));
+        // The task ends with this alone.
+        let _ = self.commands.send(exchange).await;
+    }
+
+    /// What it is doing.
+    pub(crate) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Ends it, its component included.
+    pub(crate) async fn stop(self) {
+        drop(self.commands);
+        let _ = self.task.await;
+    }
+}
+
+fn running(healthy: bool) -> Doing {
+    Doing::Running {
+        since: countersign_roots::system_time().to_string(),
+        healthy,
+    }
+}
+
+struct Supervision {
+    host: Arc<Host>,
+    state: Arc<State>,
+    commands: mpsc::Receiver<Command>,
+    told: watch::Sender<Status>,
+    service: Service,
+    current: Admitted,
+    proved: bool,
+    /// What ran before an exchange and had proved healthy.
+    before: Option<Admitted>,
+}
+
+/// What ends the watch over one run.
+enum Event {
+    Ended(Result<u8, RunError>),
+    Exchange(Box<(Service, Admitted)>),
+    Stop,
+}
+
+impl Supervision {
+    async fn run(mut self) {
+        let mut waits = Waits::new(self.service.restart);
+        loop {
+            self.told.send_modify(|status| {
+                status.doing = running(self.proved);
+                status.starts = status.starts.saturating_add(1);
+                status.facts = Some(self.current.facts.clone());
+            });
+            let started = Instant::now();
+            let event = self.watch().await;
+            let ended = match event {
+                Event::Stop => {
+                    let accepted = self.current.ready.record();
+                    let record = accepted.stopped(None, "the gateway was told to stop it");
+                    self.host.records.write(&record);
+                    return;
+                }
+                Event::Exchange(next) => {
+                    self.exchange(*next);
+                    waits = Waits::new(self.service.restart);
+                    continue;
+                }
+                Event::Ended(ended) => ended,
+            };
+            let succeeded = matches!(ended, Ok(0));
+            let how = self.record(&ended);
+            say(&self.service.name, &format!("its component {how}"));
+            if succeeded && !self.proved && self.service.restart.when != When::Always {
+                self.prove();
+            }
+            if !self.proved && !succeeded && self.fall_back(&how) {
+                waits = Waits::new(self.service.restart);
+                continue;
+            }
+            let wait = waits.next(succeeded, started.elapsed());
+            self.told.send_modify(|status| {
+                status.doing = match wait {
+                    Some(wait) => Doing::Waiting {
+                        milliseconds: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                        ended: how,
+                    },
+                    None => Doing::Ended { ended: how },
+                };
+            });
+            match self.pause(wait).await {
+                None => {}
+                Some(Event::Exchange(next)) => {
+                    self.exchange(*next);
+                    waits = Waits::new(self.service.restart);
+                }
+                Some(_) => return,
+            }
+        }
+    }
+
+    /// Runs the component until something happens. Whatever it is, the component is gone afterwards.
+    async fn watch(&mut self) -> Event {
+        let mut run = Run(tokio::spawn(self.current.ready.clone().run_command()));
+        let healthy_after = self.service.restart.healthy_after;
+        let mut healthy = std::pin::pin!(sleep(healthy_after));
+        loop {
+            tokio::select! {
+                ended = &mut run.0 => return Event::Ended(match ended {
+                    Ok(ended) => ended,
+                    Err(error) => Err(RunError::HostPanicked { message: error.to_string() }),
+                }),
+                () = &mut healthy, if !self.proved => self.prove(),
+                command = self.commands.recv() => return match command {
+                    Some(Command::Exchange(next)) => Event::Exchange(next),
+                    None => Event::Stop,
+                },
+            }
+        }
+    }
+
+    /// Waits before the next start; for ever if there is none.
+    async fn pause(&mut self, wait: Option<Duration>) -> Option<Event> {
+        let waited = async {
+            match wait {
+                Some(wait) => sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = waited => None,
+            command = self.commands.recv() => Some(match command {
+                Some(Command::Exchange(next)) => Event::Exchange(next),
+                None => Event::Stop,
+            }),
+        }
+    }
+
+    fn prove(&mut self) {
+        let (host, state) = (Arc::clone(&self.host), Arc::clone(&self.state));
+        match tokio::task::block_in_place(|| host.prove(&self.current, &state)) {
+            Ok(()) => {
+                self.proved = true;
+                self.before = None;
+                self.told.send_modify(|status| {
+                    status.newer = None;
+                    if let Doing::Running { healthy, .. } = &mut status.doing {
+                        *healthy = true;
+                    }
+                });
+            }
+            // It goes on running, and the version before it stays admissible: nothing is lost but the lock on going back.
+            Err(error) => {
+                say(
+                    &self.service.name,
+                    &format!("its version could not be remembered: {error:#}"),
+                );
+                self.proved = true;
+            }
+        }
+    }
+
+    fn exchange(&mut self, (service, admitted): (Service, Admitted)) {
+        self.host.records.write(
+            &self
+                .current
+                .ready
+                .record()
+                .stopped(None, "another component takes its place"),
+        );
+        let old = std::mem::replace(&mut self.current, admitted);
+        if self.proved {
+            self.before = Some(old);
+        }
+        self.proved = false;
+        self.service = service;
+    }
+
+    /// Gives the place back to the component before, if there is one.
+    fn fall_back(&mut self, how: &str) -> bool {
+        let Some(before) = self.before.take() else {
+            return false;
+        };
+        let failed = std::mem::replace(&mut self.current, before);
+        self.proved = true;
+        let why = format!(
+            "{} {} {how} before it proved healthy, so {} runs again",
+            failed.facts.component, failed.facts.version, self.current.facts.version
+        );
+        say(&self.service.name, &why);
+        self.told.send_modify(|status| status.newer = Some(why));
+        true
+    }
+
+    /// Makes the record of an end, and says it in words.
+    fn record(&self, ended: &Result<u8, RunError>) -> String {
+        let accepted = self.current.ready.record();
+        let (record, how) = match ended {
+            Ok(status) => (
+                accepted.exited(*status),
+                format!("ended with status {status}"),
+            ),
+            Err(error) => {
+                let (code, why): (Code, _) = (error.code(), error.to_string());
+                let how = format!("was stopped ({code}): {why}");
+                (accepted.stopped(Some(code), &why), how)
+            }
+        };
+        self.host.records.write(&record);
+        how
+    }
+}
+
+/// A run that ends when nobody watches it any more.
+struct Run(JoinHandle<Result<u8, RunError>>);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// For a service whose component was refused before anything of it ran.
+pub(crate) fn refused(name: &str, refusal: Refusal) -> Status {
+    Status {
+        name: name.to_owned(),
+        doing: Doing::Refused(refusal),
+        starts: 0,
+        facts: None,
+        newer: None,
+    }
+}
+
+impl Restart {
+    /// Whether there is a start after an end.
+    fn again(self, succeeded: bool) -> bool {
+        match self.when {
+            When::Always => true,
+            When::OnFailure => !succeeded,
+            When::Never => false,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is remembered, as a value: nothing in it falls.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use countersign_format::{ComponentName, Digest};
+use countersign_trust_store::{CrlNumber, TrustState, UnixTime};
+use serde::{Deserialize, Serialize};
+
+/// What a gateway remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Memory {
+    /// How often it was written: what a counter in hardware is compared with.
+    generation: u64,
+    /// A time that has certainly passed: seconds since 1970.
+    floor: u64,
+    /// SHA-256 of an issuer's SubjectPublicKeyInfo, and the highest number of its lists; both hexadecimal.
+    lists: BTreeMap<String, String>,
+    /// SHA-256 of a root's SubjectPublicKeyInfo, a blank, a component's name: and the version that proved healthy.
+    versions: BTreeMap<String, u64>,
+}
+
+impl Memory {
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn floor(&self) -> UnixTime {
+        UnixTime::from_secs(self.floor)
+    }
+
+    pub(crate) fn raise_floor(&mut self, floor: UnixTime) {
+        self.floor = self.floor.max(floor.as_secs());
+    }
+
+    pub(crate) fn raise_list(&mut self, issuer: Digest, number: CrlNumber) {
+        let number = hex::encode(number.to_be_bytes());
+        let seen = self.lists.entry(issuer.to_string()).or_default();
+        // Of one length, and so in the order of the numbers.
+        if *seen < number {
+            *seen = number;
+        }
+    }
+
+    pub(crate) fn raise_version(&mut self, root: Digest, name: ComponentName, version: u64) {
+        let seen = self.versions.entry(format!("{root} {name}")).or_default();
+        *seen = version.max(*seen);
+    }
+
+    /// Counts one more writing.
+    pub(super) fn rise(&mut self) -> anyhow::Result<()> {
+        self.generation = self
+            .generation
+            .checked_add(1)
+            .context("the memory was written more often than can be counted")?;
+        Ok(())
+    }
+
+    /// The same for the judge of components, without lists.
+    ///
+    /// # Errors
+    /// If it holds what this program does not write.
+    pub(crate) fn trust_state(&self) -> anyhow::Result<TrustState> {
+        let foreign = || "what this gateway remembers holds an entry of another form";
+        let mut state = TrustState::remembering();
+        for (issuer, number) in &self.lists {
+            let mut bytes = [0; 20];
+            hex::decode_to_slice(number, &mut bytes)
+                .ok()
+                .with_context(foreign)?;
+            let issuer: Digest = issuer.parse().ok().with_context(foreign)?;
+            state.note_crl_number(issuer, CrlNumber::from_be_bytes(bytes));
+        }
+        for (key, version) in &self.versions {
+            let (root, name) = key.split_once(' ').with_context(foreign)?;
+            let name = ComponentName::parse(name).with_context(foreign)?;
+            let root: Digest = root.parse().ok().with_context(foreign)?;
+            state.note_version(root, name, *version);
+        }
+        Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn td12_td07_numbers_and_versions_reach_the_judge_and_never_fall() {
+        let (issuer, root) = (Digest::of(b"issuer"), Digest::of(b"root"));
+        let name: ComponentName = "acme:pump".parse().expect("a name");
+        let number = |last: u8| {
+            let mut bytes = [0; 20];
+            bytes[18..].copy_from_slice(&[last, 0]);
+            CrlNumber::from_be_bytes(bytes)
+        };
+        let mut memory = Memory::default();
+        memory.raise_list(issuer, number(9));
+        memory.raise_list(issuer, number(2));
+        memory.raise_version(root, name.clone(), 9);
+        memory.raise_version(root, name, 2);
+        let mut as_high = Memory::default();
+        as_high.raise_list(issuer, number(9));
+        as_high.raise_version(root, "acme:pump".parse().expect("a name"), 9);
+        assert_eq!(memory, as_high);
+        let state = format!("{:?}", memory.trust_state().expect("ours"));
+        assert!(state.contains(&format!("{:?}", number(9))), "{state}");
+        assert!(state.contains("acme") && state.contains(": 9"), "{state}");
+    }
+}

@@ -1,0 +1,18 @@
+//! What the programs that run components have in common: reading what an operator names, once and bounded; revocation
+//! lists; sizes and times as people write them; the file of records; text that a terminal does not obey.
+//!
+//! Decides nothing about trust. Its errors are sentences for the operator.
+
+#![forbid(unsafe_code)]
+
+mod audit;
+pub mod durable;
+mod lists;
+mod printable;
+pub mod quantity;
+mod read;
+
+pub use audit::AuditLog;
+pub use lists::read_lists;
+pub use printable::printable;
+pub use read::{MAX_FILE_BYTES, Read, read};

@@ -1,0 +1,488 @@
+//! The built gateway: what it runs, what it refuses, what it remembers, and who may ask it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use countersign_testing::{TestPki, TestPkiBuilder};
+use countersign_trust_store::{AnchorSource, Code};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::components::guest;
+use crate::programs::{Ran, fill, program, run};
+
+/// How long a gateway may take to do what it is asked, on a machine under load.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A folder with a PKI, a gateway that trusts its root, and what that remembers.
+struct Bench {
+    pki: TestPki,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(TestPki::builder().scope(&["test:*"]))
+    }
+
+    fn with(builder: TestPkiBuilder) -> Self {
+        let bench = Self::without_state(builder);
+        let made = run(bench
+            .command("init")
+            .arg("--state")
+            .arg(bench.path("state")));
+        assert_eq!(made.status, 0, "{made:?}");
+        bench
+    }
+
+    fn without_state(builder: TestPkiBuilder) -> Self {
+        let pki = builder.build();
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let root = AnchorSource::new(pki.root().to_vec());
+        fill(
+            &program("countersign-gateway"),
+            &folder.path().join("countersign-gateway"),
+            &[root],
+        );
+        let _ = pki.write(folder.path());
+        Self { pki, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(self.path("countersign-gateway"));
+        command.arg(verb);
+        command
+    }
+
+    /// Signs a guest as version `version` of `test:NAME`, into the file NAME.wasm.
+    fn sign(&self, name: &str, guest_name: &str, version: u64) {
+        let mut manifest = self.pki.manifest(&format!("test:{name}"));
+        manifest.security_version = version;
+        manifest.version = semver::Version::new(version, 0, 0);
+        manifest.grants.stdio.stdout = true;
+        manifest.grants.args = true;
+        let file = self.pki.sign(&guest(guest_name), &manifest);
+        fs::write(self.path(&format!("{name}.wasm")), file).expect("our own folder");
+    }
+
+    /// Writes the configuration: these services, each of its component of the same name.
+    fn configure(&self, services: &[(&str, &str)]) {
+        let mut text = "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n".to_owned();
+        for (name, more) in services {
+            text.push_str(&format!(
+                "\n[[service]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\nsigned-as = \"test:{name}\"\n{more}\n"
+            ));
+        }
+        self.configure_with(&text);
+    }
+
+    fn configure_with(&self, text: &str) {
+        fs::write(self.path("gateway.toml"), text).expect("our own folder");
+    }
+
+    fn ran(&self, verb: &str, arguments: &[&str]) -> Ran {
+        run(self
+            .command(verb)
+            .arg("--config")
+            .arg(self.path("gateway.toml"))
+            .args(arguments))
+    }
+
+    fn status(&self) -> Value {
+        let ran = self.ran("status", &["--json"]);
+        assert_eq!(ran.status, 0, "{ran:?}");
+        serde_json::from_str(&ran.stdout).expect("JSON")
+    }
+
+    /// What the gateway says of a service.
+    fn service(&self, name: &str) -> Value {
+        let status = self.status();
+        let services = status["services"].as_array().expect("a list");
+        let found = services.iter().find(|service| service["name"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {status}")).clone()
+    }
+
+    /// Waits until what the gateway says of a service is as expected.
+    #[track_caller]
+    fn until(&self, name: &str, expected: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let service = self.service(name);
+            if expected(&service) {
+                return service;
+            }
+            assert!(Instant::now() < until, "{service}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn reload(&self) -> (Ran, Value) {
+        let ran = self.ran("reload", &["--json"]);
+        let json = serde_json::from_str(&ran.stdout).unwrap_or_default();
+        (ran, json)
+    }
+
+    fn records(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path("state/audit.jsonl")).expect("a file of records");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("every line is JSON"))
+            .collect()
+    }
+
+    /// Starts the gateway, and waits until it can be asked.
+    fn start(&self) -> Gateway {
+        let log = fs::File::create(self.path("log")).expect("our own folder");
+        let process = self
+            .command("run")
+            .arg("--config")
+            .arg(self.path("gateway.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("it starts");
+        let mut gateway = Gateway(process);
+        let until = Instant::now() + PATIENCE;
+        while self.ran("status", &["--json"]).status != 0 {
+            let ended = gateway.0.try_wait().expect("our own process");
+            assert!(ended.is_none() && Instant::now() < until, "{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        gateway
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).expect("a log")
+    }
+}
+
+/// A running gateway, killed when this is dropped.
+struct Gateway(Child);
+
+impl Gateway {
+    /// Tells it to stop, as a service manager does: its exit status.
+    fn stop(mut self) -> i32 {
+        let stopped = Command::new("kill").arg(self.0.id().to_string()).status();
+        assert!(stopped.expect("kill").success());
+        let status = self.0.wait().expect("our own process");
+        status.code().expect("it ended by itself")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn is(state: &str) -> impl Fn(&Value) -> bool {
+    move |service| service["state"] == state
+}
+
+fn healthy(service: &Value) -> bool {
+    service["state"] == "running" && service["healthy"] == true
+}
+
+const SOON: &str = "restart = { first = \"50ms\", most = \"200ms\", healthy-after = \"50ms\" }";
+const ONCE: &str = "restart = { when = \"never\" }";
+
+#[test]
+fn services_run_are_started_again_and_one_bad_component_keeps_no_other() {
+    let bench = Bench::new();
+    for name in ["greeter", "stolen", "door"] {
+        bench.sign(name, "hello", 1);
+    }
+    bench.sign("pump", "endless-loop", 1);
+    // One bit is wrong.
+    let path = bench.path("stolen.wasm");
+    let mut bytes = fs::read(&path).expect("signed");
+    bytes[2_000] ^= 1;
+    fs::write(&path, bytes).expect("our own folder");
+    // Properly signed, and in another's place.
+    fs::copy(bench.path("greeter.wasm"), bench.path("door.wasm")).expect("our own folder");
+    let arguments = format!("{SOON}\ngrants = {{ args = [\"you\"] }}");
+    let services = [
+        ("stolen", ""),
+        ("greeter", &*arguments),
+        ("door", ""),
+        ("pump", SOON),
+    ];
+    bench.configure(&services);
+
+    let checked = bench.ran("check", &["--json"]);
+    assert_eq!(
+        checked.status,
+        i32::from(Code::DigestMismatch.exit_status()),
+        "{checked:?}"
+    );
+    let verdicts: Value = serde_json::from_str(&checked.stdout).expect("JSON");
+    let codes: Vec<_> = verdicts["services"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|service| service["refused"]["code"].as_str())
+        .collect();
+    assert_eq!(
+        codes,
+        [Some("digest-mismatch"), None, Some("other-component"), None]
+    );
+
+    let gateway = bench.start();
+    let greeter = bench.until("greeter", |service| service["starts"].as_u64() > Some(3));
+    assert_eq!(greeter["component"], "test:greeter", "{greeter}");
+    bench.until("pump", healthy);
+    assert_eq!(bench.service("stolen")["code"], "digest-mismatch");
+    assert_eq!(bench.service("door")["code"], "other-component");
+    let shown = bench.ran("status", &[]);
+    assert!(shown.stdout.contains("stolen: refused\n"), "{shown:?}");
+    assert!(
+        shown
+            .stdout
+            .contains("pump: running\n  test:pump 1.0.0, signed by "),
+        "{shown:?}"
+    );
+    assert_eq!(gateway.stop(), 0);
+    assert!(!bench.path("state/control.sock").exists());
+    let log = bench.log();
+    assert!(
+        log.contains("countersign-gateway: greeter: > Hello, you!\n"),
+        "{log}"
+    );
+
+    let records = bench.records();
+    let count = |event: &str, name: &str| {
+        let of = |record: &&Value| record["event"] == event && record["component"]["name"] == name;
+        records.iter().filter(of).count()
+    };
+    assert_eq!(
+        (
+            count("accepted", "test:greeter"),
+            count("accepted", "test:pump")
+        ),
+        (1, 1)
+    );
+    assert!(count("exited", "test:greeter") >= 3, "{records:?}");
+    assert_eq!(count("stopped", "test:pump"), 1, "{records:?}");
+    let refused = records.iter().filter(|record| record["event"] == "refused");
+    assert_eq!(refused.count(), 2, "{records:?}");
+}
+
+#[test]
+fn td07_td10_a_version_that_proved_healthy_does_not_fall_and_one_that_did_not_counts_for_nothing() {
+    let bench = Bench::new();
+    bench.configure(&[("pump", SOON)]);
+    bench.sign("pump", "endless-loop", 3);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+
+    // A newer one that does not live gives the place back, and raises nothing.
+    bench.sign("pump", "trap", 9);
+    let (reloaded, done) = bench.reload();
+    assert_eq!(
+        (reloaded.status, &done["exchanged"][0]),
+        (0, &"pump".into()),
+        "{reloaded:?}"
+    );
+    let pump = bench.until("pump", |service| service["newer"].is_string());
+    assert_eq!(
+        (&pump["version"], &pump["state"]),
+        (&"3.0.0".into(), &"running".into()),
+        "{pump}"
+    );
+    assert!(
+        pump["newer"]
+            .as_str()
+            .is_some_and(|why| why.contains("9.0.0")),
+        "{pump}"
+    );
+
+    // An older one is refused, and the one that runs goes on.
+    bench.sign("pump", "endless-loop", 2);
+    let (reloaded, done) = bench.reload();
+    assert_eq!(reloaded.status, 1, "{reloaded:?}");
+    assert_eq!(done["refused"]["pump"]["code"], "rollback", "{done}");
+    let pump = bench.service("pump");
+    assert_eq!(
+        (&pump["version"], &pump["state"]),
+        (&"3.0.0".into(), &"running".into()),
+        "{pump}"
+    );
+    // As it is after a restart, by what was remembered. The lost one is not in the way of a repaired one.
+    assert_eq!(gateway.stop(), 0);
+    let gateway = bench.start();
+    assert_eq!(bench.until("pump", is("refused"))["code"], "rollback");
+    bench.sign("pump", "endless-loop", 4);
+    assert_eq!(bench.reload().0.status, 0);
+    bench.until("pump", healthy);
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn td15_a_newer_list_stops_what_runs_and_one_that_is_missing_lets_nothing_start() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    bench.configure(&[("pump", SOON)]);
+    let lists = fs::read(bench.path("crls.pem")).expect("lists");
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    let number = 1_000;
+    fs::write(
+        bench.path("newer.crl"),
+        bench.pki.crl_against_device(number),
+    )
+    .expect("our own folder");
+    let with = |lists: &str| {
+        let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
+        bench.configure_with(&text.replacen("lists = [\"crls.pem\"]", lists, 1));
+    };
+    with("lists = [\"crls.pem\", \"newer.crl\"]");
+    let (reloaded, done) = bench.reload();
+    assert_eq!(done["refused"]["pump"]["code"], "revoked", "{reloaded:?}");
+    assert_eq!(done["stopped"][0], "pump", "{done}");
+    assert_eq!(bench.service("pump")["state"], "refused");
+    assert_eq!(gateway.stop(), 0);
+    // A list that is missing is no list that says nothing.
+    fs::remove_file(bench.path("newer.crl")).expect("ours");
+    let gateway = bench.start();
+    let pump = bench.until("pump", is("refused"));
+    assert!(
+        pump["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("newer.crl")),
+        "{pump}"
+    );
+    let (reloaded, _) = bench.reload();
+    assert_eq!(reloaded.status, 2, "{reloaded:?}");
+    assert_eq!(fs::read(bench.path("crls.pem")).expect("lists"), lists);
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th07_a_configuration_that_is_wrong_changes_nothing() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    bench.configure(&[("pump", SOON)]);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    let starts = bench.service("pump")["starts"].clone();
+    let good = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
+    bench.configure_with(&good.replace("component =", "componant ="));
+    // The socket is found by the configuration; a good copy names it for whoever asks.
+    let asked = ask(
+        &bench.path("state/control.sock"),
+        b"{\"question\":\"reload\"}\n",
+    );
+    assert!(
+        asked.contains("gateway.toml:7:1: ") && asked.contains("componant"),
+        "{asked}"
+    );
+    bench.configure_with(&good.replacen("[gateway]", "[gateway]\nsigners = 2", 1));
+    let (reloaded, _) = bench.reload();
+    assert!(reloaded.stderr.contains("needs a restart"), "{reloaded:?}");
+    bench.configure_with(&good);
+    let (_, done) = bench.reload();
+    assert_eq!(done["unchanged"][0], "pump", "{done}");
+    assert_eq!(bench.service("pump")["starts"], starts);
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th13_th16_one_gateway_to_a_folder_and_short_whole_questions_only() {
+    let bench = Bench::new();
+    bench.sign("greeter", "hello", 1);
+    bench.configure(&[("greeter", ONCE)]);
+    let gateway = bench.start();
+    bench.until("greeter", is("ended"));
+    let second = bench.ran("run", &[]);
+    assert_eq!(second.status, 2, "{second:?}");
+    assert!(
+        second.stderr.contains("another countersign-gateway"),
+        "{second:?}"
+    );
+
+    let socket = bench.path("state/control.sock");
+    let long = [vec![b' '; 5_000], b"{\"question\":\"status\"}\n".to_vec()].concat();
+    for bad in [
+        &b"half"[..],
+        b"",
+        b"{}\n",
+        b"{\"question\":\"stop\"}\n",
+        b"\xff\xff\n",
+        &long,
+    ] {
+        let answer = ask(&socket, bad);
+        assert!(answer.contains("\"error\""), "{bad:?}: {answer}");
+    }
+    // Who asks nothing keeps nobody else from asking.
+    let silent: Vec<_> = (0..7)
+        .map(|_| UnixStream::connect(&socket).expect("connects"))
+        .collect();
+    assert_eq!(bench.service("greeter")["state"], "ended");
+    drop(silent);
+    assert_eq!(gateway.stop(), 0);
+}
+
+/// Sends these bytes and no more, and gives the answer.
+fn ask(socket: &Path, question: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).expect("it listens");
+    // It may have answered before all of it was sent.
+    let _ = stream.write_all(question);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = String::new();
+    let _ = BufReader::new(stream).read_line(&mut answer);
+    answer
+}
+
+#[test]
+fn tc40_th05_nothing_runs_without_a_root_under_a_development_root_or_without_its_memory() {
+    let bench = Bench::new();
+    bench.sign("greeter", "hello", 1);
+    bench.configure(&[("greeter", ONCE)]);
+    fs::copy(
+        program("countersign-gateway"),
+        bench.path("countersign-gateway"),
+    )
+    .expect("a copy");
+    let ran = bench.ran("run", &[]);
+    assert_eq!(ran.status, i32::from(Code::NoRoot.exit_status()), "{ran:?}");
+
+    let bench = Bench::with(TestPki::builder().scope(&["test:*"]).development());
+    bench.sign("greeter", "hello", 1);
+    bench.configure(&[("greeter", ONCE)]);
+    let ran = bench.ran("run", &[]);
+    assert_eq!(
+        ran.status,
+        i32::from(Code::RootUnusable.exit_status()),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("development root"), "{ran:?}");
+
+    let bench = Bench::without_state(TestPki::builder().scope(&["test:*"]));
+    bench.sign("greeter", "hello", 1);
+    bench.configure(&[("greeter", ONCE)]);
+    for verb in ["run", "check"] {
+        let ran = bench.ran(verb, &[]);
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.stderr.contains("countersign-gateway init"), "{ran:?}");
+    }
+}
+
+#[test]
+fn its_schema_is_the_published_one() {
+    let printed = run(Command::new(program("countersign-gateway")).arg("schema"));
+    let published = include_str!("../../docs/gateway.schema.json");
+    assert_eq!(
+        printed.stdout, published,
+        "countersign-gateway schema > docs/gateway.schema.json"
+    );
+}
