@@ -10,10 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_backend_file::{FileKey, SystemRandom};
-use countersign_benches::{Report, Table};
+use countersign_benches::{Report, Table, micros, time};
 use countersign_issuing::{Ask, Authority, Clock, Contents, Issuing, Proof};
 use countersign_keys::{Algorithm, SigningKey};
-use countersign_provisioning::{CaName, Issuer, Profile, Root, Serial, Validity, quick_key};
+use countersign_provisioning::{
+    CaName, CertificateRequest, DeviceName, EndEntity, Issuer, Profile, Root, Serial, Validity,
+    quick_key,
+};
 use countersign_registry::{Device, Registry};
 use countersign_signer::request::{RequestFields, Subject, certification_request, to_pem};
 use countersign_testing::postgres::Postgres;
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     runtime.block_on(async {
         let requests: Vec<Vec<u8>> = (0..CERTIFICATES).map(request).collect();
+        parts(&mut report, &requests);
         issuing(&mut report, &requests).await;
         lookups(&mut report).await;
     });
@@ -55,6 +59,7 @@ async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
         "a minute",
         "beside openssl ca",
         "beside cfssl",
+        "processor each",
         "p50 of an answer",
         "p95",
     ]);
@@ -73,13 +78,14 @@ async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
     .into_iter()
     .zip(of_cfssl)
     {
-        let (rate, answers) = issue_all(&url, requests).await;
+        let (rate, processor, answers) = issue_all(&url, requests).await;
         table.row(&[
             name.to_owned(),
             format!("{rate:.0}"),
             format!("{:.0}", rate * 60.0),
             format!("{:.1}", rate / openssl),
             format!("{:.1}", rate / cfssl),
+            micros(processor),
             millis(percentile(&answers, 50)),
             millis(percentile(&answers, 95)),
         ]);
@@ -105,6 +111,7 @@ async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
         String::new(),
         String::new(),
         String::new(),
+        String::new(),
     ]);
     for (name, rate) in ["cfssl, SQLite", "cfssl, PostgreSQL"].iter().zip(of_cfssl) {
         table.row(&[
@@ -115,11 +122,12 @@ async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
             "1.0".to_owned(),
             String::new(),
             String::new(),
+            String::new(),
         ]);
     }
     report.print(
         &format!(
-            "{CERTIFICATES} certificates, {AT_ONCE} asked for at once, P-256, the authority's key in software; each is on the disk with its leaf before it is handed out. openssl ca: {FOR_OPENSSL} of the same requests in one run, no wait for the disk. cfssl: {} of them over HTTP, {} at once, each on the disk before it is answered. The wall's time.",
+            "{CERTIFICATES} certificates, {AT_ONCE} asked for at once, P-256, the authority's key in software; each is on the disk with its leaf before it is handed out. openssl ca: {FOR_OPENSSL} of the same requests in one run, no wait for the disk. cfssl: {} of them over HTTP, {} at once, each on the disk before it is answered. The wall's time; beside it the processor time of our process for one certificate, in which neither PostgreSQL's nor the askers' counts apart.",
             cfssl::REQUESTS,
             cfssl::AT_ONCE,
         ),
@@ -127,8 +135,55 @@ async fn issuing(report: &mut Report, requests: &[Vec<u8>]) {
     );
 }
 
-/// How many a second, and how long each answer took.
-async fn issue_all(url: &str, requests: &[Vec<u8>]) -> (f64, Vec<Duration>) {
+/// What parts cost by themselves, in processor time of one thread.
+fn parts(report: &mut Report, requests: &[Vec<u8>]) {
+    const RUNS: usize = 500;
+    let mut table = Table::new(&["part", "processor"]);
+    let mut next = requests.iter().cycle();
+    let verifying = time(
+        RUNS,
+        || next.next().expect("endless"),
+        |request| CertificateRequest::verify(request).expect("proven"),
+    );
+    let (key, certificate) = authority();
+    let issuer = Issuer::new(&key, &certificate).expect("an issuer");
+    let request = CertificateRequest::verify(&requests[0]).expect("proven");
+    let end_entity = EndEntity {
+        name: DeviceName::new(name(0).parse().expect("an id")),
+        metadata: Default::default(),
+        validity: Validity::days(UnixTime::from_secs(now()), 365).expect("days"),
+        scope: None,
+        hardware: None,
+        dns_names: Vec::new(),
+        no_rev_avail: false,
+    };
+    let signing = time(
+        RUNS,
+        || (),
+        |()| {
+            issuer
+                .end_entity(
+                    Profile::Tls,
+                    request.public_key(),
+                    &end_entity,
+                    &mut SystemRandom,
+                )
+                .expect("issued")
+        },
+    );
+    let bare = time(RUNS, || (), |()| key.sign(b"a message").expect("signed"));
+    for (name, took) in [
+        ("a request read, possession verified", verifying),
+        ("a certificate made, judged, signed, verified", signing),
+        ("a signature by the same key, verified as devices do", bare),
+    ] {
+        table.row(&[name.to_owned(), micros(took)]);
+    }
+    report.print("Parts of issuing without a registry:", table);
+}
+
+/// How many a second, the processor time of each, and how long each answer took.
+async fn issue_all(url: &str, requests: &[Vec<u8>]) -> (f64, Duration, Vec<Duration>) {
     let registry = Registry::open(url).await.expect("opens");
     let order = registry
         .order("all", None, u64::MAX / 4)
@@ -151,7 +206,7 @@ async fn issue_all(url: &str, requests: &[Vec<u8>]) -> (f64, Vec<Duration>) {
         .expect("starts");
     let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let requests: Arc<[Vec<u8>]> = requests.into();
-    let started = Instant::now();
+    let (started, processor) = (Instant::now(), cpu_time::ProcessTime::now());
     let clients: Vec<_> = (0..AT_ONCE)
         .map(|_| {
             let (issuing, next, requests) =
@@ -175,6 +230,7 @@ async fn issue_all(url: &str, requests: &[Vec<u8>]) -> (f64, Vec<Duration>) {
         answers.extend(client.await.expect("ends"));
     }
     let took = started.elapsed().as_secs_f64();
+    let processor = processor.elapsed() / CERTIFICATES;
     assert_eq!(answers.len(), requests.len());
     let counts = registry.statistics().await.expect("counted");
     assert_eq!(
@@ -184,7 +240,7 @@ async fn issue_all(url: &str, requests: &[Vec<u8>]) -> (f64, Vec<Duration>) {
     assert_eq!(counts.leaves_waiting, u64::from(CERTIFICATES));
     registry.close().await;
     answers.sort_unstable();
-    (f64::from(CERTIFICATES) / took, answers)
+    (f64::from(CERTIFICATES) / took, processor, answers)
 }
 
 fn ask(request: Vec<u8>) -> Ask {
