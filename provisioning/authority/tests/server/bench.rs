@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use countersign_authority::tokens::{self, Action, Scope, TokenFolder};
 use countersign_backend_file::{FileKey, Overwrite, SystemRandom};
 use countersign_keys::{Algorithm, SigningKey};
 use countersign_provisioning::{CaName, Intermediate, Issuer, RevocationList, Root, Validity};
@@ -57,6 +58,14 @@ pub(crate) fn now() -> u64 {
         .as_secs()
 }
 
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port()
+}
+
 pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_countersign-authority"))
 }
@@ -64,6 +73,11 @@ pub(crate) fn program() -> Command {
 impl Bench {
     /// An authority that was made and not started.
     pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same, with more that `init` is told.
+    pub(crate) fn with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let key = |name: &str| {
@@ -105,29 +119,26 @@ impl Bench {
         )
         .expect("written");
 
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a port")
-            .port();
+        let port = free_port();
         let bench = Self { folder, port };
         let listen = format!("127.0.0.1:{port}");
         let key = format!("file:{}", bench.path("ca.key").display());
-        bench
-            .run(&[
-                "init",
-                "home",
-                "--chain",
-                "chain.pem",
-                "--key",
-                &key,
-                "--crl",
-                "root.crl",
-                "--host",
-                "localhost",
-                "--listen",
-                &listen,
-            ])
-            .succeeded();
+        let mut arguments = vec![
+            "init",
+            "home",
+            "--chain",
+            "chain.pem",
+            "--key",
+            &key,
+            "--crl",
+            "root.crl",
+            "--host",
+            "localhost",
+            "--listen",
+            &listen,
+        ];
+        arguments.extend(more);
+        bench.run(&arguments).succeeded();
         bench
     }
 
@@ -168,6 +179,43 @@ impl Bench {
         self.run(&all).succeeded().trim().to_owned()
     }
 
+    /// Makes a token with which one device enrols, without a process of its own.
+    pub(crate) fn token_for(&self, device: &str) -> String {
+        let token = tokens::generate().expect("randomness");
+        let scope = Scope {
+            actions: [Action::Enrol].into(),
+            devices: vec![device.to_owned()],
+            profiles: ["tls".to_owned()].into(),
+            order: None,
+        };
+        TokenFolder::open(&self.path("home/tokens"))
+            .and_then(|folder| folder.add(&token.hash, scope, UnixTime::from_secs(now() + 3600)))
+            .expect("kept");
+        token.text.to_string()
+    }
+
+    /// The hash of a password, by the program.
+    pub(crate) fn hash(&self, password: &str) -> String {
+        use std::io::Write as _;
+        let mut child = program()
+            .arg("password")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut input = child.stdin.take().expect("piped");
+        input.write_all(password.as_bytes()).expect("sent");
+        drop(input);
+        let output = child.wait_with_output().expect("it ends");
+        Ran(output).succeeded().trim().to_owned()
+    }
+
+    /// What the server has logged since it serves.
+    pub(crate) fn logged(&self) -> String {
+        let read = |name| fs::read_to_string(self.path(name));
+        read("home.log").or_else(|_| read("log")).unwrap_or_default()
+    }
+
     /// Changes the configuration's text.
     pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
         let path = self.path("home/authority.toml");
@@ -177,14 +225,22 @@ impl Bench {
 
     /// Starts it, and waits until it serves.
     pub(crate) fn serve(&self) -> Server {
-        let mut child = program()
-            .args(["serve", "--config", "home/authority.toml"])
+        self.serve_from("home", &[])
+    }
+
+    /// Starts what lies in a folder, with more in its environment, and waits until it serves.
+    pub(crate) fn serve_from(&self, home: &str, environment: &[(&str, &str)]) -> Server {
+        let child = program()
+            .args(["serve", "--config", &format!("{home}/authority.toml")])
+            .envs(environment.iter().copied())
             .current_dir(self.folder.path())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");
-        let errors = child.stderr.take().expect("piped");
-        let log = self.path("log");
+        // From here on it is stopped whatever comes.
+        let mut server = Server(child);
+        let errors = server.0.stderr.take().expect("piped");
+        let log = self.path(&format!("{home}.log"));
         let mut lines = BufReader::new(errors).lines();
         let mut seen = String::new();
         for line in lines.by_ref() {
@@ -192,7 +248,7 @@ impl Bench {
             seen.push_str(&line);
             seen.push('\n');
             if line.contains("\"serving\"") {
-                // What it logs from now on goes into a file.
+                // What it logs goes into a file.
                 std::thread::spawn(move || {
                     use std::io::Write as _;
                     let mut file = fs::OpenOptions::new()
@@ -201,11 +257,12 @@ impl Bench {
                         .mode(0o600)
                         .open(log)
                         .expect("a log");
+                    let _ = file.write_all(seen.as_bytes());
                     for line in lines.map_while(Result::ok) {
                         let _ = writeln!(file, "{line}");
                     }
                 });
-                return Server(child);
+                return server;
             }
         }
         panic!("it did not start: {seen}");
@@ -213,7 +270,12 @@ impl Bench {
 
     /// Asks with curl; the answer's status and body.
     pub(crate) fn curl(&self, path: &str, arguments: &[&str]) -> (u16, Vec<u8>) {
-        let url = format!("https://localhost:{}{path}", self.port);
+        self.curl_at(self.port, path, arguments)
+    }
+
+    /// Asks the server at a port.
+    pub(crate) fn curl_at(&self, port: u16, path: &str, arguments: &[&str]) -> (u16, Vec<u8>) {
+        let url = format!("https://localhost:{port}{path}");
         let output = Command::new("curl")
             .args([
                 "--silent",
@@ -223,7 +285,7 @@ impl Bench {
                 "--cacert",
                 "root.pem",
             ])
-            .args(["--resolve", &format!("localhost:{}:127.0.0.1", self.port)])
+            .args(["--resolve", &format!("localhost:{port}:127.0.0.1")])
             .args(["--write-out", "\n%{http_code}"])
             .args(arguments)
             .arg(&url)

@@ -4,4 +4,5 @@ mod audit;
 mod bench;
 mod enrolment;
 mod refusals;
+mod replicas;
 mod requests;
