@@ -7,3 +7,4 @@ mod parallel;
 mod refusals;
 mod replicas;
 mod requests;
+mod secrets;
