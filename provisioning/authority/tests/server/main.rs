@@ -3,6 +3,7 @@
 mod audit;
 mod bench;
 mod enrolment;
+mod interface;
 mod parallel;
 mod refusals;
 mod replicas;
