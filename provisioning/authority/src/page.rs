@@ -38,11 +38,14 @@ label{display:block}label input{display:block;width:100%}\
 .counts strong{display:block;font-size:1.5rem;line-height:1.2}\
 .state{border:1px solid var(--line);border-radius:.4rem;padding:0 .4rem;white-space:nowrap}\
 .state.revoked,.state.retired{border-color:var(--refused)}.state.issued,.state.approved{border-color:var(--issued)}\
-figure{margin:0}svg{display:block;width:100%;height:auto;max-height:16rem}line{stroke:#8888;stroke-width:.5}\
+figure{margin:0;max-width:40rem}svg{display:block;width:100%;height:auto}line{stroke:#8888;stroke-width:.5}\
 .issued{fill:var(--issued)}.refused{fill:var(--refused)}\
 .key{display:inline-block;width:.8em;height:.8em;border-radius:.15em}\
 .key.issued{background:var(--issued)}.key.refused{background:var(--refused)}\
-.login{max-width:20rem}.axis{display:flex;justify-content:space-between;font-size:.875rem}";
+.login{max-width:20rem}.axis{display:flex;justify-content:space-between;font-size:.875rem}\
+@media(max-width:40rem){.wide thead{position:absolute;left:-999rem}.facts th{width:9rem}\
+.wide tbody tr{display:block;border-bottom:1px solid var(--line);padding:.5rem 0}.wide td{display:block;border:0;padding:.1rem 0}\
+.wide td:empty{display:none}.wide td[data-label]::before{content:attr(data-label) ': '}}";
 
 /// Its routes.
 pub(crate) fn routes() -> Router<Arc<App>> {

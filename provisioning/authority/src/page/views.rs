@@ -139,10 +139,10 @@ fn device_table(devices: &[Device]) -> Markup {
                     @for device in devices {
                         tr {
                             td { a href={ "/page/devices/" (device.id) } { (device.id) } }
-                            td { (device.family) }
-                            td { (device.device_type) }
-                            td { (state(device.state.as_str())) }
-                            td { (device.order.as_deref().unwrap_or("")) }
+                            td data-label="Family" { (device.family) }
+                            td data-label="Type" { (device.device_type) }
+                            td data-label="State" { (state(device.state.as_str())) }
+                            td data-label="Order" { (device.order.as_deref().unwrap_or("")) }
                         }
                     }
                 }
@@ -261,13 +261,13 @@ fn certificates(list: &[Certificate], named: bool, now: u64) -> Markup {
                             @if named {
                                 td { a href={ "/page/devices/" (certificate.device) } { (certificate.device) } }
                             }
-                            td { code { (certificate.serial) } }
-                            td { (certificate.profile) }
-                            td {
+                            td data-label="Serial number" { code { (certificate.serial) } }
+                            td data-label="Profile" { (certificate.profile) }
+                            td data-label="State" {
                                 (state(certificate.state.as_str()))
                                 @if let Some((_, reason)) = certificate.revoked { " (" (reason) ")" }
                             }
-                            td { (crate::http::time(certificate.not_after)) ", " (left(certificate.not_after, now)) }
+                            td data-label="Ends" { (crate::http::time(certificate.not_after)) ", " (left(certificate.not_after, now)) }
                         }
                     }
                 }
