@@ -33,7 +33,11 @@ fn tg09_tg11_the_server_does_what_its_document_says_and_no_made_up_request_break
     assert_eq!(status, 200);
     let read: Value = serde_json::from_slice(&document).expect("JSON");
     let paths = read["paths"].as_object().expect("paths");
-    let operations: usize = paths.values().filter_map(Value::as_object).map(Map::len).sum();
+    let operations: usize = paths
+        .values()
+        .filter_map(Value::as_object)
+        .map(Map::len)
+        .sum();
     assert!(operations > 10);
     std::fs::write(bench.path("openapi.json"), document).expect("written");
 
