@@ -317,10 +317,41 @@ fn td07_td10_a_version_that_proved_healthy_does_not_fall_and_one_that_did_not_co
         (&"3.0.0".into(), &"running".into()),
         "{pump}"
     );
-    // As it is after a restart, by what was remembered. The lost one is not in the way of a repaired one.
+    // As it is after a restart, by what was remembered; the copy of what proved healthy runs.
     assert_eq!(gateway.stop(), 0);
     let gateway = bench.start();
+    let pump = bench.until("pump", |service| service["newer"].is_string());
+    assert_eq!(
+        (&pump["version"], &pump["state"]),
+        (&"3.0.0".into(), &"running".into()),
+        "{pump}"
+    );
+    // And after one with the version that does not live in its place.
+    bench.sign("pump", "trap", 9);
+    assert_eq!(gateway.stop(), 0);
+    let gateway = bench.start();
+    let pump = bench.until("pump", |service| service["newer"].is_string());
+    assert_eq!(
+        (&pump["version"], &pump["state"]),
+        (&"3.0.0".into(), &"running".into()),
+        "{pump}"
+    );
+    // A copy that somebody changed is refused like any file.
+    bench.sign("pump", "endless-loop", 2);
+    assert_eq!(gateway.stop(), 0);
+    let copy = bench.path("state/kept/pump.wasm");
+    let mut bytes = fs::read(&copy).expect("a copy");
+    bytes[2_000] ^= 1;
+    fs::write(&copy, bytes).expect("ours");
+    let gateway = bench.start();
     assert_eq!(bench.until("pump", is("refused"))["code"], "rollback");
+    assert!(
+        bench
+            .records()
+            .iter()
+            .any(|record| record["code"] == "digest-mismatch")
+    );
+    // What was lost is not in the way of what is repaired.
     bench.sign("pump", "endless-loop", 4);
     assert_eq!(bench.reload().0.status, 0);
     bench.until("pump", healthy);
@@ -345,6 +376,14 @@ fn td15_a_newer_list_stops_what_runs_and_one_that_is_missing_lets_nothing_start(
         let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
         bench.configure_with(&text.replacen("lists = [\"crls.pem\"]", lists, 1));
     };
+    // What runs is not the file in its place any more: its copy is judged.
+    bench.sign("pump", "trap", 2);
+    assert_eq!(bench.reload().0.status, 0);
+    bench.until("pump", |service| service["newer"].is_string());
+    fs::write(bench.path("pump.wasm"), b"gone").expect("our own folder");
+    let (_, done) = bench.reload();
+    assert_eq!(done["refused"]["pump"]["code"], "not-a-component", "{done}");
+    assert_eq!(bench.service("pump")["state"], "running");
     with("lists = [\"crls.pem\", \"newer.crl\"]");
     let (reloaded, done) = bench.reload();
     assert_eq!(done["refused"]["pump"]["code"], "revoked", "{reloaded:?}");

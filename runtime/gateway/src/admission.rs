@@ -3,8 +3,8 @@
 //! Decides which checks a gateway adds to the runtime's: that the file holds the component that is expected in its place,
 //! what of an admission is remembered, and that nothing starts whose record was not written.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
@@ -23,6 +23,36 @@ pub(crate) struct Host {
     pub(crate) runtime: Runtime,
     pub(crate) records: Arc<AuditLog>,
     pub(crate) clock: Clock,
+    /// The revocation lists that the operator gave last, DER.
+    pub(crate) lists: Lists,
+}
+
+/// Revocation lists, which a reload exchanges.
+#[derive(Default)]
+pub(crate) struct Lists(Mutex<Arc<Vec<Vec<u8>>>>);
+
+impl Lists {
+    /// Those in these files.
+    ///
+    /// # Errors
+    /// If one of them cannot be read: what it would have revoked must not run because it is missing.
+    pub(crate) fn read<'a>(
+        paths: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut all = Vec::new();
+        for path in paths {
+            all.extend(read_lists(path)?);
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn exchange(&self, lists: Vec<Vec<u8>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(lists);
+    }
+
+    fn now(&self) -> Arc<Vec<Vec<u8>>> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What is known of a component that verified.
@@ -46,6 +76,7 @@ pub(crate) struct Facts {
 /// A component that verified under what this gateway remembers.
 pub(crate) struct Verified {
     pub(crate) facts: Facts,
+    path: PathBuf,
     component: VerifiedComponent,
 }
 
@@ -54,6 +85,8 @@ pub(crate) struct Verified {
 pub(crate) struct Admitted {
     pub(crate) facts: Facts,
     pub(crate) ready: ReadyGuest<GuestContext>,
+    /// The file that it was read from.
+    pub(crate) path: PathBuf,
     proof: Proof,
 }
 
@@ -123,17 +156,17 @@ impl From<LoadError> for Refusal {
 }
 
 impl Host {
-    /// Reads and verifies the file of a service under what is remembered and `lists`, and remembers the lists' numbers.
+    /// Reads and verifies the file at `path` as the component of a service, under what is remembered and the lists.
     ///
     /// # Errors
     /// The refusal, of which a record has been made.
     pub(crate) fn verify(
         &self,
         service: &Service,
-        lists: &[Vec<u8>],
+        path: &Path,
         memory: &Memory,
     ) -> Result<Verified, Refusal> {
-        let bytes = match read(&service.component, MAX_FILE_BYTES)? {
+        let bytes = match read(path, MAX_FILE_BYTES)? {
             Read::Whole(bytes) => bytes,
             Read::TooLarge { size } => {
                 let rejection = Rejection::Format(FormatError::LimitExceeded {
@@ -146,7 +179,7 @@ impl Host {
         };
         let file = Digest::of(&bytes);
         let mut state = memory.trust_state()?;
-        for list in lists {
+        for list in self.lists.now().iter() {
             // One that cannot be read was named when it was read; here it cannot be used.
             state.add_crl(list).map_err(|rejection| {
                 self.refused(Some(file), rejection.code(), &rejection.to_string())
@@ -161,7 +194,7 @@ impl Host {
         if *name != service.signed_as {
             let why = format!(
                 "{} holds {name}, and {} is expected there",
-                service.component.display(),
+                path.display(),
                 service.signed_as
             );
             let code = Code::OtherComponent;
@@ -170,7 +203,11 @@ impl Host {
             return Err(Refusal::of(code, &why));
         }
         let facts = facts(&component, file);
-        Ok(Verified { facts, component })
+        Ok(Verified {
+            facts,
+            path: path.to_owned(),
+            component,
+        })
     }
 
     /// Compiles and links what verified. Takes about a second for 4 MB, and blocks.
@@ -184,7 +221,11 @@ impl Host {
         state: &State,
         log: LineSink,
     ) -> Result<Admitted, Refusal> {
-        let Verified { facts, component } = verified;
+        let Verified {
+            facts,
+            path,
+            component,
+        } = verified;
         let ceiling = service.ceiling(log).inspect_err(|error| {
             let (code, why) = (error.code(), error.to_string());
             self.records
@@ -210,6 +251,7 @@ impl Host {
         Ok(Admitted {
             facts,
             ready,
+            path,
             proof,
         })
     }
@@ -233,18 +275,6 @@ impl Host {
         self.records.write(&record);
         Refusal::of(code, &why)
     }
-}
-
-/// The revocation lists in these files.
-///
-/// # Errors
-/// If one of them cannot be read: what it would have revoked must not run because it is missing.
-pub(crate) fn lists<'a>(paths: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut all = Vec::new();
-    for path in paths {
-        all.extend(read_lists(path)?);
-    }
-    Ok(all)
 }
 
 fn facts(component: &VerifiedComponent, file: Digest) -> Facts {

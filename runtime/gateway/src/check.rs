@@ -1,6 +1,6 @@
 //! `check`: what a start would say, without one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -8,7 +8,7 @@ use countersign_hosting::AuditLog;
 use countersign_runtime::Runtime;
 use serde::Serialize;
 
-use crate::admission::{Facts, Host, Refusal, lists};
+use crate::admission::{Facts, Host, Lists, Refusal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{NotStarted, roots};
@@ -32,7 +32,8 @@ pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
     let config = Config::load(path)?;
     let anchors = roots()?;
     let memory = state::peek(&config.state)?;
-    let lists = lists(config.lists.iter().map(PathBuf::as_path))?;
+    let lists = Lists::default();
+    lists.exchange(Lists::read(&config.lists)?);
     let host = Host {
         runtime: Runtime::builder(anchors)
             .policy(config.policy.clone())
@@ -40,12 +41,13 @@ pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
             .context("the runtime cannot be built")?,
         records: Arc::new(AuditLog::open(None)?),
         clock: Clock::start(memory.floor()),
+        lists,
     };
     let verdicts: Vec<_> = config
         .services
         .iter()
         .map(|service| {
-            let verified = host.verify(service, &lists, &memory);
+            let verified = host.verify(service, &service.component, &memory);
             let (facts, refused) = match verified {
                 Ok(verified) => (Some(verified.facts), None),
                 Err(refusal) => (None, Some(refusal)),

@@ -17,10 +17,11 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::admission::{Admitted, Host, Refusal, Verified, lists};
+use crate::admission::{Admitted, Host, Lists, Refusal, Verified};
 use crate::clock::Clock;
 use crate::config::{Config, Service};
 use crate::control::{Control, Question};
+use crate::kept::Kept;
 use crate::say::say;
 use crate::service::{self, Running, Status};
 use crate::state::State;
@@ -96,6 +97,7 @@ pub(crate) struct Gateway {
     config: Config,
     host: Arc<Host>,
     state: Arc<State>,
+    kept: Kept,
     running: BTreeMap<String, Running>,
     refused: BTreeMap<String, Refusal>,
 }
@@ -106,6 +108,7 @@ impl Gateway {
         let config = Config::load(path)?;
         let anchors = roots()?;
         let state = Arc::new(State::open(&config.state)?);
+        let kept = Kept::in_state(&config.state)?;
         let clock = Clock::start(state.memory().floor());
         let records = Arc::new(AuditLog::open(Some(&config.audit))?);
         let runtime = {
@@ -123,8 +126,10 @@ impl Gateway {
                 runtime,
                 records,
                 clock,
+                lists: Lists::default(),
             }),
             state,
+            kept,
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
         })
@@ -174,8 +179,8 @@ impl Gateway {
     }
 
     async fn start(&mut self) {
-        let lists = match lists(self.config.lists.iter().map(PathBuf::as_path)) {
-            Ok(lists) => Arc::new(lists),
+        match Lists::read(&self.config.lists) {
+            Ok(lists) => self.host.lists.exchange(lists),
             Err(error) => {
                 say("", &format!("{error:#}; nothing is started without it"));
                 for service in &self.config.services {
@@ -184,18 +189,9 @@ impl Gateway {
                 }
                 return;
             }
-        };
+        }
         for service in self.config.services.clone() {
-            match self.verified(&service, &lists).await {
-                Ok(verified) => {
-                    self.take_up(&service, verified, &mut Reloaded::default())
-                        .await
-                }
-                Err(refusal) => {
-                    self.refuse(&service, refusal, &mut Reloaded::default())
-                        .await
-                }
-            }
+            self.judge(&service, &mut Reloaded::default()).await;
         }
         let (running, refused) = (self.running.len(), self.refused.len());
         say(
@@ -210,7 +206,7 @@ impl Gateway {
         if let Some(what) = self.config.beyond_reload(&config) {
             bail!("{what} was changed; that needs a restart");
         }
-        let lists = Arc::new(lists(config.lists.iter().map(PathBuf::as_path))?);
+        self.host.lists.exchange(Lists::read(&config.lists)?);
         let mut done = Reloaded::default();
         let kept: Vec<_> = config
             .services
@@ -232,10 +228,7 @@ impl Gateway {
         }
         self.refused.clear();
         for service in &config.services {
-            match self.verified(service, &lists).await {
-                Ok(verified) => self.take_up(service, verified, &mut done).await,
-                Err(refusal) => self.refuse(service, refusal, &mut done).await,
-            }
+            self.judge(service, &mut done).await;
         }
         self.config = config;
         say(
@@ -248,20 +241,77 @@ impl Gateway {
         Ok(done)
     }
 
-    /// Has the component of a service run, unless it runs already.
-    async fn take_up(&mut self, service: &Service, verified: Verified, done: &mut Reloaded) {
+    /// Has the file of a service run; where it is refused and nothing runs, the copy of the last that proved healthy.
+    async fn judge(&mut self, service: &Service, done: &mut Reloaded) {
+        let refusal = match self.verified(service, &service.component).await {
+            Ok(verified) => match self.take_up(service, verified, done).await {
+                Ok(()) => return,
+                Err(refusal) => refusal,
+            },
+            Err(refusal) => refusal,
+        };
+        self.refuse(service, refusal, done).await;
+        if self.running.contains_key(&service.name) {
+            return self.judge_what_runs(service, done).await;
+        }
+        if let Some(copy) = self.kept.of(&service.name)
+            && let Ok(verified) = self.verified(service, &copy).await
+            && self.take_up(service, verified, done).await.is_ok()
+        {
+            say(
+                &service.name,
+                "the last that proved healthy runs in its place",
+            );
+        }
+    }
+
+    /// Holds the lists against a component that runs and is not the file in its place: by its copy, which it has once it
+    /// proved healthy.
+    async fn judge_what_runs(&mut self, service: &Service, done: &mut Reloaded) {
+        let Some(running) = self.running.get(&service.name) else {
+            return;
+        };
+        let runs = running.status().facts.map(|facts| facts.file_sha256);
+        let copy = match self.kept.of(&service.name) {
+            Some(copy) => self.verified(service, &copy).await,
+            None => Err(Refusal::not_tried()),
+        };
+        match copy {
+            Ok(copy) if Some(&copy.facts.file_sha256) == runs.as_ref() => {}
+            // Expired, say: that stops nothing that runs.
+            Err(refusal) if refusal.code.is_some() && !refusal.stops_what_runs() => {}
+            Err(refusal) if refusal.code.is_some() => self.refuse(service, refusal, done).await,
+            Ok(_) | Err(_) => {
+                let why = "what runs is no file that can still be read, so the lists cannot be held against it; it is stopped";
+                say(&service.name, why);
+                if let Some(running) = self.running.remove(&service.name) {
+                    running.stop().await;
+                    done.stopped.push(service.name.clone());
+                }
+            }
+        }
+    }
+
+    /// Has a component run, unless it runs already.
+    async fn take_up(
+        &mut self,
+        service: &Service,
+        verified: Verified,
+        done: &mut Reloaded,
+    ) -> Result<(), Refusal> {
         let name = service.name.clone();
         if let Some(running) = self.running.get(&name)
             && running.file_sha256 == verified.facts.file_sha256
             && running.service == *service
         {
+            let runs = running.status().facts.map(|facts| facts.file_sha256);
             done.unchanged.push(name);
-            return;
+            if runs.as_ref() != Some(&verified.facts.file_sha256) {
+                self.judge_what_runs(service, done).await;
+            }
+            return Ok(());
         }
-        let admitted = match self.loaded(service, verified).await {
-            Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(service, refusal, done).await,
-        };
+        let admitted = self.loaded(service, verified).await?;
         let facts = &admitted.facts;
         say(
             &name,
@@ -277,10 +327,11 @@ impl Gateway {
             done.exchanged.push(name);
         } else {
             let (host, state) = (Arc::clone(&self.host), Arc::clone(&self.state));
-            let running = Running::start(service, admitted, host, state);
+            let running = Running::start(service, admitted, host, state, self.kept.clone());
             self.running.insert(name.clone(), running);
             done.started.push(name);
         }
+        Ok(())
     }
 
     async fn refuse(&mut self, service: &Service, refusal: Refusal, done: &mut Reloaded) {
@@ -300,14 +351,10 @@ impl Gateway {
         done.refused.insert(name, refusal);
     }
 
-    async fn verified(
-        &self,
-        service: &Service,
-        lists: &Arc<Vec<Vec<u8>>>,
-    ) -> Result<Verified, Refusal> {
-        let (host, service, lists) = (Arc::clone(&self.host), service.clone(), Arc::clone(lists));
+    async fn verified(&self, service: &Service, path: &Path) -> Result<Verified, Refusal> {
+        let (host, service, path) = (Arc::clone(&self.host), service.clone(), path.to_owned());
         let memory = self.state.memory();
-        blocking(move || host.verify(&service, &lists, &memory)).await
+        blocking(move || host.verify(&service, &path, &memory)).await
     }
 
     async fn loaded(&self, service: &Service, verified: Verified) -> Result<Admitted, Refusal> {

@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod control;
 mod gateway;
+mod kept;
 mod overview;
 mod say;
 mod service;

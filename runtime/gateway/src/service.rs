@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use crate::admission::{Admitted, Facts, Host, Refusal};
 use crate::config::{Restart, Service, When};
+use crate::kept::Kept;
 use crate::say::say;
 use crate::state::State;
 pub(crate) use log::lines;
@@ -87,6 +88,7 @@ impl Running {
         admitted: Admitted,
         host: Arc<Host>,
         state: Arc<State>,
+        kept: Kept,
     ) -> Self {
         let (commands, received) = mpsc::channel(1);
         let (told, status) = watch::channel(Status {
@@ -100,6 +102,7 @@ impl Running {
         let supervision = Supervision {
             host,
             state,
+            kept,
             commands: received,
             told,
             service: service.clone(),
@@ -147,6 +150,7 @@ fn running(healthy: bool) -> Doing {
 struct Supervision {
     host: Arc<Host>,
     state: Arc<State>,
+    kept: Kept,
     commands: mpsc::Receiver<Command>,
     told: watch::Sender<Status>,
     service: Service,
@@ -257,8 +261,17 @@ impl Supervision {
     }
 
     fn prove(&mut self) {
-        let (host, state) = (Arc::clone(&self.host), Arc::clone(&self.state));
-        match tokio::task::block_in_place(|| host.prove(&self.current, &state)) {
+        let remembered = tokio::task::block_in_place(|| {
+            let current = &self.current;
+            // First the copy: a version that is remembered and cannot be had any more would leave nothing to run.
+            self.kept.keep(
+                &self.service.name,
+                &current.path,
+                &current.facts.file_sha256,
+            )?;
+            self.host.prove(current, &self.state)
+        });
+        match remembered {
             Ok(()) => {
                 self.proved = true;
                 self.before = None;
@@ -296,9 +309,10 @@ impl Supervision {
         self.service = service;
     }
 
-    /// Gives the place back to the component before, if there is one.
+    /// Gives the place back to the component before, or to the copy of the last that proved healthy, if there is one.
     fn fall_back(&mut self, how: &str) -> bool {
-        let Some(before) = self.before.take() else {
+        let before = self.before.take();
+        let Some(before) = before.or_else(|| tokio::task::block_in_place(|| self.copy())) else {
             return false;
         };
         let failed = std::mem::replace(&mut self.current, before);
@@ -310,6 +324,21 @@ impl Supervision {
         say(&self.service.name, &why);
         self.told.send_modify(|status| status.newer = Some(why));
         true
+    }
+
+    /// The copy of the last that proved healthy, admitted; none of what runs already.
+    fn copy(&self) -> Option<Admitted> {
+        let path = self.kept.of(&self.service.name)?;
+        let memory = self.state.memory();
+        // A refusal has its record, and there is nothing else to run then.
+        let verified = self.host.verify(&self.service, &path, &memory).ok()?;
+        if verified.facts == self.current.facts {
+            return None;
+        }
+        let log = lines(&self.service.name);
+        self.host
+            .load(&self.service, verified, &self.state, log)
+            .ok()
     }
 
     /// Makes the record of an end, and says it in words.
