@@ -32,6 +32,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Audit,
     },
+    /// Provision the device in the fixture: its key, the evidence for it, its certificate, its chain; while the authority
+    /// does not run, or on PostgreSQL.
+    Provision(countersign_authority::provision::One),
+    /// Provision the devices of a list; run again, it goes on where it was stopped.
+    ProvisionBatch(countersign_authority::provision::List),
     /// Read a password from standard input and print its hash, for `[page]`.
     Password,
 }

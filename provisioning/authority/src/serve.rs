@@ -126,7 +126,7 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Has a core dump of this process leave out all memory: keys in files are in it, and so are tokens (core(5)).
-fn leave_no_memory() -> anyhow::Result<()> {
+pub(crate) fn leave_no_memory() -> anyhow::Result<()> {
     std::fs::write("/proc/self/coredump_filter", "0").context(
         "core dumps of this process would hold its keys, and the system did not take that they must not: \
          let it write /proc/self/coredump_filter",
@@ -209,7 +209,7 @@ fn anchors(chain: &[Vec<u8>]) -> anyhow::Result<Anchors> {
 }
 
 /// What stands between devices and the root.
-fn intermediates(chain: &[Vec<u8>]) -> Vec<Vec<u8>> {
+pub(crate) fn intermediates(chain: &[Vec<u8>]) -> Vec<Vec<u8>> {
     chain
         .split_last()
         .map_or_else(Vec::new, |(_, rest)| rest.to_vec())

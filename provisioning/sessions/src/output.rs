@@ -63,7 +63,10 @@ pub(crate) fn folder(output: &Path, device: &str) -> Result<PathBuf, Error> {
 /// Replaces a file: what is there afterwards is the old one or the whole new one, on the disk.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = || Error::written(path);
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".countersign-")
         .tempfile_in(folder)

@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use countersign_backend_atecc608::Slot;
 #[cfg(feature = "tpm")]
 use countersign_backend_tpm::{DataIndex, TpmProvider};
-use countersign_keys::KeyUri;
+use countersign_keys::{KeyUri, Tcti};
 use countersign_stores::Stores;
 
 use super::{Device, Plain};
 use crate::Error;
+
+/// What is said of TPMs where this build has none.
+#[cfg(not(feature = "tpm"))]
+const NO_TPMS: &str = "this build has no TPM support: build with --features tpm (libtss2-dev)";
 
 /// Whoever finds the device of a key.
 pub trait Devices: Send + Sync {
@@ -50,26 +54,63 @@ impl StoreDevices {
     }
 
     /// Chains go into these slots of ATECC608s. **What is in them is overwritten.**
-    #[must_use]
-    pub fn with_chip_slots(mut self, slots: Vec<Slot>) -> Self {
-        self.chip_slots = slots;
-        self
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for what is no number of a slot.
+    pub fn with_chip_slots(mut self, slots: &[u8]) -> Result<Self, Error> {
+        self.chip_slots = slots
+            .iter()
+            .map(|number| {
+                Slot::new(*number).ok_or_else(|| {
+                    Error::refused(format!("a chip has no slot {number}: name 0 to 15"))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// Chains go into this index of TPMs.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for an index that is not for data, and in a build without TPMs.
     #[cfg(feature = "tpm")]
-    #[must_use]
-    pub fn with_tpm_index(mut self, index: DataIndex) -> Self {
+    pub fn with_tpm_index(mut self, index: u32) -> Result<Self, Error> {
+        let index = DataIndex::new(index).ok_or_else(|| {
+            Error::refused(format!(
+                "{index:#010x} is no index for data: name one between 0x01830000 and 0x0183ffff"
+            ))
+        })?;
         self.tpm_index = Some(index);
-        self
+        Ok(self)
     }
 
-    /// A TPM of the station's own asks devices' TPMs: see [`super::Tpm::asked_by`].
+    /// Chains go into this index of TPMs.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: this build has no TPMs.
+    #[cfg(not(feature = "tpm"))]
+    pub fn with_tpm_index(self, _: u32) -> Result<Self, Error> {
+        Err(Error::refused(NO_TPMS))
+    }
+
+    /// A TPM of the station's own, reached like this, asks devices' TPMs whether their keys live beside their endorsement
+    /// keys.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] if there is none, [`Error::Refused`] in a build without TPMs.
     #[cfg(feature = "tpm")]
-    #[must_use]
-    pub fn asked_by(mut self, station: Arc<TpmProvider>) -> Self {
-        self.station = Some(station);
-        self
+    pub fn asked_by(mut self, station: &Tcti) -> Result<Self, Error> {
+        self.station = Some(Arc::new(TpmProvider::open_tcti(station.clone())?));
+        Ok(self)
+    }
+
+    /// A TPM of the station's own asks devices' TPMs.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: this build has no TPMs.
+    #[cfg(not(feature = "tpm"))]
+    pub fn asked_by(self, _: &Tcti) -> Result<Self, Error> {
+        Err(Error::refused(NO_TPMS))
     }
 
     fn make(&self, key: &KeyUri) -> Result<Arc<dyn Device>, Error> {
