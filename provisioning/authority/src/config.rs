@@ -42,6 +42,9 @@ pub struct Config {
     /// The operator's page; there is none without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<Page>,
+    /// Where traces are sent; nowhere without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Telemetry>,
     /// Devices whose client certificates may do more than renew themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<Operator>,
@@ -167,6 +170,14 @@ pub struct Page {
     pub password: String,
 }
 
+/// `[telemetry]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// A collector of OpenTelemetry that takes OTLP as JSON, such as `http://127.0.0.1:4318`.
+    pub otlp: String,
+}
+
 /// `[[operators]]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -229,6 +240,13 @@ impl Config {
             "issuing.crl_check_seconds is {}: write a number from 1 to 3600",
             self.issuing.crl_check_seconds
         );
+        if let Some(telemetry) = &self.telemetry {
+            anyhow::ensure!(
+                telemetry.otlp.starts_with("http://"),
+                "telemetry.otlp is {:?}: write http://HOST:PORT; a collector elsewhere is reached by one on this machine",
+                telemetry.otlp
+            );
+        }
         for operator in &self.operators {
             operator
                 .scope
@@ -314,6 +332,7 @@ mod tests {
             "allow_all = true",
             "[limits]\nconnections = 0",
             "[limits]\nno_such = 1",
+            "[telemetry]\notlp = \"https://collector.example\"",
         ] {
             let text = match bad.strip_prefix("allow") {
                 Some(_) => format!("{bad}\n{SMALL}"),

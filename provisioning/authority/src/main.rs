@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use countersign_authority::config::Config;
+use countersign_authority::telemetry::Telemetry;
 use countersign_authority::tokens::{self, Scope, TokenFolder};
-use countersign_authority::{audit, page, provision, serve, setup};
+use countersign_authority::{audit, page, serve, setup};
 use countersign_trust_store::UnixTime;
 use zeroize::Zeroizing;
 
@@ -32,8 +33,6 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Audit { verb } => return verify(verb),
-        Verb::Provision(one) => return runtime()?.block_on(provision::one(one)),
-        Verb::ProvisionBatch(list) => return runtime()?.block_on(provision::list(list)),
         Verb::Init(init) => runtime()?.block_on(setup::init(&setup::Init {
             dir: init.dir,
             source: match (init.ca, init.issuer, init.chain, init.key) {
@@ -53,8 +52,10 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             database: init.database,
         })),
         Verb::Serve { config } => {
-            log();
-            runtime()?.block_on(serve::serve(&config))
+            let telemetry = Telemetry::start(Config::read(&config)?.telemetry.as_ref())?;
+            let outcome = runtime()?.block_on(serve::serve(&config));
+            telemetry.stop();
+            outcome
         }
         Verb::Token(token) => make_token(token),
         Verb::Approve(approve) => runtime()?.block_on(setup::approve(&setup::Approve {
@@ -148,16 +149,4 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("the runtime could not start")
-}
-
-/// One JSON object for each line, on standard error; `RUST_LOG` says which.
-fn log() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
 }

@@ -145,6 +145,7 @@ impl Issuing {
         self.inner.steps.at(Step::Asked);
         let (reply, answer) = oneshot::channel();
         let (verified, steps) = (self.inner.verified.clone(), self.inner.steps.clone());
+        let span = tracing::Span::current();
         self.inner.threads.run(move |issuer| {
             let made = guarded(|| {
                 let mut asked = ask.verify(now, issuer.validity())?;
@@ -159,6 +160,7 @@ impl Issuing {
                         serial,
                         at: now,
                         reply,
+                        span,
                         _permit: permit,
                     };
                     // If nobody receives, the reply's end is dropped, which tells who asked.

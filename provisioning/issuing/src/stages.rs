@@ -10,6 +10,7 @@ use countersign_registry::{
 use countersign_trust_store::UnixTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 use crate::ask::Verified;
 use crate::step::Step;
@@ -33,11 +34,21 @@ pub(crate) struct Waiting {
     /// When it came, in seconds since 1970.
     pub(crate) at: u64,
     pub(crate) reply: oneshot::Sender<Result<Certificate, Error>>,
+    /// What the steps below are shown under to whoever follows requests.
+    pub(crate) span: Span,
     /// Its place among those that may wait.
     pub(crate) _permit: OwnedSemaphorePermit,
 }
 
 impl Waiting {
+    /// A step that begins now, and ends where this is dropped. It says nothing but its name.
+    fn step(&self, name: &'static str) -> Span {
+        if self.span.is_none() {
+            return Span::none();
+        }
+        tracing::info_span!(parent: &self.span, "step", otel.name = name)
+    }
+
     fn answer(self, outcome: Result<Certificate, Error>) {
         // Who went away learns it by asking again.
         let _ = self.reply.send(outcome);
@@ -107,9 +118,14 @@ impl Reserving {
             .map(|waiting| self.reservation(waiting))
             .collect();
         self.steps.at(Step::Reserving);
+        let spans: Vec<Span> = batch
+            .iter()
+            .map(|waiting| waiting.step("reserve"))
+            .collect();
         let outcomes = self
             .stop
             .heed(self.registry.reserve(&reservations, now).await);
+        drop(spans);
         match outcomes {
             Ok(outcomes) => {
                 self.steps.at(Step::Reserved);
@@ -157,6 +173,7 @@ impl Reserving {
         let (ended, steps) = (self.ended.clone(), self.steps.clone());
         self.threads.run(move |issuer| {
             let asked = &waiting.asked;
+            let span = waiting.step("sign");
             let signed = guarded(|| {
                 steps.at(Step::Signing);
                 let issued = issuer.end_entity_numbered(
@@ -169,6 +186,7 @@ impl Reserving {
                 steps.at(Step::Signed);
                 Ok(issued)
             });
+            drop(span);
             let outcome = match signed {
                 Ok(issued) => Outcome::Signed(issued),
                 Err(error) => Outcome::NotSigned(error),
@@ -237,6 +255,10 @@ impl Committing {
                 .map(|(waiting, issued)| self.record(waiting, issued))
                 .collect();
             self.steps.at(Step::Committing);
+            let spans: Vec<Span> = made
+                .iter()
+                .map(|(waiting, _)| waiting.step("commit"))
+                .collect();
             let outcome = match self.stop.check_disk().and_then(|()| self.clock.now()) {
                 Ok(now) => self.registry.commit(&commits, now).await,
                 Err(error) => {
@@ -244,6 +266,7 @@ impl Committing {
                     return;
                 }
             };
+            drop(spans);
             match outcome {
                 Ok(()) => {
                     self.steps.at(Step::Committed);

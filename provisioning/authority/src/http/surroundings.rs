@@ -8,10 +8,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::http::App;
 use crate::http::server::Peer;
 use crate::problem::{Code, Problem};
+use crate::telemetry;
 
 /// The most header fields of a request.
 const MAX_FIELDS: usize = 64;
@@ -36,6 +39,18 @@ pub(super) async fn surround(
         .map_or("none", MatchedPath::as_str)
         .to_owned();
     let peer = request.extensions().get::<Peer>().cloned();
+    let span = tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        request = id,
+        trace = Empty,
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = Empty,
+    );
+    let trace = telemetry::trace(&span, &telemetry::parent(request.headers()), &id);
+    span.record("trace", &trace);
 
     let admitted = match &peer {
         // Health is asked by machines that restart this one: it must answer when all others are refused.
@@ -45,10 +60,12 @@ pub(super) async fn surround(
     };
     let mut answer = match admitted.and_then(|()| bounded(&request)) {
         Err(problem) => problem.into_response(),
-        Ok(()) => match tokio::time::timeout(time, next.run(request)).await {
-            Ok(answer) => plain_into_problem(answer),
-            Err(_) => Problem::new(Code::Timeout).into_response(),
-        },
+        Ok(()) => {
+            match tokio::time::timeout(time, next.run(request).instrument(span.clone())).await {
+                Ok(answer) => plain_into_problem(answer),
+                Err(_) => Problem::new(Code::Timeout).into_response(),
+            }
+        }
     };
 
     let took = began.elapsed();
@@ -58,8 +75,10 @@ pub(super) async fn surround(
         .get::<Code>()
         .map_or("", |code| code.as_str());
     app.metrics.request(&route, status, took);
+    span.record("http.response.status_code", status.as_u16());
     tracing::info!(
         request = id,
+        trace,
         client = peer.as_ref().map_or_else(String::new, |peer| peer.address.ip().to_string()),
         device = peer
             .as_ref()

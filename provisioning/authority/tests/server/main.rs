@@ -8,4 +8,5 @@ mod parallel;
 mod refusals;
 mod replicas;
 mod requests;
+mod telemetry;
 mod secrets;
