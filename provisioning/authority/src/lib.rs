@@ -9,6 +9,7 @@
 //! - [`tokens`]: scopes and secrets; [`clients`]: certificates that clients show.
 //! - [`desk`]: the one way from a request to the registry and to [`issuer`].
 //! - [`audit`]: verifying the audit log, for whoever has its public key.
+//! - [`provision`]: devices in the fixtures of a station, without HTTP.
 //! - [`telemetry`]: logs and traces.
 //! - [`config`], [`keys`], [`setup`], [`serve`]: from a folder to a running server.
 #![forbid(unsafe_code)]
@@ -42,6 +43,7 @@ pub mod keys;
 pub mod page;
 pub mod pem;
 pub mod problem;
+pub mod provision;
 pub mod serve;
 pub mod setup;
 pub mod telemetry;

@@ -13,7 +13,7 @@ use clap::Parser as _;
 use countersign_authority::config::Config;
 use countersign_authority::telemetry::Telemetry;
 use countersign_authority::tokens::{self, Scope, TokenFolder};
-use countersign_authority::{audit, page, serve, setup};
+use countersign_authority::{audit, page, provision, serve, setup};
 use countersign_trust_store::UnixTime;
 use zeroize::Zeroizing;
 
@@ -33,6 +33,8 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Audit { verb } => return verify(verb),
+        Verb::Provision(one) => return runtime()?.block_on(provision::one(one)),
+        Verb::ProvisionBatch(list) => return runtime()?.block_on(provision::list(list)),
         Verb::Init(init) => runtime()?.block_on(setup::init(&setup::Init {
             dir: init.dir,
             source: match (init.ca, init.issuer, init.chain, init.key) {
