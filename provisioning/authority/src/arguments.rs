@@ -27,7 +27,7 @@ pub(crate) enum Verb {
     Token(Token),
     /// Add an order, and approve devices for it; while the authority does not run, or on PostgreSQL.
     Approve(Approve),
-    /// Verify the audit log.
+    /// Verify the audit log, or let an old copy of the registry learn from it.
     Audit {
         #[command(subcommand)]
         verb: Audit,
@@ -104,6 +104,17 @@ pub(crate) struct Token {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
+    /// After the registry was put back from an old copy: take up what the log has more, certificates and revocations, and
+    /// issue again; while the authority does not run.
+    CatchUp {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The log is lost: begin a new one. What was issued since the copy stays unknown, and what was revoked since must
+        /// be revoked again.
+        #[arg(long)]
+        log_is_lost: bool,
+    },
     /// Prove that every entry is the one that was logged, and name the first that is not; needs no authority.
     ///
     /// Ends with 0 when the log is sound, 111 when it was altered, 115 when it is older than the checkpoint or the

@@ -9,6 +9,7 @@
 //! - [`tokens`]: scopes and secrets; [`clients`]: certificates that clients show.
 //! - [`desk`]: the one way from a request to the registry and to [`issuer`].
 //! - [`audit`]: verifying the audit log, for whoever has its public key.
+//! - [`catch_up`]: a registry that was put back from an old copy learns from the audit log.
 //! - [`provision`]: devices in the fixtures of a station, without HTTP.
 //! - [`telemetry`]: logs and traces.
 //! - [`config`], [`keys`], [`setup`], [`serve`]: from a folder to a running server.
@@ -33,6 +34,7 @@
 )]
 
 pub mod audit;
+pub mod catch_up;
 pub mod clients;
 pub mod config;
 pub mod desk;

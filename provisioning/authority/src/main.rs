@@ -13,7 +13,7 @@ use clap::Parser as _;
 use countersign_authority::config::Config;
 use countersign_authority::telemetry::Telemetry;
 use countersign_authority::tokens::{self, Scope, TokenFolder};
-use countersign_authority::{audit, page, provision, serve, setup};
+use countersign_authority::{audit, catch_up, page, provision, serve, setup};
 use countersign_trust_store::UnixTime;
 use zeroize::Zeroizing;
 
@@ -87,13 +87,25 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 
 /// Says the verdict: for programs on standard output, else what is wrong on standard error.
 fn verify(verb: arguments::Audit) -> anyhow::Result<ExitCode> {
-    let arguments::Audit::Verify {
-        folder,
-        key,
-        registry,
-        since,
-        json,
-    } = verb;
+    let (folder, key, registry, since, json) = match verb {
+        arguments::Audit::CatchUp {
+            config,
+            log_is_lost,
+        } => {
+            runtime()?.block_on(catch_up::go_on(&catch_up::Word {
+                config,
+                log_is_lost,
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        arguments::Audit::Verify {
+            folder,
+            key,
+            registry,
+            since,
+            json,
+        } => (folder, key, registry, since, json),
+    };
     let verdict = runtime()?.block_on(audit::verify(&audit::Question {
         folder,
         key,

@@ -13,10 +13,12 @@
 //!
 //! - [`Issuing`]: certificates, revocations, lists. [`Ask`] is what it takes.
 //! - [`Sequencer`]: brings the leaves into the audit log, in one order for all replicas.
+//! - [`catch_up`]: what a registry that was put back from an old copy learns from the log.
 //! - [`Clock`]: the time, and when it is not believed.
 #![forbid(unsafe_code)]
 
 mod ask;
+mod catch_up;
 mod clock;
 mod error;
 mod lists;
@@ -29,6 +31,7 @@ mod stop;
 mod threads;
 
 pub use ask::{Ask, Contents, Proof};
+pub use catch_up::{CatchUpError, catch_up, go_on_without_the_log};
 pub use clock::Clock;
 pub use error::Error;
 pub use sequencer::{Sequencer, SequencerError};

@@ -2,7 +2,7 @@
 
 use countersign_format::Digest;
 use countersign_provisioning::{Reason, Serial};
-use countersign_registry::Certificate;
+use countersign_registry::{Certificate, CertificateState, Told};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Verified;
@@ -37,6 +37,12 @@ enum Event<'a> {
         serial: String,
         reason: &'a str,
         by: &'a str,
+    },
+    /// A registry that was put back from an old copy goes on, with or without what the log has.
+    Resumed {
+        at: u64,
+        by: &'a str,
+        with_log: bool,
     },
     List {
         at: u64,
@@ -116,6 +122,83 @@ pub(crate) fn list(
         entries,
         next_update,
     })
+}
+
+pub(crate) fn resumed(now: u64, by: &str, with_log: bool) -> Vec<u8> {
+    line(&Event::Resumed {
+        at: now,
+        by,
+        with_log,
+    })
+}
+
+/// What a leaf tells the registry; none when it tells of a certificate in words that are not these. No time of it is later
+/// than `now`, which is in seconds since 1970.
+pub(crate) fn told(leaf: &[u8], now: u64) -> Option<Told> {
+    let event = serde_json::from_slice::<Named>(leaf).map(|named| named.event);
+    if !matches!(event.as_deref(), Ok("issued" | "abandoned" | "revoked")) {
+        return Some(Told::Other);
+    }
+    let hash = |text: &str| -> Option<[u8; 32]> { hex::decode(text).ok()?.try_into().ok() };
+    Some(match serde_json::from_slice(leaf).ok()? {
+        Past::Issued {
+            at,
+            serial,
+            device,
+            profile,
+            issuer,
+            key,
+            not_before,
+            not_after,
+        } => Told::Issued(Box::new(Certificate {
+            serial: serial.parse().ok()?,
+            device: device.parse().ok()?,
+            profile: profile.parse().ok()?,
+            issuer: hash(&issuer)?,
+            key: hash(&key)?,
+            not_before,
+            not_after,
+            state: CertificateState::Issued,
+            revoked: None,
+            der: None,
+            reserved_at: at.min(now),
+        })),
+        Past::Abandoned { serial } => Told::Abandoned(serial.parse().ok()?),
+        Past::Revoked { at, serial, reason } => Told::Revoked {
+            serial: serial.parse().ok()?,
+            reason: reason.parse().ok()?,
+            at: at.min(now),
+        },
+    })
+}
+
+#[derive(Deserialize)]
+struct Named {
+    event: String,
+}
+
+/// What is read of a leaf.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Past {
+    Issued {
+        at: u64,
+        serial: String,
+        device: String,
+        profile: String,
+        issuer: String,
+        key: String,
+        not_before: u64,
+        not_after: u64,
+    },
+    Abandoned {
+        serial: String,
+    },
+    Revoked {
+        at: u64,
+        serial: String,
+        reason: String,
+    },
 }
 
 /// When a leaf was recorded, in seconds since 1970, if it says so.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign_audit_log::{Checkpoint, LogDirectory};
-use countersign_registry::{Lead, Registry};
+use countersign_registry::{Error as RegistryError, Lead, Registry};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -25,7 +25,7 @@ pub enum SequencerError {
     /// The log has entries that the registry does not know of.
     #[error(
         "the audit log has {log} entries, and the registry knows of {registry}: the registry was put back from an old copy, \
-         or this is another one's log; restore the registry's newest copy, or begin a new log"
+         or this is another one's log; restore the registry's newest copy, or have it catch up with the log"
     )]
     Ahead {
         /// Entries of the log.
@@ -175,17 +175,24 @@ async fn once(
 
 /// Whether log and registry agree on the last that both have.
 async fn same_last_entry(registry: &Registry, log: &LogDirectory) -> Result<(), SequencerError> {
+    let size = log.checkpoint().size();
+    compare(registry, size).await?;
+    same_entry(registry, log, size).await
+}
+
+/// Whether log and registry agree on the last of the first `count`, which both have.
+pub(crate) async fn same_entry(
+    registry: &Registry,
+    log: &LogDirectory,
+    count: u64,
+) -> Result<(), SequencerError> {
     let head = log.checkpoint().head();
-    let Some(place) = head.size.checked_sub(1) else {
+    let Some(place) = count.checked_sub(1) else {
         return Ok(());
     };
     let leaves = registry.leaves(place, 1).await?;
     let Some(leaf) = leaves.first().filter(|leaf| leaf.place == place) else {
-        let (placed, _) = registry.leaf_counts().await?;
-        return Err(SequencerError::Ahead {
-            log: head.size,
-            registry: placed,
-        });
+        return Err(SequencerError::Gap { place });
     };
     let entry = log
         .folder()
@@ -197,16 +204,21 @@ async fn same_last_entry(registry: &Registry, log: &LogDirectory) -> Result<(), 
     Ok(())
 }
 
+/// A log that is ahead is noted in the registry, which from then on issues nothing in any process.
+async fn compare(registry: &Registry, size: u64) -> Result<(), SequencerError> {
+    match registry.compare_log(size).await {
+        Ok(()) => Ok(()),
+        Err(RegistryError::Behind { log, registry }) => {
+            Err(SequencerError::Ahead { log, registry })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The leaves that follow on `size` entries.
 async fn next(registry: &Registry, size: u64) -> Result<Vec<Vec<u8>>, SequencerError> {
     // Before any place is given: what would get those that the log has used would never come into it.
-    let (placed, _) = registry.leaf_counts().await?;
-    if placed < size {
-        return Err(SequencerError::Ahead {
-            log: size,
-            registry: placed,
-        });
-    }
+    compare(registry, size).await?;
     if registry.leads(Lead::Audit).await? {
         registry.place_leaves(BATCH).await?;
     }

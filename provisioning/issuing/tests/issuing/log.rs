@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use countersign_audit_log::{LogDirectory, LogFolder, LogKey, LogVerifier, Origin, verify};
-use countersign_issuing::{Sequencer, SequencerError};
-use countersign_keys::Algorithm;
+use countersign_backend_file::FileKey;
+use countersign_issuing::{Clock, Error, Issuing, Sequencer, SequencerError, catch_up};
+use countersign_keys::{Algorithm, SigningKey};
+use countersign_provisioning::Reason;
+use countersign_registry::{Refusal, Registry};
 use countersign_testing::throwaway_key;
 
-use crate::house::{House, ask};
+use crate::house::{House, ask, now};
 
 fn log(house: &House) -> (LogDirectory, LogVerifier) {
     let origin = Origin::new("factory.example/audit").expect("a name");
@@ -116,4 +119,133 @@ pub(crate) async fn tg16_a_log_of_another_registry_is_left_alone(house: House) {
         .open(&folder.checkpoint().expect("there"))
         .expect("signed");
     assert_eq!(checkpoint.size(), 2);
+}
+
+/// The registry is put back from a copy of before anything was issued; the log is not.
+pub(crate) async fn tg16_a_registry_from_an_old_copy_catches_up_with_the_log(house: House) {
+    let log = LogDirectory::create(&house.path("log"), same_key()).expect("a log");
+    let issuing = house.issuing(4).await;
+    let registry = issuing.registry().clone();
+    let copy = exported(&registry).await;
+    let sequencer = Sequencer::start(registry.clone(), log)
+        .await
+        .expect("starts");
+    let mut serials = Vec::new();
+    for number in 0..3 {
+        let issued = issuing.issue(ask(number)).await.expect("issued");
+        serials.push(issued.serial);
+    }
+    for (serial, reason) in serials
+        .iter()
+        .zip([Reason::KeyCompromise, Reason::Superseded])
+    {
+        let revoked = issuing.revoke(serial, reason, "operator").await;
+        assert!(revoked.expect("revoked").is_some());
+    }
+    sequencer.stop().await;
+    let revoked = registry.revocations(issuing.issuer(), 0).await;
+    let mut revoked = revoked.expect("listed");
+    let before = issuing.sign_list(7).await.expect("signed").expect("leads");
+    let issuer = *issuing.issuer();
+    issuing.drain().await;
+    registry.close().await;
+    drop((issuing, registry));
+
+    // The copy, and what it does not know of.
+    let elsewhere = if house.url.starts_with("sqlite:") {
+        House::sqlite()
+    } else {
+        House::postgresql()
+    };
+    let registry = elsewhere.open().await;
+    registry
+        .import(copy.iter().map(String::as_str), now())
+        .await
+        .expect("put back");
+    let outcome = Sequencer::start(registry.clone(), reopened(&house)).await;
+    assert!(
+        matches!(
+            outcome,
+            Err(SequencerError::Ahead {
+                log: 5,
+                registry: 0
+            })
+        ),
+        "{outcome:?}"
+    );
+    let issuing = Issuing::start(registry.clone(), house.authority(), Clock::system(0))
+        .await
+        .expect("starts");
+    for outcome in [
+        issuing.issue(ask(3)).await.map(|_| ()),
+        issuing.sign_list(7).await.map(|_| ()),
+    ] {
+        let text = outcome.expect_err("it is behind").to_string();
+        assert!(text.contains("old copy"), "{text}");
+    }
+
+    let log = reopened(&house);
+    let taken = catch_up(&registry, &log, &issuer, "operator", now()).await;
+    assert_eq!(taken.expect("caught up"), 5);
+    let sequencer = Sequencer::start(registry.clone(), log)
+        .await
+        .expect("in step");
+    // The next list has what was revoked since, and its number is above all before it.
+    let mut again = registry.revocations(&issuer, 0).await.expect("listed");
+    for list in [&mut revoked, &mut again] {
+        list.sort_by(|one, other| one.serial.cmp(&other.serial));
+    }
+    assert_eq!(again, revoked);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let after = issuing.sign_list(7).await.expect("signed").expect("leads");
+    assert!(after.number > before.number);
+    // A device that has its certificate gets no second one, a lost key none at all, and others go on.
+    let third = issuing.issue(ask(2)).await;
+    assert!(
+        matches!(third, Err(Error::Refused(Refusal::AlreadyIssued { .. }))),
+        "{third:?}"
+    );
+    let lost = issuing.issue(ask(0)).await;
+    assert!(
+        matches!(lost, Err(Error::Refused(Refusal::KeyRevoked { .. }))),
+        "{lost:?}"
+    );
+    issuing.issue(ask(3)).await.expect("issued");
+    sequencer.stop().await;
+    let folder = LogFolder::new(&house.path("log"));
+    let leaves = registry.leaves(0, 100).await.expect("listed");
+    let log = reopened(&house);
+    assert_eq!(
+        log.checkpoint().size(),
+        u64::try_from(leaves.len()).expect("few")
+    );
+    for leaf in leaves {
+        let entry = folder.entry(leaf.place, log.checkpoint().head());
+        assert_eq!(entry.expect("read"), Some(leaf.bytes));
+    }
+}
+
+/// A key that is the same each time.
+fn same_key() -> LogKey {
+    let origin = Origin::new("factory.example/audit").expect("a name");
+    let key = FileKey::from_seed(Algorithm::Ed25519, &[0x33; 32]).expect("a key");
+    LogKey::new(origin, SigningKey::new(key)).expect("a key")
+}
+
+fn reopened(house: &House) -> LogDirectory {
+    LogDirectory::open(&house.path("log"), same_key())
+        .expect("opens")
+        .0
+}
+
+async fn exported(registry: &Registry) -> Vec<String> {
+    let mut lines = Vec::new();
+    registry
+        .export(|line| {
+            lines.push(line.to_owned());
+            Ok(())
+        })
+        .await
+        .expect("exported");
+    lines
 }
