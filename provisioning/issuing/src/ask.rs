@@ -93,7 +93,8 @@ pub(crate) struct Verified {
 impl Ask {
     /// Verifies possession and fixes the contents; the certificate does not begin before its `issuer`'s.
     pub(crate) fn verify(self, now: u64, issuer: Validity) -> Result<Verified, Error> {
-        let digest = self.digest();
+        // Of no use, and not for nothing, where nobody asks again.
+        let digest = self.request.as_ref().map(|_| self.digest());
         let (public_key, device) = match &self.proof {
             Proof::Request(der) => {
                 let request = CertificateRequest::verify(der)?;
@@ -133,7 +134,8 @@ impl Ask {
             renews: self.renews,
             request: self
                 .request
-                .map(|key| countersign_registry::RequestKey { key, digest }),
+                .zip(digest)
+                .map(|(key, digest)| countersign_registry::RequestKey { key, digest }),
             manufacturer: self.manufacturer,
             by: None,
         })

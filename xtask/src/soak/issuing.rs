@@ -28,8 +28,8 @@ pub(super) fn play(words: &[&str]) -> Result<()> {
     let mut tests = cargo();
     tests.env("COUNTERSIGN_KILLS", kills.to_string());
     tests.env("COUNTERSIGN_ROUNDS", rounds.to_string());
-    tests.args(["test", "--locked", "--package", "countersign-issuing"]);
-    // One after the other, and with what they print: that is the result.
-    tests.args(["--test", "issuing", "--", "--nocapture", "--test-threads=1"]);
+    // As everywhere, all packages are built alike. One after the other, and with what they print: that is the result.
+    tests.args(["test", "--locked", "--workspace", "--test", "issuing"]);
+    tests.args(["--", "--nocapture", "--test-threads=1"]);
     run(tests.args(["killed_at", "a_hundred_at_once"]))
 }

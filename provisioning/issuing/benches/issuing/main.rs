@@ -1,6 +1,5 @@
 //! Certificates that are durable, a second: requests parsed, possession verified, signed, row and leaf committed, many at
 //! a time; on SQLite and on PostgreSQL, beside `openssl ca` and `cfssl serve` with its database, over the same requests.
-//! And look-ups among a million devices.
 
 mod cfssl;
 
@@ -14,14 +13,12 @@ use countersign_benches::{Report, Table, micros, time};
 use countersign_issuing::{Ask, Authority, Clock, Contents, Issuing, Proof};
 use countersign_keys::{Algorithm, SigningKey};
 use countersign_provisioning::{
-    CaName, CertificateRequest, DeviceName, EndEntity, Issuer, Profile, Root, Serial, Validity,
-    quick_key,
+    CaName, CertificateRequest, DeviceName, EndEntity, Issuer, Profile, Root, Validity, quick_key,
 };
 use countersign_registry::{Device, Registry};
 use countersign_signer::request::{RequestFields, Subject, certification_request, to_pem};
 use countersign_testing::postgres::Postgres;
 use countersign_trust_store::UnixTime;
-use sqlx::Connection;
 
 /// Certificates of each figure, and how many are asked for at once.
 const CERTIFICATES: u32 = 10_000;
@@ -29,12 +26,6 @@ const AT_ONCE: u32 = 512;
 
 /// Requests that `openssl ca` gets in one run.
 const FOR_OPENSSL: u32 = 500;
-
-/// Look-ups of each kind.
-const LOOKUPS: u32 = 2_000;
-
-/// Devices of the large registry; a shorter run says fewer by this variable.
-const DEVICES: &str = "COUNTERSIGN_BENCH_DEVICES";
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,7 +38,6 @@ fn main() -> ExitCode {
         let requests: Vec<Vec<u8>> = (0..CERTIFICATES).map(request).collect();
         parts(&mut report, &requests);
         issuing(&mut report, &requests).await;
-        lookups(&mut report).await;
     });
     report.finish()
 }
@@ -321,130 +311,6 @@ pub(crate) fn run(folder: &Path, arguments: &[&str]) {
         .status()
         .expect("openssl");
     assert!(status.success(), "openssl {}", arguments[0]);
-}
-
-async fn lookups(report: &mut Report) {
-    let devices: u32 = std::env::var(DEVICES)
-        .ok()
-        .and_then(|devices| devices.parse().ok())
-        .unwrap_or(1_000_000);
-    let mut table = Table::new(&["registry", "by", "p50", "p95", "at most"]);
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("registry.db");
-    let sqlite = format!("sqlite:{}", path.display());
-    for (name, url, direct) in [
-        ("SQLite", sqlite, format!("sqlite://{}", path.display())),
-        {
-            let url = Postgres::shared().database();
-            ("PostgreSQL", url.clone(), url)
-        },
-    ] {
-        Registry::open(&url).await.expect("opens").close().await;
-        fill(&direct, name == "SQLite", devices).await;
-        let registry = Registry::open(&url).await.expect("opens");
-        for by in ["serial", "hash", "family"] {
-            let mut answers = Vec::new();
-            for number in 0..LOOKUPS {
-                let which = number.wrapping_mul(2_654_435_761) % devices;
-                let started = Instant::now();
-                let found = match by {
-                    "serial" => registry
-                        .certificate(&serial(which))
-                        .await
-                        .expect("found")
-                        .is_some(),
-                    "hash" => {
-                        let hash = format!("{which:032}");
-                        let hash = hash.as_bytes().try_into().expect("32 bytes");
-                        registry
-                            .device_by_hardware(&hash)
-                            .await
-                            .expect("found")
-                            .is_some()
-                    }
-                    _ => {
-                        let family = format!("family-{}", which % 100);
-                        let after = format!("d-{which:09}");
-                        let page = registry.devices(Some(&family), Some(&after), 20).await;
-                        page.expect("found").items.len() <= 20
-                    }
-                };
-                answers.push(started.elapsed());
-                assert!(found, "{by} {which}");
-            }
-            answers.sort_unstable();
-            let p95 = percentile(&answers, 95);
-            table.row(&[
-                name.to_owned(),
-                by.to_owned(),
-                millis(percentile(&answers, 50)),
-                millis(p95),
-                "5 ms".to_owned(),
-            ]);
-            report.check(
-                &format!("p95 of look-ups by {by} on {name}, in milliseconds"),
-                p95.as_secs_f64() * 1000.0,
-                5.0,
-            );
-        }
-        registry.close().await;
-    }
-    report.print(
-        &format!("Look-ups, one after another, among {devices} devices with a certificate each; by family: a page of 20."),
-        table,
-    );
-}
-
-/// Puts devices and certificates in past the registry, which takes one at a time with more care.
-async fn fill(url: &str, is_sqlite: bool, devices: u32) {
-    sqlx::any::install_default_drivers();
-    let mut connection = sqlx::AnyConnection::connect(url).await.expect("connects");
-    let (numbers, id, serial, hash) = if is_sqlite {
-        (
-            format!(
-                "(WITH RECURSIVE g (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM g WHERE n + 1 < {devices}) SELECT n FROM g)"
-            ),
-            "printf('d-%09d', n)",
-            "CAST(printf('S%015d', n) AS BLOB)",
-            "CAST(printf('%032d', n) AS BLOB)",
-        )
-    } else {
-        (
-            format!("(SELECT n FROM generate_series(0, {devices} - 1) AS g (n)) AS g"),
-            "'d-' || lpad(n::text, 9, '0')",
-            "convert_to('S' || lpad(n::text, 15, '0'), 'UTF8')",
-            "convert_to(lpad(n::text, 32, '0'), 'UTF8')",
-        )
-    };
-    let statements = [
-        format!(
-            "INSERT INTO devices (device, hardware_hash, device_type, family, revision, firmware, state, recorded_at) \
-             SELECT {id}, {hash}, 'sensor', 'family-' || (n % 100), 'a', '1', 'approved', 0 FROM {numbers}"
-        ),
-        format!(
-            "INSERT INTO certificates (serial, device, profile, issuer, key_hash, not_before, not_after, state, owner, reserved_at, der) \
-             SELECT {serial}, {id}, 'tls', {hash}, {hash}, 0, 4000000000, 'issued', 0, n, {hash} FROM {numbers}"
-        ),
-    ];
-    for statement in statements {
-        sqlx::query(&statement)
-            .execute(&mut connection)
-            .await
-            .expect("filled");
-    }
-    sqlx::query("ANALYZE")
-        .execute(&mut connection)
-        .await
-        .expect("analysed");
-    connection.close().await.expect("closed");
-}
-
-fn serial(number: u32) -> Serial {
-    let text: String = format!("S{number:015}")
-        .bytes()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
-    text.parse().expect("a serial")
 }
 
 fn authority() -> (SigningKey, Vec<u8>) {
