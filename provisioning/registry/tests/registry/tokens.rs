@@ -54,6 +54,7 @@ pub(crate) async fn a_token_passes_as_long_as_its_device_is_one(database: Databa
         .expect("assigned");
     let device = ring.device_tables(&assignment).expect("its tables");
     registry.close().await;
+    drop(registry);
 
     // After a restart, from what is on the disk.
     let registry = database.open().await;
