@@ -9,8 +9,8 @@
 use countersign_backend_tpm::{DataIndex, TpmProvider};
 use countersign_format::{AttestationHardware, EvidenceProof};
 use countersign_keys::{
-    Algorithm, Challenge, KeyInfo, KeyProvider, KeyTemplate, KeyUri, KeyUsage, PublicKey, Tcti,
-    TpmKey, TpmKeyName,
+    Algorithm, Challenge, ErrorKind, KeyInfo, KeyProvider, KeyTemplate, KeyUri, KeyUsage,
+    PublicKey, Tcti, TpmKey, TpmKeyName,
 };
 use countersign_trust_store::TpmKeyArea;
 use countersign_trust_store::firmware::{self, BROKEN, BrokenFirmware, TpmMaker};
@@ -94,8 +94,12 @@ impl Tpm {
             self.tcti.clone(),
         ));
         let template = KeyTemplate::attestation(Algorithm::Esp256);
-        self.keys.generate(&uri, &template)?;
-        Ok(uri)
+        match self.keys.generate(&uri, &template) {
+            Ok(_) => Ok(uri),
+            // Another session with this TPM made it meanwhile.
+            Err(error) if error.kind() == ErrorKind::Exists => Ok(uri),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The public area of a key, as the attestation key certified it; and that area's bytes.
