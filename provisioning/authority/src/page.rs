@@ -1,6 +1,6 @@
 //! The operator's page: devices, what ends soon, figures and the head of the audit log. It changes nothing.
 //!
-//! Made on the server, without scripts, for a screen of any width. Behind a password ([`login`]); a stranger is shown
+//! Made on the server, without scripts, for a screen of any width. Behind a password; a stranger is shown
 //! the form and nothing else.
 
 mod login;
