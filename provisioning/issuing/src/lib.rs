@@ -13,7 +13,7 @@
 //!
 //! - [`Issuing`]: certificates, revocations, lists. [`Ask`] is what it takes.
 //! - [`Sequencer`]: brings the leaves into the audit log, in one order for all replicas.
-//! - [`catch_up`]: what a registry that was put back from an old copy learns from the log.
+//! - [`catch_up()`]: what a registry that was put back from an old copy learns from the log.
 //! - [`Clock`]: the time, and when it is not believed.
 #![forbid(unsafe_code)]
 
