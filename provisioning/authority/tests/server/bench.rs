@@ -212,8 +212,7 @@ impl Bench {
 
     /// What the server has logged since it serves.
     pub(crate) fn logged(&self) -> String {
-        let read = |name| fs::read_to_string(self.path(name));
-        read("home.log").or_else(|_| read("log")).unwrap_or_default()
+        fs::read_to_string(self.path("home.log")).unwrap_or_default()
     }
 
     /// Changes the configuration's text.
