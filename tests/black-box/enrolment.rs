@@ -169,7 +169,7 @@ fn a_root_is_a_root_and_what_came_is_taken_up_when_there_is_room() {
         "{ran:?}"
     );
     // The process ended before the chain was written: with the authority out of order, it is taken up.
-    bench.write("next.pem.received", &bench.read("tls.pem"));
+    bench.write("next.pem.received", bench.read("tls.pem"));
     bench.write("mode", "down");
     device
         .enroll("--token-file token --output next.pem")
@@ -177,7 +177,7 @@ fn a_root_is_a_root_and_what_came_is_taken_up_when_there_is_room() {
     assert_eq!(bench.read("next.pem"), bench.read("tls.pem"));
     assert!(!bench.exists("next.pem.received"));
     // What names another device is not.
-    bench.write("other.pem.received", &bench.read("tls.pem"));
+    bench.write("other.pem.received", bench.read("tls.pem"));
     let ran = device.ask("enroll tls.key --device-id gw-18 --token-file token --output other.pem");
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(!bench.exists("other.pem"), "{ran:?}");
