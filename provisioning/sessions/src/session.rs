@@ -21,6 +21,9 @@ use crate::output::{self, Summary};
 use crate::step::{Step, Steps};
 use crate::{Error, Job, Station};
 
+/// What was put into a device, and where.
+type Written<'a> = (&'a dyn Memory, Vec<u8>);
+
 /// A device that is done.
 #[derive(Clone, Debug)]
 pub struct Provisioned {
@@ -343,7 +346,7 @@ impl Session<'_> {
     }
 
     /// Puts into the device what it has room for: the chain, or its own certificate.
-    fn inject(&self, chain: &[Vec<u8>]) -> Result<Option<(&dyn Memory, Vec<u8>)>, Error> {
+    fn inject(&self, chain: &[Vec<u8>]) -> Result<Option<Written<'_>>, Error> {
         let Some(memory) = self.device.memory() else {
             return Ok(None);
         };
@@ -361,7 +364,7 @@ impl Session<'_> {
     /// The device's certificate as it is in the device, or beside it.
     fn read_back(
         &self,
-        kept: Option<&(&dyn Memory, Vec<u8>)>,
+        kept: Option<&Written<'_>>,
         chain: &[Vec<u8>],
         beside: &[u8],
     ) -> Result<Vec<u8>, Error> {
