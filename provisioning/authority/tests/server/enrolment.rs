@@ -41,6 +41,19 @@ fn certificates(bench: &Bench, body: &[u8], name: &str) {
     ]);
 }
 
+/// Demands, by openssl, that a certificate names a device and has its key.
+fn is_of(bench: &Bench, device: &str, certificate: &str) {
+    let key = format!("{device}.key");
+    assert_eq!(
+        bench.openssl(&["pkey", "-in", &key, "-pubout"]),
+        bench.openssl(&["x509", "-in", certificate, "-noout", "-pubkey"])
+    );
+    let subject = ["-noout", "-subject", "-nameopt", "RFC2253"];
+    let subject = bench.openssl(&[&["x509", "-in", certificate][..], &subject].concat());
+    let name = format!("serialNumber={device}");
+    assert!(subject.contains(&name), "{subject}");
+}
+
 #[test]
 fn tg02_tg17_a_token_gives_one_certificate_and_the_same_one_when_asked_again() {
     let bench = Bench::new();
@@ -178,6 +191,7 @@ fn est_works_with_curl_and_openssl_wrapped_and_unwrapped_and_renews() {
             "chain.pem",
             &format!("{name}.pem"),
         ]);
+        is_of(&bench, name, &format!("{name}.pem"));
     }
 
     // Another key in place of the first, shown by the certificate that it replaces.
@@ -269,5 +283,6 @@ fn est_works_with_strongswan() {
         "chain.pem",
         "made.pem",
     ]);
+    is_of(&bench, "press-1", "made.pem");
     assert!(server.stop(), "SIGTERM ends it well");
 }
