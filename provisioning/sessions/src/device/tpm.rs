@@ -188,7 +188,8 @@ impl Device for Tpm {
     }
 
     fn memory(&self) -> Option<&dyn Memory> {
-        self.memory.as_ref().map(|memory| memory as &dyn Memory)
+        let memory: &dyn Memory = self.memory.as_ref()?;
+        Some(memory)
     }
 
     fn lock_serial(&self, _: &KeyUri) -> Result<Option<String>, Error> {
