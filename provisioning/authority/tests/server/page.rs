@@ -204,7 +204,6 @@ impl<'a> Browser<'a> {
         let mut driver = Command::new("chromedriver")
             .args(["--port=0", "--log-level=WARNING"])
             .env("TMPDIR", bench.folder())
-            .env("HOME", bench.folder())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -227,8 +226,7 @@ impl<'a> Browser<'a> {
         let options = json!({
             "args": [
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                "--disable-background-networking", "--no-first-run", "--disable-breakpad",
-                "--disable-crashpad-for-testing", "--window-size=1280,900",
+                "--disable-background-networking", "--no-first-run", "--window-size=1280,900",
             ],
         });
         let wanted = json!({ "capabilities": { "alwaysMatch": {
