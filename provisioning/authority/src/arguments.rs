@@ -22,6 +22,9 @@ pub(crate) enum Verb {
         /// The configuration.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// For this start, believe the clock whatever was recorded before: you have looked, and it is right.
+        #[arg(long)]
+        clock_is_right: bool,
     },
     /// Make a token and print it; only its hash is kept.
     Token(Token),

@@ -324,6 +324,11 @@ impl Desk {
         self.issuer.key_is_open()
     }
 
+    /// Done when the registry's disk has failed.
+    pub async fn disk_failed(&self) {
+        self.issuer.disk_failed().await;
+    }
+
     /// The newest checkpoint of the audit log, as text.
     #[must_use]
     pub fn audit_head(&self) -> String {

@@ -14,15 +14,17 @@ use countersign_issuing::{
     Ask, Authority, Clock, Contents, Error as IssuingError, Issuing, Proof, Sequencer,
 };
 use countersign_keys::{Error as KeyError, ErrorKind, SigningKey};
-use countersign_provisioning::{Error as ProvisioningError, Profile, Reason, Serial};
+use countersign_provisioning::{Error as ProvisioningError, ForeignChain, Profile, Reason, Serial};
 use countersign_registry::{Certificate, Device, Refusal, Registry, StoredCrl};
 use countersign_trust_store::Certificate as Parsed;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::config::{Audit, Config};
 use crate::desk::Wish;
 use crate::keys;
 use crate::problem::{Code, Problem};
+use crate::serve::Lists;
 
 /// How often absent hardware is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -40,10 +42,15 @@ pub struct Issuer {
 struct Shared {
     config: Config,
     registry: Registry,
-    certificate: Vec<u8>,
+    /// The issuer's certificate and those above it.
+    chain: Vec<Vec<u8>>,
     spki: Vec<u8>,
     scope: Option<Scope>,
     open: RwLock<Option<Issuing>>,
+    /// An operator says that the clock is right.
+    clock_is_right: bool,
+    /// Told when the registry's disk has failed.
+    failed: Notify,
 }
 
 impl Issuer {
@@ -56,12 +63,10 @@ impl Issuer {
         registry: Registry,
         chain: &[Vec<u8>],
         audit_key: SigningKey,
+        clock_is_right: bool,
     ) -> anyhow::Result<Self> {
-        let certificate = chain
-            .first()
-            .context("[issuer] chain has no certificate")?
-            .clone();
-        let parsed = Parsed::parse(&certificate).context("the issuer's certificate")?;
+        let certificate = chain.first().context("[issuer] chain has no certificate")?;
+        let parsed = Parsed::parse(certificate).context("the issuer's certificate")?;
         let log = open_log(&config.audit, audit_key)?;
         let sequencer = Sequencer::start(registry.clone(), log).await?;
         let shared = Arc::new(Shared {
@@ -69,8 +74,10 @@ impl Issuer {
             config: config.clone(),
             registry,
             spki: parsed.spki().to_vec(),
-            certificate,
+            chain: chain.to_vec(),
             open: RwLock::new(None),
+            clock_is_right,
+            failed: Notify::new(),
         });
         let mut look_again = true;
         if let Err(error) = shared.open().await {
@@ -97,10 +104,16 @@ impl Issuer {
         })
     }
 
-    /// Whether the key is open.
+    /// Whether the key is open, and nothing has stopped what issues with it.
     #[must_use]
     pub fn key_is_open(&self) -> bool {
-        self.shared.issuing().is_some()
+        let issuing = self.shared.issuing();
+        issuing.is_some_and(|issuing| issuing.stopped().is_none())
+    }
+
+    /// Done when the registry's disk has failed. Nobody knows then what it has, and only another process can find out.
+    pub async fn disk_failed(&self) {
+        self.shared.failed.notified().await;
     }
 
     /// Issues.
@@ -199,15 +212,32 @@ impl Shared {
         .context("opening the key was interrupted")??;
         let authority = Authority {
             key: Arc::new(key),
-            certificate: self.certificate.clone(),
+            certificate: self
+                .chain
+                .first()
+                .context("[issuer] chain has no certificate")?
+                .clone(),
         };
-        let issuing =
-            Issuing::start(self.registry.clone(), authority, Clock::system(FLOOR)).await?;
+        let clock = clock(self.clock_is_right);
+        let issuing = Issuing::start(self.registry.clone(), authority, clock).await?;
+        judge(&issuing, &self.config, &self.chain);
         *self
             .open
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(issuing);
         Ok(())
+    }
+
+    /// Looks whether issuing goes on: its disk, and what hosts say of the issuer by the newest lists of those above it.
+    fn look(&self) {
+        let Some(issuing) = self.issuing() else {
+            return;
+        };
+        if let Some(error @ IssuingError::Disk { .. }) = issuing.stopped() {
+            tracing::error!(%error, "stopping");
+            self.failed.notify_one();
+        }
+        judge(&issuing, &self.config, &self.chain);
     }
 
     /// As `list_if_due`; why none was signed is for the log.
@@ -267,6 +297,7 @@ async fn upkeep(shared: Arc<Shared>, look_again: bool) {
                 ),
             }
         }
+        shared.look();
         shared.list_if_due_or_told().await;
         let pause = if shared.issuing().is_some() {
             Duration::from_secs(shared.config.issuing.crl_check_seconds)
@@ -274,6 +305,24 @@ async fn upkeep(shared: Arc<Shared>, look_again: bool) {
             LOOK_EVERY
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// The machine's clock, of which an operator may have said that it is right.
+pub(crate) fn clock(is_right: bool) -> Clock {
+    let clock = Clock::system(FLOOR);
+    if is_right { clock.confirmed() } else { clock }
+}
+
+/// Has the issuer's certificate judged as hosts judge it, by the files of lists as they are now. As long as hosts would refuse
+/// it, nothing is issued; why is for the log.
+pub(crate) fn judge(issuing: &Issuing, config: &Config, chain: &[Vec<u8>]) {
+    let judged = Lists::read(config).and_then(|lists| {
+        let chain = ForeignChain::new(chain.to_vec()).with_revocation_lists(lists.0);
+        Ok(issuing.judge(&chain)?)
+    });
+    if let Err(error) = judged {
+        tracing::error!(error = format!("{error:#}"), "nothing is issued");
     }
 }
 
@@ -354,10 +403,14 @@ fn refused(refusal: &Refusal) -> Problem {
             .detail(refusal.to_string())
             .retry_after(1),
         Refusal::KeyKnown { .. } => Problem::new(Code::KeyKnown),
+        Refusal::KeyRevoked { .. } => Problem::new(Code::KeyKnown).detail(refusal.to_string()),
         Refusal::NotApproved { .. } => Problem::new(Code::NotApproved),
         Refusal::QuotaExhausted { .. } => Problem::new(Code::Forbidden)
             .detail("the order has had certificates for all of its devices"),
         Refusal::RequestReused => Problem::new(Code::IdempotencyConflict),
+        Refusal::AnswerRevoked { .. } => {
+            Problem::new(Code::IdempotencyConflict).detail(refusal.to_string())
+        }
         refusal => {
             tracing::error!(%refusal, "nothing was issued");
             Problem::new(Code::Unavailable)

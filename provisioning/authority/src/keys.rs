@@ -9,7 +9,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use countersign_backend_file::FileKey;
 use countersign_keys::{Error, ErrorKind, KeyUri, Secret, SigningKey};
+use countersign_provisioning::quick_key;
 use countersign_stores::{SecretFor, Stores};
 use zeroize::Zeroizing;
 
@@ -147,7 +149,20 @@ pub fn open_issuer(
     passphrase_file: Option<&Path>,
     spki: &[u8],
 ) -> Result<SigningKey, Error> {
-    let key = open(uri, passphrase_file)?;
+    let key = match uri.strip_prefix("file:") {
+        // The same key, by an implementation that is some times as fast.
+        Some(path) => {
+            check_private(uri)?;
+            quick_key(FileKey::load(Path::new(path), || match passphrase_file {
+                Some(path) => first_line(path),
+                None => Err(Error::new(
+                    ErrorKind::Passphrase,
+                    "the issuer's key is encrypted; name the file of its passphrase in [issuer]",
+                )),
+            })?)?
+        }
+        None => open(uri, passphrase_file)?,
+    };
     if key.public_key().to_spki_der() != spki {
         return Err(Error::new(
             ErrorKind::OtherKey,

@@ -53,9 +53,12 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             listen: init.listen,
             database: init.database,
         })),
-        Verb::Serve { config } => {
+        Verb::Serve {
+            config,
+            clock_is_right,
+        } => {
             let telemetry = Telemetry::start(Config::read(&config)?.telemetry.as_ref())?;
-            let outcome = runtime()?.block_on(serve::serve(&config));
+            let outcome = runtime()?.block_on(serve::serve(&config, clock_is_right));
             telemetry.stop();
             outcome
         }

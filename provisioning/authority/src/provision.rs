@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use countersign_issuing::{Authority, Clock, Issuing, Sequencer};
+use countersign_issuing::{Authority, Issuing, Sequencer};
 use countersign_provisioning::Profile;
 use countersign_registry::Registry;
 use countersign_sessions::{
@@ -166,8 +166,8 @@ impl Open {
             key: Arc::new(key),
             certificate,
         };
-        let issuing =
-            Issuing::start(registry.clone(), authority, Clock::system(issuer::FLOOR)).await?;
+        let issuing = Issuing::start(registry.clone(), authority, issuer::clock(false)).await?;
+        issuer::judge(&issuing, &config, &chain);
         let scope = issuer::component_scope(&config.issuing.component_scope)?;
         Ok(Self {
             station: Arc::new(Station {

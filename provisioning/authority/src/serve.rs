@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -40,7 +41,7 @@ pub fn now() -> UnixTime {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub async fn serve(path: &Path) -> anyhow::Result<()> {
+pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
     leave_no_memory()?;
     let config = Config::read(path)?;
     let chain = chain(&config.issuer.chain)?;
@@ -61,7 +62,8 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be this server's", config.tls.chain.display()))?;
 
     let registry = Registry::open(&config.registry.database).await?;
-    let issuer_desk = Issuer::start(&config, registry.clone(), &chain, audit_key).await?;
+    let issuer_desk =
+        Issuer::start(&config, registry.clone(), &chain, audit_key, clock_is_right).await?;
     let metrics = Arc::new(Metrics::default());
     let desk = Desk::new(Parts {
         registry,
@@ -105,6 +107,16 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving");
 
+    let (told, disk_has_failed) = (stop()?, Arc::new(AtomicBool::new(false)));
+    let stopping = {
+        let (app, disk_has_failed) = (Arc::clone(&app), Arc::clone(&disk_has_failed));
+        async move {
+            tokio::select! {
+                () = told => {}
+                () = app.desk.disk_failed() => disk_has_failed.store(true, Ordering::SeqCst),
+            }
+        }
+    };
     let refresher = tokio::spawn(refresh(Arc::clone(&app), lists));
     server::serve(
         listener,
@@ -112,7 +124,7 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
         clients,
         router,
         config.limits.clone(),
-        stop()?,
+        stopping,
     )
     .await?;
     refresher.abort();
@@ -121,6 +133,10 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     if let Some(app) = Arc::into_inner(app) {
         app.desk.close().await;
     }
+    anyhow::ensure!(
+        !disk_has_failed.load(Ordering::SeqCst),
+        "the registry's disk failed; look at it, then start again"
+    );
     tracing::info!("stopped");
     Ok(())
 }
@@ -170,10 +186,11 @@ async fn refresh(app: Arc<App>, lists: Lists) {
 }
 
 /// The lists of the authorities above.
-struct Lists(Vec<Vec<u8>>);
+pub(crate) struct Lists(pub(crate) Vec<Vec<u8>>);
 
 impl Lists {
-    fn read(config: &Config) -> anyhow::Result<Self> {
+    /// Those that the configuration names, from their files.
+    pub(crate) fn read(config: &Config) -> anyhow::Result<Self> {
         let mut lists = Vec::new();
         for path in &config.issuer.crls {
             let found = pem_files::crls(&keys::read(path)?)

@@ -212,7 +212,7 @@ async fn own_certificate(
         .register(std::slice::from_ref(&device), serve::now().as_secs())
         .await?;
     let audit = keys::open(&config.audit.key, None)?;
-    let issuer = Issuer::start(config, registry, chain, audit).await?;
+    let issuer = Issuer::start(config, registry, chain, audit, false).await?;
     let wish = Wish {
         device: device.id.clone(),
         profile: Profile::Tls,

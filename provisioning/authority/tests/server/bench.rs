@@ -11,8 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use countersign_authority::tokens::{self, Action, Scope, TokenFolder};
 use countersign_backend_file::{FileKey, Overwrite, SystemRandom};
 use countersign_keys::{Algorithm, SigningKey};
-use countersign_provisioning::{CaName, Intermediate, Issuer, RevocationList, Root, Validity};
-use countersign_trust_store::UnixTime;
+use countersign_provisioning::{
+    CaName, Intermediate, Issuer, Reason, Revocation, RevocationList, Root, Serial, Validity,
+};
+use countersign_trust_store::{Certificate, UnixTime, pem};
 use serde_json::Value;
 
 /// The folder, and what lies in it: `root.pem`, `chain.pem`, `ca.key`, `root.crl`.
@@ -140,6 +142,33 @@ impl Bench {
         arguments.extend(more);
         bench.run(&arguments).succeeded();
         bench
+    }
+
+    /// Puts a newer list of the root in the place of the one that the authority has, on which its issuer stands or not.
+    pub(crate) fn root_lists(&self, issuer_is_revoked: bool, number: u64) {
+        let key = FileKey::open(&self.path("root.key"), || {
+            unreachable!("it is not encrypted")
+        });
+        let key = key.expect("the root's key");
+        let chain = fs::read(self.path("chain.pem")).expect("a chain");
+        let chain = pem::certificates(&chain).expect("certificates");
+        let root = Issuer::new(&key, &chain[1]).expect("the root");
+        let issuer = Certificate::parse(&chain[0]).expect("the issuer");
+        let (at, revoked) = (UnixTime::from_secs(now()), issuer_is_revoked);
+        let revoked = revoked.then(|| Revocation {
+            serial: issuer.serial().parse::<Serial>().expect("a serial"),
+            at,
+            reason: Reason::CaCompromise,
+        });
+        let list = RevocationList {
+            number,
+            validity: Validity::days(at, 30).expect("days"),
+            revoked: revoked.as_slice(),
+        };
+        let place = self.path("home/crls/0.crl");
+        let beside = self.path("newer.crl");
+        fs::write(&beside, root.crl(&list).expect("a list")).expect("written");
+        fs::rename(beside, place).expect("put there");
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

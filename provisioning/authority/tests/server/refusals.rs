@@ -349,3 +349,40 @@ fn tg25_revoked_and_foreign_client_certificates_are_refused() {
     let foreign = ["--cert", "foreign.pem", "--key", "foreign.key"];
     assert_eq!(bench.json("/api/v1/devices/press-1", &foreign).0, 0);
 }
+
+#[test]
+fn tg20_nothing_is_issued_while_hosts_would_refuse_the_issuer_and_a_newer_list_is_taken_while_it_runs()
+ {
+    let bench = Bench::new();
+    bench.approve(&["press-1"]);
+    bench.configure(|text| text.replace("crl_check_seconds = 60", "crl_check_seconds = 1"));
+    bench.request("press-1");
+    let token = format!("est:{}", bench.token_for("press-1"));
+    let asked = || {
+        let arguments = [
+            "--user",
+            &token,
+            "--header",
+            PKCS10,
+            "--data-binary",
+            "@press-1.csr",
+        ];
+        bench.curl(EST, &arguments).0
+    };
+    bench.root_lists(true, 2);
+    let server = bench.serve();
+    assert_eq!(asked(), 503);
+    assert!(
+        bench.logged().contains("hosts refuse its certificate"),
+        "{}",
+        bench.logged()
+    );
+    // The word of the root decides, and no restart.
+    bench.root_lists(false, 3);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while asked() != 200 {
+        assert!(std::time::Instant::now() < until, "{}", bench.logged());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(server.stop());
+}
