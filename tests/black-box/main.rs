@@ -9,9 +9,11 @@ mod enrolment;
 mod factory;
 mod gateway;
 mod guests;
+mod incidents;
 mod openssl;
 mod pkilint;
 #[path = "../shared/programs.rs"]
 mod programs;
 mod python;
 mod refusals;
+mod walk;
