@@ -40,6 +40,15 @@ pub(crate) enum Verb {
     Provision(countersign_authority::provision::One),
     /// Provision the devices of a list; run again, it goes on where it was stopped.
     ProvisionBatch(countersign_authority::provision::List),
+    /// Print what a device makes privacy tokens with, though it was given it before; while the authority does not run, or
+    /// on PostgreSQL.
+    Tables {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The device's identity.
+        device: String,
+    },
     /// Read a password from standard input and print its hash, for `[page]`.
     Password,
 }

@@ -42,6 +42,9 @@ pub struct Config {
     /// The operator's page; there is none without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<Page>,
+    /// Privacy tokens; there are none without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy_tokens: Option<PrivacyTokens>,
     /// Where traces are sent; nowhere without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Telemetry>,
@@ -170,6 +173,21 @@ pub struct Page {
     pub password: String,
 }
 
+/// `[privacy_tokens]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyTokens {
+    /// The file of the key under which the tables lie encrypted in the registry: 32 bytes, or 64 hexadecimal digits.
+    pub key: PathBuf,
+    /// How many tables there are at least; those that are missing are made at the start.
+    #[serde(default = "ten")]
+    pub tables: u16,
+}
+
+const fn ten() -> u16 {
+    10
+}
+
 /// `[telemetry]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -240,6 +258,13 @@ impl Config {
             "issuing.crl_check_seconds is {}: write a number from 1 to 3600",
             self.issuing.crl_check_seconds
         );
+        if let Some(privacy) = &self.privacy_tokens {
+            anyhow::ensure!(
+                (3..=2500).contains(&privacy.tables),
+                "privacy_tokens.tables is {}: write a number from 3 to 2500",
+                privacy.tables
+            );
+        }
         if let Some(telemetry) = &self.telemetry {
             anyhow::ensure!(
                 telemetry.otlp.starts_with("http://"),
@@ -266,6 +291,7 @@ impl Config {
         ];
         paths.extend(&mut self.issuer.passphrase_file);
         paths.extend(&mut self.issuer.crls);
+        paths.extend(self.privacy_tokens.as_mut().map(|privacy| &mut privacy.key));
         for path in paths {
             *path = folder.join(&path);
         }
@@ -333,6 +359,7 @@ mod tests {
             "[limits]\nconnections = 0",
             "[limits]\nno_such = 1",
             "[telemetry]\notlp = \"https://collector.example\"",
+            "[privacy_tokens]\nkey = \"tables.key\"\ntables = 2",
         ] {
             let text = match bad.strip_prefix("allow") {
                 Some(_) => format!("{bad}\n{SMALL}"),

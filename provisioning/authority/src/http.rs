@@ -12,6 +12,7 @@ pub mod limit;
 mod lists;
 mod metrics;
 mod openapi;
+mod privacy;
 mod provision;
 mod revoke;
 pub mod server;
@@ -33,6 +34,7 @@ use crate::clients::Clients;
 use crate::config::{Limits, Operator};
 use crate::desk::Desk;
 use crate::page::{self, Login};
+use crate::privacy::PrivacyTokens;
 use challenge::Challenges;
 use limit::RateLimit;
 pub use metrics::Metrics;
@@ -54,6 +56,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Who may see the page; there is none without it.
     pub login: Option<Login>,
+    /// Privacy tokens; there are none without it.
+    pub privacy: Option<Arc<PrivacyTokens>>,
     /// The present.
     pub clock: fn() -> UnixTime,
 }
@@ -95,6 +99,9 @@ pub fn router(app: Arc<App>, limits: &Limits, cors_origins: &[String]) -> anyhow
         );
     if app.login.is_some() {
         routes = routes.merge(page::routes());
+    }
+    if app.privacy.is_some() {
+        routes = routes.route(privacy::VALIDATE, post(privacy::validate));
     }
     let mut router = routes
         .fallback(surroundings::nothing_here)

@@ -11,6 +11,7 @@
 //! - [`audit`]: verifying the audit log, for whoever has its public key.
 //! - [`catch_up`]: a registry that was put back from an old copy learns from the audit log.
 //! - [`provision`]: devices in the fixtures of a station, without HTTP.
+//! - [`privacy`]: tokens that show a device to be registered, and not which.
 //! - [`telemetry`]: logs and traces.
 //! - [`config`], [`keys`], [`setup`], [`serve`]: from a folder to a running server.
 #![forbid(unsafe_code)]
@@ -44,6 +45,7 @@ pub mod issuer;
 pub mod keys;
 pub mod page;
 pub mod pem;
+pub mod privacy;
 pub mod problem;
 pub mod provision;
 pub mod serve;

@@ -13,7 +13,7 @@ use clap::Parser as _;
 use countersign_authority::config::Config;
 use countersign_authority::telemetry::Telemetry;
 use countersign_authority::tokens::{self, Scope, TokenFolder};
-use countersign_authority::{audit, catch_up, page, provision, serve, setup};
+use countersign_authority::{audit, catch_up, page, privacy, provision, serve, setup};
 use countersign_trust_store::UnixTime;
 use zeroize::Zeroizing;
 
@@ -57,12 +57,15 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             config,
             clock_is_right,
         } => {
-            let telemetry = Telemetry::start(Config::read(&config)?.telemetry.as_ref())?;
+            let telemetry = Telemetry::start(&Config::read(&config)?)?;
             let outcome = runtime()?.block_on(serve::serve(&config, clock_is_right));
             telemetry.stop();
             outcome
         }
         Verb::Token(token) => make_token(token),
+        Verb::Tables { config, device } => {
+            runtime()?.block_on(privacy::print_tables(&config, &device))
+        }
         Verb::Approve(approve) => runtime()?.block_on(setup::approve(&setup::Approve {
             config: approve.config,
             order: approve.order,

@@ -25,6 +25,7 @@ use crate::http::{self, App, Metrics, server};
 use crate::issuer::Issuer;
 use crate::keys;
 use crate::page::Login;
+use crate::privacy::PrivacyTokens;
 use crate::tokens::TokenFolder;
 
 /// How often newer revocation lists are taken for judging clients.
@@ -65,6 +66,7 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
     let issuer_desk =
         Issuer::start(&config, registry.clone(), &chain, audit_key, clock_is_right).await?;
     let metrics = Arc::new(Metrics::default());
+    let privacy = PrivacyTokens::open(&config, &registry).await?.map(Arc::new);
     let desk = Desk::new(Parts {
         registry,
         issuer: issuer_desk,
@@ -97,6 +99,7 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
         challenges: Challenges::new()?,
         metrics,
         login,
+        privacy: privacy.clone(),
         clock: now,
     });
     let router = http::router(Arc::clone(&app), &config.limits, &config.cors_origins)?;
@@ -117,6 +120,9 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
             }
         }
     };
+    let counter = privacy
+        .clone()
+        .map(|privacy| tokio::spawn(privacy.record_hourly()));
     let refresher = tokio::spawn(refresh(Arc::clone(&app), lists));
     server::serve(
         listener,
@@ -129,6 +135,13 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
     .await?;
     refresher.abort();
     let _ = refresher.await;
+    if let Some(counter) = counter {
+        counter.abort();
+        let _ = counter.await;
+    }
+    if let Some(privacy) = privacy {
+        privacy.record().await;
+    }
     // Requests are finished; what they hold is let go of with them.
     if let Some(app) = Arc::into_inner(app) {
         app.desk.close().await;

@@ -165,6 +165,7 @@ pub async fn init(init: &Init) -> anyhow::Result<()> {
         issuing: Issuing::default(),
         limits: Limits::default(),
         page: None,
+        privacy_tokens: None,
         telemetry: None,
         cors_origins: Vec::new(),
         operators: Vec::new(),

@@ -22,7 +22,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, filter};
 
-use crate::config::Telemetry as Config;
+use crate::config::{Config, Telemetry as Section};
 
 /// The name under which spans are shown.
 const NAME: &str = "countersign-authority";
@@ -38,20 +38,24 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 
 impl Telemetry {
     /// Begins to log on standard error, where `RUST_LOG` says what, and to send spans if a collector is named. A collector
-    /// that does not answer keeps nobody waiting: its spans are lost.
+    /// that does not answer keeps nobody waiting: its spans are lost. Where there are privacy tokens, statements to the registry are
+    /// not logged whatever `RUST_LOG` says: how many rows one found is the answer to a token.
     ///
     /// # Errors
     /// For an address that is none.
-    pub fn start(config: Option<&Config>) -> anyhow::Result<Self> {
-        let provider = config.map(provider).transpose()?;
+    pub fn start(config: &Config) -> anyhow::Result<Self> {
+        let provider = config.telemetry.as_ref().map(provider).transpose()?;
+        let mut filter =
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        if config.privacy_tokens.is_some() {
+            filter = filter.add_directive("sqlx::query=off".parse()?);
+        }
         let log = tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
             .with_span_list(false)
             .with_writer(std::io::stderr)
-            .with_filter(
-                EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-            );
+            .with_filter(filter);
         let traces = provider.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer(NAME))
@@ -85,7 +89,7 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.target().starts_with("countersign_")
 }
 
-fn provider(config: &Config) -> anyhow::Result<SdkTracerProvider> {
+fn provider(config: &Section) -> anyhow::Result<SdkTracerProvider> {
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)

@@ -119,6 +119,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-format",
             "countersign-issuing",
             "countersign-keys",
+            "countersign-privacy-tokens",
             "countersign-provisioning",
             "countersign-registry",
             "countersign-sessions",

@@ -1,12 +1,15 @@
 //! The interface as an OpenAPI document, and as a page that needs no other server.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use axum::response::Html;
 use maud::{DOCTYPE, PreEscaped, html};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi as _;
 
-use super::{devices, est, health, lists, metrics, provision, revoke};
+use super::{App, devices, est, health, lists, metrics, privacy, provision, revoke};
 use crate::problem::Code;
 
 /// Everything that is served, but for the operator's page.
@@ -31,6 +34,7 @@ use crate::problem::Code;
         lists::expiring,
         lists::crl,
         revoke::revoke,
+        privacy::validate,
         est::cacerts,
         est::simpleenroll,
         est::simplereenroll,
@@ -45,8 +49,8 @@ const AUTHENTICATE: &str = "/api/v1/authenticate";
 const CREDENTIALS: [&str; 3] = ["bearer", "basic", "certificate"];
 
 /// What is derived is completed: problems have a media type, any request may be refused for reasons that no operation
-/// names, and who must say who it is does so in one of three ways.
-fn described() -> Value {
+/// names, and who must say who it is does so in one of three ways. Of privacy tokens it speaks where they are served.
+fn described(has_privacy: bool) -> Value {
     let mut document = serde_json::to_value(Document::openapi()).unwrap_or(Value::Null);
     if let Some(components) = object(&mut document, "/components") {
         components.insert(
@@ -57,6 +61,9 @@ fn described() -> Value {
                 "certificate": { "type": "mutualTLS" },
             }),
         );
+    }
+    if !has_privacy && let Some(paths) = object(&mut document, "/paths") {
+        paths.remove(privacy::VALIDATE);
     }
     for (path, operations) in object(&mut document, "/paths").into_iter().flatten() {
         for operation in operations.as_object_mut().into_iter().flatten() {
@@ -125,13 +132,13 @@ fn object<'a>(value: &'a mut Value, place: &str) -> Option<&'a mut Map<String, V
 }
 
 /// The document.
-pub(super) async fn document() -> Json<Value> {
-    Json(described())
+pub(super) async fn document(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(described(app.privacy.is_some()))
 }
 
 /// The document for people.
-pub(super) async fn page() -> Html<String> {
-    let document = described();
+pub(super) async fn page(State(app): State<Arc<App>>) -> Html<String> {
+    let document = described(app.privacy.is_some());
     let empty = Map::new();
     let object = |place| document.pointer(place).and_then(Value::as_object);
     let (paths, schemas) = (object("/paths"), object("/components/schemas"));
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_document_has_every_route_that_programs_use() {
-        let document = described();
+        let document = described(true);
         for path in [
             "/",
             "/health",
@@ -204,6 +211,7 @@ mod tests {
             "/api/v1/devices/provision",
             "/api/v1/devices/{serial}",
             "/api/v1/devices",
+            "/api/v1/validate/nuc",
             "/.well-known/est/cacerts",
             "/.well-known/est/simpleenroll",
             "/.well-known/est/simplereenroll",
@@ -214,5 +222,6 @@ mod tests {
             );
         }
         assert!(document["components"]["schemas"]["ProblemBody"].is_object());
+        assert!(described(false)["paths"][privacy::VALIDATE].is_null());
     }
 }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use countersign_format::DeviceIdentity;
 use countersign_provisioning::{CertificateRequest, Profile};
 
+use super::privacy;
 use super::views::{ProvisionAnswer, ProvisionRequest, time};
 use crate::desk::Wish;
 use crate::est::base64;
@@ -68,6 +69,7 @@ pub(super) async fn provision(
         public_key: pem::public_key(&public_key),
         not_before: time(issued.not_before),
         not_after: time(issued.not_after),
+        privacy_tokens: privacy::given(&app, &issued.device).await,
     };
     Ok((StatusCode::CREATED, Json(answer)))
 }

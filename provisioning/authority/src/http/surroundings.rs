@@ -8,10 +8,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use tracing::Instrument as _;
 use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::http::App;
+use crate::http::privacy;
 use crate::http::server::Peer;
 use crate::problem::{Code, Problem};
 use crate::telemetry;
@@ -24,7 +25,8 @@ const MAX_FIELD_BYTES: usize = 12 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives the request a number, counts it, bounds its time, and logs how it went. No body, token or query is logged.
+/// Gives the request a number, counts it, bounds its time, and logs how it went. No body, token or query is logged, and of
+/// questions about privacy tokens nothing at all: who asked when is nobody's to know.
 pub(super) async fn surround(
     State((app, time)): State<(Arc<App>, Duration)>,
     request: Request,
@@ -39,16 +41,21 @@ pub(super) async fn surround(
         .map_or("none", MatchedPath::as_str)
         .to_owned();
     let peer = request.extensions().get::<Peer>().cloned();
-    let span = tracing::info_span!(
-        "request",
-        otel.name = format!("{method} {route}"),
-        otel.kind = "server",
-        request = id,
-        trace = Empty,
-        http.request.method = %method,
-        http.route = route,
-        http.response.status_code = Empty,
-    );
+    let is_told = route != privacy::VALIDATE;
+    let span = if is_told {
+        tracing::info_span!(
+            "request",
+            otel.name = format!("{method} {route}"),
+            otel.kind = "server",
+            request = id,
+            trace = Empty,
+            http.request.method = %method,
+            http.route = route,
+            http.response.status_code = Empty,
+        )
+    } else {
+        Span::none()
+    };
     let trace = telemetry::trace(&span, &telemetry::parent(request.headers()), &id);
     span.record("trace", &trace);
 
@@ -76,21 +83,23 @@ pub(super) async fn surround(
         .map_or("", |code| code.as_str());
     app.metrics.request(&route, status, took);
     span.record("http.response.status_code", status.as_u16());
-    tracing::info!(
-        request = id,
-        trace,
-        client = peer.as_ref().map_or_else(String::new, |peer| peer.address.ip().to_string()),
-        device = peer
-            .as_ref()
-            .and_then(|peer| peer.client.as_ref())
-            .map_or("", |client| client.device.as_str()),
-        %method,
-        route,
-        status = status.as_u16(),
-        code,
-        micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        "request"
-    );
+    if is_told {
+        tracing::info!(
+            request = id,
+            trace,
+            client = peer.as_ref().map_or_else(String::new, |peer| peer.address.ip().to_string()),
+            device = peer
+                .as_ref()
+                .and_then(|peer| peer.client.as_ref())
+                .map_or("", |client| client.device.as_str()),
+            %method,
+            route,
+            status = status.as_u16(),
+            code,
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "request"
+        );
+    }
     let headers = answer.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);

@@ -38,6 +38,54 @@ pub(super) struct ProvisionAnswer {
     pub(super) not_before: String,
     /// Last second of validity.
     pub(super) not_after: String,
+    /// What the device makes privacy tokens with; only where there are such tokens and its hardware's hash is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) privacy_tokens: Option<PrivacyView>,
+}
+
+/// What a device makes privacy tokens with.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PrivacyView {
+    /// `given`: the tables are here, and are not given again. `given-before`: an operator may print them.
+    /// `unavailable`: the same request, sent again, may have them.
+    pub(super) state: &'static str,
+    /// The hash of its hardware's identity, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hardware_hash: Option<String>,
+    /// Its three tables; none unless they are given now.
+    pub(super) tables: Vec<TableView>,
+}
+
+/// Keys are shown to nobody.
+impl std::fmt::Debug for PrivacyView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PrivacyView({}, ..)", self.state)
+    }
+}
+
+/// A table of privacy tokens.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TableView {
+    /// Its number.
+    pub(super) table: u16,
+    /// Its master key, 32 bytes in base64.
+    pub(super) master_key: String,
+}
+
+/// A privacy token, and the question whether a registered device made it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValidateRequest {
+    /// The token, 65 bytes in base64.
+    #[schema(min_length = 88, max_length = 88)]
+    pub(super) token: String,
+}
+
+/// The answer to a privacy token.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ValidateAnswer {
+    /// `PASS` or `FAIL`.
+    pub(super) result: String,
 }
 
 /// A device.

@@ -25,6 +25,7 @@ fn tg09_tg11_the_server_does_what_its_document_says_and_no_made_up_request_break
         text.replace("requests_per_minute = 600", "requests_per_minute = 600000")
     });
     bench.approve(&["press-1"]);
+    crate::privacy::configure(&bench);
     let token = bench.token(&[
         "--device", "*", "--may", "enrol", "--may", "read", "--may", "approve", "--may", "revoke",
     ]);

@@ -6,6 +6,7 @@ mod enrolment;
 mod interface;
 mod page;
 mod parallel;
+mod privacy;
 mod refusals;
 mod replicas;
 mod requests;

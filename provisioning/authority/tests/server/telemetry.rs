@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::bench::Bench;
 
 /// A collector on this machine: its address, and the bodies of what it is sent.
-fn collector() -> (String, Receiver<(String, String)>) {
+pub(crate) fn collector() -> (String, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (told, bodies) = channel();
