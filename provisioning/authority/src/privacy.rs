@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ use crate::{keys, serve};
 
 /// The longest key file: 64 hexadecimal digits and the end of their line.
 const MAX_KEY_FILE: u64 = 66;
+
+/// The file beside a device's certificate.
+pub const TABLES: &str = "tables.json";
 
 /// Seconds between two times at which counts are written: the full hours of the clock.
 const HOUR: u64 = 3600;
@@ -101,6 +104,46 @@ impl PrivacyTokens {
             .collect())
     }
 
+    /// What a device makes tokens with, as JSON, whether it was given it before or not; `None` where no hash of its
+    /// hardware is recorded.
+    async fn of(&self, id: &DeviceIdentity) -> anyhow::Result<Option<Zeroizing<String>>> {
+        let known = self.registry.device(id).await?;
+        let Some(hash) = known.and_then(|known| known.hardware_hash) else {
+            return Ok(None);
+        };
+        let plain = |problem: Problem| anyhow::anyhow!("{problem}");
+        let given = match self.give(hash).await.map_err(plain)? {
+            Some(given) => given,
+            None => {
+                let kept = self.registry.assignment(&HardwareHash::new(hash)).await?;
+                let kept =
+                    kept.with_context(|| format!("{id} is not approved: approve it first"))?;
+                self.exposed(&kept).map_err(plain)?
+            }
+        };
+        Ok(Some(document(id, &hash, &given)))
+    }
+
+    /// Writes what a device makes tokens with beside its certificate at a station, into a file for its owner alone; nothing
+    /// where no hash of its hardware is recorded.
+    ///
+    /// # Errors
+    /// When the registry does not answer, or the file cannot be written.
+    pub async fn hand_over(&self, id: &DeviceIdentity, folder: &Path) -> anyhow::Result<()> {
+        let Some(given) = self.of(id).await? else {
+            return Ok(());
+        };
+        let path = folder.join(TABLES);
+        let failed = || format!("{} could not be written", path.display());
+        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+        writeln!(file, "{}", *given).with_context(failed)?;
+        file.as_file().sync_all().with_context(failed)?;
+        file.persist(&path).with_context(failed)?;
+        fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .with_context(failed)
+    }
+
     /// Hands the counts to the registry; what it does not take is counted on.
     pub async fn record(&self) {
         if let Err(error) = self.ring.record_usage(&self.registry).await {
@@ -131,26 +174,11 @@ pub async fn print_tables(path: &Path, device: &str) -> anyhow::Result<()> {
     let privacy = PrivacyTokens::open(&config, &registry)
         .await?
         .context("the configuration has no [privacy_tokens]")?;
-    let hash = registry
-        .device(&id)
-        .await?
-        .and_then(|found| found.hardware_hash)
-        .with_context(|| {
-            format!("no hash of the hardware of {id} is recorded: provision it at a station")
-        })?;
-    let given = match privacy.give(hash).await {
-        Ok(Some(given)) => given,
-        Ok(None) => {
-            let kept = registry.assignment(&HardwareHash::new(hash)).await?;
-            let kept = kept.with_context(|| format!("{id} is not approved: approve it first"))?;
-            privacy
-                .exposed(&kept)
-                .map_err(|problem| anyhow::anyhow!("{problem}"))?
-        }
-        Err(problem) => anyhow::bail!("{problem}"),
-    };
+    let given = privacy.of(&id).await?.with_context(|| {
+        format!("no hash of the hardware of {id} is recorded: provision it at a station")
+    })?;
     registry.close().await;
-    println!("{}", *document(&id, &hash, &given));
+    println!("{}", *given);
     Ok(())
 }
 

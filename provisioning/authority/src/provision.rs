@@ -24,6 +24,7 @@ pub use arguments::{List, One, StationArguments};
 use progress::Lines;
 
 use crate::config::Config;
+use crate::privacy::{PrivacyTokens, TABLES};
 use crate::{issuer, keys, serve};
 
 /// The exit status when some device is not done.
@@ -54,8 +55,13 @@ pub async fn one(arguments: One) -> anyhow::Result<ExitCode> {
     })
     .await
     .context("the session was interrupted")?;
+    let handed = match &outcome {
+        Ok(_) => open.hand_over(&arguments.device).await,
+        Err(_) => Ok(()),
+    };
     open.close().await;
     let done = outcome?;
+    handed?;
     println!("{}", output.display());
     eprintln!(
         "{} has the certificate {}, its key is vouched for by {}{}",
@@ -104,12 +110,21 @@ pub async fn list(arguments: List) -> anyhow::Result<ExitCode> {
     };
     let report = batch.run(&mut Lines::new()).await;
     listener.abort();
+    let mut handed = Ok(());
+    for done in report.iter().flat_map(|report| &report.devices) {
+        // What was handed over before is not written again, and what was taken away is not missed.
+        let folder = open.station.output.join(&done.device);
+        if handed.is_ok() && folder.is_dir() && !folder.join(TABLES).exists() {
+            handed = open.hand_over(&done.device).await;
+        }
+    }
     open.close().await;
     let report = report?;
     if let Some(path) = &arguments.report {
         report.write(path)?;
     }
     print!("{report}");
+    handed?;
     Ok(if report.is_complete() {
         ExitCode::SUCCESS
     } else {
@@ -123,6 +138,7 @@ struct Open {
     devices: Arc<StoreDevices>,
     sequencer: Sequencer,
     registry: Registry,
+    privacy: Option<PrivacyTokens>,
 }
 
 impl Open {
@@ -150,6 +166,7 @@ impl Open {
         .context("the key in [issuer]")?;
         let audit_key = keys::open(&config.audit.key, None).context("the key in [audit]")?;
         let registry = Registry::open(&config.registry.database).await?;
+        let privacy = PrivacyTokens::open(&config, &registry).await?;
         let order = match &arguments.order {
             None => None,
             Some(name) => {
@@ -186,6 +203,19 @@ impl Open {
             devices: Arc::new(stores),
             sequencer,
             registry,
+            privacy,
+        })
+    }
+
+    /// Where there are privacy tokens, a device that is done has its tables beside its certificate.
+    async fn hand_over(&self, device: &str) -> anyhow::Result<()> {
+        let Some(privacy) = &self.privacy else {
+            return Ok(());
+        };
+        let folder = self.station.output.join(device);
+        let id = device.parse().context("a device of the list")?;
+        privacy.hand_over(&id, &folder).await.with_context(|| {
+            format!("{device} has its certificate, and not its tables: run the same again")
         })
     }
 

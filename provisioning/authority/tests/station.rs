@@ -1,6 +1,7 @@
 //! `provision` and `provision-batch` as an operator types them: on a chip behind a bus of Linux, and on keys in files.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -131,6 +132,15 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn tf12_a_chip_in_the_fixture_leaves_with_its_certificate_in_it() {
     let house = House::new();
+    let (tables, configuration) = (
+        house.path("home/tables.key"),
+        house.path("home/authority.toml"),
+    );
+    fs::write(&tables, [7; 32]).expect("written");
+    fs::set_permissions(&tables, fs::Permissions::from_mode(0o600)).expect("chmod");
+    let text = fs::read_to_string(&configuration).expect("a configuration");
+    let text = format!("{text}\n[privacy_tokens]\nkey = \"tables.key\"\n");
+    fs::write(&configuration, text).expect("written");
     let emulator = Emulator::with_clock(Factory::provisioned(21), Clock::real());
     let bus = house.path("bus");
     socket::serve(&emulator, &bus).expect("a socket");
@@ -165,6 +175,17 @@ fn tf12_a_chip_in_the_fixture_leaves_with_its_certificate_in_it() {
         .concat();
     let length = usize::from(u16::from_be_bytes([slots[0], slots[1]]));
     assert_eq!(&slots[2..2 + length], chain[0].der());
+    // Its tables for privacy tokens lie beside it, for the owner of the folder alone, and stay the same.
+    let handed = house.path("devices/press-1/tables.json");
+    let mode = fs::metadata(&handed).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let given = fs::read(&handed).expect("there");
+    let read: Value = serde_json::from_slice(&given).expect("JSON");
+    assert_eq!(read["tables"].as_array().map(Vec::len), Some(3), "{read}");
+    let summary = fs::read(house.path("devices/press-1/device.json")).expect("there");
+    let summary: Value = serde_json::from_slice(&summary).expect("JSON");
+    assert_eq!(read["hardware_hash"], summary["hardware"]);
+    fs::remove_file(&handed).expect("removed");
     // Locking is for the number of devices that was named, and cannot be had by mistake.
     let locking = [arguments.as_slice(), &["--lock-for-ever", "2"]].concat();
     let refused = on_bus(&locking);
@@ -175,6 +196,7 @@ fn tf12_a_chip_in_the_fixture_leaves_with_its_certificate_in_it() {
     succeeded(&locked);
     assert!(String::from_utf8_lossy(&locked.stderr).contains("nothing undoes that"));
     assert_eq!(emulator.configuration()[88] & 1, 0, "slot 0 is locked");
+    assert_eq!(fs::read(&handed).expect("there again"), given);
 }
 
 #[test]
