@@ -246,12 +246,12 @@ impl Desk {
         }
         let now = (self.clock)().as_secs();
         let (id, order) = (device.id.clone(), device.order.clone());
-        let recorded = self
+        let known_before = self
             .registry
             .register(&[device], now)
             .await
             .map_err(unavailable)?;
-        if recorded.is_empty() {
+        if !known_before.is_empty() {
             let known = self.device(&id).await?;
             if known.is_none_or(|known| known.order != order || known.state == DeviceState::Retired)
             {

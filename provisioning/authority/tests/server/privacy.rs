@@ -33,7 +33,7 @@ fn write_key(bench: &Bench, key: &[u8]) {
 }
 
 /// Does something with the registry while nobody serves.
-fn with_registry<T>(bench: &Bench, work: impl AsyncFnOnce(&Registry) -> T) -> T {
+pub(crate) fn with_registry<T>(bench: &Bench, work: impl AsyncFnOnce(&Registry) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let address = format!("sqlite:{}", bench.path("home/registry.db").display());

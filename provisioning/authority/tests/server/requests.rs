@@ -7,9 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use countersign_audit_log::{LogFolder, LogVerifier};
-use serde_json::Value;
+use countersign_registry::DeviceState;
+use serde_json::{Value, json};
 
 use crate::bench::Bench;
+use crate::privacy::with_registry;
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -203,5 +205,54 @@ fn a_request_that_is_under_way_is_answered_though_the_authority_is_told_to_stop(
         leaves(&bench)
             .iter()
             .any(|leaf| leaf["event"] == "issued" && leaf["device"] == "press-1")
+    );
+}
+
+#[test]
+fn an_approval_is_for_a_device_of_its_own_order_that_is_not_retired() {
+    let bench = Bench::new();
+    bench.approve(&["press-1", "press-2", "press-3"]);
+    let states = [
+        ("press-2", DeviceState::Registered),
+        ("press-3", DeviceState::Retired),
+    ];
+    with_registry(&bench, async |registry| {
+        for (device, state) in states {
+            let id = device.parse().expect("an identity");
+            assert!(registry.set_device(&id, state, None).await.expect("set"));
+        }
+    });
+    let approver = bench.token(&["--device", "*", "--may", "approve", "--may", "read"]);
+    let bearer = format!("Authorization: Bearer {approver}");
+    let server = bench.serve();
+    let approve = |device: &str, order: Value| {
+        let body = json!({ "order": order }).to_string();
+        let sent = [
+            "--request",
+            "PUT",
+            "--header",
+            &bearer,
+            "--header",
+            JSON,
+            "--data",
+            &body,
+        ];
+        bench.curl(&format!("/api/v1/devices/{device}"), &sent).0
+    };
+    assert_eq!(approve("press-4", Value::Null), 204, "a new one");
+    assert_eq!(approve("press-1", "17".into()), 204, "a second time");
+    assert_eq!(approve("press-1", Value::Null), 403, "it is on an order");
+    assert_eq!(approve("press-2", "17".into()), 204);
+    assert_eq!(approve("press-3", "17".into()), 403, "out of service");
+    let (_, shown) = bench.json("/api/v1/devices/press-2", &["--header", &bearer]);
+    assert_eq!(shown["state"], "approved");
+    assert!(server.stop());
+    let approved = leaves(&bench)
+        .into_iter()
+        .filter(|leaf| leaf["event"] == "approve");
+    assert_eq!(
+        approved.count(),
+        3,
+        "what was refused is not on record as done"
     );
 }
