@@ -107,6 +107,10 @@ fn openssl_verifies_the_chain_until_it_is_revoked() {
             "{ran:#?}"
         );
 
+        // OpenSSL stops at the first, so a device that is not revoked itself shows the second.
+        bench.openssl("genpkey -algorithm ED25519 -out other.key");
+        bench.openssl("req -new -key other.key -subj /CN=x/serialNumber=press-5 -out other.csr");
+        ca(&bench, "issue --profile component-signer --csr other.csr --scope acme:* --out chain.pem --force").succeeded();
         let authority = serial(&bench, "ca/authorities/devices/certificate.pem");
         ca(
             &bench,
@@ -114,10 +118,6 @@ fn openssl_verifies_the_chain_until_it_is_revoked() {
         )
         .succeeded();
         ca(&bench, "crl --out crls.pem --force").succeeded();
-        // OpenSSL stops at the first, so a device that is not revoked itself shows the second.
-        bench.openssl("genpkey -algorithm ED25519 -out other.key");
-        bench.openssl("req -new -key other.key -subj /CN=x/serialNumber=press-5 -out other.csr");
-        ca(&bench, "issue --profile component-signer --csr other.csr --scope acme:* --out chain.pem --force").succeeded();
         let ran = verify(&bench, "");
         assert!(
             ran.stderr
