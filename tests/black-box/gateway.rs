@@ -309,7 +309,11 @@ fn td07_td10_a_version_that_proved_healthy_does_not_fall_and_one_that_did_not_co
     // An older one is refused, and the one that runs goes on.
     bench.sign("pump", "endless-loop", 2);
     let (reloaded, done) = bench.reload();
-    assert_eq!(reloaded.status, 1, "{reloaded:?}");
+    assert_eq!(
+        reloaded.status,
+        i32::from(Code::Rollback.exit_status()),
+        "{reloaded:?}"
+    );
     assert_eq!(done["refused"]["pump"]["code"], "rollback", "{done}");
     let pump = bench.service("pump");
     assert_eq!(
@@ -403,6 +407,81 @@ fn td15_a_newer_list_stops_what_runs_and_one_that_is_missing_lets_nothing_start(
     let (reloaded, _) = bench.reload();
     assert_eq!(reloaded.status, 2, "{reloaded:?}");
     assert_eq!(fs::read(bench.path("crls.pem")).expect("lists"), lists);
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn td15_a_predecessor_that_was_revoked_meanwhile_does_not_come_back() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    bench.configure(&[("pump", SOON)]);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    // One reload brings a version of another signer, which does not live, and a list against the signer of the one before.
+    let other = TestPki::builder().seed(7).scope(&["test:*"]).build();
+    let roots = [
+        AnchorSource::new(bench.pki.root().to_vec()),
+        other.anchor_source(),
+    ];
+    drop(gateway);
+    fs::remove_file(bench.path("countersign-gateway")).expect("ours");
+    fill(
+        &program("countersign-gateway"),
+        &bench.path("countersign-gateway"),
+        &roots,
+    );
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    let mut manifest = other.manifest("test:pump");
+    manifest.security_version = 2;
+    let file = other.sign(&guest("trap"), &manifest);
+    fs::write(bench.path("pump.wasm"), file).expect("our own folder");
+    let lists = fs::read(bench.path("crls.pem")).expect("lists");
+    fs::write(bench.path("newer.crl"), bench.pki.crl_against_device(1_000))
+        .expect("our own folder");
+    let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
+    bench.configure_with(&text.replace("[\"crls.pem\"]", "[\"crls.pem\", \"newer.crl\"]"));
+    let (reloaded, done) = bench.reload();
+    assert_eq!(done["stopped"][0], "pump", "{reloaded:?}");
+    bench.until("pump", |service| {
+        service["state"] == "waiting" && service["version"] == "1.0.0"
+    });
+    let records = bench.records();
+    let revoked = |record: &&Value| record["event"] == "refused" && record["code"] == "revoked";
+    assert!(records.iter().any(|record| revoked(&record)), "{records:?}");
+    // The list is remembered: an older one does not bring it back.
+    bench.configure_with(&text);
+    assert_eq!(fs::read(bench.path("crls.pem")).expect("lists"), lists);
+    bench.sign("pump", "endless-loop", 3);
+    let (reloaded, done) = bench.reload();
+    assert_eq!(
+        done["refused"]["pump"]["code"], "crl-rollback",
+        "{reloaded:?}"
+    );
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn te32_narrower_grants_hold_at_once_or_nothing_runs() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    fs::create_dir(bench.path("data")).expect("our own folder");
+    let wide = format!(
+        "{SOON}\ngrants = {{ directories = [{{ host = \"data\", guest = \"/data\", writable = true }}] }}"
+    );
+    bench.configure(&[("pump", &wide)]);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    // What is configured now cannot be had: the file is another, and there is a copy that can.
+    fs::write(bench.path("pump.wasm"), b"gone").expect("our own folder");
+    bench.configure(&[("pump", SOON)]);
+    let (reloaded, done) = bench.reload();
+    assert_eq!(
+        (&done["stopped"][0], &done["started"][0]),
+        (&"pump".into(), &"pump".into()),
+        "{reloaded:?}"
+    );
+    bench.until("pump", healthy);
     assert_eq!(gateway.stop(), 0);
 }
 

@@ -7,6 +7,7 @@
 //! decided here. Nothing that webpki refuses is accepted.
 
 mod certificates;
+mod link;
 mod path;
 mod reach;
 mod revocation;
@@ -27,6 +28,7 @@ use reach::Reach;
 use revocation::describe_revocation;
 use validity::latest_not_before;
 
+pub use link::{Link, LinkStatus};
 pub use verified::VerifiedChain;
 
 /// Signature checks that one signer may cost: those of its chain, and the component's own.

@@ -62,7 +62,7 @@ pub use anchor::{
 };
 pub use anchor_encoding::{decode_sources, encode_sources};
 pub use certificate::{Certificate, CertifiedDevice};
-pub use chain::{MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain};
+pub use chain::{Link, LinkStatus, MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain};
 pub use code::Code;
 pub use component::{UnverifiedComponent, VerifiedComponent, VerifiedSigner};
 pub use crl::{Crl, CrlNumber, MAX_CRL_BYTES};

@@ -44,6 +44,11 @@ impl TrustState {
         Ok(())
     }
 
+    /// Adds a revocation list that was parsed. What is found out about it once, copies share.
+    pub fn add_parsed_crl(&mut self, crl: Crl) {
+        self.crls.push(crl);
+    }
+
     /// Records that a list with this number was seen from the issuer whose key's SPKI has this SHA-256.
     pub fn note_crl_number(&mut self, issuer_spki_sha256: Digest, number: CrlNumber) {
         let seen = self.crl_numbers.entry(issuer_spki_sha256).or_insert(number);

@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context as _;
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{GuestContext, LineSink, LoadError, ReadyGuest, Runtime};
-use countersign_trust_store::{Code, Rejection, VerifiedComponent};
+use countersign_trust_store::{Code, Crl, CrlNumber, Link, Rejection, VerifiedComponent};
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -23,13 +24,15 @@ pub(crate) struct Host {
     pub(crate) runtime: Runtime,
     pub(crate) records: Arc<AuditLog>,
     pub(crate) clock: Clock,
-    /// The revocation lists that the operator gave last, DER.
+    /// The revocation lists that the operator gave last.
     pub(crate) lists: Lists,
+    /// One acceptance at a time, so that the record that failed is its own.
+    pub(crate) accepting: Mutex<()>,
 }
 
-/// Revocation lists, which a reload exchanges.
+/// Revocation lists, which a reload exchanges. None of their signatures counts before it was verified.
 #[derive(Default)]
-pub(crate) struct Lists(Mutex<Arc<Vec<Vec<u8>>>>);
+pub(crate) struct Lists(Mutex<Arc<Vec<Crl>>>);
 
 impl Lists {
     /// Those in these files.
@@ -38,19 +41,22 @@ impl Lists {
     /// If one of them cannot be read: what it would have revoked must not run because it is missing.
     pub(crate) fn read<'a>(
         paths: impl IntoIterator<Item = &'a PathBuf>,
-    ) -> anyhow::Result<Vec<Vec<u8>>> {
+    ) -> anyhow::Result<Vec<Crl>> {
         let mut all = Vec::new();
         for path in paths {
-            all.extend(read_lists(path)?);
+            for list in read_lists(path)? {
+                let list = Crl::parse(&list);
+                all.push(list.with_context(|| format!("{} cannot be used", path.display()))?);
+            }
         }
         Ok(all)
     }
 
-    pub(crate) fn exchange(&self, lists: Vec<Vec<u8>>) {
+    pub(crate) fn exchange(&self, lists: Vec<Crl>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(lists);
     }
 
-    fn now(&self) -> Arc<Vec<Vec<u8>>> {
+    pub(crate) fn now(&self) -> Arc<Vec<Crl>> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -76,7 +82,8 @@ pub(crate) struct Facts {
 /// A component that verified under what this gateway remembers.
 pub(crate) struct Verified {
     pub(crate) facts: Facts,
-    path: PathBuf,
+    /// The whole file.
+    pub(crate) bytes: Vec<u8>,
     component: VerifiedComponent,
 }
 
@@ -85,8 +92,8 @@ pub(crate) struct Verified {
 pub(crate) struct Admitted {
     pub(crate) facts: Facts,
     pub(crate) ready: ReadyGuest<GuestContext>,
-    /// The file that it was read from.
-    pub(crate) path: PathBuf,
+    /// Its signers' certificates, as later lists name them.
+    pub(crate) links: Arc<[Link]>,
     proof: Proof,
 }
 
@@ -129,9 +136,12 @@ impl Refusal {
         Self::of_machine(&anyhow::anyhow!("it was not tried yet"))
     }
 
-    /// Whether it stops what runs already.
-    pub(crate) fn stops_what_runs(&self) -> bool {
-        self.code == Some(Code::Revoked.as_str())
+    /// For what runs already, when a newer list names one of its signers' certificates.
+    pub(crate) fn revoked(component: &str) -> Self {
+        let why = format!(
+            "{component} ran, and a newer revocation list names a certificate of its signers"
+        );
+        Self::of(Code::Revoked, &why)
     }
 
     /// The exit status of a program that ends for this reason.
@@ -156,6 +166,27 @@ impl From<LoadError> for Refusal {
 }
 
 impl Host {
+    /// Reads and verifies the file at `path` as the component of a service, and remembers the numbers of the lists that were
+    /// consulted.
+    ///
+    /// # Errors
+    /// As [`Self::verify`]; or that they could not be remembered.
+    pub(crate) fn judge(
+        &self,
+        service: &Service,
+        path: &Path,
+        state: &State,
+    ) -> Result<Verified, Refusal> {
+        let verified = self.verify(service, path, &state.memory())?;
+        let numbers = numbers(&verified.component);
+        state.remember(|memory| {
+            for (issuer, number) in numbers {
+                memory.raise_list(issuer, number);
+            }
+        })?;
+        Ok(verified)
+    }
+
     /// Reads and verifies the file at `path` as the component of a service, under what is remembered and the lists.
     ///
     /// # Errors
@@ -180,15 +211,12 @@ impl Host {
         let file = Digest::of(&bytes);
         let mut state = memory.trust_state()?;
         for list in self.lists.now().iter() {
-            // One that cannot be read was named when it was read; here it cannot be used.
-            state.add_crl(list).map_err(|rejection| {
-                self.refused(Some(file), rejection.code(), &rejection.to_string())
-            })?;
+            state.add_parsed_crl(list.clone());
         }
         // The runtime records its own refusals.
         let component = self
             .runtime
-            .verify(bytes, &self.clock.now(), &state)
+            .verify(bytes.clone(), &self.clock.now(), &state)
             .map_err(|rejection| Refusal::of(rejection.code(), &rejection))?;
         let name = component.statement().name();
         if *name != service.signed_as {
@@ -205,7 +233,7 @@ impl Host {
         let facts = facts(&component, file);
         Ok(Verified {
             facts,
-            path: path.to_owned(),
+            bytes,
             component,
         })
     }
@@ -218,13 +246,10 @@ impl Host {
         &self,
         service: &Service,
         verified: Verified,
-        state: &State,
         log: LineSink,
     ) -> Result<Admitted, Refusal> {
         let Verified {
-            facts,
-            path,
-            component,
+            facts, component, ..
         } = verified;
         let ceiling = service.ceiling(log).inspect_err(|error| {
             let (code, why) = (error.code(), error.to_string());
@@ -232,26 +257,28 @@ impl Host {
                 .write(&Record::not_started(&component, Some(code), &why));
         })?;
         let chains = || component.signers().iter().map(|signer| signer.chain());
-        let lists: Vec<_> = chains()
-            .flat_map(|chain| chain.revocation().to_vec())
-            .collect();
+        let links = chains().flat_map(|chain| chain.links().to_vec()).collect();
         let proof = Proof {
             roots: chains().map(|chain| chain.anchor_spki_sha256()).collect(),
             name: component.statement().name().clone(),
             security_version: component.statement().security_version(),
         };
         let linker = Linker::<GuestContext>::new(self.runtime.engine());
-        let ready = self.runtime.load(component, &ceiling, &linker)?;
-        self.records.check()?;
-        state.remember(|memory| {
-            for (issuer, number) in lists {
-                memory.raise_list(issuer, number);
-            }
-        })?;
+        let ready = {
+            let _one = self
+                .accepting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            // What failed before is not this one's.
+            let _ = self.records.check();
+            let ready = self.runtime.load(component, &ceiling, &linker)?;
+            self.records.check()?;
+            ready
+        };
         Ok(Admitted {
             facts,
             ready,
-            path,
+            links,
             proof,
         })
     }
@@ -275,6 +302,14 @@ impl Host {
         self.records.write(&record);
         Refusal::of(code, &why)
     }
+}
+
+/// The numbers of the lists that were consulted, by their issuers' keys.
+fn numbers(component: &VerifiedComponent) -> Vec<(Digest, CrlNumber)> {
+    let chains = component.signers().iter().map(|signer| signer.chain());
+    chains
+        .flat_map(|chain| chain.revocation().to_vec())
+        .collect()
 }
 
 fn facts(component: &VerifiedComponent, file: Digest) -> Facts {

@@ -23,8 +23,8 @@ Examples:
   countersign-gateway reload        (also by SIGHUP)
   countersign-gateway schema > gateway.schema.json
 
-Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `countersign codes`. `check` ends with that of
-the first component that would be refused.";
+Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `countersign codes`. `check` and
+`reload` end with that of the first component that is refused.";
 
 /// Runs signed components under supervision.
 #[derive(Debug, Parser)]
@@ -49,7 +49,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "DIR", default_value = "/var/lib/countersign")]
         state: PathBuf,
     },
-    /// Say whether a configuration is sound and its components would be admitted now; starts nothing
+    /// Say whether a configuration is sound and its components verify now; what they may touch is held against their statements when they start
     Check {
         #[command(flatten)]
         config: ConfigFile,

@@ -1,7 +1,7 @@
 //! `check`: what a start would say, without one.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use countersign_hosting::AuditLog;
@@ -24,7 +24,7 @@ pub(crate) struct Verdict {
     pub(crate) refused: Option<Refusal>,
 }
 
-/// Judges every component of a configuration by this machine's clock and what its gateway remembers, and prints the verdicts.
+/// Verifies every component of a configuration by this machine's clock and what its gateway remembers, and prints the verdicts.
 /// What they may touch is held against their statements when they are started. Makes no record.
 ///
 /// Returns the exit status: that of the first refusal.
@@ -42,6 +42,7 @@ pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
         records: Arc::new(AuditLog::open(None)?),
         clock: Clock::start(memory.floor()),
         lists,
+        accepting: Mutex::new(()),
     };
     let verdicts: Vec<_> = config
         .services

@@ -6,13 +6,13 @@ mod file;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read as _;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_format::{ComponentName, limits as format_limits};
-use countersign_hosting::{Read, read};
 use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
 use countersign_trust_store::Policy;
 
@@ -82,17 +82,7 @@ impl Config {
             place: None,
             message,
         };
-        let bytes = match read(path, MAX_BYTES) {
-            Ok(Read::Whole(bytes)) => bytes,
-            Ok(Read::TooLarge { size }) => {
-                return Err(wrong(format!(
-                    "it has {size} bytes; {MAX_BYTES} are the most"
-                )));
-            }
-            Err(error) => return Err(wrong(format!("{error:#}"))),
-        };
-        only_its_owner_writes(path).map_err(wrong)?;
-        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+        let text = read_owned(path).map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         Self::parse(&text, folder).map_err(|wrong| ConfigError {
             file: path.to_owned(),
@@ -140,7 +130,7 @@ impl Config {
         let mut services = Vec::with_capacity(file.service.len());
         for part in file.service {
             let span = part.name.span();
-            let service = Service::new(part, folder)?;
+            let service = Service::new(part, folder, &state)?;
             if !names.insert(service.name.clone()) {
                 return Err(Wrong::at(
                     span,
@@ -175,7 +165,7 @@ pub(crate) fn schema() -> String {
 }
 
 impl Service {
-    fn new(part: ServicePart, folder: &Path) -> Result<Self, Wrong> {
+    fn new(part: ServicePart, folder: &Path, state: &Path) -> Result<Self, Wrong> {
         let name = part.name.get_ref();
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
@@ -191,7 +181,7 @@ impl Service {
             signed_as,
             restart: restart(&part.restart)
                 .map_err(|message| Wrong::at(part.name.span(), message))?,
-            grants: grants(part.grants, folder)?,
+            grants: grants(part.grants, folder, state)?,
             limits: limits(&part.limits),
             name: part.name.into_inner(),
         })
@@ -252,7 +242,7 @@ fn restart(part: &RestartPart) -> Result<Restart, String> {
     Ok(restart)
 }
 
-fn grants(part: GrantsPart, folder: &Path) -> Result<Grants, Wrong> {
+fn grants(part: GrantsPart, folder: &Path, state: &Path) -> Result<Grants, Wrong> {
     let mut guests = BTreeSet::new();
     let mut directories = Vec::with_capacity(part.directories.len());
     for entry in part.directories {
@@ -270,10 +260,18 @@ fn grants(part: GrantsPart, folder: &Path) -> Result<Grants, Wrong> {
                 format!("the path {guest:?} is given twice"),
             ));
         }
-        directories.push(DirectoryPart {
-            host: folder.join(&directory.host),
-            ..directory
-        });
+        let host = folder.join(&directory.host);
+        // By what they are, where they are there already.
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let (given, ours) = (real(&host), real(state));
+        if given.starts_with(&ours) || ours.starts_with(&given) {
+            let message = format!(
+                "{} holds what the gateway remembers, or lies in it; no component may have it",
+                host.display()
+            );
+            return Err(Wrong::at(span, message));
+        }
+        directories.push(DirectoryPart { host, ..directory });
     }
     Ok(Grants {
         args: part.args,
@@ -306,17 +304,37 @@ fn limits(part: &LimitsPart) -> Limits {
     limits
 }
 
-/// Whoever may write the configuration decides what components may touch.
-fn only_its_owner_writes(path: &Path) -> Result<(), String> {
-    let metadata =
-        std::fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?;
+/// The text of the file. Whoever may write it decides what components may touch: its owner must be this user or root, and
+/// alone. What is asked is the file that was opened, whatever has its name by then.
+fn read_owned(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("it cannot be read: {error}");
+    // A FIFO would wait for its writer.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    let ours = std::fs::metadata("/proc/self").map_err(unreadable)?.uid();
+    if ![0, ours].contains(&metadata.uid()) {
+        return Err(format!(
+            "it belongs to user {}, and may only be root's or that of the gateway's user",
+            metadata.uid()
+        ));
+    }
     if metadata.mode() & 0o022 != 0 {
         return Err(format!(
             "others than its owner may write it (mode {:o}); take that away with chmod go-w",
             metadata.mode() & 0o777
         ));
     }
-    Ok(())
+    let mut text = String::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
+        return Err(format!("it has more than {MAX_BYTES} bytes"));
+    }
+    Ok(text)
 }
 
 /// What is wrong, and where in the text.
@@ -456,6 +474,11 @@ mod tests {
                 changed("\"/data\"", "\"data\""),
                 "Some((13, 24))",
                 "must start with /",
+            ),
+            (
+                changed("host = \"data\"", "host = \"/\""),
+                "Some((13, 24))",
+                "what the gateway remembers",
             ),
             (
                 changed("lists =", "signers = 5\n        lists ="),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -127,6 +127,7 @@ impl Gateway {
                 records,
                 clock,
                 lists: Lists::default(),
+                accepting: Mutex::new(()),
             }),
             state,
             kept,
@@ -140,34 +141,51 @@ impl Gateway {
     /// # Errors
     /// If this machine does not let it begin.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+        let mut stopping = std::pin::pin!(told_to_stop()?);
         let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be watched")?;
         let mut control = Control::open(&self.config.control)?;
         let mut remembering = interval(FLOOR_EVERY);
         remembering.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.start().await;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => {
-                    if let Err(error) = self.reload().await {
-                        say("", &format!("nothing was changed: {error:#}"));
-                    }
-                }
-                _ = remembering.tick() => self.remember_floor(),
-                (question, answer) = control.next() => {
-                    let json = match question {
-                        Question::Status => serde_json::to_value(self.overview()),
-                        Question::Reload => match self.reload().await {
-                            Ok(reloaded) => serde_json::to_value(reloaded),
-                            Err(error) => serde_json::to_value(Failed { error: format!("{error:#}") }),
-                        },
+        // Admitting takes its time, and whoever stops the gateway does not wait for it.
+        let mut goes_on = tokio::select! {
+            () = self.start() => true,
+            () = &mut stopping => false,
+        };
+        while goes_on {
+            let asked = tokio::select! {
+                () = &mut stopping => break,
+                _ = hang_up.recv() => Some((Question::Reload, None)),
+                (question, answer) = control.next() => Some((question, Some(answer))),
+                _ = remembering.tick() => None,
+            };
+            let Some((question, answer)) = asked else {
+                self.remember_floor();
+                continue;
+            };
+            let said = match question {
+                Question::Status => serde_json::to_value(self.overview()),
+                Question::Reload => {
+                    let reloaded = tokio::select! {
+                        reloaded = self.reload() => reloaded,
+                        () = &mut stopping => {
+                            goes_on = false;
+                            Err(anyhow::anyhow!("the gateway is stopping"))
+                        }
                     };
-                    // Who asked may have gone.
-                    let _ = answer.send(json.unwrap_or_default());
+                    reloaded.map_or_else(
+                        |error| {
+                            say("", &format!("not all was reloaded: {error:#}"));
+                            serde_json::to_value(Failed {
+                                error: format!("{error:#}"),
+                            })
+                        },
+                        serde_json::to_value,
+                    )
                 }
+            };
+            if let Some(answer) = answer {
+                // Who asked may have gone.
+                let _ = answer.send(said.unwrap_or_default());
             }
         }
         say("", "stopping");
@@ -208,6 +226,9 @@ impl Gateway {
         }
         self.host.lists.exchange(Lists::read(&config.lists)?);
         let mut done = Reloaded::default();
+        self.refused.clear();
+        // Before anything takes its time.
+        self.stop_what_was_revoked(&mut done).await?;
         let kept: Vec<_> = config
             .services
             .iter()
@@ -226,7 +247,6 @@ impl Gateway {
                 done.stopped.push(name);
             }
         }
-        self.refused.clear();
         for service in &config.services {
             self.judge(service, &mut done).await;
         }
@@ -241,8 +261,54 @@ impl Gateway {
         Ok(done)
     }
 
+    /// Stops every component whose signers' certificates the lists name, whatever file is in its place by now.
+    async fn stop_what_was_revoked(&mut self, done: &mut Reloaded) -> anyhow::Result<()> {
+        let lists = self.host.lists.now();
+        let mut numbers = Vec::new();
+        let mut revoked = Vec::new();
+        for (name, running) in &self.running {
+            let links = running.status().links;
+            let said: Vec<_> = links
+                .iter()
+                .filter_map(|link| link.status(&lists))
+                .collect();
+            if said.iter().any(|status| status.revoked) {
+                revoked.push(name.clone());
+            }
+            numbers.extend(said);
+        }
+        for name in revoked {
+            let refusal = Refusal::revoked(&name);
+            say(&name, &format!("stopped: {}", refusal.why));
+            self.stop(&name, done).await;
+            self.refused.insert(name.clone(), refusal.clone());
+            done.refused.insert(name, refusal);
+        }
+        tokio::task::block_in_place(|| {
+            self.state.remember(|memory| {
+                for said in numbers {
+                    memory.raise_list(said.issuer_spki_sha256, said.number);
+                }
+            })
+        })
+    }
+
+    async fn stop(&mut self, name: &str, done: &mut Reloaded) {
+        if let Some(running) = self.running.remove(name) {
+            running.stop().await;
+            done.stopped.push(name.to_owned());
+        }
+    }
+
     /// Has the file of a service run; where it is refused and nothing runs, the copy of the last that proved healthy.
     async fn judge(&mut self, service: &Service, done: &mut Reloaded) {
+        if self
+            .running
+            .get(&service.name)
+            .is_some_and(Running::is_lost)
+        {
+            self.stop(&service.name, done).await;
+        }
         let refusal = match self.verified(service, &service.component).await {
             Ok(verified) => match self.take_up(service, verified, done).await {
                 Ok(()) => return,
@@ -250,9 +316,15 @@ impl Gateway {
             },
             Err(refusal) => refusal,
         };
-        self.refuse(service, refusal, done).await;
-        if self.running.contains_key(&service.name) {
-            return self.judge_what_runs(service, done).await;
+        self.refuse(service, refusal, done);
+        match self.running.get(&service.name) {
+            Some(running) if running.service == *service => return,
+            // It was started under what the operator wanted before, and may be more than he wants now.
+            Some(_) => {
+                say(&service.name, "stopped: it is configured otherwise now");
+                self.stop(&service.name, done).await;
+            }
+            None => {}
         }
         if let Some(copy) = self.kept.of(&service.name)
             && let Ok(verified) = self.verified(service, &copy).await
@@ -265,33 +337,6 @@ impl Gateway {
         }
     }
 
-    /// Holds the lists against a component that runs and is not the file in its place: by its copy, which it has once it
-    /// proved healthy.
-    async fn judge_what_runs(&mut self, service: &Service, done: &mut Reloaded) {
-        let Some(running) = self.running.get(&service.name) else {
-            return;
-        };
-        let runs = running.status().facts.map(|facts| facts.file_sha256);
-        let copy = match self.kept.of(&service.name) {
-            Some(copy) => self.verified(service, &copy).await,
-            None => Err(Refusal::not_tried()),
-        };
-        match copy {
-            Ok(copy) if Some(&copy.facts.file_sha256) == runs.as_ref() => {}
-            // Expired, say: that stops nothing that runs.
-            Err(refusal) if refusal.code.is_some() && !refusal.stops_what_runs() => {}
-            Err(refusal) if refusal.code.is_some() => self.refuse(service, refusal, done).await,
-            Ok(_) | Err(_) => {
-                let why = "what runs is no file that can still be read, so the lists cannot be held against it; it is stopped";
-                say(&service.name, why);
-                if let Some(running) = self.running.remove(&service.name) {
-                    running.stop().await;
-                    done.stopped.push(service.name.clone());
-                }
-            }
-        }
-    }
-
     /// Has a component run, unless it runs already.
     async fn take_up(
         &mut self,
@@ -301,14 +346,10 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         let name = service.name.clone();
         if let Some(running) = self.running.get(&name)
-            && running.file_sha256 == verified.facts.file_sha256
+            && running.is_of(&verified.facts.file_sha256)
             && running.service == *service
         {
-            let runs = running.status().facts.map(|facts| facts.file_sha256);
             done.unchanged.push(name);
-            if runs.as_ref() != Some(&verified.facts.file_sha256) {
-                self.judge_what_runs(service, done).await;
-            }
             return Ok(());
         }
         let admitted = self.loaded(service, verified).await?;
@@ -334,35 +375,36 @@ impl Gateway {
         Ok(())
     }
 
-    async fn refuse(&mut self, service: &Service, refusal: Refusal, done: &mut Reloaded) {
+    fn refuse(&mut self, service: &Service, refusal: Refusal, done: &mut Reloaded) {
         let name = service.name.clone();
         let code = refusal.code.unwrap_or("cannot be used");
         say(
             &name,
             &format!("refused: {code}: {}; next: {}", refusal.why, refusal.next),
         );
-        if refusal.stops_what_runs()
-            && let Some(running) = self.running.remove(&name)
-        {
-            running.stop().await;
-            done.stopped.push(name.clone());
-        }
-        self.refused.insert(name.clone(), refusal.clone());
-        done.refused.insert(name, refusal);
+        // That what ran was revoked weighs more than what is wrong with the file in its place.
+        self.refused
+            .entry(name.clone())
+            .or_insert_with(|| refusal.clone());
+        done.refused.entry(name).or_insert(refusal);
     }
 
     async fn verified(&self, service: &Service, path: &Path) -> Result<Verified, Refusal> {
         let (host, service, path) = (Arc::clone(&self.host), service.clone(), path.to_owned());
-        let memory = self.state.memory();
-        blocking(move || host.verify(&service, &path, &memory)).await
+        let state = Arc::clone(&self.state);
+        blocking(move || host.judge(&service, &path, &state)).await
     }
 
     async fn loaded(&self, service: &Service, verified: Verified) -> Result<Admitted, Refusal> {
         let (host, service) = (Arc::clone(&self.host), service.clone());
-        let state = Arc::clone(&self.state);
+        let kept = self.kept.clone();
         blocking(move || {
             let log = service::lines(&service.name);
-            host.load(&service, verified, &state, log)
+            // The very bytes that are about to run; what lies in their place may be another file by then.
+            let bytes = verified.bytes.clone();
+            let admitted = host.load(&service, verified, log)?;
+            kept.put_down(&service.name, &bytes)?;
+            Ok(admitted)
         })
         .await
     }
@@ -406,6 +448,18 @@ impl Gateway {
 #[derive(Serialize)]
 struct Failed {
     error: String,
+}
+
+/// Done when a service manager or a person tells it to stop.
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Does what blocks on a thread for that.

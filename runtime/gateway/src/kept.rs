@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use countersign_format::Digest;
 use countersign_hosting::{MAX_FILE_BYTES, Read, durable, read};
 
@@ -32,31 +32,47 @@ impl Kept {
 
     /// Where the copy of a service lies, if there is one. The name is a service's: letters, digits and hyphens.
     pub(crate) fn of(&self, service: &str) -> Option<PathBuf> {
-        let path = self.path(service);
+        let path = self.place(service, "wasm");
         path.is_file().then_some(path)
     }
 
-    /// Keeps the file at `from`, if it is still the one with this digest; another is not what proved healthy.
+    /// Puts down the very bytes that are about to run for the first time.
     ///
     /// # Errors
-    /// If it cannot be read, or the copy cannot be written; the copy before it is there still.
-    pub(crate) fn keep(&self, service: &str, from: &Path, file_sha256: &str) -> anyhow::Result<()> {
-        let path = self.path(service);
-        if from == path {
-            return Ok(());
+    /// If they cannot be written.
+    pub(crate) fn put_down(&self, service: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        durable::replace(&self.place(service, "next"), bytes)
+    }
+
+    /// Makes what was put down the copy, if it is the file with this digest: it proved healthy. Does nothing where the copy is
+    /// that file already.
+    ///
+    /// # Errors
+    /// If neither is; the copy before is there still.
+    pub(crate) fn keep(&self, service: &str, file_sha256: &str) -> anyhow::Result<()> {
+        let (next, copy) = (self.place(service, "next"), self.place(service, "wasm"));
+        if is(&next, file_sha256)? {
+            return durable::rename(&next, &copy);
         }
-        let Read::Whole(bytes) = read(from, MAX_FILE_BYTES)? else {
-            return Ok(());
-        };
-        if Digest::of(&bytes).to_string() == file_sha256 {
-            durable::replace(&path, &bytes)?;
+        if !is(&copy, file_sha256)? {
+            bail!("no copy of it is there to be kept");
         }
         Ok(())
     }
 
-    fn path(&self, service: &str) -> PathBuf {
-        self.0.join(format!("{service}.wasm"))
+    fn place(&self, service: &str, kind: &str) -> PathBuf {
+        self.0.join(format!("{service}.{kind}"))
     }
+}
+
+fn is(path: &Path, file_sha256: &str) -> anyhow::Result<bool> {
+    if !path.is_file() {
+        return Ok(false);
+    }
+    Ok(match read(path, MAX_FILE_BYTES)? {
+        Read::Whole(bytes) => Digest::of(&bytes).to_string() == file_sha256,
+        Read::TooLarge { .. } => false,
+    })
 }
 
 #[cfg(test)]
@@ -68,17 +84,22 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let kept = Kept::in_state(folder.path()).expect("made");
         Kept::in_state(folder.path()).expect("there already");
-        let from = folder.path().join("pump.wasm");
-        fs::write(&from, b"healthy").expect("ours");
-        let digest = Digest::of(b"healthy").to_string();
+        let digest = |bytes: &[u8]| Digest::of(bytes).to_string();
         assert_eq!(kept.of("pump"), None);
-        kept.keep("pump", &from, &digest).expect("kept");
-        // Exchanged since it was started.
-        fs::write(&from, b"another").expect("ours");
-        kept.keep("pump", &from, &digest).expect("left alone");
+        kept.keep("pump", &digest(b"healthy"))
+            .expect_err("nothing was put down");
+        kept.put_down("pump", b"healthy").expect("put down");
+        kept.keep("pump", &digest(b"healthy")).expect("kept");
+        kept.keep("pump", &digest(b"healthy")).expect("it is there");
+        // Another was put down before this one proved anything.
+        kept.put_down("pump", b"another").expect("put down");
+        kept.keep("pump", &digest(b"third"))
+            .expect_err("it is another");
+        kept.keep("pump", &digest(b"healthy")).expect("it is there");
         let copy = kept.of("pump").expect("a copy");
         assert_eq!(fs::read(&copy).expect("readable"), b"healthy");
-        kept.keep("pump", &copy, &digest).expect("itself");
+        kept.keep("pump", &digest(b"another")).expect("kept");
+        assert_eq!(fs::read(&copy).expect("readable"), b"another");
         assert_eq!(kept.of("door"), None);
     }
 }

@@ -44,6 +44,7 @@ fn main() {
             MISUSED
         }
     };
+    say::finish();
     std::process::exit(i32::from(status));
 }
 
@@ -51,10 +52,10 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
     match verb {
         Verb::Init { state } => {
             state::create(&state)?;
-            println!(
+            overview::out(&format!(
                 "{} was made. Keep it with this machine: a gateway whose memory is lost forgets which versions must not come back.",
                 state.display()
-            );
+            ));
         }
         Verb::Check { config, json } => return check::check(&config.path, json),
         Verb::Run { config } => {
@@ -74,7 +75,7 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             let answer = control::ask(&Config::load(&config.path)?.control, Question::Reload)?;
             return Ok(overview::print_reload(&answer, json));
         }
-        Verb::Schema => println!("{}", config::schema()),
+        Verb::Schema => overview::out(&config::schema()),
         Verb::Completions { shell } => clap_complete::generate(
             shell,
             &mut Cli::command(),

@@ -1,6 +1,9 @@
 //! What the operator reads on standard output: in words, or as JSON.
 
+use std::io::{self, Write as _};
+
 use countersign_hosting::printable;
+use countersign_trust_store::Code;
 use serde_json::Value;
 
 use crate::check::Verdict;
@@ -8,31 +11,33 @@ use crate::check::Verdict;
 /// The form of what `--json` prints of `check`.
 const VERSION: u32 = 1;
 
+/// Prints a line to standard output. Who reads it may have gone, which is no fault.
+pub(crate) fn out(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 /// Prints the verdicts of `check`.
 pub(crate) fn print_check(verdicts: &[Verdict], json: bool) {
     if json {
-        println!(
-            "{}",
-            serde_json::json!({ "version": VERSION, "services": verdicts })
-        );
+        out(&serde_json::json!({ "version": VERSION, "services": verdicts }).to_string());
         return;
     }
     for verdict in verdicts {
         match (&verdict.facts, &verdict.refused) {
             (_, Some(refused)) => {
                 let code = refused.code.unwrap_or("cannot be used");
-                println!("{}: {code}", verdict.name);
-                println!("  why:  {}", printable(&refused.why));
-                println!("  next: {}", refused.next);
+                out(&format!("{}: {code}", verdict.name));
+                out(&format!("  why:  {}", printable(&refused.why)));
+                out(&format!("  next: {}", refused.next));
             }
-            (Some(facts), None) => println!(
+            (Some(facts), None) => out(&format!(
                 "{}: {} {}, signed by {}, until {}",
                 verdict.name,
                 facts.component,
                 printable(&facts.version),
                 printable(&facts.signers.join(" and ")),
                 facts.valid_until
-            ),
+            )),
             (None, None) => {}
         }
     }
@@ -41,7 +46,7 @@ pub(crate) fn print_check(verdicts: &[Verdict], json: bool) {
 /// Prints what a running gateway answered to `status`.
 pub(crate) fn print(answer: &Value, json: bool) {
     if json {
-        println!("{answer}");
+        out(&answer.to_string());
         return;
     }
     let of = |value: &Value, key: &str| {
@@ -53,7 +58,7 @@ pub(crate) fn print(answer: &Value, json: bool) {
     let services = answer.get("services").and_then(Value::as_array);
     for service in services.into_iter().flatten() {
         let get = |key| of(service, key).unwrap_or_default();
-        println!("{}: {}", get("name"), get("state"));
+        out(&format!("{}: {}", get("name"), get("state")));
         if let Some(component) = of(service, "component") {
             let signers: Vec<_> = service
                 .get("signers")
@@ -63,12 +68,12 @@ pub(crate) fn print(answer: &Value, json: bool) {
                 .filter_map(Value::as_str)
                 .map(printable)
                 .collect();
-            println!(
+            out(&format!(
                 "  {component} {}, signed by {}, until {}",
                 get("version"),
                 signers.join(" and "),
                 get("valid-until")
-            );
+            ));
         }
         for (key, word) in [
             ("since", "since"),
@@ -79,30 +84,35 @@ pub(crate) fn print(answer: &Value, json: bool) {
             ("newer", "note"),
         ] {
             if let Some(text) = of(service, key).filter(|text| text != "null") {
-                println!("  {word}: {text}");
+                out(&format!("  {word}: {text}"));
             }
         }
     }
 }
 
-/// Prints what a reload did, and gives the exit status: 0 unless a component was refused.
+/// Prints what a reload did, and gives the exit status: that of the first component that was refused.
 pub(crate) fn print_reload(answer: &Value, json: bool) -> u8 {
     let refused = answer.get("refused").and_then(Value::as_object);
     if json {
-        println!("{answer}");
+        out(&answer.to_string());
     } else {
         for what in ["started", "exchanged", "stopped", "unchanged"] {
             let names = answer.get(what).and_then(Value::as_array);
             for name in names.into_iter().flatten().filter_map(Value::as_str) {
-                println!("{name}: {what}");
+                out(&format!("{name}: {what}"));
             }
         }
         for (name, refusal) in refused.into_iter().flatten() {
             let of = |key| refusal.get(key).and_then(Value::as_str).unwrap_or_default();
-            println!("{name}: refused {}", of("code"));
-            println!("  why:  {}", printable(of("why")));
-            println!("  next: {}", printable(of("next")));
+            out(&format!("{name}: refused {}", of("code")));
+            out(&format!("  why:  {}", printable(of("why"))));
+            out(&format!("  next: {}", printable(of("next"))));
         }
     }
-    u8::from(refused.is_some_and(|refused| !refused.is_empty()))
+    let first = refused.and_then(|refused| refused.values().next());
+    first.map_or(0, |first| {
+        let word = first.get("code").and_then(Value::as_str);
+        let code = Code::ALL.iter().find(|code| word == Some(code.as_str()));
+        code.map_or(2, |code| code.exit_status())
+    })
 }

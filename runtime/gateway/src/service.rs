@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_runtime::RunError;
-use countersign_trust_store::Code;
+use countersign_trust_store::{Code, Link};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -23,6 +23,9 @@ use crate::say::say;
 use crate::state::State;
 pub(crate) use log::lines;
 use waits::Waits;
+
+/// The least time between two tries to remember that a component is healthy.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// What a service is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,6 +64,9 @@ pub(crate) struct Status {
     /// The component that runs, or ran last.
     #[serde(flatten)]
     pub(crate) facts: Option<Facts>,
+    /// The certificates of the signers of what runs, as later lists name them.
+    #[serde(skip)]
+    pub(crate) links: Arc<[Link]>,
     /// Why a newer component is not the one that runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) newer: Option<String>,
@@ -75,7 +81,6 @@ enum Command {
 /// A service that is looked after. Dropped, it ends.
 pub(crate) struct Running {
     pub(crate) service: Service,
-    pub(crate) file_sha256: String,
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
@@ -96,9 +101,9 @@ impl Running {
             doing: running(false),
             starts: 0,
             facts: Some(admitted.facts.clone()),
+            links: Arc::clone(&admitted.links),
             newer: None,
         });
-        let file_sha256 = admitted.facts.file_sha256.clone();
         let supervision = Supervision {
             host,
             state,
@@ -108,11 +113,9 @@ impl Running {
             service: service.clone(),
             current: admitted,
             proved: false,
-            before: None,
         };
         Self {
             service: service.clone(),
-            file_sha256,
             commands,
             status,
             task: tokio::spawn(supervision.run()),
@@ -122,7 +125,6 @@ impl Running {
     /// Has it run another component from now on.
     pub(crate) async fn exchange(&mut self, service: &Service, admitted: Admitted) {
         self.service = service.clone();
-        self.file_sha256 = admitted.facts.file_sha256.clone();
         let exchange = Command::Exchange(Box::new((service.clone(), admitted)));
         // The task ends with this alone.
         let _ = self.commands.send(exchange).await;
@@ -131,6 +133,20 @@ impl Running {
     /// What it is doing.
     pub(crate) fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// Whether this is the file that it runs, or ran last.
+    pub(crate) fn is_of(&self, file_sha256: &str) -> bool {
+        let status = self.status.borrow();
+        status
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.file_sha256 == file_sha256)
+    }
+
+    /// Whether nobody looks after it any more, which is a fault of this program.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Ends it, its component included.
@@ -156,8 +172,6 @@ struct Supervision {
     service: Service,
     current: Admitted,
     proved: bool,
-    /// What ran before an exchange and had proved healthy.
-    before: Option<Admitted>,
 }
 
 /// What ends the watch over one run.
@@ -175,6 +189,7 @@ impl Supervision {
                 status.doing = running(self.proved);
                 status.starts = status.starts.saturating_add(1);
                 status.facts = Some(self.current.facts.clone());
+                status.links = Arc::clone(&self.current.links);
             });
             let started = Instant::now();
             let event = self.watch().await;
@@ -186,6 +201,9 @@ impl Supervision {
                     return;
                 }
                 Event::Exchange(next) => {
+                    let accepted = self.current.ready.record();
+                    let record = accepted.stopped(None, "another component takes its place");
+                    self.host.records.write(&record);
                     self.exchange(*next);
                     waits = Waits::new(self.service.restart);
                     continue;
@@ -228,19 +246,28 @@ impl Supervision {
         let mut run = Run(tokio::spawn(self.current.ready.clone().run_command()));
         let healthy_after = self.service.restart.healthy_after;
         let mut healthy = std::pin::pin!(sleep(healthy_after));
-        loop {
+        let event = loop {
             tokio::select! {
                 ended = &mut run.0 => return Event::Ended(match ended {
                     Ok(ended) => ended,
                     Err(error) => Err(RunError::HostPanicked { message: error.to_string() }),
                 }),
-                () = &mut healthy, if !self.proved => self.prove(),
-                command = self.commands.recv() => return match command {
+                () = &mut healthy, if !self.proved => {
+                    self.prove();
+                    // Where it could not be remembered, it is tried again.
+                    let again = tokio::time::Instant::now() + healthy_after.max(RETRY);
+                    healthy.as_mut().reset(again);
+                }
+                command = self.commands.recv() => break match command {
                     Some(Command::Exchange(next)) => Event::Exchange(next),
                     None => Event::Stop,
                 },
             }
-        }
+        };
+        // The next one may use the same folders.
+        run.0.abort();
+        let _ = (&mut run.0).await;
+        event
     }
 
     /// Waits before the next start; for ever if there is none.
@@ -260,21 +287,18 @@ impl Supervision {
         }
     }
 
+    /// Has it remembered that the component is healthy.
     fn prove(&mut self) {
         let remembered = tokio::task::block_in_place(|| {
             let current = &self.current;
             // First the copy: a version that is remembered and cannot be had any more would leave nothing to run.
-            self.kept.keep(
-                &self.service.name,
-                &current.path,
-                &current.facts.file_sha256,
-            )?;
+            self.kept
+                .keep(&self.service.name, &current.facts.file_sha256)?;
             self.host.prove(current, &self.state)
         });
         match remembered {
             Ok(()) => {
                 self.proved = true;
-                self.before = None;
                 self.told.send_modify(|status| {
                     status.newer = None;
                     if let Doing::Running { healthy, .. } = &mut status.doing {
@@ -282,40 +306,26 @@ impl Supervision {
                     }
                 });
             }
-            // It goes on running, and the version before it stays admissible: nothing is lost but the lock on going back.
-            Err(error) => {
-                say(
-                    &self.service.name,
-                    &format!("its version could not be remembered: {error:#}"),
-                );
-                self.proved = true;
-            }
+            // It goes on running, and the version before it stays admissible until this is mended.
+            Err(error) => say(
+                &self.service.name,
+                &format!("that it is healthy could not be remembered: {error:#}"),
+            ),
         }
     }
 
     fn exchange(&mut self, (service, admitted): (Service, Admitted)) {
-        self.host.records.write(
-            &self
-                .current
-                .ready
-                .record()
-                .stopped(None, "another component takes its place"),
-        );
-        let old = std::mem::replace(&mut self.current, admitted);
-        if self.proved {
-            self.before = Some(old);
-        }
+        self.current = admitted;
         self.proved = false;
         self.service = service;
     }
 
-    /// Gives the place back to the component before, or to the copy of the last that proved healthy, if there is one.
+    /// Gives the place to the copy of the last that proved healthy, if there is one and it is admitted.
     fn fall_back(&mut self, how: &str) -> bool {
-        let before = self.before.take();
-        let Some(before) = before.or_else(|| tokio::task::block_in_place(|| self.copy())) else {
+        let Some(copy) = tokio::task::block_in_place(|| self.copy()) else {
             return false;
         };
-        let failed = std::mem::replace(&mut self.current, before);
+        let failed = std::mem::replace(&mut self.current, copy);
         self.proved = true;
         let why = format!(
             "{} {} {how} before it proved healthy, so {} runs again",
@@ -329,16 +339,13 @@ impl Supervision {
     /// The copy of the last that proved healthy, admitted; none of what runs already.
     fn copy(&self) -> Option<Admitted> {
         let path = self.kept.of(&self.service.name)?;
-        let memory = self.state.memory();
         // A refusal has its record, and there is nothing else to run then.
-        let verified = self.host.verify(&self.service, &path, &memory).ok()?;
+        let verified = self.host.judge(&self.service, &path, &self.state).ok()?;
         if verified.facts == self.current.facts {
             return None;
         }
         let log = lines(&self.service.name);
-        self.host
-            .load(&self.service, verified, &self.state, log)
-            .ok()
+        self.host.load(&self.service, verified, log).ok()
     }
 
     /// Makes the record of an end, and says it in words.
@@ -376,6 +383,7 @@ pub(crate) fn refused(name: &str, refusal: Refusal) -> Status {
         doing: Doing::Refused(refusal),
         starts: 0,
         facts: None,
+        links: Arc::new([]),
         newer: None,
     }
 }

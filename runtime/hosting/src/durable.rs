@@ -24,8 +24,27 @@ pub fn replace(path: &Path, contents: &[u8]) -> anyhow::Result<()> {
     file.persist(path)
         .map_err(|error| error.error)
         .with_context(failed)?;
-    // A new name lives in its folder (fsync(2)).
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .with_context(failed)
+    sync(folder).with_context(failed)
+}
+
+/// Gives a file another name in the same folder, in place of what has it. It is on the disk under that name when this returns.
+///
+/// # Errors
+/// If it cannot be renamed.
+pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let failed = || {
+        format!(
+            "{} could not take the place of {}",
+            from.display(),
+            to.display()
+        )
+    };
+    let folder = to.parent().with_context(failed)?;
+    fs::rename(from, to).with_context(failed)?;
+    sync(folder).with_context(failed)
+}
+
+/// A new name lives in its folder (fsync(2)).
+fn sync(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
 }

@@ -5,7 +5,7 @@ use countersign_keys::PublicKey;
 
 use crate::{Anchor, Certificate, CertifiedDevice, Crl, CrlNumber, Rejection, UnixTime};
 
-use super::{ChainVerifier, issuer_of};
+use super::{ChainVerifier, issuer_of, link::Link};
 
 /// A chain that leads to a trust anchor, and was valid and not revoked at the time of judging.
 ///
@@ -28,6 +28,7 @@ pub struct VerifiedChain {
     development: bool,
     scopes: Vec<Scope>,
     revocation: Vec<(Digest, CrlNumber)>,
+    links: Vec<Link>,
     valid_until: UnixTime,
 }
 
@@ -94,6 +95,12 @@ impl VerifiedChain {
         &self.revocation
     }
 
+    /// The chain's certificates as later lists name them, the end entity's first.
+    #[must_use]
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
     /// The time up to which every certificate of the chain is valid.
     #[must_use]
     pub const fn valid_until(&self) -> UnixTime {
@@ -128,6 +135,11 @@ impl ChainVerifier<'_> {
                     let issuer = issuer_of(chain, depth, anchor);
                     crl.map(|crl| (issuer.spki_sha256(), crl.number()))
                 })
+                .collect(),
+            links: chain
+                .iter()
+                .enumerate()
+                .map(|(depth, certificate)| Link::new(certificate, issuer_of(chain, depth, anchor)))
                 .collect(),
             valid_until: chain
                 .iter()

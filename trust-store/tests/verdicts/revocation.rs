@@ -93,6 +93,53 @@ fn td12_of_two_lists_the_one_with_the_higher_number_counts() {
     }
 }
 
+#[test]
+fn td15_what_was_admitted_is_told_to_be_revoked_by_newer_lists_alone() {
+    let pki = TestPki::new();
+    let chain = pki
+        .anchors()
+        .verify_chain(
+            pki.chain(),
+            &countersign_trust_store::PathProfile::COMPONENTS,
+            &pki.now(),
+            &pki.state(),
+        )
+        .expect("a good chain");
+    let [leaf, intermediate] = chain.links() else {
+        panic!("{chain:?}")
+    };
+    let parse = |der: &[u8]| countersign_trust_store::Crl::parse(der).expect("a list");
+    let lists: Vec<_> = pki.crls().iter().map(|der| parse(der)).collect();
+    for link in [leaf, intermediate] {
+        assert!(link.status(&lists).is_some_and(|status| !status.revoked));
+    }
+    assert_eq!(leaf.status(&[]), None);
+    assert_eq!(
+        leaf.status(&lists[..1]),
+        None,
+        "the root's says nothing of it"
+    );
+    // Long out of date, and of the issuer: it revokes all the same.
+    let mut revoking = countersign_testing::CrlParts::of(&pki.crls()[1]);
+    revoking.set_extension(oid::CRL_NUMBER, false, &[2, 1, 9]);
+    revoking.revoked_certificates = Some(vec![x509_serial(&pki.chain()[0])]);
+    let genuine = parse(&revoking.sign(&pki.authority_keys()[1]));
+    // Another's signature under the same name revokes nothing.
+    let forged = parse(&revoking.sign(&pki.authority_keys()[0]));
+    let mut all = lists.clone();
+    all.push(forged);
+    assert!(leaf.status(&all).is_some_and(|status| !status.revoked));
+    all.insert(0, genuine.clone());
+    let status = leaf.status(&all).expect("lists of its issuer");
+    assert!(status.revoked);
+    assert_eq!(status.number, genuine.number());
+    assert!(
+        intermediate
+            .status(&all)
+            .is_some_and(|status| !status.revoked)
+    );
+}
+
 /// A revocation entry for this certificate.
 fn x509_serial(certificate: &[u8]) -> der::Any {
     use der::{Decode, Encode};

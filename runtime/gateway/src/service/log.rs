@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use countersign_hosting::printable;
 use countersign_runtime::LineSink;
 
 use crate::say::say;
@@ -11,13 +12,18 @@ use crate::say::say;
 const AT_ONCE: u64 = 64 << 10;
 const PER_SECOND: u64 = 8 << 10;
 
+/// What stands before each line beside its service's name, in bytes.
+const PREFIX: usize = "countersign-gateway: : > ".len();
+
 /// Where the lines of a service's component go.
 pub(crate) fn lines(service: &str) -> LineSink {
     let name = service.to_owned();
     let rate = Mutex::new(Rate::new(Instant::now()));
     LineSink::new(move |line| {
         let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
-        let passes = rate.take(line.len(), Instant::now());
+        // What is charged is what will be written: its name is before each line, and escapes are longer than what they stand for.
+        let length = printable(line).len() + name.len() + PREFIX;
+        let passes = rate.take(length, Instant::now());
         if let Some(dropped) = passes.then(|| rate.dropped()).flatten() {
             say(
                 &name,
