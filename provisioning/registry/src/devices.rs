@@ -129,6 +129,33 @@ impl Registry {
         Ok(done.rows_affected() > 0)
     }
 
+    /// Records which hardware a device is, unless that is recorded; false when it is, when the hardware is another device's,
+    /// or when there is no such device.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn set_hardware(
+        &self,
+        device: &DeviceIdentity,
+        hash: &[u8; 32],
+    ) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let done = sqlx::query(
+            "UPDATE devices SET hardware_hash = $1 WHERE device = $2 AND hardware_hash IS NULL",
+        )
+        .bind(hash.as_slice())
+        .bind(device.as_str())
+        .execute(&mut *transaction)
+        .await;
+        let done = match done {
+            // The index has the last word, also between two processes.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(false),
+            done => done?,
+        };
+        transaction.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// The device of this identity.
     ///
     /// # Errors

@@ -183,6 +183,20 @@ pub(crate) async fn devices_are_found_and_paged(database: Database) {
     };
     let refused = registry.register(&[devices[0].clone(), twin], NOW).await;
     assert_eq!(refused.expect("asked"), [id("dev-000"), id("twin")]);
+    // Hardware is recorded once, and is one device's.
+    let both = id("both");
+    for (device, hardware, taken) in [
+        (&both, [4; 32], false),
+        (&id("nobody"), [99; 32], false),
+        (&both, [98; 32], true),
+        (&both, [98; 32], false),
+        (&both, [97; 32], false),
+    ] {
+        let set = registry.set_hardware(device, &hardware).await;
+        assert_eq!(set.expect("asked"), taken, "{device} {hardware:?}");
+    }
+    let both = registry.device(&both).await.expect("found").expect("there");
+    assert_eq!(both.hardware_hash, Some([98; 32]));
 
     let mut seen = Vec::new();
     let mut after: Option<String> = None;
