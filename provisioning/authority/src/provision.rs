@@ -9,26 +9,32 @@ mod progress;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use countersign_issuing::{Authority, Issuing, Sequencer};
-use countersign_provisioning::Profile;
+use countersign_provisioning::{ForeignChain, Profile};
 use countersign_registry::Registry;
 use countersign_sessions::{
     Batch, Devices as _, Job, Journal, Station, Steps, StoreDevices, read_list,
 };
 use countersign_stores::Stores;
 use countersign_trust_store::Certificate;
+use tokio::task::JoinHandle;
 
 pub use arguments::{List, One, StationArguments};
 use progress::Lines;
 
 use crate::config::Config;
 use crate::privacy::{PrivacyTokens, TABLES};
+use crate::serve::Lists;
 use crate::{issuer, keys, serve};
 
 /// The exit status when some device is not done.
 const NOT_ALL: u8 = 1;
+
+/// How often the issuer is judged while a batch goes on.
+const JUDGE_EVERY: Duration = Duration::from_secs(120);
 
 /// Provisions one device, and prints where its files are.
 ///
@@ -99,6 +105,7 @@ pub async fn list(arguments: List) -> anyhow::Result<ExitCode> {
             told.store(true, Ordering::SeqCst);
         }
     });
+    let watch = open.watch(Arc::clone(&stop));
     let batch = Batch {
         station: Arc::clone(&open.station),
         devices: open.devices.clone(),
@@ -110,6 +117,7 @@ pub async fn list(arguments: List) -> anyhow::Result<ExitCode> {
     };
     let report = batch.run(&mut Lines::new()).await;
     listener.abort();
+    watch.abort();
     let mut handed = Ok(());
     for done in report.iter().flat_map(|report| &report.devices) {
         // What was handed over before is not written again, and what was taken away is not missed.
@@ -139,12 +147,20 @@ struct Open {
     sequencer: Sequencer,
     registry: Registry,
     privacy: Option<PrivacyTokens>,
+    config: Config,
+    /// The issuer's certificate and those above it.
+    chain: Vec<Vec<u8>>,
 }
 
 impl Open {
     /// Opens registry, log and key, for so many devices.
     async fn new(arguments: &StationArguments, devices: usize) -> anyhow::Result<Self> {
         serve::leave_no_memory()?;
+        // What goes wrong behind a device's back is seen by whoever stands here.
+        let errors = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::ERROR)
+            .with_writer(std::io::stderr);
+        errors.try_init().map_err(anyhow::Error::msg)?;
         let lock_for_ever = consented(arguments.lock_for_ever, devices)?;
         let config = Config::read(&arguments.config)?;
         let profile: Profile = arguments.profile.parse().map_err(anyhow::Error::msg)?;
@@ -184,7 +200,7 @@ impl Open {
             certificate,
         };
         let issuing = Issuing::start(registry.clone(), authority, issuer::clock(false)).await?;
-        issuer::judge(&issuing, &config, &chain);
+        judge(&issuing, &config, &chain)?;
         let scope = issuer::component_scope(&config.issuing.component_scope)?;
         Ok(Self {
             station: Arc::new(Station {
@@ -204,6 +220,24 @@ impl Open {
             sequencer,
             registry,
             privacy,
+            config,
+            chain,
+        })
+    }
+
+    /// Judges the issuer again and again, since it may be revoked, and lists grow old; begins nothing more when that fails.
+    fn watch(&self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+        let (issuing, config) = (self.station.issuing.clone(), self.config.clone());
+        let chain = self.chain.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(JUDGE_EVERY).await;
+                if let Err(error) = judge(&issuing, &config, &chain) {
+                    eprintln!("stopping when the devices in the fixtures are done: {error:#}");
+                    stop.store(true, Ordering::SeqCst);
+                    return;
+                }
+            }
         })
     }
 
@@ -228,9 +262,19 @@ impl Open {
     }
 }
 
+/// Has the issuer's certificate judged as hosts judge it, by the files of lists as they are now.
+fn judge(issuing: &Issuing, config: &Config, chain: &[Vec<u8>]) -> anyhow::Result<()> {
+    let lists = Lists::read(config)?;
+    let chain = ForeignChain::new(chain.to_vec()).with_revocation_lists(lists.0);
+    Ok(issuing.judge(&chain)?)
+}
+
 /// What the station reaches, and where chains go.
 fn reached(arguments: &StationArguments) -> anyhow::Result<StoreDevices> {
     let mut devices = StoreDevices::new(Stores::without_secrets());
+    if arguments.software {
+        devices = devices.with_software();
+    }
     if !arguments.chip_slots.is_empty() {
         devices = devices.with_chip_slots(&arguments.chip_slots)?;
     }

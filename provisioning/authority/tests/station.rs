@@ -223,7 +223,9 @@ fn tg02_a_list_is_done_once_and_its_report_says_what_failed() {
     // Keys in files are not taken unless that is said.
     assert_eq!(house.run(&batch).status.code(), Some(1));
     assert_eq!(report()["succeeded"], 0);
-    assert_eq!(report()["failures"][0]["step"], "attest");
+    assert_eq!(report()["failures"][0]["step"], "open");
+    let made = fs::read_dir(&keys).expect("a folder").count();
+    assert_eq!(made, 0, "and none is made");
     let batch = [batch.as_slice(), &["--software"]].concat();
     let output = house.run(&batch);
     assert_eq!(
@@ -265,6 +267,37 @@ fn tg02_a_list_is_done_once_and_its_report_says_what_failed() {
     for word in ["provisioned", "station-3", "press-1", "press-3"] {
         assert!(log.contains(word), "{word}");
     }
+}
+
+#[test]
+fn a_station_whose_issuer_hosts_refuse_begins_nothing_and_says_why() {
+    let house = House::new();
+    let key = format!("file:{}", house.path("press-1.key").display());
+    let configuration = house.path("home/authority.toml");
+    let text = fs::read_to_string(&configuration).expect("a configuration");
+    let refused = |word: &str| {
+        let one = with(&[
+            "provision",
+            "--device",
+            "press-1",
+            "--key",
+            &key,
+            "--software",
+        ]);
+        let output = house.run(&one);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(word), "{said}");
+        assert!(!house.path("press-1.key").exists(), "nothing is made");
+    };
+    // Without a list nobody knows whether the issuer was revoked.
+    let without = text.replace("\"crls/0.crl\"", "");
+    assert_ne!(without, text);
+    fs::write(&configuration, without).expect("written");
+    refused("hosts refuse its certificate");
+    fs::write(&configuration, text).expect("written");
+    fs::write(house.path("home/crls/0.crl"), "no list").expect("written");
+    refused("0.crl");
 }
 
 /// Everything in an authority's audit log, as text.

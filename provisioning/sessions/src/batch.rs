@@ -70,7 +70,7 @@ async fn run(batch: Batch<'_>, progress: &mut (dyn Progress + Send)) -> Result<R
     let start = Instant::now();
     let before = rows
         .iter()
-        .filter(|row| journal.done(&row.digest).is_some())
+        .filter(|row| journal.done(&station.digest_of(row)).is_some())
         .count();
     progress.begins(rows.len(), before);
     let mut failures = Vec::new();
@@ -87,13 +87,16 @@ async fn run(batch: Batch<'_>, progress: &mut (dyn Progress + Send)) -> Result<R
                 progress.failed(&failure);
                 failures.push(failure);
             }
-            Ok(job) if journal.done(&row.digest).is_none() => waiting.push_back((place, job)),
+            Ok(job) if journal.done(&station.digest_of(row)).is_none() => {
+                waiting.push_back((place, job))
+            }
             Ok(_) => {}
         }
     }
     let mut sessions = JoinSet::new();
     let mut took = Vec::new();
     let (mut in_a_row, mut stopped) = (0_u32, None);
+    let mut unwritten = None;
     loop {
         while stopped.is_none() && sessions.len() < at_once.max(1) {
             if stop() {
@@ -127,8 +130,14 @@ async fn run(batch: Batch<'_>, progress: &mut (dyn Progress + Send)) -> Result<R
             Ok(provisioned) => {
                 in_a_row = 0;
                 took.push(provisioned.took);
-                let done = of(&row.digest, &job, &provisioned);
-                journal.add(done.clone())?;
+                let done = of(&station.digest_of(row), &job, &provisioned);
+                // What stands in the fixtures is brought to an end all the same; it is in the registry.
+                if unwritten.is_none()
+                    && let Err(error) = journal.add(done.clone())
+                {
+                    stopped = Some(error.to_string());
+                    unwritten = Some(error);
+                }
                 progress.done(row, &done);
             }
             Err(Failed { step, error }) => {
@@ -151,10 +160,13 @@ async fn run(batch: Batch<'_>, progress: &mut (dyn Progress + Send)) -> Result<R
             }
         }
     }
+    if let Some(error) = unwritten {
+        return Err(error);
+    }
     failures.sort_by_key(|failure: &Failure| failure.row);
     let done: Vec<Done> = rows
         .iter()
-        .filter_map(|row| journal.done(&row.digest).cloned())
+        .filter_map(|row| journal.done(&station.digest_of(row)).cloned())
         .collect();
     let seconds = start.elapsed().as_secs_f64();
     Ok(Report {
@@ -220,5 +232,63 @@ fn rate(count: usize, seconds: f64) -> f64 {
     match u32::try_from(count) {
         Ok(count) if seconds > 0.0 => f64::from(count) / seconds,
         _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{Bench, Chips, issued, on_runtime, uri};
+    use crate::{Device, read_list};
+    use countersign_keys::KeyUri;
+
+    /// The second device takes its time.
+    struct Slow(Chips);
+
+    impl Devices for Slow {
+        fn of_key(&self, key: &KeyUri) -> Result<Arc<dyn Device>, Error> {
+            if key.to_string() == uri(2) {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            self.0.of_key(key)
+        }
+    }
+
+    struct Silent;
+
+    impl Progress for Silent {
+        fn begins(&mut self, _: usize, _: usize) {}
+        fn done(&mut self, _: &Row, _: &Done) {}
+        fn failed(&mut self, _: &Failure) {}
+    }
+
+    #[test]
+    fn devices_in_the_fixtures_are_brought_to_an_end_when_the_journal_is_full() {
+        on_runtime(async {
+            let bench = Bench::new();
+            let station = bench.station().await;
+            let registry = station.issuing.registry().clone();
+            let template = uri(7).replace("i2c-7", "i2c-{row}");
+            let list = b"id\npress-1\npress-2\npress-3\n";
+            let rows = read_list(list, Some(&template)).expect("a list");
+            let mut journal = Journal::full(&bench.path("journal"));
+            let batch = Batch {
+                station: Arc::new(station),
+                devices: Arc::new(Slow(Chips::new())),
+                rows: &rows,
+                journal: &mut journal,
+                at_once: 2,
+                steps: Steps::default(),
+                stop: &|| false,
+            };
+            let error = batch.run(&mut Silent).await.expect_err("no journal");
+            assert!(matches!(error, Error::File { .. }), "{error}");
+            let counts = [
+                issued(&registry, "press-1").await,
+                issued(&registry, "press-2").await,
+                issued(&registry, "press-3").await,
+            ];
+            assert_eq!(counts, [1, 1, 0]);
+        });
     }
 }

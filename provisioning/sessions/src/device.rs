@@ -1,7 +1,7 @@
 //! What stands in the fixture: a store of keys, the hardware's own word for it, and perhaps room for a chain.
 
 mod chip;
-mod open;
+pub(crate) mod open;
 mod plain;
 #[cfg(feature = "tpm")]
 mod tpm;

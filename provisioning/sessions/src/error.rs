@@ -136,7 +136,11 @@ impl Error {
             self,
             Self::Registry(_)
                 | Self::Issuing(
-                    E::Clock { .. } | E::Key { .. } | E::Stopped | E::Unavailable { .. }
+                    E::Authority { .. }
+                        | E::Clock { .. }
+                        | E::Key { .. }
+                        | E::Stopped
+                        | E::Unavailable { .. }
                 )
         )
     }

@@ -18,7 +18,7 @@ use crate::session::line;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Done {
-    /// SHA-256 of its row.
+    /// SHA-256 of its row and of what was done ([`crate::Station::digest_of`]).
     pub row: String,
     /// Who it is.
     pub device: String,
@@ -99,10 +99,18 @@ impl Journal {
         })
     }
 
-    /// The device of this row, if it is done.
+    /// The device of this row, if it is done ([`crate::Station::digest_of`]).
     #[must_use]
     pub fn done(&self, row: &Digest) -> Option<&Done> {
         self.done.get(&row.to_string())
+    }
+
+    /// A journal whose disk takes nothing more.
+    #[cfg(test)]
+    pub(crate) fn full(path: &Path) -> Self {
+        let mut journal = Self::open(path).expect("opens");
+        journal.file = File::open(path).expect("opens to read");
+        journal
     }
 
     pub(crate) fn add(&mut self, done: Done) -> Result<(), Error> {

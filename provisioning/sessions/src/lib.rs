@@ -32,7 +32,14 @@
     )
 )]
 
+#[cfg(test)]
+extern crate self as countersign_sessions;
+
 mod batch;
+#[cfg(test)]
+#[path = "../tests/sessions/bench.rs"]
+#[allow(dead_code, reason = "most of it serves the tests from outside")]
+mod bench;
 mod device;
 mod error;
 mod journal;

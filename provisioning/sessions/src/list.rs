@@ -34,7 +34,7 @@ pub struct Row {
     pub id: String,
     /// What is to be done, or what is wrong with the row.
     pub job: Result<Job, String>,
-    /// SHA-256 of what the row says, by which a journal knows it again.
+    /// SHA-256 of what the row says.
     pub digest: Digest,
 }
 
@@ -45,7 +45,7 @@ pub struct Row {
 /// |---|---|
 /// | `id` | the device's identity, such as its serial number |
 /// | `type`, `revision`, `firmware` | what its certificate says of it; may be missing or empty |
-/// | `key` | its key URI; may be missing where `key` is given |
+/// | `key` | its key URI, never a program nor what names a library; may be missing where `key` is given |
 /// | `hardware` | SHA-256 of what its hardware must be, 64 hexadecimal digits; may be missing or empty |
 ///
 /// # Errors
@@ -127,7 +127,7 @@ fn row(
     record: csv::Result<csv::StringRecord>,
     columns: &Columns,
     key: Option<&str>,
-    seen: &mut BTreeSet<DeviceIdentity>,
+    seen: &mut BTreeSet<String>,
 ) -> Row {
     let record = match record {
         Ok(record) => record,
@@ -156,11 +156,12 @@ fn row(
         )
     } else {
         job(number, field, key).and_then(|job| {
-            if seen.insert(job.device.clone()) {
+            // Each has a folder of its name, and some file systems take two spellings for one.
+            if seen.insert(job.device.as_str().to_lowercase()) {
                 Ok(job)
             } else {
                 Err(format!(
-                    "{} is in the list twice: this row is left out, remove it",
+                    "{} is in the list twice, perhaps in other letters of the same name: this row is left out, remove it",
                     job.device
                 ))
             }
@@ -185,14 +186,16 @@ fn job<'a>(
     let uri = match (field("key"), key) {
         ("", Some(template)) => template
             .replace("{id}", device.as_str())
-            .replace("{row}", &number.to_string()),
-        (uri, _) => uri.to_owned(),
+            .replace("{row}", &number.to_string())
+            .parse::<KeyUri>()
+            .map_err(|error| error.to_string())?,
+        (uri, _) => named_by_a_row(uri)?,
     };
     let job = Job {
         device_type: field("type").to_owned(),
         revision: field("revision").to_owned(),
         firmware: field("firmware").to_owned(),
-        key: uri.parse::<KeyUri>().map_err(|error| error.to_string())?,
+        key: uri,
         hardware: match field("hardware") {
             "" => None,
             digits => Some(hash(digits)?),
@@ -202,6 +205,28 @@ fn job<'a>(
     // What the certificate could not say is an error of the row, not of the authority.
     job.metadata().map_err(|error| error.to_string())?;
     Ok(job)
+}
+
+/// The key of a row. A list comes from elsewhere: it starts no program and loads nothing into this process.
+fn named_by_a_row(uri: &str) -> Result<KeyUri, String> {
+    let uri: KeyUri = uri
+        .parse()
+        .map_err(|error: countersign_keys::KeyUriInvalid| error.to_string())?;
+    let runs = match &uri {
+        KeyUri::Exec(_) => true,
+        KeyUri::Pkcs11(token) => ["module-name", "module-path", "pin-source"]
+            .iter()
+            .any(|name| token.get(name).is_some()),
+        _ => false,
+    };
+    if runs {
+        return Err(
+            "a list's keys name no program, no module and no file with a PIN: leave the field empty, and give the station \
+             such a key with --key"
+                .to_owned(),
+        );
+    }
+    Ok(uri)
 }
 
 fn hash(digits: &str) -> Result<[u8; 32], String> {
@@ -249,6 +274,35 @@ mod tests {
         let first = rows[0].job.as_ref().expect("a job");
         assert_eq!(first.firmware, "1.2.0");
         assert_ne!(rows[0].digest, rows[8].digest);
+    }
+
+    #[test]
+    fn a_row_starts_no_program_and_loads_no_library() {
+        let list = "id,key\n\
+             press-1,exec:/bin/true\n\
+             press-2,pkcs11:token=a;object=b?module-path=/tmp/evil.so\n\
+             press-3,pkcs11:token=a;object=b?module-name=evil\n\
+             press-4,pkcs11:token=a;object=b?pin-source=file:/etc/shadow\n\
+             press-5,pkcs11:token=a;object=b\n\
+             press-6,EXEC:/bin/true\n\
+             press-7,\n";
+        let rows = read_list(list.as_bytes(), Some("exec:/bin/station")).expect("a list");
+        let wrong = problems(&rows);
+        assert_eq!(
+            wrong.iter().map(|(row, _)| *row).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 6],
+            "{wrong:?}"
+        );
+        assert!(wrong[0].1.contains("no program"), "{wrong:?}");
+    }
+
+    #[test]
+    fn two_names_that_may_be_one_folder_are_one_too_many() {
+        let list = "id\nPress-1\npress-1\npress-2\n";
+        let rows = read_list(list.as_bytes(), Some("tpm:device")).expect("a list");
+        let wrong = problems(&rows);
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert_eq!(wrong[0].0, 2);
     }
 
     #[test]

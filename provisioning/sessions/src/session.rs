@@ -16,6 +16,7 @@ use countersign_registry::{Certificate, CertificateState, Device as Recorded};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+use crate::device::open::in_hardware;
 use crate::device::{Attested, Device, Hardware, Memory};
 use crate::output::{self, Summary};
 use crate::step::{Step, Steps};
@@ -98,6 +99,9 @@ impl Session<'_> {
     fn run(&self) -> Result<Provisioned, Error> {
         let start = Instant::now();
         self.at(Step::Key);
+        if !self.station.software {
+            in_hardware(&self.job.key)?;
+        }
         let key = self.key()?;
         self.at(Step::Attest);
         let attested = self.attested(&key)?;
@@ -254,7 +258,26 @@ impl Session<'_> {
                 job.device
             )));
         }
-        Ok(())
+        match hash {
+            Some(hash) if recorded.hardware_hash.is_none() => self.set_hardware(&hash),
+            _ => Ok(()),
+        }
+    }
+
+    /// From now on the device is this hardware and no other.
+    fn set_hardware(&self, hash: &[u8; 32]) -> Result<(), Error> {
+        let (device, registry) = (&self.job.device, self.station.issuing.registry());
+        if self.runtime.block_on(registry.set_hardware(device, hash))? {
+            return Ok(());
+        }
+        // Somebody was faster, perhaps another station with the same device.
+        let recorded = self.runtime.block_on(registry.device(device))?;
+        if recorded.is_some_and(|recorded| recorded.hardware_hash.as_ref() == Some(hash)) {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "{device} or this hardware was recorded otherwise a moment ago: look which device is in the fixture"
+        )))
     }
 
     /// The certificate of this key: the one that was issued before, or a new one, which is on record when it is here.

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use countersign_format::{DeviceIdentity, DeviceMetadata, Scope};
+use countersign_format::{DeviceIdentity, DeviceMetadata, Digest, Scope};
 use countersign_issuing::Issuing;
 use countersign_keys::KeyUri;
 use countersign_provisioning::Profile;
 use countersign_registry::Order;
 
-use crate::Error;
+use crate::{Error, Row};
 
 /// A place at a line where devices are provisioned.
 #[derive(Clone, Debug)]
@@ -35,6 +35,24 @@ pub struct Station {
     pub lock_for_ever: bool,
     /// The folder in which each device gets one of its own, with what is public about it.
     pub output: PathBuf,
+}
+
+impl Station {
+    /// By what a journal knows a row again: SHA-256 of the row and of what this station makes of it. The same row is not done
+    /// where another kind of certificate, issuer or order is meant, or where slots shall be locked now.
+    #[must_use]
+    pub fn digest_of(&self, row: &Row) -> Digest {
+        let order = self.order.as_ref().map(|order| order.id.as_str());
+        let text = format!(
+            "{}\n{}\n{:?}\n{order:?}\n{}\n{}",
+            row.digest,
+            self.profile.as_str(),
+            self.issuing.issuer(),
+            self.software,
+            self.lock_for_ever,
+        );
+        Digest::of(text.as_bytes())
+    }
 }
 
 /// One device that is to be provisioned.

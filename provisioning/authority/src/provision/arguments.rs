@@ -31,7 +31,8 @@ pub struct One {
 /// The devices of a list.
 #[derive(Debug, clap::Args)]
 pub struct List {
-    /// CSV with a line of column names: id (or serial), and any of type, revision, firmware, key, hardware.
+    /// CSV with a line of column names: id (or serial), and any of type, revision, firmware, key, hardware. A key there names no
+    /// program and no module: such a one is given with --key.
     ///
     /// Ends with 0 when every device of the list is done, with 1 when some are not: the report says which and why. Run the same
     /// command again, and it goes on with those.
@@ -74,7 +75,8 @@ pub struct StationArguments {
     /// The order on which devices that are not approved yet are recorded; without it they are refused.
     #[arg(long, value_name = "NAME")]
     pub order: Option<String>,
-    /// Take keys that no hardware vouches for, in files and tokens: whoever copies such a key is the device.
+    /// Take keys that no hardware vouches for, in files, tokens and simulated TPMs (every way to a TPM but device:/dev/tpm…):
+    /// whoever copies such a key is the device.
     #[arg(long)]
     pub software: bool,
     /// The slots of an ATECC608 that the chain goes into, such as 8,9,10: what is in them is overwritten.

@@ -28,6 +28,7 @@ pub trait Devices: Send + Sync {
 /// The devices that this machine reaches.
 pub struct StoreDevices {
     stores: Stores,
+    software: bool,
     chip_slots: Vec<Slot>,
     #[cfg(feature = "tpm")]
     tpm_index: Option<DataIndex>,
@@ -39,11 +40,12 @@ pub struct StoreDevices {
 }
 
 impl StoreDevices {
-    /// The devices, the keys of files among them. Chains go beside them only.
+    /// The devices whose hardware vouches for their keys, and no others. Chains go beside them only.
     #[must_use]
     pub fn new(stores: Stores) -> Self {
         Self {
             stores,
+            software: false,
             chip_slots: Vec::new(),
             #[cfg(feature = "tpm")]
             tpm_index: None,
@@ -51,6 +53,13 @@ impl StoreDevices {
             station: None,
             open: Mutex::default(),
         }
+    }
+
+    /// Other keys, too: in files, in tokens, behind programs, in TPMs that are simulated.
+    #[must_use]
+    pub fn with_software(mut self) -> Self {
+        self.software = true;
+        self
     }
 
     /// Chains go into these slots of ATECC608s. **What is in them is overwritten.**
@@ -140,6 +149,10 @@ impl StoreDevices {
 
 impl Devices for StoreDevices {
     fn of_key(&self, key: &KeyUri) -> Result<Arc<dyn Device>, Error> {
+        // Before anything is opened: that runs programs, loads libraries and makes files.
+        if !self.software {
+            in_hardware(key)?;
+        }
         let Some(name) = name(key) else {
             return self.make(key);
         };
@@ -155,11 +168,78 @@ impl Devices for StoreDevices {
     }
 }
 
+/// Refuses a key for which no hardware can vouch, wherever the URI leads.
+///
+/// # Errors
+/// [`Error::Attestation`].
+pub(crate) fn in_hardware(key: &KeyUri) -> Result<(), Error> {
+    let vouches = match key {
+        KeyUri::Atecc608(_) => true,
+        KeyUri::Tpm(tpm) => is_a_chip(tpm.tcti()),
+        _ => false,
+    };
+    if vouches {
+        return Ok(());
+    }
+    Err(Error::attestation(format!(
+        "no hardware vouches for {key}, so whoever has a copy of the key is the device; use a TPM of this machine or an \
+         ATECC608, or say that keys in software are taken"
+    )))
+}
+
+/// Whether this way leads to a TPM behind the system's driver. What listens behind a socket or on a bus of messages may be
+/// a program, and says the same of itself as a chip does.
+pub(super) fn is_a_chip(way: Option<&Tcti>) -> bool {
+    let standard = Tcti::default();
+    way.unwrap_or(&standard)
+        .device()
+        .and_then(|path| path.strip_prefix("/dev/tpm"))
+        .is_some_and(|rest| !rest.contains('/'))
+}
+
 /// What several keys of one device have in common; none where each key stands for itself.
 fn name(key: &KeyUri) -> Option<String> {
     match key {
         KeyUri::Atecc608(chip) => Some(format!("{} {}", chip.bus().display(), chip.address())),
         KeyUri::Tpm(tpm) => Some(tpm.tcti().map_or_else(String::new, ToString::to_string)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_is_refused_before_anything_is_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ran = folder.path().join("ran");
+        let devices = StoreDevices::new(Stores::without_secrets());
+        for text in [
+            format!("file:{}", folder.path().join("a.key").display()),
+            format!("exec:/usr/bin/touch {}", ran.display()),
+            "pkcs11:token=a;object=b?module-path=/tmp/no-such-module.so".to_owned(),
+            "tpm:a?tcti=swtpm:host=127.0.0.1,port=1".to_owned(),
+            "tpm:a?tcti=mssim:host=127.0.0.1,port=1".to_owned(),
+            "tpm:a?tcti=tabrmd:bus_name=com.example".to_owned(),
+            "tpm:a?tcti=device:/tmp/tpm0".to_owned(),
+            "tpm:a?tcti=device:/dev/tpm/../../tmp/tpm0".to_owned(),
+        ] {
+            let key: KeyUri = text.parse().expect("a URI");
+            let Err(error) = devices.of_key(&key) else {
+                panic!("{text} is taken");
+            };
+            assert!(matches!(error, Error::Attestation { .. }), "{error}");
+        }
+        let there = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(there, 0);
+        for text in [
+            "tpm:a",
+            "tpm:a?tcti=device:/dev/tpmrm0",
+            "tpm:a?tcti=device:/dev/tpm1",
+            "atecc608:/dev/i2c-1?address=0x60&slot=0",
+        ] {
+            in_hardware(&text.parse().expect("a URI")).expect("hardware");
+        }
     }
 }

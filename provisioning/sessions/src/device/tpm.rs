@@ -17,6 +17,7 @@ use countersign_trust_store::firmware::{self, BROKEN, BrokenFirmware, TpmMaker};
 use std::sync::Arc;
 
 use super::chip::no_room;
+use super::open::is_a_chip;
 use super::{Attested, Device, Hardware, Memory};
 use crate::Error;
 
@@ -183,7 +184,8 @@ impl Device for Tpm {
             self.lives_beside(station, &attestation_key, &vouching_area)?;
         }
         Ok(Attested {
-            by: Some(AttestationHardware::Tpm),
+            // What a program that plays a TPM says is as sound as a chip's word, and vouches for nothing.
+            by: is_a_chip(self.tcti.as_ref()).then_some(AttestationHardware::Tpm),
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use countersign_provisioning::Profile;
 use countersign_sessions::{
     Batch, Devices, Done, Failure, Journal, Progress, Report, Row, Station, Step, Steps, read_list,
 };
@@ -142,6 +143,43 @@ fn tg02_tg08_three_bad_rows_stop_no_other_and_nothing_is_done_twice() {
             let expected = usize::from(![5, 9, 14].contains(&number));
             let count = issued(station.issuing.registry(), &format!("press-{number}")).await;
             assert_eq!(count, expected, "press-{number}");
+        }
+    });
+}
+
+#[test]
+fn a_row_that_is_done_is_not_done_for_another_purpose() {
+    on_runtime(async {
+        let bench = Bench::new();
+        let station = bench.station().await;
+        let rows = read_list(b"id\npress-1\n", Some(&uri(1))).expect("a list");
+        let chips: Arc<dyn Devices> = Arc::new(Chips::new());
+        let mut journal = Journal::open(&bench.path("batch.journal")).expect("a journal");
+        let mut seen = Seen::default();
+        let steps = Steps::default();
+        let mut locking = station.clone();
+        locking.lock_for_ever = true;
+        for (station, before) in [(&station, 0), (&station, 1), (&locking, 0), (&locking, 1)] {
+            let report = run(
+                station,
+                Arc::clone(&chips),
+                &rows,
+                &mut journal,
+                1,
+                steps.clone(),
+                &mut seen,
+            )
+            .await;
+            assert_eq!((report.succeeded, report.before), (1, before), "{report}");
+            assert_eq!(report.devices[0].locked, station.lock_for_ever);
+        }
+        let order = station.issuing.registry().order("other", None, 1).await;
+        let mut others = [station.clone(), station.clone(), station.clone()];
+        others[0].profile = Profile::IDevId;
+        others[1].order = Some(order.expect("made"));
+        others[2].software = true;
+        for other in &others {
+            assert!(journal.done(&other.digest_of(&rows[0])).is_none());
         }
     });
 }

@@ -66,6 +66,14 @@ impl Bench {
         self.station_on(self.registry().await).await
     }
 
+    /// The same, where simulated TPMs are taken.
+    #[cfg(feature = "tpm")]
+    pub(crate) async fn station_for_software(&self) -> Station {
+        let mut station = self.station().await;
+        station.software = true;
+        station
+    }
+
     /// The same with a registry that is open.
     pub(crate) async fn station_on(&self, registry: Registry) -> Station {
         let order = registry.order("all", None, 100_000).await.expect("made");

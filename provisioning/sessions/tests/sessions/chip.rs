@@ -12,7 +12,7 @@ use countersign_provisioning::Reason;
 use countersign_sessions::{Attested, Device, Error, Failed, Hardware, Memory, Step};
 use countersign_trust_store::Certificate;
 
-use crate::bench::{Bench, chip, issued, job, on_runtime, provision, uri};
+use crate::bench::{Bench, chip, issued, job, now, on_runtime, provision, uri};
 
 fn emulator(seed: u64) -> Emulator {
     Emulator::new(Factory::provisioned(seed))
@@ -436,7 +436,8 @@ fn a_key_in_a_file_is_taken_where_the_station_was_told_to_and_nowhere_else() {
         let Failed { step, error } = provision(&station, &job, files())
             .await
             .expect_err("refused");
-        assert_eq!(step, Step::Attest, "{error}");
+        assert_eq!(step, Step::Key, "{error}");
+        assert!(!bench.path("press-1.key").exists(), "nothing is made");
         station.software = true;
         let done = provision(&station, &job, files())
             .await
@@ -449,6 +450,40 @@ fn a_key_in_a_file_is_taken_where_the_station_was_told_to_and_nowhere_else() {
             .await
             .expect_err("refused");
         assert_eq!(step, Step::Lock, "{error}");
+    });
+}
+
+#[test]
+fn hardware_that_was_exchanged_is_refused_though_the_device_was_approved_by_name_alone() {
+    on_runtime(async {
+        let bench = Bench::new();
+        let station = bench.station().await;
+        let registry = station.issuing.registry();
+        let order = station.order.clone().expect("an order");
+        let id: countersign_format::DeviceIdentity = "press-1".parse().expect("an id");
+        let approved = countersign_registry::Device::approved(id.clone(), &order);
+        registry
+            .register(&[approved], now())
+            .await
+            .expect("registered");
+        let (first, second) = (emulator(16), emulator(17));
+        let job = job("press-1", &uri(1));
+        let done = provision(&station, &job, Arc::new(chip(&first, 1)))
+            .await
+            .expect("provisioned");
+        let recorded = registry.device(&id).await.expect("asked").expect("there");
+        let hardware = done.hardware.expect("a chip");
+        assert_eq!(recorded.hardware_hash.as_ref(), Some(hardware.hash()));
+        // Even when its certificate counts no more.
+        station
+            .issuing
+            .revoke(&done.certificate.serial, Reason::Superseded, "a test")
+            .await
+            .expect("revoked");
+        let Failed { step, error } = provision(&station, &job, Arc::new(chip(&second, 1)))
+            .await
+            .expect_err("refused");
+        assert_eq!(step, Step::Register, "{error}");
     });
 }
 

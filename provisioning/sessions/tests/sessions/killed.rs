@@ -58,7 +58,8 @@ fn tg12_tg02_a_batch_that_is_killed_anywhere_is_taken_up_again() {
 }
 
 async fn compare(bench: &Bench) {
-    let registry = bench.registry().await;
+    let station = bench.station().await;
+    let registry = station.issuing.registry().clone();
     let rows = read_list(&twenty(), None).expect("a list");
     let chips = Chips::in_folder(&bench.folder);
     let journal = Journal::open(&bench.path("batch.journal")).expect("a journal");
@@ -78,7 +79,9 @@ async fn compare(bench: &Bench) {
         if expected == 0 {
             continue;
         }
-        let done = journal.done(&row.digest).expect("in the journal");
+        let done = journal
+            .done(&station.digest_of(row))
+            .expect("in the journal");
         assert!(serials.insert(done.serial.clone()), "{} twice", done.serial);
         let certificate = all.iter().find(|one| one.der.is_some()).expect("one");
         assert_eq!(certificate.serial.to_string(), done.serial);

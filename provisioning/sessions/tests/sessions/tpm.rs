@@ -31,7 +31,7 @@ fn open(tpm: &Swtpm) -> Tpm {
 fn tf12_tf13_a_tpm_is_provisioned_when_its_keys_live_beside_its_endorsement_key() {
     on_runtime(async {
         let bench = Bench::new();
-        let station = bench.station().await;
+        let station = bench.station_for_software().await;
         let (tpm, other, ours) = (Swtpm::start(), Swtpm::start(), Swtpm::start());
         let asking = Arc::new(TpmProvider::new(ours.tcti()));
         let device = Arc::new(open(&tpm).asked_by(Arc::clone(&asking)));
@@ -44,7 +44,14 @@ fn tf12_tf13_a_tpm_is_provisioned_when_its_keys_live_beside_its_endorsement_key(
         let done = provision(&station, &wanted, device)
             .await
             .expect("provisioned");
-        assert_eq!(done.attested.as_str(), "tpm");
+        // Nobody may take a program for a chip, here or in the records.
+        assert_eq!(done.attested.as_str(), "none");
+        let mut strict = station.clone();
+        strict.software = false;
+        let Failed { step, error } = provision(&strict, &wanted, Arc::new(open(&tpm)))
+            .await
+            .expect_err("refused");
+        assert_eq!(step, Step::Key, "{error}");
         assert_eq!(issued(station.issuing.registry(), "press-1").await, 1);
         // The whole chain is in the TPM, for whoever asks it.
         let index = DataIndex::new(INDEX).expect("an index");
@@ -73,7 +80,7 @@ fn tf12_tf13_a_tpm_is_provisioned_when_its_keys_live_beside_its_endorsement_key(
 fn tf12_tf15_a_key_that_came_from_outside_and_firmware_that_is_broken_are_refused() {
     on_runtime(async {
         let bench = Bench::new();
-        let station = bench.station().await;
+        let station = bench.station_for_software().await;
         let tpm = Swtpm::start();
         let store = TpmProvider::new(tpm.tcti());
         let (maker, version) = store.firmware().expect("told");
@@ -173,9 +180,9 @@ fn data_in_a_tpm_is_what_was_kept_last_and_nobody_elses() {
 fn the_devices_of_a_machine_are_found_by_their_keys_and_shared_while_they_are_used() {
     on_runtime(async {
         let bench = Bench::new();
-        let mut station = bench.station().await;
+        let station = bench.station_for_software().await;
         let tpm = Swtpm::start();
-        let devices = Arc::new(StoreDevices::new(Stores::without_secrets()));
+        let devices = Arc::new(StoreDevices::new(Stores::without_secrets()).with_software());
         // One key each of one TPM: what tells hardware apart is the TPM, so the second device is refused.
         let list = format!(
             "id,key\npress-1,\"{}\"\npress-2,\"{}\"\n",
@@ -201,7 +208,6 @@ fn the_devices_of_a_machine_are_found_by_their_keys_and_shared_while_they_are_us
         let (first, second) = (devices.of_key(&key), devices.of_key(&key));
         assert!(Arc::ptr_eq(&first.expect("a TPM"), &second.expect("a TPM")));
         // A device that is not there is its row's error.
-        station.software = true;
         let list = format!(
             "id,key\npress-3,\"tpm:x?tcti=swtpm:host=127.0.0.1,port=1\"\npress-4,file:{}\n",
             bench.path("press-4.key").display()
