@@ -23,28 +23,36 @@ const MAX_PASSPHRASE_FILE: u64 = 4096;
 /// # Errors
 /// For a file that is not private; else as [`Stores::open`].
 pub fn open(uri: &str, passphrase_file: Option<&Path>) -> Result<SigningKey, Error> {
-    let parsed: KeyUri = uri.parse().map_err(|error| {
+    let parsed = parse(uri)?;
+    check_private(&parsed)?;
+    stores(passphrase_file).open(&parsed)
+}
+
+fn parse(uri: &str) -> Result<KeyUri, Error> {
+    uri.parse().map_err(|error| {
         Error::new(
             ErrorKind::Malformed,
             format!("{uri:?} is not a key URI: {error}"),
         )
-    })?;
-    check_private(uri)?;
-    stores(passphrase_file).open(&parsed)
+    })
 }
 
 /// Demands that a key file is a file of our own that nobody else may read or change.
 ///
 /// # Errors
 /// [`ErrorKind::Permissions`] otherwise; keys elsewhere than in files always pass.
-pub fn check_private(uri: &str) -> Result<(), Error> {
-    let Some(path) = uri.strip_prefix("file:") else {
-        return Ok(());
-    };
-    private_file(Path::new(path))
+fn check_private(uri: &KeyUri) -> Result<(), Error> {
+    match uri {
+        KeyUri::File(path) => private_file(path),
+        _ => Ok(()),
+    }
 }
 
-fn private_file(path: &Path) -> Result<(), Error> {
+/// Demands the same of a file by its path.
+///
+/// # Errors
+/// [`ErrorKind::Permissions`] otherwise, and when it cannot be looked at.
+pub fn private_file(path: &Path) -> Result<(), Error> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         let kind = match error.kind() {
@@ -149,11 +157,11 @@ pub fn open_issuer(
     passphrase_file: Option<&Path>,
     spki: &[u8],
 ) -> Result<SigningKey, Error> {
-    let key = match uri.strip_prefix("file:") {
+    let key = match parse(uri)? {
         // The same key, by an implementation that is some times as fast.
-        Some(path) => {
-            check_private(uri)?;
-            quick_key(FileKey::load(Path::new(path), || match passphrase_file {
+        KeyUri::File(path) => {
+            private_file(&path)?;
+            quick_key(FileKey::load(&path, || match passphrase_file {
                 Some(path) => first_line(path),
                 None => Err(Error::new(
                     ErrorKind::Passphrase,
@@ -161,7 +169,7 @@ pub fn open_issuer(
                 )),
             })?)?
         }
-        None => open(uri, passphrase_file)?,
+        _ => open(uri, passphrase_file)?,
     };
     if key.public_key().to_spki_der() != spki {
         return Err(Error::new(
@@ -175,7 +183,7 @@ pub fn open_issuer(
 /// Whether an error of opening the issuer's key is one of hardware, which may come back, rather than of configuration.
 #[must_use]
 pub fn may_come_back(uri: &str, error: &Error) -> bool {
-    !uri.starts_with("file:")
+    !matches!(uri.parse(), Ok(KeyUri::File(_)) | Err(_))
         && !matches!(
             error.kind(),
             ErrorKind::Malformed
@@ -225,6 +233,29 @@ mod tests {
                 private_file(&path).expect_err("another's").kind(),
                 ErrorKind::Permissions
             );
+        }
+    }
+
+    #[test]
+    fn tg18_a_key_file_is_looked_at_however_it_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key.pem");
+        fs::write(&path, "x").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
+        let path = path.display();
+        for uri in [
+            format!("{path}"),
+            format!("file:{path}"),
+            format!("FILE:{path}"),
+            format!("file://{path}"),
+        ] {
+            for refused in [open(&uri, None), open_issuer(&uri, None, b"")] {
+                let error = refused.expect_err("open to others");
+                assert_eq!(error.kind(), ErrorKind::Permissions, "{uri}");
+                assert!(!may_come_back(&uri, &error));
+            }
+            let absent = Error::new(ErrorKind::NotFound, "");
+            assert!(!may_come_back(&uri, &absent), "{uri}");
         }
     }
 

@@ -203,7 +203,7 @@ fn failed(error: &dyn std::error::Error) -> Problem {
 /// The key-encryption key.
 fn key(config: &Config, section: &Section) -> anyhow::Result<KeyEncryptionKey> {
     let path = &section.key;
-    keys::check_private(&format!("file:{}", path.display()))?;
+    keys::private_file(path)?;
     check_apart(config, path)?;
     let failed = || format!("{} could not be read", path.display());
     let mut file = fs::File::open(path)
