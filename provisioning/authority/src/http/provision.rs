@@ -96,6 +96,11 @@ fn idempotency(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         })
 }
 
+/// A request's name among those of all askers. Identities and keys may have colons, so the length says where one ends.
+fn named(asker: &str, key: &str) -> String {
+    format!("{}:{asker}:{key}", asker.len())
+}
+
 /// What is to be issued, when the asker may have it. Possession of the key is proven here, and nothing is looked up.
 pub(super) fn wish(
     asker: &Asker,
@@ -113,7 +118,7 @@ pub(super) fn wish(
     let request_key = match (&right.token, idempotency) {
         // A token is used up by the one request that it is the name of.
         (Some(token), _) => Some(format!("token:{}", hex::encode(token.0))),
-        (None, Some(key)) => Some(format!("{}:{key}", asker.name())),
+        (None, Some(key)) => Some(named(&asker.name(), &key)),
         (None, None) => None,
     };
     Ok(Wish {
@@ -127,4 +132,16 @@ pub(super) fn wish(
         one_time: right.token.is_some(),
         requester: asker.name(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tg17_no_two_askers_give_a_request_the_same_name() {
+        assert_ne!(named("client a", "b:c"), named("client a:b", "c"));
+        assert_ne!(named("client a", "1:c"), named("client a:1", "c"));
+        assert_eq!(named("client a", "b"), "8:client a:b");
+    }
 }
