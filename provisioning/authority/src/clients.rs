@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use countersign_format::DeviceIdentity;
+use countersign_format::{DeviceIdentity, Digest};
 use countersign_trust_store::{
     Anchors, Certificate, Now, PathProfile, Rejection, TrustState, UnixTime, VerifiedChain, oid,
     profile,
@@ -44,6 +44,18 @@ pub struct Client {
     pub spki: Vec<u8>,
     /// Whether it is a factory identity.
     pub factory: bool,
+    /// SHA-256 of the SubjectPublicKeyInfo of who issued its certificate.
+    pub issuer: Digest,
+    /// Until when it and all above it are valid.
+    pub valid_until: UnixTime,
+}
+
+impl Client {
+    /// Whether its certificate, or one above it, is no longer valid. A connection may live longer than they do.
+    #[must_use]
+    pub fn has_expired(&self, now: UnixTime) -> bool {
+        now > self.valid_until
+    }
 }
 
 /// Judges clients' certificates.
@@ -117,22 +129,33 @@ impl Clients {
         }
         let verify = |profile| self.anchors.verify_chain(&chain, profile, &now, &state);
         match verify(&TLS) {
-            Ok(verified) => client(&verified, false),
+            Ok(verified) => client(&verified, &chain, false),
             Err(rejection) => match verify(&FACTORY) {
-                Ok(verified) => client(&verified, true),
+                Ok(verified) => client(&verified, &chain, true),
                 Err(_) => Err(ClientRefused::Rejected(Box::new(rejection))),
             },
         }
     }
 }
 
-fn client(chain: &VerifiedChain, factory: bool) -> Result<Client, ClientRefused> {
+/// The client at the beginning of `shown`, which was verified in this order and ends below the root.
+fn client(
+    chain: &VerifiedChain,
+    shown: &[Vec<u8>],
+    factory: bool,
+) -> Result<Client, ClientRefused> {
     let device = chain.device().ok_or(ClientRefused::Nameless)?;
+    let issuer = shown
+        .get(1)
+        .and_then(|above| Certificate::parse(above).ok())
+        .map_or_else(|| chain.anchor_spki_sha256(), |above| above.spki_sha256());
     Ok(Client {
         device: device.identity().clone(),
         serial: serial_of(chain.leaf()),
         spki: chain.leaf().spki().to_vec(),
         factory,
+        issuer,
+        valid_until: chain.valid_until(),
     })
 }
 
@@ -192,5 +215,24 @@ impl ClientCertVerifier for Clients {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tg25_a_certificate_ends_while_its_connection_lives() {
+        let client = Client {
+            device: "press-1".parse().expect("an identity"),
+            serial: "01".to_owned(),
+            spki: Vec::new(),
+            factory: false,
+            issuer: Digest::of(b""),
+            valid_until: UnixTime::from_secs(1_000),
+        };
+        assert!(!client.has_expired(UnixTime::from_secs(1_000)));
+        assert!(client.has_expired(UnixTime::from_secs(1_001)));
     }
 }

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use countersign_format::Digest;
+use countersign_keys::KeyUri;
 use serde::{Deserialize, Serialize};
 
 use crate::tokens::Scope;
@@ -51,6 +53,9 @@ pub struct Config {
     /// Devices whose client certificates may do more than renew themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<Operator>,
+    /// Other authorities whose factory identities are believed; only those in the registry are without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub factory: Vec<Factory>,
 }
 
 /// `[issuer]`
@@ -136,6 +141,10 @@ impl Default for Issuing {
 pub struct Limits {
     /// Connections at the same time; more wait.
     pub connections: usize,
+    /// Connections of one address at the same time; more are closed.
+    pub connections_per_address: usize,
+    /// Seconds after which a connection takes no further request. It ends with the one that is under way.
+    pub connection_seconds: u64,
     /// Requests of one client in a minute, and as many at once as a tenth of it.
     pub requests_per_minute: u32,
     /// Certificates that wait to be issued at the same time; more are refused.
@@ -154,6 +163,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 512,
+            connections_per_address: 32,
+            connection_seconds: 300,
             requests_per_minute: 600,
             waiting: 256,
             header_seconds: 10,
@@ -206,6 +217,20 @@ pub struct Operator {
     pub scope: Scope,
 }
 
+/// `[[factory]]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Factory {
+    /// Who issues the factory identities: the file of its certificate, or the SHA-256 of its SubjectPublicKeyInfo in 64
+    /// lower-case hexadecimal digits.
+    pub issuer: String,
+    /// Which devices it may name: identities, or beginnings of them that end with `*`.
+    pub devices: Vec<String>,
+    /// The order that they must belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+}
+
 impl Config {
     /// Reads a configuration. Paths in it become paths from the folder that it lies in.
     ///
@@ -239,6 +264,11 @@ impl Config {
                 "connections",
                 u64::try_from(limits.connections).unwrap_or(u64::MAX),
             ),
+            (
+                "connections_per_address",
+                u64::try_from(limits.connections_per_address).unwrap_or(u64::MAX),
+            ),
+            ("connection_seconds", limits.connection_seconds),
             ("requests_per_minute", limits.requests_per_minute.into()),
             ("waiting", u64::try_from(limits.waiting).unwrap_or(u64::MAX)),
             ("header_seconds", limits.header_seconds),
@@ -295,16 +325,19 @@ impl Config {
         for path in paths {
             *path = folder.join(&path);
         }
-        let prefixed = [
-            (&mut self.issuer.key, "file:"),
-            (&mut self.tls.key, "file:"),
-            (&mut self.audit.key, "file:"),
-            (&mut self.registry.database, "sqlite:"),
-        ];
-        for (text, scheme) in prefixed {
-            if let Some(path) = text.strip_prefix(scheme) {
-                *text = format!("{scheme}{}", folder.join(path).display());
+        for factory in &mut self.factory {
+            if factory.issuer.parse::<Digest>().is_err() {
+                factory.issuer = folder.join(&factory.issuer).display().to_string();
             }
+        }
+        for key in [&mut self.issuer.key, &mut self.tls.key, &mut self.audit.key] {
+            // What names no store is refused where it is opened.
+            if let Ok(KeyUri::File(path)) = key.parse() {
+                *key = KeyUri::File(folder.join(path)).to_string();
+            }
+        }
+        if let Some(path) = self.registry.database.strip_prefix("sqlite:") {
+            self.registry.database = format!("sqlite:{}", folder.join(path).display());
         }
     }
 }
@@ -327,7 +360,7 @@ mod tests {
         [audit]
         folder = "audit"
         origin = "factory.example/audit"
-        key = "file:/k/audit.pem"
+        key = "/k/audit.pem"
     "#;
 
     fn read(text: &str) -> anyhow::Result<Config> {

@@ -4,9 +4,10 @@
 //! are logged with their causes, and answered without them.
 
 mod hours;
+mod recent;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use countersign_format::{DeviceIdentity, Digest};
 use countersign_keys::PublicKey;
@@ -18,12 +19,18 @@ use countersign_trust_store::UnixTime;
 use tokio::sync::Semaphore;
 
 use crate::clients::Client;
+use crate::factory::Factories;
 use crate::http::Metrics;
 use crate::issuer::Issuer;
 use crate::problem::{Code, Problem};
 use crate::tokens::{Scope, TokenFolder, TokenHash};
 
+use recent::Recent;
+
 pub use hours::{Hour, Hours};
+
+/// How long an answer of the registry about its health holds.
+const HEALTH_LIFE: Duration = Duration::from_secs(1);
 
 /// A certificate that somebody who may have it wants.
 #[derive(Clone, Debug)]
@@ -53,6 +60,9 @@ pub struct Desk {
     registry: Registry,
     issuer: Issuer,
     tokens: TokenFolder,
+    factories: Factories,
+    /// Whether the registry answered, when it was asked last.
+    answered: Recent<bool>,
     /// From the issuer to the root, DER.
     chain: Vec<Vec<u8>>,
     issuer_id: [u8; 32],
@@ -71,6 +81,8 @@ pub struct Parts {
     pub issuer: Issuer,
     /// The tokens.
     pub tokens: TokenFolder,
+    /// Whose factory identities are believed.
+    pub factories: Factories,
     /// From the issuer to the root, DER.
     pub chain: Vec<Vec<u8>>,
     /// SHA-256 of the issuer's SubjectPublicKeyInfo.
@@ -90,6 +102,8 @@ impl Desk {
         Self {
             registry: parts.registry,
             tokens: parts.tokens,
+            factories: parts.factories,
+            answered: Recent::new(HEALTH_LIFE),
             chain: parts.chain,
             issuer: parts.issuer,
             issuer_id: parts.issuer_id,
@@ -146,7 +160,8 @@ impl Desk {
     }
 
     /// Whether a client's certificate stands: the registry has it for this device and this key, and it is not revoked.
-    /// What another authority below the root issued, which may name any device, stands only as a factory identity.
+    /// What another authority below the root issued, which may name any device, stands only as a factory identity, and only
+    /// if the configuration names that authority for the device.
     ///
     /// # Errors
     /// When the registry does not answer.
@@ -155,7 +170,7 @@ impl Desk {
             return Ok(false);
         };
         let Some(found) = self.certificate(&serial).await? else {
-            return Ok(client.factory);
+            return Ok(self.factories.of(client).is_some());
         };
         let is_it =
             found.device == client.device && found.key == *Digest::of(&client.spki).as_bytes();
@@ -164,6 +179,12 @@ impl Desk {
                 found.state,
                 CertificateState::Issued | CertificateState::Superseded
             ))
+    }
+
+    /// The order that a device must belong to when the issuer of its factory identity is named for one alone.
+    #[must_use]
+    pub fn factory_order(&self, client: &Client) -> Option<String> {
+        self.factories.of(client)?.order.clone()
     }
 
     /// The scope of a token that is accepted now.
@@ -313,9 +334,10 @@ impl Desk {
             .map_err(unavailable)
     }
 
-    /// Whether the registry answers.
+    /// Whether the registry answers. It is asked once a second however many want to know: anybody may.
     pub async fn registry_answers(&self) -> bool {
-        self.registry.leaf_counts().await.is_ok()
+        let ask = async || self.registry.leaf_counts().await.is_ok();
+        self.answered.get(ask).await
     }
 
     /// Whether the issuing key is open.
@@ -324,9 +346,15 @@ impl Desk {
         self.issuer.key_is_open()
     }
 
-    /// Done when the registry's disk has failed.
-    pub async fn disk_failed(&self) {
-        self.issuer.disk_failed().await;
+    /// What keeps this from issuing, in words for anybody; none when it can.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.issuer.trouble()
+    }
+
+    /// Done when the registry's disk has failed, or the audit log cannot be written; says which.
+    pub async fn failed(&self) -> String {
+        self.issuer.failed().await
     }
 
     /// The newest checkpoint of the audit log, as text.

@@ -4,6 +4,7 @@
 //! log, a count. Whatever goes wrong is answered in one form, [`Problem`](crate::problem::Problem).
 
 pub mod access;
+mod addresses;
 pub mod challenge;
 mod devices;
 mod est;

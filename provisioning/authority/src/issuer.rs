@@ -47,8 +47,8 @@ struct Shared {
     spki: Vec<u8>,
     scope: Option<Scope>,
     open: RwLock<Option<Issuing>>,
-    /// An operator says that the clock is right.
-    clock_is_right: bool,
+    /// An operator may have said that it is right.
+    clock: Clock,
     /// Told when the registry's disk has failed.
     failed: Notify,
 }
@@ -76,7 +76,7 @@ impl Issuer {
             spki: parsed.spki().to_vec(),
             chain: chain.to_vec(),
             open: RwLock::new(None),
-            clock_is_right,
+            clock: clock(clock_is_right),
             failed: Notify::new(),
         });
         let mut look_again = true;
@@ -111,9 +111,38 @@ impl Issuer {
         issuing.is_some_and(|issuing| issuing.stopped().is_none())
     }
 
-    /// Done when the registry's disk has failed. Nobody knows then what it has, and only another process can find out.
-    pub async fn disk_failed(&self) {
-        self.shared.failed.notified().await;
+    /// What keeps this from issuing, in words for anybody; none when it can.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        if self.sequencer.has_ended() {
+            return Some(
+                "the audit log cannot be written: see what the authority logged".to_owned(),
+            );
+        }
+        let Some(issuing) = self.shared.issuing() else {
+            return Some(
+                "the issuing key is not to be had: see what the authority logged".to_owned(),
+            );
+        };
+        match issuing.stopped() {
+            Some(IssuingError::Disk { .. }) => {
+                Some("the registry's disk failed: see what the authority logged".to_owned())
+            }
+            Some(error) => Some(error.to_string()),
+            None => issuing.forbidden().map(|error| error.to_string()),
+        }
+    }
+
+    /// Done when the registry's disk has failed, or the audit log cannot be written; says which. Nobody knows then what they
+    /// have, and only another process can find out.
+    pub async fn failed(&self) -> String {
+        tokio::select! {
+            () = self.shared.failed.notified() => "the registry's disk failed".to_owned(),
+            () = self.sequencer.ended() => {
+                let reason = self.sequencer.failure().unwrap_or_default();
+                format!("the audit log cannot be written ({reason})")
+            }
+        }
     }
 
     /// Issues.
@@ -164,15 +193,17 @@ impl Issuer {
         reason: Reason,
         requester: &str,
     ) -> Result<Option<Certificate>, Problem> {
-        // The registry remembers; it needs the key for the list alone.
-        let issuing = self
-            .shared
-            .issuing()
-            .ok_or_else(|| Problem::new(Code::Unavailable))?;
-        issuing
-            .revoke(serial, reason, requester)
-            .await
-            .map_err(problem)
+        // The registry remembers; only the list needs the key, and is signed when that is there.
+        let outcome = match self.shared.issuing() {
+            Some(issuing) => issuing.revoke(serial, reason, requester).await,
+            None => {
+                let Shared {
+                    registry, clock, ..
+                } = &*self.shared;
+                countersign_issuing::revoke(registry, clock, serial, reason, requester).await
+            }
+        };
+        outcome.map_err(problem)
     }
 
     /// The audit log's newest checkpoint.
@@ -218,9 +249,15 @@ impl Shared {
                 .context("[issuer] chain has no certificate")?
                 .clone(),
         };
-        let clock = clock(self.clock_is_right);
-        let issuing = Issuing::start(self.registry.clone(), authority, clock).await?;
-        judge(&issuing, &self.config, &self.chain);
+        let issuing = Issuing::start(self.registry.clone(), authority, self.clock.clone()).await?;
+        // It issues nothing before it was judged. What hosts say may change while this runs; that there is no verdict at
+        // all is no reason to go on.
+        match judged(&issuing, &self.config, &self.chain) {
+            Err(error @ IssuingError::Authority { .. }) => {
+                tracing::error!(%error, "nothing is issued");
+            }
+            outcome => outcome?,
+        }
         *self
             .open
             .write()
@@ -317,13 +354,21 @@ pub(crate) fn clock(is_right: bool) -> Clock {
 /// Has the issuer's certificate judged as hosts judge it, by the files of lists as they are now. As long as hosts would refuse
 /// it, nothing is issued; why is for the log.
 pub(crate) fn judge(issuing: &Issuing, config: &Config, chain: &[Vec<u8>]) {
-    let judged = Lists::read(config).and_then(|lists| {
-        let chain = ForeignChain::new(chain.to_vec()).with_revocation_lists(lists.0);
-        Ok(issuing.judge(&chain)?)
-    });
-    if let Err(error) = judged {
-        tracing::error!(error = format!("{error:#}"), "nothing is issued");
+    if let Err(error) = judged(issuing, config, chain) {
+        tracing::error!(%error, "nothing is issued");
     }
+}
+
+/// The same, and the verdict. Lists that cannot be read are none, so that nobody knows whether the issuer is revoked.
+fn judged(issuing: &Issuing, config: &Config, chain: &[Vec<u8>]) -> Result<(), IssuingError> {
+    let lists = Lists::read(config).unwrap_or_else(|error| {
+        tracing::error!(
+            error = format!("{error:#}"),
+            "the lists of the authorities above could not be read"
+        );
+        Lists(Vec::new())
+    });
+    issuing.judge(&ForeignChain::new(chain.to_vec()).with_revocation_lists(lists.0))
 }
 
 /// Opens the audit log with its own key, or makes one in an empty folder.

@@ -40,6 +40,7 @@ pub mod clients;
 pub mod config;
 pub mod desk;
 pub mod est;
+pub mod factory;
 pub mod http;
 pub mod issuer;
 pub mod keys;

@@ -3,8 +3,7 @@
 //! Everything that can be wrong is found before the first connection is accepted, but for hardware that is absent.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -19,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::desk::{Desk, Parts};
+use crate::factory::Factories;
 use crate::http::challenge::Challenges;
 use crate::http::limit::RateLimit;
 use crate::http::{self, App, Metrics, server};
@@ -71,6 +71,7 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
         registry,
         issuer: issuer_desk,
         tokens: TokenFolder::open(&config.tokens)?,
+        factories: Factories::new(&config.factory)?,
         chain: chain.clone(),
         issuer_id: *issuer.spki_sha256().as_bytes(),
         places: config.limits.waiting,
@@ -110,20 +111,22 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving");
 
-    let (told, disk_has_failed) = (stop()?, Arc::new(AtomicBool::new(false)));
+    let (told, failure) = (stop()?, Arc::new(OnceLock::new()));
     let stopping = {
-        let (app, disk_has_failed) = (Arc::clone(&app), Arc::clone(&disk_has_failed));
+        let (app, failure) = (Arc::clone(&app), Arc::clone(&failure));
         async move {
             tokio::select! {
                 () = told => {}
-                () = app.desk.disk_failed() => disk_has_failed.store(true, Ordering::SeqCst),
+                failed = app.desk.failed() => {
+                    let _ = failure.set(failed);
+                }
             }
         }
     };
     let counter = privacy
         .clone()
         .map(|privacy| tokio::spawn(privacy.record_hourly()));
-    let refresher = tokio::spawn(refresh(Arc::clone(&app), lists));
+    let refresher = tokio::spawn(refresh(Arc::clone(&app), config.clone()));
     server::serve(
         listener,
         tls,
@@ -146,10 +149,9 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
     if let Some(app) = Arc::into_inner(app) {
         app.desk.close().await;
     }
-    anyhow::ensure!(
-        !disk_has_failed.load(Ordering::SeqCst),
-        "the registry's disk failed; look at it, then start again"
-    );
+    if let Some(failure) = failure.get() {
+        anyhow::bail!("{failure}; look at its disk, then start again");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -174,26 +176,29 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Judges clients by the newest list.
-async fn refresh(app: Arc<App>, lists: Lists) {
+/// Judges clients by the newest lists: the issuer's own, and those of the authorities above as their files are now. While one
+/// cannot be had, those that were taken before it go on deciding, until they are stale.
+async fn refresh(app: Arc<App>, config: Config) {
     let mut held = None;
     loop {
         tokio::time::sleep(LISTS_EVERY).await;
-        let Ok(Some(list)) = app.desk.crl().await else {
+        let Ok(own) = app.desk.crl().await else {
             continue;
         };
-        if held == Some(list.number) {
-            continue;
-        }
-        match lists.state(Some(list.der)) {
-            Ok(state) => {
-                app.clients.set_state(state);
-                held = Some(list.number);
+        let own = own.map(|list| list.der);
+        let taken = Lists::read(&config).and_then(|lists| {
+            let found = Some((lists.0.clone(), own.clone()));
+            if held != found {
+                app.clients.set_state(lists.state(own)?);
+                held = found;
             }
-            Err(error) => tracing::error!(
+            Ok(())
+        });
+        if let Err(error) = taken {
+            tracing::error!(
                 error = format!("{error:#}"),
-                "the newest list was not taken"
-            ),
+                "the newest lists were not taken"
+            );
         }
     }
 }

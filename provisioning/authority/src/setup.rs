@@ -169,6 +169,7 @@ pub async fn init(init: &Init) -> anyhow::Result<()> {
         telemetry: None,
         cors_origins: Vec::new(),
         operators: Vec::new(),
+        factory: Vec::new(),
     };
     let text = toml::to_string_pretty(&config).context("the configuration could not be written")?;
     // Read back by the code that will read it: its paths start from the folder.

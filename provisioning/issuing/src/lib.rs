@@ -35,5 +35,5 @@ pub use catch_up::{CatchUpError, catch_up, go_on_without_the_log};
 pub use clock::Clock;
 pub use error::Error;
 pub use sequencer::{Sequencer, SequencerError};
-pub use service::{Authority, Issuing};
+pub use service::{Authority, Issuing, revoke};
 pub use step::{Step, Steps};

@@ -108,6 +108,7 @@ impl Sequencer {
                             Some(error.to_string());
                     }
                     Err((error, _)) => {
+                        tracing::error!(%error, "nothing more comes into the audit log");
                         *told.lock().unwrap_or_else(PoisonError::into_inner) =
                             Some(error.to_string());
                         return;
@@ -139,6 +140,20 @@ impl Sequencer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Done when nothing more comes into the log, whatever is waited for: it could not be written, or does not fit the
+    /// registry. [`failure`](Self::failure) says why.
+    pub async fn ended(&self) {
+        let mut head = self.head.clone();
+        // Its end of the channel goes with the task.
+        while head.changed().await.is_ok() {}
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Brings over what is there, and ends.

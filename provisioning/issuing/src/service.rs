@@ -222,6 +222,14 @@ impl Issuing {
         self.inner.stop.check_authority()
     }
 
+    /// Why the authority's certificate allows nothing at present, if so: it is not valid now, or hosts refused it when they
+    /// were last asked.
+    #[must_use]
+    pub fn forbidden(&self) -> Option<Error> {
+        let now = self.inner.clock.now();
+        now.and_then(|now| self.check_authority(now)).err()
+    }
+
     /// SHA-256 of the issuing key's SubjectPublicKeyInfo, by which its certificates and lists are recorded.
     #[must_use]
     pub fn issuer(&self) -> &[u8; 32] {
@@ -281,6 +289,23 @@ impl Issuing {
         }
         self.inner.stop.check_authority()
     }
+}
+
+/// Revokes as [`Issuing::revoke`] does, where the issuing key is not to be had. The certificate is on the next list that is
+/// signed.
+///
+/// # Errors
+/// As there.
+pub async fn revoke(
+    registry: &Registry,
+    clock: &Clock,
+    serial: &Serial,
+    reason: Reason,
+    by: &str,
+) -> Result<Option<Certificate>, Error> {
+    let now = clock.now()?;
+    let leaf = record::revoked(now, serial, reason, by);
+    Ok(registry.revoke(serial, reason, now, &leaf).await?)
 }
 
 /// When the last thing was recorded, in seconds since 1970. The order of the leaves tells which is the last, so that a

@@ -29,6 +29,8 @@ pub struct Asker {
     token: Option<(TokenHash, Scope)>,
     /// What the configuration lets this client do.
     operator: Option<Scope>,
+    /// The order of the devices that the issuer of this factory identity may name.
+    factory_order: Option<String>,
 }
 
 impl FromRequestParts<Arc<App>> for Asker {
@@ -41,7 +43,7 @@ impl FromRequestParts<Arc<App>> for Asker {
             .and_then(|peer| peer.client.clone());
         // Lists are published now and then; the registry knows at once.
         if let Some(client) = &client
-            && !app.desk.stands(client).await?
+            && (client.has_expired((app.clock)()) || !app.desk.stands(client).await?)
         {
             return Err(Problem::new(Code::Unauthenticated));
         }
@@ -71,10 +73,14 @@ impl FromRequestParts<Arc<App>> for Asker {
                 .find(|operator| operator.device == client.device.as_str())?;
             (!client.factory).then(|| found.scope.clone())
         });
+        let factory_order = client
+            .as_ref()
+            .and_then(|client| app.desk.factory_order(client));
         Ok(Self {
             client,
             token,
             operator,
+            factory_order,
         })
     }
 }
@@ -148,15 +154,16 @@ impl Asker {
                 order: scope.order.clone(),
             });
         }
-        // The first exchange: a factory identity has an operational certificate issued to the same device.
+        // The first exchange: a factory identity has a certificate issued to the same device, with which it speaks TLS. What
+        // signs anything is given out by somebody.
         if let Some(client) = &self.client
             && client.factory
             && client.device == *device
-            && profile != Profile::IDevId
+            && profile == Profile::Tls
         {
             return Ok(EnrolRight {
                 token: None,
-                order: None,
+                order: self.factory_order.clone(),
             });
         }
         Err(Problem::new(Code::Forbidden))

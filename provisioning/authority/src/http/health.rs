@@ -29,7 +29,8 @@ pub(super) async fn root() -> Json<RootAnswer> {
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let registry = app.desk.registry_answers().await;
     let key = app.desk.key_is_open();
-    let (status, word) = if registry && key {
+    let wrong = app.desk.trouble();
+    let (status, word) = if registry && key && wrong.is_none() {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "degraded")
@@ -38,6 +39,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         status: word,
         registry,
         key,
+        wrong,
     };
     let mut answer = (status, Json(answer)).into_response();
     if status != StatusCode::OK {

@@ -100,6 +100,8 @@ mod tests {
                 serial: "01".to_owned(),
                 spki: Vec::new(),
                 factory: false,
+                issuer: countersign_format::Digest::of(b""),
+                valid_until: countersign_trust_store::UnixTime::from_secs(0),
             })),
             ..peer(address)
         };

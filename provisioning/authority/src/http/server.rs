@@ -6,11 +6,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use countersign_tls::TlsIdentity;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +29,7 @@ use tower::ServiceExt as _;
 
 use crate::clients::{Client, Clients};
 use crate::config::Limits;
+use crate::http::addresses::Addresses;
 
 /// The most header fields that are parsed. Fewer are taken; between the two, who asks is told so in the form of every
 /// refusal, and beyond this by a bare 431, because no request came about.
@@ -83,6 +86,7 @@ pub async fn serve(
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Addresses::new(limits.connections_per_address);
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(limits.header_seconds))
@@ -107,16 +111,25 @@ pub async fn serve(
             },
             () = &mut stop => break,
         };
+        // Before the handshake, which costs more than hanging up.
+        let Some(counted) = addresses.enter(address.ip()) else {
+            tracing::debug!(%address, "the address has as many connections as it may");
+            continue;
+        };
         let connection = Connection {
             acceptor: acceptor.clone(),
             clients: Arc::clone(&clients),
             router: router.clone(),
             http: http.clone(),
             handshake: Duration::from_secs(limits.header_seconds),
+            life: Duration::from_secs(limits.connection_seconds),
+            request: Duration::from_secs(
+                limits.header_seconds.saturating_add(limits.request_seconds),
+            ),
         };
         let watcher = graceful.watcher();
         tokio::spawn(async move {
-            let _place = place;
+            let (_place, _counted) = (place, counted);
             if let Err(error) = connection.serve(stream, address, watcher).await {
                 tracing::debug!(%address, error = format!("{error:#}"), "connection ended");
             }
@@ -143,6 +156,10 @@ struct Connection {
     router: Router,
     http: hyper::server::conn::http1::Builder,
     handshake: Duration,
+    /// How long it takes requests.
+    life: Duration,
+    /// How long one may take with its headers.
+    request: Duration,
 }
 
 impl Connection {
@@ -167,17 +184,33 @@ impl Connection {
             None => None,
         };
         let peer = Peer { address, client };
+        let (began, life) = (Instant::now(), self.life);
         let service = self
             .router
             .map_request(move |mut request: hyper::Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer.address));
                 request.extensions_mut().insert(peer.clone());
                 request.map(axum::body::Body::new)
+            })
+            // The client learns that this was the last one, and connects anew.
+            .map_response(move |mut answer: axum::response::Response| {
+                if began.elapsed() >= life {
+                    answer
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                answer
             });
         let connection = self
             .http
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        watcher.watch(connection).await?;
+        // Who takes its answers slowly, or says nothing, holds a place no longer than that.
+        timeout(
+            self.life.saturating_add(self.request),
+            watcher.watch(connection),
+        )
+        .await
+        .context("the connection was open for too long")??;
         Ok(())
     }
 }

@@ -313,6 +313,9 @@ pub(super) struct HealthAnswer {
     pub(super) registry: bool,
     /// Whether the issuing key is open.
     pub(super) key: bool,
+    /// What keeps it from issuing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) wrong: Option<String>,
 }
 
 /// A time as RFC 3339 has it.

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use countersign_authority::tokens::{self, Action, Scope, TokenFolder};
 use countersign_backend_file::{FileKey, Overwrite, SystemRandom};
@@ -45,6 +45,18 @@ impl Server {
         let pid = self.0.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(told.expect("kill runs").success());
+    }
+
+    /// Waits a minute for its end; whether it ended well, and nothing when it goes on.
+    pub(crate) fn ended_soon(mut self) -> Option<bool> {
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until {
+            if let Some(status) = self.0.try_wait().expect("a child") {
+                return Some(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        None
     }
 
     /// Waits for its end; whether it ended well.
@@ -146,6 +158,15 @@ impl Bench {
 
     /// Puts a newer list of the root in the place of the one that the authority has, on which its issuer stands or not.
     pub(crate) fn root_lists(&self, issuer_is_revoked: bool, number: u64) {
+        let chain = fs::read(self.path("chain.pem")).expect("a chain");
+        let issuer = pem::certificates(&chain)
+            .expect("certificates")
+            .swap_remove(0);
+        self.root_revokes(issuer_is_revoked.then_some(issuer).as_deref(), number);
+    }
+
+    /// The same with any certificate of the root.
+    pub(crate) fn root_revokes(&self, certificate: Option<&[u8]>, number: u64) {
         let key = FileKey::open(&self.path("root.key"), || {
             unreachable!("it is not encrypted")
         });
@@ -153,10 +174,13 @@ impl Bench {
         let chain = fs::read(self.path("chain.pem")).expect("a chain");
         let chain = pem::certificates(&chain).expect("certificates");
         let root = Issuer::new(&key, &chain[1]).expect("the root");
-        let issuer = Certificate::parse(&chain[0]).expect("the issuer");
-        let (at, revoked) = (UnixTime::from_secs(now()), issuer_is_revoked);
-        let revoked = revoked.then(|| Revocation {
-            serial: issuer.serial().parse::<Serial>().expect("a serial"),
+        let at = UnixTime::from_secs(now());
+        let revoked = certificate.map(|certificate| Revocation {
+            serial: Certificate::parse(certificate)
+                .expect("a certificate")
+                .serial()
+                .parse::<Serial>()
+                .expect("a serial"),
             at,
             reason: Reason::CaCompromise,
         });

@@ -3,6 +3,7 @@
 mod audit;
 mod bench;
 mod enrolment;
+mod factory;
 mod interface;
 mod page;
 mod parallel;

@@ -19,6 +19,10 @@ fn tg02_tg05_a_hundred_enrolments_at_once_give_one_certificate() {
     let bench = Bench::new();
     bench.configure(|text| {
         text.replace("requests_per_minute = 600", "requests_per_minute = 600000")
+            .replace(
+                "connections_per_address = 32",
+                "connections_per_address = 200",
+            )
     });
     let names: Vec<String> = (0..ROUNDS).map(|round| format!("press-{round}")).collect();
     bench.approve(&names.iter().map(String::as_str).collect::<Vec<_>>());

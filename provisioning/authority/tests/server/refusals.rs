@@ -251,6 +251,7 @@ fn tg19_an_absent_token_means_503_and_no_other_key() {
             "pkcs11:token=absent;object=ca?module-path=/usr/lib/softhsm/libsofthsm2.so",
         )
     });
+    let keeper = bench.token(&["--device", "*", "--may", "read", "--may", "revoke"]);
     let _server = bench.serve();
     bench.request("press-1");
     let user = format!("est:{token}");
@@ -272,6 +273,33 @@ fn tg19_an_absent_token_means_503_and_no_other_key() {
     );
     let (status, health) = bench.json("/health", &[]);
     assert_eq!((status, &health["key"]), (503, &false.into()));
+    assert!(
+        health["wrong"]
+            .as_str()
+            .is_some_and(|wrong| wrong.contains("key"))
+    );
+
+    // What is lost is revoked all the same; only the list waits for the key.
+    let bearer = format!("Authorization: Bearer {keeper}");
+    let (status, shown) = bench.json("/api/v1/devices/localhost", &["--header", &bearer]);
+    assert_eq!(status, 200, "{shown}");
+    let serial = shown["certificates"][0]["serial"].as_str().expect("text");
+    let (status, revoked) = bench.json(
+        &format!("/api/v1/certificates/{serial}/revoke"),
+        &[
+            "--header",
+            &bearer,
+            "--header",
+            "Content-Type: application/json",
+            "--data",
+            r#"{"reason":"key-compromise"}"#,
+        ],
+    );
+    assert_eq!(
+        (status, &revoked["state"]),
+        (200, &"revoked".into()),
+        "{revoked}"
+    );
 }
 
 #[test]
@@ -377,12 +405,85 @@ fn tg20_nothing_is_issued_while_hosts_would_refuse_the_issuer_and_a_newer_list_i
         "{}",
         bench.logged()
     );
+    let (status, health) = bench.json("/health", &[]);
+    assert_eq!((status, &health["key"]), (503, &true.into()), "{health}");
+    let wrong = health["wrong"].as_str().expect("it says why");
+    assert!(wrong.contains("hosts refuse its certificate"), "{wrong}");
+    let becomes = |wanted: u16| {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while asked() != wanted {
+            assert!(std::time::Instant::now() < until, "{}", bench.logged());
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    };
     // The word of the root decides, and no restart.
     bench.root_lists(false, 3);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while asked() != 200 {
-        assert!(std::time::Instant::now() < until, "{}", bench.logged());
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    becomes(200);
+    assert_eq!(bench.json("/health", &[]).0, 200);
+    // A list that cannot be read says nothing, least of all that the issuer stands.
+    fs::remove_file(bench.path("home/crls/0.crl")).expect("removed");
+    becomes(503);
+    bench.root_lists(false, 4);
+    becomes(200);
     assert!(server.stop());
+}
+
+#[test]
+fn tg11_an_address_holds_so_many_connections_and_none_for_ever() {
+    let bench = Bench::new();
+    bench.configure(|text| {
+        text.replace(
+            "connections_per_address = 32",
+            "connections_per_address = 3",
+        )
+        .replace("connection_seconds = 300", "connection_seconds = 1")
+    });
+    let _server = bench.serve();
+    let held: Vec<TcpStream> = (0..3)
+        .map(|_| TcpStream::connect(("127.0.0.1", bench.port())).expect("connected"))
+        .collect();
+    assert_eq!(bench.curl("/", &[]).0, 0, "the address has its share");
+    drop(held);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while bench.curl("/", &[]).0 != 200 {
+        assert!(std::time::Instant::now() < until, "{}", bench.logged());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    // Two seconds between two requests over one connection.
+    let other = format!("https://localhost:{}/", bench.port());
+    let (_, answers) = bench.curl("/", &["--include", "--rate", "30/m", &other]);
+    let answers = String::from_utf8_lossy(&answers).to_lowercase();
+    assert_eq!(answers.matches("http/1.1 200").count(), 2, "{answers}");
+    assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
+}
+
+#[test]
+fn tg24_an_authority_whose_audit_log_cannot_be_written_leaves_and_says_why() {
+    let bench = Bench::new();
+    bench.approve(&["press-1"]);
+    let token = bench.token(&["--device", "*", "--may", "approve"]);
+    let server = bench.serve();
+    fs::rename(bench.path("home/audit"), bench.path("elsewhere")).expect("moved");
+    fs::write(bench.path("home/audit"), "").expect("written");
+    let bearer = format!("Authorization: Bearer {token}");
+    let json = "Content-Type: application/json";
+    let approve = [
+        "--request",
+        "PUT",
+        "--header",
+        &bearer,
+        "--header",
+        json,
+        "--data",
+        "{}",
+    ];
+    assert_eq!(bench.curl("/api/v1/devices/press-2", &approve).0, 204);
+    assert_eq!(server.ended_soon(), Some(false));
+    assert!(
+        bench
+            .logged()
+            .contains("nothing more comes into the audit log"),
+        "{}",
+        bench.logged()
+    );
 }
