@@ -15,7 +15,7 @@ use countersign_issuing::{
 };
 use countersign_keys::{Error as KeyError, ErrorKind, SigningKey};
 use countersign_provisioning::{Error as ProvisioningError, ForeignChain, Profile, Reason, Serial};
-use countersign_registry::{Certificate, Device, Refusal, Registry, StoredCrl};
+use countersign_registry::{Certificate, Device, Lead, Refusal, Registry, StoredCrl};
 use countersign_trust_store::Certificate as Parsed;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -292,6 +292,10 @@ impl Shared {
         let Some(issuing) = self.issuing() else {
             return Ok(());
         };
+        // One of several replicas looks; another does when that one is gone.
+        if !self.registry.leads(Lead::RevocationLists).await? {
+            return Ok(());
+        }
         let now = crate::serve::now().as_secs();
         let newest = self.registry.crl(issuing.issuer()).await?;
         let revoked = self.registry.revocations(issuing.issuer(), now).await?;
