@@ -12,7 +12,9 @@ use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{GuestContext, LineSink, LoadError, ReadyGuest, Runtime};
-use countersign_trust_store::{Code, Crl, CrlNumber, Link, Rejection, VerifiedComponent};
+use countersign_trust_store::{
+    Code, Crl, CrlNumber, Link, LinkStatus, Rejection, VerifiedComponent,
+};
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -56,7 +58,16 @@ impl Lists {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(lists);
     }
 
-    pub(crate) fn now(&self) -> Arc<Vec<Crl>> {
+    /// What they say of these certificates, where they say anything.
+    pub(crate) fn status(&self, links: &[Link]) -> Vec<LinkStatus> {
+        let lists = self.now();
+        links
+            .iter()
+            .filter_map(|link| link.status(&lists))
+            .collect()
+    }
+
+    fn now(&self) -> Arc<Vec<Crl>> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

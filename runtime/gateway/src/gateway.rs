@@ -242,10 +242,7 @@ impl Gateway {
             .cloned()
             .collect();
         for name in leaving {
-            if let Some(running) = self.running.remove(&name) {
-                running.stop().await;
-                done.stopped.push(name);
-            }
+            self.stop(&name, &mut done).await;
         }
         for service in &config.services {
             self.judge(service, &mut done).await;
@@ -263,15 +260,11 @@ impl Gateway {
 
     /// Stops every component whose signers' certificates the lists name, whatever file is in its place by now.
     async fn stop_what_was_revoked(&mut self, done: &mut Reloaded) -> anyhow::Result<()> {
-        let lists = self.host.lists.now();
+        let lists = &self.host.lists;
         let mut numbers = Vec::new();
         let mut revoked = Vec::new();
         for (name, running) in &self.running {
-            let links = running.status().links;
-            let said: Vec<_> = links
-                .iter()
-                .filter_map(|link| link.status(&lists))
-                .collect();
+            let said = lists.status(&running.status().links);
             if said.iter().any(|status| status.revoked) {
                 revoked.push(name.clone());
             }

@@ -191,6 +191,19 @@ impl Supervision {
                 status.facts = Some(self.current.facts.clone());
                 status.links = Arc::clone(&self.current.links);
             });
+            // After it was told what is about to run: whoever exchanges the lists looks there afterwards, so that one of the two
+            // sees the other's.
+            if self.is_revoked() {
+                let refusal = Refusal::revoked(&self.service.name);
+                say(&self.service.name, &format!("not started: {}", refusal.why));
+                self.told
+                    .send_modify(|status| status.doing = Doing::Refused(refusal));
+                match self.pause(None).await {
+                    Some(Event::Exchange(next)) => self.exchange(*next),
+                    _ => return,
+                }
+                continue;
+            }
             let started = Instant::now();
             let event = self.watch().await;
             let ended = match event {
@@ -239,6 +252,11 @@ impl Supervision {
                 Some(_) => return,
             }
         }
+    }
+
+    fn is_revoked(&self) -> bool {
+        let said = self.host.lists.status(&self.current.links);
+        said.iter().any(|status| status.revoked)
     }
 
     /// Runs the component until something happens. Whatever it is, the component is gone afterwards.
