@@ -357,14 +357,18 @@ pub(crate) fn clock(is_right: bool) -> Clock {
 
 /// Has the issuer's certificate judged as hosts judge it, by the files of lists as they are now. As long as hosts would refuse
 /// it, nothing is issued; why is for the log.
-pub(crate) fn judge(issuing: &Issuing, config: &Config, chain: &[Vec<u8>]) {
+fn judge(issuing: &Issuing, config: &Config, chain: &[Vec<u8>]) {
     if let Err(error) = judged(issuing, config, chain) {
         tracing::error!(%error, "nothing is issued");
     }
 }
 
 /// The same, and the verdict. Lists that cannot be read are none, so that nobody knows whether the issuer is revoked.
-fn judged(issuing: &Issuing, config: &Config, chain: &[Vec<u8>]) -> Result<(), IssuingError> {
+pub(crate) fn judged(
+    issuing: &Issuing,
+    config: &Config,
+    chain: &[Vec<u8>],
+) -> Result<(), IssuingError> {
     let lists = Lists::read(config).unwrap_or_else(|error| {
         tracing::error!(
             error = format!("{error:#}"),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use countersign_issuing::{Authority, Issuing, Sequencer};
-use countersign_provisioning::{ForeignChain, Profile};
+use countersign_provisioning::Profile;
 use countersign_registry::Registry;
 use countersign_sessions::{
     Batch, Devices as _, Job, Journal, Station, Steps, StoreDevices, read_list,
@@ -27,7 +27,6 @@ use progress::Lines;
 
 use crate::config::Config;
 use crate::privacy::{PrivacyTokens, TABLES};
-use crate::serve::Lists;
 use crate::{issuer, keys, serve};
 
 /// The exit status when some device is not done.
@@ -200,7 +199,7 @@ impl Open {
             certificate,
         };
         let issuing = Issuing::start(registry.clone(), authority, issuer::clock(false)).await?;
-        judge(&issuing, &config, &chain)?;
+        issuer::judged(&issuing, &config, &chain)?;
         let scope = issuer::component_scope(&config.issuing.component_scope)?;
         Ok(Self {
             station: Arc::new(Station {
@@ -232,8 +231,8 @@ impl Open {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(JUDGE_EVERY).await;
-                if let Err(error) = judge(&issuing, &config, &chain) {
-                    eprintln!("stopping when the devices in the fixtures are done: {error:#}");
+                if let Err(error) = issuer::judged(&issuing, &config, &chain) {
+                    eprintln!("stopping when the devices in the fixtures are done: {error}");
                     stop.store(true, Ordering::SeqCst);
                     return;
                 }
@@ -260,13 +259,6 @@ impl Open {
         drop(self.station);
         self.registry.close().await;
     }
-}
-
-/// Has the issuer's certificate judged as hosts judge it, by the files of lists as they are now.
-fn judge(issuing: &Issuing, config: &Config, chain: &[Vec<u8>]) -> anyhow::Result<()> {
-    let lists = Lists::read(config)?;
-    let chain = ForeignChain::new(chain.to_vec()).with_revocation_lists(lists.0);
-    Ok(issuing.judge(&chain)?)
 }
 
 /// What the station reaches, and where chains go.
