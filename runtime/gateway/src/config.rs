@@ -307,7 +307,8 @@ fn limits(part: &LimitsPart) -> Limits {
 /// The text of the file. Whoever may write it decides what components may touch: its owner must be this user or root, and
 /// alone. What is asked is the file that was opened, whatever has its name by then.
 fn read_owned(path: &Path) -> Result<String, String> {
-    let unreadable = |error: std::io::Error| format!("it cannot be read: {error}");
+    let unreadable =
+        |error: std::io::Error| format!("it cannot be read: {error}; name the file with --config");
     // A FIFO would wait for its writer.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("it is no regular file".to_owned());
