@@ -18,7 +18,7 @@ use const_oid::ObjectIdentifier;
 use countersign_format::limits;
 
 use crate::{
-    Anchor, Anchors, Certificate, Check, Now, Rejection, TrustState,
+    Admission, Anchor, Anchors, Certificate, Check, Crl, Now, Rejection, TrustState,
     algorithm::Checks,
     fault::Fault,
     oid,
@@ -26,7 +26,7 @@ use crate::{
 };
 use reach::Reach;
 use revocation::describe_revocation;
-use validity::latest_not_before;
+use validity::{Judging, describe_time};
 
 pub use link::{Link, LinkStatus};
 pub use verified::VerifiedChain;
@@ -104,6 +104,7 @@ impl Anchors {
             profile,
             now,
             state,
+            admission: None,
             checks: &checks,
         };
         match verifier.verify(&chain, passed)? {
@@ -159,6 +160,8 @@ pub(crate) struct ChainVerifier<'a> {
     pub(crate) profile: &'a PathProfile,
     pub(crate) now: &'a Now,
     pub(crate) state: &'a TrustState,
+    /// That the file of this chain was admitted here before.
+    pub(crate) admission: Option<&'a Admission>,
     pub(crate) checks: &'a Checks,
 }
 
@@ -188,14 +191,35 @@ impl ChainVerifier<'_> {
             Check::Path,
             format!("leads to the root {}", anchor.subject()),
         );
-        let at = self.now.judging_time(latest_not_before(chain, anchor));
-        self.check_validity(chain, anchor, at)?;
-        passed(Check::Time, self.describe_time(chain, anchor, at));
-        let crls = self.choose_crls(chain, anchor, at)?;
-        self.validate_path(chain, anchor, at)?;
+        let admitted = self
+            .admission
+            .and_then(|admission| admission.for_anchor(&anchor.spki_sha256()));
+        let today = Judging::new(self.now, chain, anchor);
+        let (judging, crls) = match (self.judge(chain, anchor, today, passed), admitted) {
+            // What was valid when it was admitted is stopped by a list that names it, and by no date.
+            (Err(rejection), Some(then)) if rejection.is_of_dates() => {
+                let then = Judging::admitted(then, chain, anchor);
+                (then, self.judge(chain, anchor, then, passed)?)
+            }
+            (judged, _) => (today, judged?),
+        };
+        self.validate_path(chain, anchor, judging.at)?;
         passed(Check::Revocation, describe_revocation(&crls));
-        self.assemble(chain, anchor, &crls)
+        self.assemble(chain, anchor, &crls, judging)
             .map(|chain| Outcome::Verified(Box::new(chain)))
+    }
+
+    /// The dates of the chain and what the lists say of it: the lists that decide.
+    fn judge<'c>(
+        &'c self,
+        chain: &[Certificate],
+        anchor: &'c Anchor,
+        judging: Judging<'_>,
+        passed: &mut dyn FnMut(Check, String),
+    ) -> Result<Vec<Option<&'c Crl>>, Rejection> {
+        self.check_validity(chain, anchor, judging)?;
+        passed(Check::Time, describe_time(chain, anchor, judging));
+        self.choose_crls(chain, anchor, judging)
     }
 
     fn fault(&self, depth: usize, certificate: &Certificate, fault: Fault) -> Rejection {

@@ -6,7 +6,8 @@
 use countersign_format::{Digest, Envelope, SignedFile, SignerEntry, SignerId, Statement};
 
 use crate::{
-    Anchors, Check, Now, Outcome, PathProfile, Policy, Rejection, Step, TrustState, VerifiedChain,
+    Admission, Anchors, Check, Now, Outcome, PathProfile, Policy, Rejection, Step, TrustState,
+    UnixTime, VerifiedChain,
     algorithm::Checks,
     authorisation,
     chain::{self, CHAIN_SIGNATURE_CHECKS, ChainVerifier},
@@ -94,16 +95,21 @@ impl UnverifiedComponent {
     fn component(&self) -> &[u8] {
         self.bytes.get(..self.component_size).unwrap_or_default()
     }
+
+    /// SHA-256 of the section with the signatures. The statement in it binds the rest of the file.
+    fn signatures(&self) -> Digest {
+        Digest::of(self.bytes.get(self.component_size..).unwrap_or_default())
+    }
 }
 
 /// A component whose every byte was signed by devices that this host trusts, for this host, now.
 ///
 /// ```compile_fail,E0451
 /// # use countersign_format::Digest;
-/// # use countersign_trust_store::{UnverifiedComponent, VerifiedComponent};
+/// # use countersign_trust_store::{Admission, UnverifiedComponent, VerifiedComponent};
 /// // There is no constructor but verification, and every field is private.
-/// # fn tb21_no_constructor_but_verification(unverified: UnverifiedComponent, digest: Digest) -> VerifiedComponent {
-/// VerifiedComponent { unverified, digest, signers: Vec::new(), uncounted: Vec::new() }
+/// # fn tb21_no_constructor_but_verification(unverified: UnverifiedComponent, digest: Digest, admission: Admission) -> VerifiedComponent {
+/// VerifiedComponent { unverified, digest, admission, signers: Vec::new(), uncounted: Vec::new() }
 /// # }
 /// ```
 ///
@@ -118,6 +124,7 @@ impl UnverifiedComponent {
 pub struct VerifiedComponent {
     unverified: UnverifiedComponent,
     digest: Digest,
+    admission: Admission,
     signers: Vec<VerifiedSigner>,
     uncounted: Vec<String>,
 }
@@ -151,6 +158,21 @@ impl VerifiedComponent {
     #[must_use]
     pub fn uncounted(&self) -> &[String] {
         &self.uncounted
+    }
+
+    /// What a host with state remembers, so that it may start again after its certificates have ended: the admission by which
+    /// it verified, or else that of now. See [`TrustState::note_admission`].
+    #[must_use]
+    pub const fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// The time as of which its certificates count, where they are not valid now or their lists are stale: that of its
+    /// admission.
+    #[must_use]
+    pub fn admitted_at(&self) -> Option<UnixTime> {
+        let chains = self.signers.iter().map(|signer| &signer.chain);
+        chains.filter_map(VerifiedChain::admitted_at).min()
     }
 
     /// Whether one of the roots is for development only.
@@ -211,12 +233,15 @@ impl Anchors {
         report: &mut dyn FnMut(Step),
     ) -> Result<VerifiedComponent, Rejection> {
         let mut reporter = Reporter(report);
+        let signatures = component.signatures();
+        let admission = state.admission(&signatures);
         let verdict = Verification {
             anchors: self,
             component: &component,
             policy,
             now,
             state,
+            admission,
         }
         .run(&mut reporter);
         match verdict {
@@ -225,6 +250,7 @@ impl Anchors {
                 signers,
                 uncounted,
             }) => Ok(VerifiedComponent {
+                admission: Admission::of(signatures, &signers, now, admission),
                 unverified: component,
                 digest,
                 signers,
@@ -253,6 +279,7 @@ struct Verification<'a> {
     policy: &'a Policy,
     now: &'a Now,
     state: &'a TrustState,
+    admission: Option<&'a Admission>,
 }
 
 impl Verification<'_> {
@@ -383,6 +410,7 @@ impl Verification<'_> {
             profile: &PathProfile::COMPONENTS,
             now: self.now,
             state: self.state,
+            admission: self.admission,
             checks: &entry.checks,
         };
         let outcome = verifier

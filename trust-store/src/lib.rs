@@ -34,6 +34,7 @@
     )
 )]
 
+mod admission;
 mod algorithm;
 mod anchor;
 mod anchor_encoding;
@@ -56,6 +57,7 @@ mod state;
 mod strict_der;
 mod time;
 
+pub use admission::Admission;
 pub use algorithm::KeyKind;
 pub use anchor::{
     Anchor, AnchorError, AnchorSource, Anchors, MAX_ANCHORS, MAX_DEVELOPMENT_VALIDITY, Purpose,

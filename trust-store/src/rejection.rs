@@ -280,6 +280,14 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Whether nothing but the present is against a chain: what was admitted before is judged as of then.
+    pub(crate) const fn is_of_dates(&self) -> bool {
+        matches!(
+            self,
+            Self::CrlStale { .. } | Self::Expired { .. } | Self::NotYetValid { .. }
+        )
+    }
+
     /// The stable code of this refusal.
     #[must_use]
     pub const fn code(&self) -> Code {

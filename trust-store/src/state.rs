@@ -1,4 +1,5 @@
-//! What a machine remembers between components: revocation lists and their numbers, and the versions that ran.
+//! What a machine remembers between components: revocation lists and their numbers, the versions that ran, and what was
+//! admitted.
 //!
 //! A value. Whoever keeps it on disk authenticates it there; this crate neither reads nor writes files.
 
@@ -6,7 +7,7 @@ use std::collections::BTreeMap;
 
 use countersign_format::{ComponentName, Digest};
 
-use crate::{Crl, CrlNumber, Rejection};
+use crate::{Admission, Crl, CrlNumber, Rejection};
 
 /// A security version rises by at most this much in one step, so that one signed mistake cannot use up the numbers.
 pub const MAX_VERSION_STEP: u64 = 1_024;
@@ -17,6 +18,7 @@ pub struct TrustState {
     crls: Vec<Crl>,
     crl_numbers: BTreeMap<Digest, CrlNumber>,
     versions: Option<BTreeMap<(Digest, ComponentName), u64>>,
+    admissions: BTreeMap<Digest, Admission>,
 }
 
 impl TrustState {
@@ -68,6 +70,15 @@ impl TrustState {
                 .or_insert(security_version);
             *seen = security_version.max(*seen);
         }
+    }
+
+    /// Records that a component was admitted here: from now on it is judged as of then where its dates have passed.
+    pub fn note_admission(&mut self, admission: Admission) {
+        self.admissions.insert(admission.signatures(), admission);
+    }
+
+    pub(crate) fn admission(&self, signatures: &Digest) -> Option<&Admission> {
+        self.admissions.get(signatures)
     }
 
     /// Whether versions are remembered.

@@ -4,18 +4,22 @@ use std::time::Duration;
 
 use x509_cert::ext::pkix::KeyUsages;
 
-use crate::{Anchor, Certificate, Crl, Rejection, UnixTime, algorithm::VerifyError};
+use crate::{Anchor, Certificate, Crl, Rejection, algorithm::VerifyError};
 
-use super::{ChainVerifier, issuer_of};
+use super::{
+    ChainVerifier, issuer_of,
+    validity::{Judging, expired},
+};
 
 impl ChainVerifier<'_> {
     /// A verified, current list for each certificate, or none for an end entity that says noRevAvail (RFC 9608 §4): that
-    /// excuses the absence of a list, not what a list says.
+    /// excuses the absence of a list, not what a list says. Of what was admitted before, a list that is not current any more
+    /// still says whether it was revoked, and stops nothing else.
     pub(super) fn choose_crls<'c>(
         &'c self,
         chain: &[Certificate],
         anchor: &'c Anchor,
-        at: UnixTime,
+        judging: Judging<'_>,
     ) -> Result<Vec<Option<&'c Crl>>, Rejection> {
         let mut chosen = Vec::with_capacity(chain.len());
         for (depth, certificate) in chain.iter().enumerate() {
@@ -45,10 +49,13 @@ impl ChainVerifier<'_> {
                 chosen.push(None);
                 continue;
             }
-            self.check_crl(crl, issuer, anchor.crl_grace(), at)?;
+            self.check_crl(crl, issuer, anchor.crl_grace(), judging)?;
             // Without a clock, a list's thisUpdate shows what time it must be for its own issuer's certificates.
-            if self.now.clock().is_none() && crl.this_update() > certificate.not_after() {
-                return Err(self.expired(certificate, crl.this_update()));
+            if !judging.admitted
+                && judging.now.clock().is_none()
+                && crl.this_update() > certificate.not_after()
+            {
+                return Err(expired(certificate, crl.this_update(), judging.now));
             }
             chosen.push(Some(crl));
         }
@@ -111,7 +118,7 @@ impl ChainVerifier<'_> {
         crl: &Crl,
         issuer: &Certificate,
         grace: Duration,
-        at: UnixTime,
+        judging: Judging<'_>,
     ) -> Result<(), Rejection> {
         // RFC 5280 §6.3.3 (f). Stricter: absent key usage permits nothing.
         let usage = issuer.key_usage().ok().flatten();
@@ -131,7 +138,11 @@ impl ChainVerifier<'_> {
                 seen,
             });
         }
-        let from_the_future = self
+        if judging.admitted {
+            return Ok(());
+        }
+        let at = judging.at;
+        let from_the_future = judging
             .now
             .clock()
             .is_some_and(|clock| crl.this_update() > clock);

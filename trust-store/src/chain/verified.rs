@@ -5,7 +5,7 @@ use countersign_keys::PublicKey;
 
 use crate::{Anchor, Certificate, CertifiedDevice, Crl, CrlNumber, Rejection, UnixTime};
 
-use super::{ChainVerifier, issuer_of, link::Link};
+use super::{ChainVerifier, issuer_of, link::Link, validity::Judging};
 
 /// A chain that leads to a trust anchor, and was valid and not revoked at the time of judging.
 ///
@@ -30,6 +30,7 @@ pub struct VerifiedChain {
     revocation: Vec<(Digest, CrlNumber)>,
     links: Vec<Link>,
     valid_until: UnixTime,
+    admitted_at: Option<UnixTime>,
 }
 
 impl VerifiedChain {
@@ -106,6 +107,12 @@ impl VerifiedChain {
     pub const fn valid_until(&self) -> UnixTime {
         self.valid_until
     }
+
+    /// The time as of which it was judged, where that is not the present but the time at which its file was admitted.
+    #[must_use]
+    pub const fn admitted_at(&self) -> Option<UnixTime> {
+        self.admitted_at
+    }
 }
 
 impl ChainVerifier<'_> {
@@ -114,6 +121,7 @@ impl ChainVerifier<'_> {
         chain: &[Certificate],
         anchor: &Anchor,
         crls: &[Option<&Crl>],
+        judging: Judging<'_>,
     ) -> Result<VerifiedChain, Rejection> {
         let Some(leaf) = chain.first() else {
             return Err(self.broken(0, "it has no certificate"));
@@ -147,6 +155,7 @@ impl ChainVerifier<'_> {
                 .chain([anchor.not_after()])
                 .min()
                 .unwrap_or(UnixTime::from_secs(0)),
+            admitted_at: judging.admitted.then_some(judging.at),
             leaf: leaf.clone(),
         })
     }

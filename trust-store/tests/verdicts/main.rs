@@ -8,6 +8,7 @@
     reason = "a test may stop by panicking"
 )]
 
+mod admission;
 mod anchors;
 mod bounds;
 mod codes;
