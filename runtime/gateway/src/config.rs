@@ -46,9 +46,17 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) component: PathBuf,
     pub(crate) signed_as: ComponentName,
+    pub(crate) work: Work,
     pub(crate) restart: Restart,
     pub(crate) grants: Grants,
     pub(crate) limits: Limits,
+}
+
+/// What a service's component is there for. All else is the same for every kind of service.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Work {
+    /// `[[service]]`: a command that runs for as long as the gateway does.
+    Command,
 }
 
 /// When a service is started again.
@@ -179,6 +187,7 @@ impl Service {
         Ok(Self {
             component: folder.join(part.component.get_ref()),
             signed_as,
+            work: Work::Command,
             restart: restart(&part.restart)
                 .map_err(|message| Wrong::at(part.name.span(), message))?,
             grants: grants(part.grants, folder, state)?,

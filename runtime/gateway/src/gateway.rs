@@ -189,8 +189,11 @@ impl Gateway {
             }
         }
         say("", "stopping");
-        for (_, running) in std::mem::take(&mut self.running) {
-            running.stop().await;
+        // All at the same time: some have work to finish.
+        let all = std::mem::take(&mut self.running).into_values();
+        let stopping: Vec<_> = all.map(|running| tokio::spawn(running.stop())).collect();
+        for stopped in stopping {
+            let _ = stopped.await;
         }
         self.remember_floor();
         Ok(())

@@ -5,12 +5,12 @@
 
 mod log;
 mod waits;
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign_runtime::RunError;
-use countersign_trust_store::{Code, Link};
+use countersign_trust_store::Link;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use crate::say::say;
 use crate::state::State;
 pub(crate) use log::lines;
 use waits::Waits;
+use work::{AtWork, Ended, Failure};
 
 /// The least time between two tries to remember that a component is healthy.
 const RETRY: Duration = Duration::from_secs(60);
@@ -176,7 +177,7 @@ struct Supervision {
 
 /// What ends the watch over one run.
 enum Event {
-    Ended(Result<u8, RunError>),
+    Ended(Ended),
     Exchange(Box<(Service, Admitted)>),
     Stop,
 }
@@ -261,15 +262,12 @@ impl Supervision {
 
     /// Runs the component until something happens. Whatever it is, the component is gone afterwards.
     async fn watch(&mut self) -> Event {
-        let mut run = Run(tokio::spawn(self.current.ready.clone().run_command()));
+        let mut at_work = AtWork::begin(&self.service.work, self.current.ready.clone());
         let healthy_after = self.service.restart.healthy_after;
         let mut healthy = std::pin::pin!(sleep(healthy_after));
         let event = loop {
             tokio::select! {
-                ended = &mut run.0 => return Event::Ended(match ended {
-                    Ok(ended) => ended,
-                    Err(error) => Err(RunError::HostPanicked { message: error.to_string() }),
-                }),
+                ended = at_work.ended() => return Event::Ended(ended),
                 () = &mut healthy, if !self.proved => {
                     self.prove();
                     // Where it could not be remembered, it is tried again.
@@ -282,9 +280,7 @@ impl Supervision {
                 },
             }
         };
-        // The next one may use the same folders.
-        run.0.abort();
-        let _ = (&mut run.0).await;
+        at_work.end().await;
         event
     }
 
@@ -367,30 +363,23 @@ impl Supervision {
     }
 
     /// Makes the record of an end, and says it in words.
-    fn record(&self, ended: &Result<u8, RunError>) -> String {
+    fn record(&self, ended: &Ended) -> String {
         let accepted = self.current.ready.record();
         let (record, how) = match ended {
             Ok(status) => (
                 accepted.exited(*status),
                 format!("ended with status {status}"),
             ),
-            Err(error) => {
-                let (code, why): (Code, _) = (error.code(), error.to_string());
-                let how = format!("was stopped ({code}): {why}");
-                (accepted.stopped(Some(code), &why), how)
+            Err(Failure { code, why }) => {
+                let how = match code {
+                    Some(code) => format!("was stopped ({code}): {why}"),
+                    None => format!("was stopped: {why}"),
+                };
+                (accepted.stopped(*code, why), how)
             }
         };
         self.host.records.write(&record);
         how
-    }
-}
-
-/// A run that ends when nobody watches it any more.
-struct Run(JoinHandle<Result<u8, RunError>>);
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
