@@ -67,7 +67,8 @@ impl Lists {
             .collect()
     }
 
-    fn now(&self) -> Arc<Vec<Crl>> {
+    /// Them all.
+    pub(crate) fn now(&self) -> Arc<Vec<Crl>> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -208,6 +209,28 @@ impl Host {
         path: &Path,
         memory: &Memory,
     ) -> Result<Verified, Refusal> {
+        let verified = self.verify_any(path, memory)?;
+        let component = &verified.component;
+        let name = component.statement().name();
+        if *name != service.signed_as {
+            let why = format!(
+                "{} holds {name}, and {} is expected there",
+                path.display(),
+                service.signed_as
+            );
+            let code = Code::OtherComponent;
+            self.records
+                .write(&Record::not_started(component, Some(code), &why));
+            return Err(Refusal::of(code, &why));
+        }
+        Ok(verified)
+    }
+
+    /// The same for whatever component the file holds.
+    ///
+    /// # Errors
+    /// The refusal, of which a record has been made.
+    pub(crate) fn verify_any(&self, path: &Path, memory: &Memory) -> Result<Verified, Refusal> {
         let bytes = match read(path, MAX_FILE_BYTES)? {
             Read::Whole(bytes) => bytes,
             Read::TooLarge { size } => {
@@ -229,18 +252,6 @@ impl Host {
             .runtime
             .verify(bytes.clone(), &self.clock.now(), &state)
             .map_err(|rejection| Refusal::of(rejection.code(), &rejection))?;
-        let name = component.statement().name();
-        if *name != service.signed_as {
-            let why = format!(
-                "{} holds {name}, and {} is expected there",
-                path.display(),
-                service.signed_as
-            );
-            let code = Code::OtherComponent;
-            self.records
-                .write(&Record::not_started(&component, Some(code), &why));
-            return Err(Refusal::of(code, &why));
-        }
         let facts = facts(&component, file);
         Ok(Verified {
             facts,

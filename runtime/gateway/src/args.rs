@@ -20,11 +20,14 @@ Examples:
   countersign-gateway check --config /etc/countersign/gateway.toml
   countersign-gateway run --config /etc/countersign/gateway.toml
   countersign-gateway status --json
+  countersign-gateway logs --service pump --follow
+  countersign-gateway trust
+  countersign-gateway verify /media/usb/pump.signed.wasm
   countersign-gateway reload        (also by SIGHUP)
   countersign-gateway schema > gateway.schema.json
 
-Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `countersign codes`. `check` and
-`reload` end with that of the first component that is refused.";
+Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `countersign codes`. `check`,
+`verify` and `reload` end with that of the first component that is refused.";
 
 /// Runs signed components under supervision.
 #[derive(Debug, Parser)]
@@ -67,6 +70,39 @@ pub(crate) enum Verb {
         #[command(flatten)]
         config: ConfigFile,
         /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the last lines about each service: what became of it, and what its component wrote
+    Logs {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Only this service's
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        /// Go on until stopped, with each line when it comes
+        #[arg(long)]
+        follow: bool,
+        /// Print each line as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a running gateway trusts and remembers: roots, revocation lists, time, versions
+    Trust {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether this machine would admit a file now, by its clock, its lists and what its gateway remembers; runs nothing
+    Verify {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The signed file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print the verdicts as JSON
         #[arg(long)]
         json: bool,
     },

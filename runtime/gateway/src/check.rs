@@ -1,11 +1,13 @@
-//! `check`: what a start would say, without one.
+//! `check` and `verify`: what a start would say, without one.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
-use countersign_hosting::AuditLog;
+use countersign_format::ComponentName;
+use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read};
 use countersign_runtime::Runtime;
+use countersign_trust_store::UnverifiedComponent;
 use serde::Serialize;
 
 use crate::admission::{Facts, Host, Lists, Refusal};
@@ -13,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{NotStarted, roots};
 use crate::overview;
-use crate::state;
+use crate::state::{self, Memory};
 
 /// The verdict on one service.
 #[derive(Debug, Serialize)]
@@ -24,12 +26,76 @@ pub(crate) struct Verdict {
     pub(crate) refused: Option<Refusal>,
 }
 
+impl Verdict {
+    fn of(name: &str, verified: Result<Facts, Refusal>) -> Self {
+        let (facts, refused) = match verified {
+            Ok(facts) => (Some(facts), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        Self {
+            name: name.to_owned(),
+            facts,
+            refused,
+        }
+    }
+}
+
 /// Verifies every component of a configuration by this machine's clock and what its gateway remembers, and prints the verdicts.
 /// What they may touch is held against their statements when they are started. Makes no record.
 ///
 /// Returns the exit status: that of the first refusal.
 pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
     let config = Config::load(path)?;
+    let (host, memory) = host(&config)?;
+    let verdicts: Vec<_> = config
+        .services
+        .iter()
+        .map(|service| {
+            let verified = host.verify(service, &service.component, &memory);
+            Verdict::of(&service.name, verified.map(|verified| verified.facts))
+        })
+        .collect();
+    overview::print_check(&verdicts, json);
+    let first = verdicts.iter().find_map(|verdict| verdict.refused.as_ref());
+    Ok(first.map_or(0, Refusal::exit_status))
+}
+
+/// Verifies a file by this machine's clock and lists and what its gateway remembers, as every service whose component it claims to
+/// be; and where there is none, as what it says it is. Makes no record.
+///
+/// Returns the exit status: that of the first refusal.
+pub(crate) fn verify(path: &Path, file: &Path, json: bool) -> Result<u8, NotStarted> {
+    let config = Config::load(path)?;
+    let (host, memory) = host(&config)?;
+    let claimed = claimed(file)?;
+    let expecting = config.services.iter().filter(|service| {
+        claimed
+            .as_ref()
+            .is_none_or(|name| service.signed_as == *name)
+    });
+    let mut verdicts: Vec<_> = expecting
+        .map(|service| {
+            let verified = host.verify(service, file, &memory);
+            Verdict::of(&service.name, verified.map(|verified| verified.facts))
+        })
+        .collect();
+    if claimed.is_none() {
+        // No service would make more of it.
+        verdicts.truncate(1);
+    }
+    if verdicts.is_empty() {
+        let verdict = host
+            .verify_any(file, &memory)
+            .map(|verified| verified.facts);
+        verdicts.push(Verdict::of("no service", verdict));
+    }
+    overview::print_check(&verdicts, json);
+    let first = verdicts.iter().find_map(|verdict| verdict.refused.as_ref());
+    Ok(first.map_or(0, Refusal::exit_status))
+}
+
+/// A judge of components who makes no record, and what the gateway remembers.
+fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     let anchors = roots()?;
     let memory = state::peek(&config.state)?;
     let lists = Lists::default();
@@ -44,23 +110,16 @@ pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
         lists,
         accepting: Mutex::new(()),
     };
-    let verdicts: Vec<_> = config
-        .services
-        .iter()
-        .map(|service| {
-            let verified = host.verify(service, &service.component, &memory);
-            let (facts, refused) = match verified {
-                Ok(verified) => (Some(verified.facts), None),
-                Err(refusal) => (None, Some(refusal)),
-            };
-            Verdict {
-                name: service.name.clone(),
-                facts,
-                refused,
-            }
-        })
-        .collect();
-    overview::print_check(&verdicts, json);
-    let first = verdicts.iter().find_map(|verdict| verdict.refused.as_ref());
-    Ok(first.map_or(0, Refusal::exit_status))
+    Ok((host, memory))
+}
+
+/// The name of the component that a file claims to be, which decides nothing but who is asked about it. None where it claims
+/// nothing that can be read.
+fn claimed(file: &Path) -> anyhow::Result<Option<ComponentName>> {
+    Ok(match read(file, MAX_FILE_BYTES)? {
+        Read::Whole(bytes) => UnverifiedComponent::parse(bytes)
+            .ok()
+            .map(|unverified| unverified.claimed_statement().name().clone()),
+        Read::TooLarge { .. } => None,
+    })
 }

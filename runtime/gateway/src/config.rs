@@ -7,6 +7,7 @@ mod file;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use countersign_format::{ComponentName, limits as format_limits};
 use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
 use countersign_trust_store::Policy;
 
-use file::{ConfigFile, GrantsPart, LimitsPart, RestartPart, ServicePart};
+use file::{ConfigFile, ConfineMode, GrantsPart, LimitsPart, RestartPart, ServicePart, StatusPart};
 pub(crate) use file::{DirectoryPart, OutputPart, When};
 
 /// The largest configuration that is read, in bytes (1 MiB).
@@ -31,6 +32,10 @@ const MAX_NAME: usize = 64;
 /// What the operator wants.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The folder that its file lies in.
+    pub(crate) folder: PathBuf,
+    pub(crate) confine: Confine,
+    pub(crate) status: Option<StatusPage>,
     pub(crate) state: PathBuf,
     pub(crate) control: PathBuf,
     pub(crate) audit: PathBuf,
@@ -38,6 +43,21 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// In the order of the file; no two of one name.
     pub(crate) services: Vec<Service>,
+}
+
+/// What the process takes from itself, and what it keeps beside what else is named.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Confine {
+    pub(crate) required: bool,
+    pub(crate) read: Vec<PathBuf>,
+    pub(crate) write: Vec<PathBuf>,
+}
+
+/// Where the status page is served, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StatusPage {
+    pub(crate) listen: SocketAddr,
+    pub(crate) open_to_others: bool,
 }
 
 /// A service, as the operator wants it.
@@ -91,7 +111,10 @@ impl Config {
             message,
         };
         let text = read_owned(path).map_err(wrong)?;
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
         Self::parse(&text, folder).map_err(|wrong| ConfigError {
             file: path.to_owned(),
             place: wrong.place.map(|span| place(&text, span)),
@@ -107,6 +130,8 @@ impl Config {
             (self.control == next.control, "[gateway] control"),
             (self.audit == next.audit, "[gateway] audit"),
             (same_policy, "[gateway] signers"),
+            (self.confine == next.confine, "[confine]"),
+            (self.status == next.status, "[status]"),
         ]
         .into_iter()
         .find_map(|(same, what)| (!same).then_some(what))
@@ -147,7 +172,17 @@ impl Config {
             }
             services.push(service);
         }
+        let status = file.status.map(status_page).transpose()?;
+        let within =
+            |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
         Ok(Self {
+            folder: folder.to_owned(),
+            confine: Confine {
+                required: file.confine.mode == ConfineMode::Require,
+                read: within(file.confine.read),
+                write: within(file.confine.write),
+            },
+            status,
             control: gateway
                 .control
                 .map_or_else(|| state.join("control.sock"), |path| folder.join(path)),
@@ -196,6 +231,12 @@ impl Service {
         })
     }
 
+    /// The folders of this machine that it may touch, and whether it may write there.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = (&Path, bool)> {
+        let all = self.grants.directories.iter();
+        all.map(|directory| (directory.host.as_path(), directory.writable))
+    }
+
     /// What the runtime is to allow. `log` takes each line that the component writes.
     ///
     /// # Errors
@@ -233,6 +274,20 @@ impl Service {
         }
         Ok(ceiling)
     }
+}
+
+fn status_page(part: StatusPart) -> Result<StatusPage, Wrong> {
+    let listen = *part.listen.get_ref();
+    if !listen.ip().is_loopback() && !part.open_to_others {
+        let message = format!(
+            "others could look at {listen}, where nothing asks who they are; listen on 127.0.0.1 or ::1, or say open-to-others = true"
+        );
+        return Err(Wrong::at(part.listen.span(), message));
+    }
+    Ok(StatusPage {
+        listen,
+        open_to_others: part.open_to_others,
+    })
 }
 
 fn restart(part: &RestartPart) -> Result<Restart, String> {
@@ -465,6 +520,14 @@ mod tests {
                 "KiB, MiB or GiB",
             ),
             (changed("\"64MiB\"", "0"), "Some((16, 18))", "some memory"),
+            (
+                changed(
+                    "[[service]]",
+                    "[status]\nlisten = \"0.0.0.0:80\"\n[[service]]",
+                ),
+                "Some((7, 10))",
+                "open-to-others",
+            ),
             (
                 changed("\"acme:pump\"", "\"pump\""),
                 "Some((9, 21))",

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -16,6 +17,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
+
+use crate::journal;
+use crate::view::View;
 
 /// The longest question, in bytes.
 const MAX_QUESTION: u64 = 4 << 10;
@@ -30,19 +34,49 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(600);
 
 /// Most connections at once.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 16;
+
+/// Most of them that wait for new lines, and how long each waits before it is told that there are none.
+const FOLLOWERS: usize = 4;
+const FOLLOWED: Duration = Duration::from_secs(20);
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "question", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Question {
     /// What every service is doing.
     Status,
+    /// What is trusted and remembered.
+    Trust,
+    /// The lines behind a number.
+    Logs {
+        /// Of this service alone.
+        service: Option<String>,
+        /// The number of the last line that is known already.
+        after: u64,
+        /// Whether to wait until there is one.
+        wait: bool,
+    },
     /// To read the configuration again.
     Reload,
 }
 
-type Asked = (Question, oneshot::Sender<Value>);
+/// What changes something, and is done by the gateway itself, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// To read the configuration again.
+    Reload,
+}
+
+type Asked = (Order, oneshot::Sender<Value>);
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Desk {
+    view: Arc<View>,
+    orders: mpsc::Sender<Asked>,
+    followers: Arc<Semaphore>,
+}
 
 /// The socket of a running gateway; its file goes when this is dropped.
 pub(crate) struct Control {
@@ -55,7 +89,7 @@ impl Control {
     ///
     /// # Errors
     /// If something else is there, or the socket cannot be made.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: &Path, view: Arc<View>) -> anyhow::Result<Self> {
         let failed = || format!("the socket {} cannot be made", path.display());
         match std::fs::symlink_metadata(path) {
             Ok(metadata) if metadata.file_type().is_socket() => {
@@ -68,15 +102,20 @@ impl Control {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
             .with_context(failed)?;
         let ours = std::fs::metadata("/proc/self").with_context(failed)?.uid();
-        let (questions, asked) = mpsc::channel(1);
-        tokio::spawn(listen(listener, ours, questions));
+        let (orders, asked) = mpsc::channel(1);
+        let desk = Desk {
+            view,
+            orders,
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
+        };
+        tokio::spawn(listen(listener, ours, desk));
         Ok(Self {
             path: path.to_owned(),
             asked,
         })
     }
 
-    /// The next question, and where its answer goes.
+    /// The next order, and where its answer goes.
     pub(crate) async fn next(&mut self) -> Asked {
         match self.asked.recv().await {
             Some(asked) => asked,
@@ -92,10 +131,10 @@ impl Drop for Control {
     }
 }
 
-async fn listen(listener: UnixListener, ours: u32, questions: mpsc::Sender<Asked>) {
-    let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
+async fn listen(listener: UnixListener, ours: u32, desk: Desk) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
@@ -109,47 +148,82 @@ async fn listen(listener: UnixListener, ours: u32, questions: mpsc::Sender<Asked
         if !may_ask {
             continue;
         }
-        let questions = questions.clone();
+        let desk = desk.clone();
         tokio::spawn(async move {
             // What goes wrong with one who asks is theirs.
-            let _ = converse(stream, &questions).await;
+            let _ = desk.converse(stream).await;
             drop(place);
         });
     }
 }
 
-async fn converse(stream: UnixStream, questions: &mpsc::Sender<Asked>) -> std::io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
-    let mut line = Vec::new();
-    let mut reader = tokio::io::BufReader::new(reader.take(MAX_QUESTION));
-    let arrived = timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await;
-    let question = match arrived {
-        Ok(Ok(_)) if line.ends_with(b"\n") => serde_json::from_slice::<Question>(&line).ok(),
-        _ => None,
-    };
-    let answer = match question {
-        Some(question) => {
-            let (sender, answer) = oneshot::channel();
-            match questions.send((question, sender)).await {
-                Ok(()) => answer.await.unwrap_or_default(),
-                Err(_) => Value::Null,
+impl Desk {
+    async fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let mut line = Vec::new();
+        let mut reader = tokio::io::BufReader::new(reader.take(MAX_QUESTION));
+        let arrived = timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await;
+        let question = match arrived {
+            Ok(Ok(_)) if line.ends_with(b"\n") => serde_json::from_slice::<Question>(&line).ok(),
+            _ => None,
+        };
+        let answer = match question {
+            Some(question) => {
+                let is_waiting = matches!(question, Question::Logs { wait: true, .. });
+                let mut rest = [0];
+                tokio::select! {
+                    answer = self.answer(question) => answer,
+                    // Who asked has gone, or says more than one question.
+                    _ = reader.read(&mut rest), if is_waiting => return Ok(()),
+                }
             }
+            None => serde_json::json!({
+                "error": format!("ask one question in one line of JSON, of at most {MAX_QUESTION} bytes")
+            }),
+        };
+        let mut text = answer.to_string();
+        text.push('\n');
+        let _ = timeout(PATIENCE, writer.write_all(text.as_bytes())).await;
+        Ok(())
+    }
+
+    async fn answer(&self, question: Question) -> Value {
+        let answer = match question {
+            Question::Status => serde_json::to_value(self.view.overview()),
+            Question::Trust => serde_json::to_value(self.view.trust()),
+            Question::Logs {
+                service,
+                after,
+                wait,
+            } => {
+                let service = service.as_deref();
+                let told = match self.followers.try_acquire() {
+                    Ok(_place) if wait => {
+                        timeout(FOLLOWED, journal::wait(service, after)).await.ok()
+                    }
+                    _ => None,
+                };
+                serde_json::to_value(told.unwrap_or_else(|| journal::tell(service, after)))
+            }
+            Question::Reload => return self.order(Order::Reload).await,
+        };
+        answer.unwrap_or_default()
+    }
+
+    async fn order(&self, order: Order) -> Value {
+        let (sender, answer) = oneshot::channel();
+        match self.orders.send((order, sender)).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Value::Null,
         }
-        None => serde_json::json!({
-            "error": format!("ask one question in one line of JSON, of at most {MAX_QUESTION} bytes")
-        }),
-    };
-    let mut text = answer.to_string();
-    text.push('\n');
-    let _ = timeout(PATIENCE, writer.write_all(text.as_bytes())).await;
-    Ok(())
+    }
 }
 
 /// Asks the gateway that listens at `path`.
 ///
 /// # Errors
 /// If none does, or it does not answer, or answers that it could not do it.
-pub(crate) fn ask(path: &Path, question: Question) -> anyhow::Result<Value> {
+pub(crate) fn ask(path: &Path, question: &Question) -> anyhow::Result<Value> {
     let mut stream = Blocking::connect(path).with_context(|| {
         format!(
             "no gateway answers at {}; is it running, and are you its user or root?",
@@ -161,7 +235,7 @@ pub(crate) fn ask(path: &Path, question: Question) -> anyhow::Result<Value> {
         .set_write_timeout(Some(PATIENCE))
         .with_context(failed)?;
     stream.set_read_timeout(Some(ANSWER)).with_context(failed)?;
-    let mut line = serde_json::to_string(&question)?;
+    let mut line = serde_json::to_string(question)?;
     line.push('\n');
     stream.write_all(line.as_bytes()).with_context(failed)?;
     let mut answer = String::new();

@@ -20,11 +20,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::admission::{Admitted, Host, Lists, Refusal, Verified};
 use crate::clock::Clock;
 use crate::config::{Config, Service};
-use crate::control::{Control, Question};
+use crate::confine::Confinement;
+use crate::control::{Control, Order};
 use crate::kept::Kept;
-use crate::say::say;
-use crate::service::{self, Running, Status};
+use crate::say::{complain, say, warn};
+use crate::service::{self, Running};
 use crate::state::State;
+use crate::view::{Phase, Shown, View};
 
 /// How often the time that has certainly passed is remembered (10 minutes): what a power cut may take of it, and a write to
 /// flash each.
@@ -65,20 +67,6 @@ pub(crate) fn roots() -> Result<Anchors, NotStarted> {
     Ok(anchors)
 }
 
-/// What is seen of a gateway from outside.
-#[derive(Debug, Serialize)]
-pub(crate) struct Overview {
-    /// The form of this answer.
-    version: u32,
-    /// This machine's time, as components are judged by it.
-    now: String,
-    /// A time that has certainly passed.
-    floor: String,
-    /// How often what it remembers was written.
-    generation: u64,
-    services: Vec<Status>,
-}
-
 /// What a reload did.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -100,12 +88,17 @@ pub(crate) struct Gateway {
     kept: Kept,
     running: BTreeMap<String, Running>,
     refused: BTreeMap<String, Refusal>,
+    view: Arc<View>,
+    confinement: Confinement,
 }
 
 impl Gateway {
     /// Takes the state, and builds what all services share. Nothing runs yet.
-    pub(crate) fn new(path: &Path) -> Result<Self, NotStarted> {
-        let config = Config::load(path)?;
+    pub(crate) fn new(
+        path: &Path,
+        config: Config,
+        confinement: Confinement,
+    ) -> Result<Self, NotStarted> {
         let anchors = roots()?;
         let state = Arc::new(State::open(&config.state)?);
         let kept = Kept::in_state(&config.state)?;
@@ -119,21 +112,30 @@ impl Gateway {
                 .build()
                 .context("the runtime cannot be built")?
         };
-        Ok(Self {
+        let host = Arc::new(Host {
+            runtime,
+            records,
+            clock,
+            lists: Lists::default(),
+            accepting: Mutex::new(()),
+        });
+        let gateway = Self {
             path: path.to_owned(),
             config,
-            host: Arc::new(Host {
-                runtime,
-                records,
-                clock,
-                lists: Lists::default(),
-                accepting: Mutex::new(()),
-            }),
+            view: Arc::new(View::new(
+                Arc::clone(&host),
+                Arc::clone(&state),
+                confinement.clone(),
+            )),
+            confinement,
+            host,
             state,
             kept,
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
-        })
+        };
+        gateway.show();
+        Ok(gateway)
     }
 
     /// Runs until it is told to stop.
@@ -143,7 +145,7 @@ impl Gateway {
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let mut stopping = std::pin::pin!(told_to_stop()?);
         let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be watched")?;
-        let mut control = Control::open(&self.config.control)?;
+        let mut control = Control::open(&self.config.control, Arc::clone(&self.view))?;
         let mut remembering = interval(FLOOR_EVERY);
         remembering.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Admitting takes its time, and whoever stops the gateway does not wait for it.
@@ -151,20 +153,21 @@ impl Gateway {
             () = self.start() => true,
             () = &mut stopping => false,
         };
+        self.view.enter(Phase::Running);
         while goes_on {
             let asked = tokio::select! {
                 () = &mut stopping => break,
-                _ = hang_up.recv() => Some((Question::Reload, None)),
-                (question, answer) = control.next() => Some((question, Some(answer))),
+                _ = hang_up.recv() => Some((Order::Reload, None)),
+                (order, answer) = control.next() => Some((order, Some(answer))),
                 _ = remembering.tick() => None,
             };
-            let Some((question, answer)) = asked else {
+            let Some((order, answer)) = asked else {
                 self.remember_floor();
                 continue;
             };
-            let said = match question {
-                Question::Status => serde_json::to_value(self.overview()),
-                Question::Reload => {
+            let said = match order {
+                Order::Reload => {
+                    self.view.enter(Phase::Reloading);
                     let reloaded = tokio::select! {
                         reloaded = self.reload() => reloaded,
                         () = &mut stopping => {
@@ -172,9 +175,11 @@ impl Gateway {
                             Err(anyhow::anyhow!("the gateway is stopping"))
                         }
                     };
+                    self.view.enter(Phase::Running);
+                    self.show();
                     reloaded.map_or_else(
                         |error| {
-                            say("", &format!("not all was reloaded: {error:#}"));
+                            complain("", &format!("not all was reloaded: {error:#}"));
                             serde_json::to_value(Failed {
                                 error: format!("{error:#}"),
                             })
@@ -188,6 +193,7 @@ impl Gateway {
                 let _ = answer.send(said.unwrap_or_default());
             }
         }
+        self.view.enter(Phase::Stopping);
         say("", "stopping");
         // All at the same time: some have work to finish.
         let all = std::mem::take(&mut self.running).into_values();
@@ -203,16 +209,18 @@ impl Gateway {
         match Lists::read(&self.config.lists) {
             Ok(lists) => self.host.lists.exchange(lists),
             Err(error) => {
-                say("", &format!("{error:#}; nothing is started without it"));
+                complain("", &format!("{error:#}; nothing is started without it"));
                 for service in &self.config.services {
                     let why = anyhow::anyhow!("a revocation list is missing: {error:#}");
                     self.refused.insert(service.name.clone(), why.into());
                 }
+                self.show();
                 return;
             }
         }
         for service in self.config.services.clone() {
             self.judge(&service, &mut Reloaded::default()).await;
+            self.show();
         }
         let (running, refused) = (self.running.len(), self.refused.len());
         say(
@@ -226,6 +234,12 @@ impl Gateway {
         let config = Config::load(&self.path)?;
         if let Some(what) = self.config.beyond_reload(&config) {
             bail!("{what} was changed; that needs a restart");
+        }
+        if let Some(path) = self.confinement.beyond(&config)? {
+            bail!(
+                "{} lies outside what this process has left itself when it started; that needs a restart",
+                path.display()
+            );
         }
         self.host.lists.exchange(Lists::read(&config.lists)?);
         let mut done = Reloaded::default();
@@ -249,6 +263,7 @@ impl Gateway {
         }
         for service in &config.services {
             self.judge(service, &mut done).await;
+            self.show();
         }
         self.config = config;
         say(
@@ -275,7 +290,7 @@ impl Gateway {
         }
         for name in revoked {
             let refusal = Refusal::revoked(&name);
-            say(&name, &format!("stopped: {}", refusal.why));
+            warn(&name, &format!("stopped: {}", refusal.why));
             self.stop(&name, done).await;
             self.refused.insert(name.clone(), refusal.clone());
             done.refused.insert(name, refusal);
@@ -292,6 +307,7 @@ impl Gateway {
     async fn stop(&mut self, name: &str, done: &mut Reloaded) {
         if let Some(running) = self.running.remove(name) {
             running.stop().await;
+            self.show();
             done.stopped.push(name.to_owned());
         }
     }
@@ -374,7 +390,7 @@ impl Gateway {
     fn refuse(&mut self, service: &Service, refusal: Refusal, done: &mut Reloaded) {
         let name = service.name.clone();
         let code = refusal.code.unwrap_or("cannot be used");
-        say(
+        warn(
             &name,
             &format!("refused: {code}: {}; next: {}", refusal.why, refusal.next),
         );
@@ -405,30 +421,14 @@ impl Gateway {
         .await
     }
 
-    fn overview(&self) -> Overview {
-        let now = self.host.clock.now();
-        let floor = self.host.clock.floor();
-        let of = |service: &Service| {
-            let refused = self.refused.get(&service.name);
-            match (self.running.get(&service.name), refused) {
-                (Some(running), None) => running.status(),
-                (Some(running), Some(refusal)) => Status {
-                    newer: Some(refusal.why.clone()),
-                    ..running.status()
-                },
-                (None, refused) => {
-                    let refusal = refused.cloned().unwrap_or_else(Refusal::not_tried);
-                    service::refused(&service.name, refusal)
-                }
-            }
-        };
-        Overview {
-            version: 1,
-            now: now.clock().unwrap_or(floor).to_string(),
-            floor: floor.to_string(),
-            generation: self.state.memory().generation(),
-            services: self.config.services.iter().map(of).collect(),
-        }
+    /// Lets be seen what there is now.
+    fn show(&self) {
+        let shown = self.config.services.iter().map(|service| Shown {
+            name: service.name.clone(),
+            running: self.running.get(&service.name).map(Running::watch),
+            refused: self.refused.get(&service.name).cloned(),
+        });
+        self.view.show(shown.collect());
     }
 
     fn remember_floor(&self) {
@@ -436,7 +436,7 @@ impl Gateway {
         let remembered =
             tokio::task::block_in_place(|| self.state.remember(|memory| memory.raise_floor(floor)));
         if let Err(error) = remembered {
-            say("", &format!("the time was not remembered: {error:#}"));
+            complain("", &format!("the time was not remembered: {error:#}"));
         }
     }
 }

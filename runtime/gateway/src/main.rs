@@ -10,13 +10,17 @@ mod args;
 mod check;
 mod clock;
 mod config;
+mod confine;
 mod control;
 mod gateway;
+mod journal;
 mod kept;
+mod logs;
 mod overview;
 mod say;
 mod service;
 mod state;
+mod view;
 
 use std::io;
 
@@ -27,7 +31,7 @@ use args::{Cli, Verb};
 use config::Config;
 use control::Question;
 use gateway::{Gateway, NotStarted};
-use say::say;
+use say::complain;
 
 /// Usage or configuration.
 const MISUSED: u8 = 2;
@@ -36,11 +40,11 @@ fn main() {
     let status = match carry_out(Cli::parse().verb) {
         Ok(status) => status,
         Err(NotStarted::Refused(code, why)) => {
-            say("", &format!("{code}: {why}; next: {}", code.next_step()));
+            complain("", &format!("{code}: {why}; next: {}", code.next_step()));
             code.exit_status()
         }
         Err(NotStarted::Misused(error)) => {
-            say("", &format!("{error:#}"));
+            complain("", &format!("{error:#}"));
             MISUSED
         }
     };
@@ -59,7 +63,11 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
         }
         Verb::Check { config, json } => return check::check(&config.path, json),
         Verb::Run { config } => {
-            let gateway = Gateway::new(&config.path)?;
+            let path = config.path;
+            let config = Config::load(&path)?;
+            // Before there is another thread, and before anything of a stranger's is read.
+            let confinement = confine::confine(&config)?;
+            let gateway = Gateway::new(&path, config, confinement)?;
             let tokio = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()
@@ -68,11 +76,22 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             tokio.shutdown_background();
         }
         Verb::Status { config, json } => {
-            let answer = control::ask(&Config::load(&config.path)?.control, Question::Status)?;
+            let answer = control::ask(&Config::load(&config.path)?.control, &Question::Status)?;
             overview::print(&answer, json);
         }
+        Verb::Logs {
+            config,
+            service,
+            follow,
+            json,
+        } => logs::logs(&Config::load(&config.path)?, service, follow, json)?,
+        Verb::Trust { config, json } => {
+            let answer = control::ask(&Config::load(&config.path)?.control, &Question::Trust)?;
+            overview::print_trust(&answer, json);
+        }
+        Verb::Verify { config, file, json } => return check::verify(&config.path, &file, json),
         Verb::Reload { config, json } => {
-            let answer = control::ask(&Config::load(&config.path)?.control, Question::Reload)?;
+            let answer = control::ask(&Config::load(&config.path)?.control, &Question::Reload)?;
             return Ok(overview::print_reload(&answer, json));
         }
         Verb::Schema => overview::out(&config::schema()),

@@ -13,7 +13,12 @@ const VERSION: u32 = 1;
 
 /// Prints a line to standard output. Who reads it may have gone, which is no fault.
 pub(crate) fn out(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = write(line);
+}
+
+/// The same for one of many lines: an error where nobody reads them any more.
+pub(crate) fn write(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
 }
 
 /// Prints the verdicts of `check`.
@@ -55,6 +60,22 @@ pub(crate) fn print(answer: &Value, json: bool) {
             other => other.to_string(),
         })
     };
+    let confined = |what| answer.pointer(what).and_then(Value::as_str);
+    for (what, pointer) in [
+        ("the file system", "/confinement/files"),
+        ("system calls", "/confinement/calls"),
+    ] {
+        if let Some(extent) = confined(pointer).filter(|extent| *extent != "whole") {
+            out(&format!(
+                "note: {what}: confined {}; `countersign-gateway doctor` says more",
+                if extent == "part" {
+                    "in part"
+                } else {
+                    "not at all"
+                }
+            ));
+        }
+    }
     let services = answer.get("services").and_then(Value::as_array);
     for service in services.into_iter().flatten() {
         let get = |key| of(service, key).unwrap_or_default();
@@ -87,6 +108,73 @@ pub(crate) fn print(answer: &Value, json: bool) {
                 out(&format!("  {word}: {text}"));
             }
         }
+    }
+}
+
+/// Prints what a running gateway answered to `trust`.
+pub(crate) fn print_trust(answer: &Value, json: bool) {
+    if json {
+        out(&answer.to_string());
+        return;
+    }
+    let text = |value: &Value, key: &str| match value.get(key) {
+        Some(Value::String(text)) => printable(text),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let all = |value: &Value, key: &str| {
+        let list = value.get(key).and_then(Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    for root in all(answer, "roots") {
+        out(&format!("root: {}", text(&root, "subject")));
+        out(&format!("  key:  sha256 {}", text(&root, "spki-sha256")));
+        out(&format!(
+            "  from {} until {}",
+            text(&root, "valid-from"),
+            text(&root, "valid-until")
+        ));
+    }
+    for list in all(answer, "lists") {
+        out(&format!("list: {}", text(&list, "issuer")));
+        out(&format!(
+            "  number {}, made {}, good until {}",
+            text(&list, "number"),
+            text(&list, "made"),
+            text(&list, "valid-until")
+        ));
+    }
+    let nothing = Value::Null;
+    let clock = answer.get("clock").unwrap_or(&nothing);
+    out(&format!(
+        "time: {} by {}; certainly past {}",
+        text(clock, "now"),
+        if text(clock, "from") == "clock" {
+            "this machine's clock"
+        } else {
+            "what has certainly passed, because this machine's clock is behind it"
+        },
+        text(clock, "floor")
+    ));
+    let remembered = answer.get("remembered").unwrap_or(&nothing);
+    out(&format!(
+        "remembered: written {} times",
+        text(remembered, "generation")
+    ));
+    for version in all(remembered, "versions") {
+        out(&format!(
+            "  {}: no security version below {} (root {})",
+            text(&version, "component"),
+            text(&version, "security-version"),
+            text(&version, "root-spki-sha256")
+        ));
+    }
+    for list in all(remembered, "lists") {
+        out(&format!(
+            "  lists of {}: no number below {}",
+            text(&list, "issuer-spki-sha256"),
+            text(&list, "number")
+        ));
     }
 }
 

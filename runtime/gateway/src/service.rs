@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::admission::{Admitted, Facts, Host, Refusal};
 use crate::config::{Restart, Service, When};
 use crate::kept::Kept;
-use crate::say::say;
+use crate::say::{complain, say, warn};
 use crate::state::State;
 pub(crate) use log::lines;
 use waits::Waits;
@@ -136,6 +136,11 @@ impl Running {
         self.status.borrow().clone()
     }
 
+    /// What it is doing, for whoever looks again and again.
+    pub(crate) fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
     /// Whether this is the file that it runs, or ran last.
     pub(crate) fn is_of(&self, file_sha256: &str) -> bool {
         let status = self.status.borrow();
@@ -196,7 +201,7 @@ impl Supervision {
             // sees the other's.
             if self.is_revoked() {
                 let refusal = Refusal::revoked(&self.service.name);
-                say(&self.service.name, &format!("not started: {}", refusal.why));
+                warn(&self.service.name, &format!("not started: {}", refusal.why));
                 self.told
                     .send_modify(|status| status.doing = Doing::Refused(refusal));
                 match self.pause(None).await {
@@ -321,7 +326,7 @@ impl Supervision {
                 });
             }
             // It goes on running, and the version before it stays admissible until this is mended.
-            Err(error) => say(
+            Err(error) => complain(
                 &self.service.name,
                 &format!("that it is healthy could not be remembered: {error:#}"),
             ),
@@ -345,7 +350,7 @@ impl Supervision {
             "{} {} {how} before it proved healthy, so {} runs again",
             failed.facts.component, failed.facts.version, self.current.facts.version
         );
-        say(&self.service.name, &why);
+        warn(&self.service.name, &why);
         self.told.send_modify(|status| status.newer = Some(why));
         true
     }

@@ -16,6 +16,12 @@ pub(super) struct ConfigFile {
     /// What concerns the gateway as a whole.
     #[serde(default)]
     pub(super) gateway: GatewayPart,
+    /// What the process takes from itself when it starts.
+    #[serde(default)]
+    pub(super) confine: ConfinePart,
+    /// The status page, metrics and answers to whoever watches over the machine; none if not given.
+    #[serde(default)]
+    pub(super) status: Option<StatusPart>,
     /// Components that run for as long as the gateway does.
     #[serde(default)]
     pub(super) service: Vec<ServicePart>,
@@ -52,6 +58,44 @@ impl Default for GatewayPart {
             signers: Spanned::new(0..0, 1),
         }
     }
+}
+
+/// What the process takes from itself when it starts: the file system but for what this file names, and system calls that no
+/// gateway needs.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct ConfinePart {
+    /// Whether it starts where the kernel cannot do all of that.
+    pub(super) mode: ConfineMode,
+    /// Files and folders beside those that this file names that may be read, such as those of a PKCS#11 module.
+    #[schemars(with = "Vec<String>")]
+    pub(super) read: Vec<PathBuf>,
+    /// Files and folders beside those that this file names that may be read and written.
+    #[schemars(with = "Vec<String>")]
+    pub(super) write: Vec<PathBuf>,
+}
+
+/// Whether a gateway starts where the kernel cannot confine it wholly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ConfineMode {
+    /// As far as the kernel can; `status` and `doctor` say how far that is.
+    #[default]
+    Auto,
+    /// Wholly, or it does not start.
+    Require,
+}
+
+/// The status page, metrics and answers to whoever watches over the machine.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct StatusPart {
+    /// Where they are served, such as "127.0.0.1:9464". Without TLS and without a password.
+    #[schemars(with = "String")]
+    pub(super) listen: Spanned<std::net::SocketAddr>,
+    /// Whether others than this machine may look: without it, the address must be one of the loopback.
+    #[serde(default)]
+    pub(super) open_to_others: bool,
 }
 
 /// A component that runs for as long as the gateway does: a command of WASI 0.2.

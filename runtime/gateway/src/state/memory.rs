@@ -48,6 +48,24 @@ impl Memory {
         *seen = version.max(*seen);
     }
 
+    /// The issuers of lists by their keys, and the highest number of each.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (&str, String)> {
+        self.lists.iter().map(|(issuer, number)| {
+            let mut bytes = [0; 20];
+            let decoded = hex::decode_to_slice(number, &mut bytes);
+            let number = decoded.map(|()| CrlNumber::from_be_bytes(bytes).to_string());
+            (issuer.as_str(), number.unwrap_or_default())
+        })
+    }
+
+    /// Roots by their keys, components under them, and the version of each that proved healthy.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.versions.iter().filter_map(|(key, version)| {
+            let (root, name) = key.split_once(' ')?;
+            Some((root, name, *version))
+        })
+    }
+
     /// Counts one more writing.
     pub(super) fn rise(&mut self) -> anyhow::Result<()> {
         self.generation = self

@@ -1,0 +1,288 @@
+//! What the process takes from itself before anything of a stranger's runs in it: the file system but for what its
+//! configuration names (landlock), and system calls that no gateway needs (seccomp). Neither can be given back.
+//!
+//! Decides what stays. It is a second wall behind Wasmtime's: whoever breaks out of a component finds this process unable to
+//! reach another folder, to trace another process or to load anything into the kernel. What a component may touch is decided
+//! elsewhere, and is less.
+
+mod calls;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use landlock::{
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+};
+use serde::Serialize;
+
+use crate::config::Config;
+
+/// What of landlock is used: everything up to the control of devices (Linux 6.10). An older kernel takes what it knows.
+const LANDLOCK: ABI = ABI::V5;
+
+/// What this program's libraries and the C library read, where it is there: what is linked, names and addresses, processors,
+/// random numbers, this process.
+const SYSTEM: &[&str] = &[
+    "/bin",
+    "/dev/null",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/zero",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/proc",
+    "/run/systemd/resolve",
+    "/sys",
+    "/usr",
+];
+
+/// Devices that hold keys and counters, by the beginning of their names in /dev.
+const KEY_DEVICES: &[&str] = &["i2c-", "tpm", "tpmrm"];
+
+/// How far a process is confined.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Confinement {
+    pub(crate) files: Extent,
+    pub(crate) calls: Extent,
+    /// Under which reading is possible.
+    #[serde(skip)]
+    readable: Vec<PathBuf>,
+    /// Under which everything but starting programs is possible.
+    #[serde(skip)]
+    writable: Vec<PathBuf>,
+}
+
+/// How much of a wall there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Extent {
+    /// All of it.
+    Whole,
+    /// What this kernel knows of it.
+    Part,
+    /// None: this kernel has no such thing.
+    None,
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole => "confined",
+            Self::Part => "confined as far as this kernel can",
+            Self::None => "not confined, because this kernel cannot",
+        })
+    }
+}
+
+/// What a configuration names.
+struct Named {
+    readable: Vec<PathBuf>,
+    writable: Vec<PathBuf>,
+}
+
+/// Takes from this thread, and from all that it starts from now on, whatever the configuration does not name. The process has no
+/// other thread that matters yet.
+///
+/// # Errors
+/// If the configuration demands a confinement that this kernel does not have; or the kernel refuses it otherwise.
+pub(crate) fn confine(config: &Config) -> anyhow::Result<Confinement> {
+    let named = Named::of(config)?;
+    let confinement = confine_to(&named)?;
+    if config.confine.required {
+        for (what, extent) in [
+            (
+                "[confine]: the file system (landlock, Linux 6.10)",
+                confinement.files,
+            ),
+            ("[confine]: system calls (seccomp)", confinement.calls),
+        ] {
+            if extent != Extent::Whole {
+                bail!(
+                    "{what} could not be confined wholly by this kernel, and mode = \"require\" demands it; boot another \
+                     kernel, or set mode = \"auto\" and rely on the service manager's walls"
+                );
+            }
+        }
+    }
+    Ok(confinement)
+}
+
+fn confine_to(named: &Named) -> anyhow::Result<Confinement> {
+    let (files, readable, writable) = files(named).context("the file system cannot be confined")?;
+    let calls = calls::refuse().context("system calls cannot be confined")?;
+    Ok(Confinement {
+        files,
+        calls,
+        readable,
+        writable,
+    })
+}
+
+impl Confinement {
+    /// A path that a configuration names and this process cannot reach any more.
+    pub(crate) fn beyond(&self, config: &Config) -> anyhow::Result<Option<PathBuf>> {
+        if self.files == Extent::None {
+            return Ok(None);
+        }
+        let named = Named::of(config)?;
+        let within = |path: &Path, folders: &[PathBuf]| {
+            let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            folders.iter().any(|folder| real.starts_with(folder))
+        };
+        let is_readable =
+            |path: &PathBuf| within(path, &self.readable) || within(path, &self.writable);
+        let is_writable = |path: &PathBuf| within(path, &self.writable);
+        let unreadable = named.readable.into_iter().find(|path| !is_readable(path));
+        Ok(unreadable.or_else(|| named.writable.into_iter().find(|path| !is_writable(path))))
+    }
+}
+
+impl Named {
+    fn of(config: &Config) -> anyhow::Result<Self> {
+        let mut readable = config.confine.read.clone();
+        let mut writable = config.confine.write.clone();
+        let program = std::env::current_exe().context("this program's file is not known")?;
+        readable.extend(folder_of(&program));
+        readable.push(config.folder.clone());
+        // A file is exchanged by giving its name to another, so that its folder is what counts.
+        readable.extend(config.lists.iter().filter_map(|path| folder_of(path)));
+        writable.push(config.state.clone());
+        writable.extend(
+            [&config.audit, &config.control]
+                .into_iter()
+                .filter_map(|path| folder_of(path)),
+        );
+        for service in &config.services {
+            readable.extend(folder_of(&service.component));
+            for (folder, is_writable) in service.folders() {
+                if is_writable {
+                    writable.push(folder.to_owned());
+                } else {
+                    readable.push(folder.to_owned());
+                }
+            }
+        }
+        Ok(Self { readable, writable })
+    }
+}
+
+fn folder_of(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent()?;
+    Some(if folder.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        folder.to_owned()
+    })
+}
+
+/// Devices of this machine that may hold keys.
+fn key_devices() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let is_one = |name: &str| KEY_DEVICES.iter().any(|prefix| name.starts_with(prefix));
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_one))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Confines this thread to these folders: how far, and the folders as they are.
+fn files(named: &Named) -> anyhow::Result<(Extent, Vec<PathBuf>, Vec<PathBuf>)> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let run = read | AccessFs::Execute;
+    let write = AccessFs::from_all(LANDLOCK) & !BitFlags::from(AccessFs::Execute);
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .create()?;
+    let mut allow = |path: &Path, access: BitFlags<AccessFs>| -> anyhow::Result<Option<PathBuf>> {
+        let Ok(real) = path.canonicalize() else {
+            // What is not there cannot be kept open. It is told when it is asked for.
+            return Ok(None);
+        };
+        let file = PathFd::new(&real)?;
+        let access = if real.is_dir() {
+            access
+        } else {
+            access & AccessFs::from_file(LANDLOCK)
+        };
+        (&mut rules).add_rule(PathBeneath::new(file, access))?;
+        Ok(Some(real))
+    };
+    for path in SYSTEM {
+        let null = ["/dev/null", "/dev/zero"].contains(path);
+        allow(Path::new(path), if null { device } else { run })?;
+    }
+    for path in key_devices() {
+        allow(&path, device)?;
+    }
+    let (mut readable, mut writable) = (Vec::new(), Vec::new());
+    for path in &named.readable {
+        readable.extend(allow(path, run)?);
+    }
+    for path in &named.writable {
+        writable.extend(allow(path, write)?);
+    }
+    let extent = match rules.restrict_self()?.ruleset {
+        RulesetStatus::FullyEnforced => Extent::Whole,
+        RulesetStatus::PartiallyEnforced => Extent::Part,
+        RulesetStatus::NotEnforced => Extent::None,
+    };
+    Ok((extent, readable, writable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn th19_what_is_not_named_is_out_of_reach_and_the_kernel_s_doors_are_shut() {
+        let (inside, outside) = (tempfile::tempdir(), tempfile::tempdir());
+        let (inside, outside) = (inside.expect("a folder"), outside.expect("a folder"));
+        for folder in [&inside, &outside] {
+            std::fs::write(folder.path().join("file"), "text").expect("written");
+        }
+        let (readable, secret) = (inside.path().join("file"), outside.path().join("file"));
+        // A thread confines itself and what it starts: the other tests stay as they are.
+        let confined = std::thread::spawn(move || {
+            let confinement = confine_to(&Named {
+                readable: vec![inside.path().to_owned(), inside.path().join("missing")],
+                writable: Vec::new(),
+            })
+            .expect("confined");
+            assert_eq!(std::fs::read_to_string(&readable).expect("named"), "text");
+            let refused = |outcome: std::io::Result<()>| {
+                let error = outcome.expect_err("out of reach");
+                assert_eq!(
+                    error.kind(),
+                    std::io::ErrorKind::PermissionDenied,
+                    "{error}"
+                );
+            };
+            if confinement.files != Extent::None {
+                refused(std::fs::read(&secret).map(drop));
+                refused(std::fs::read_dir(outside.path()).map(drop));
+                refused(std::fs::write(&readable, "changed"));
+                refused(std::fs::write(inside.path().join("new"), "new"));
+                let link = inside.path().join("link");
+                refused(std::os::unix::fs::symlink(&secret, link));
+            }
+            assert_eq!(confinement.calls, Extent::Whole);
+            // Which root may do everywhere else.
+            refused(std::os::unix::fs::chroot("/"));
+            // What a gateway needs goes on.
+            let joined = std::thread::spawn(|| "a thread").join();
+            assert_eq!(joined.expect("threads start"), "a thread");
+            let status = std::fs::read_to_string("/proc/thread-self/status").expect("ours");
+            for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
+                assert!(status.contains(line), "{status}");
+            }
+            let ran = std::process::Command::new("/bin/true").status();
+            assert!(ran.expect("programs start").success());
+        });
+        confined.join().expect("as it must be");
+    }
+}
