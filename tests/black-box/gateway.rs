@@ -1,5 +1,8 @@
 //! The built gateway: what it runs, what it refuses, what it remembers, and who may ask it.
 
+#[path = "gateway/view.rs"]
+mod view;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Shutdown;
@@ -140,11 +143,17 @@ impl Bench {
 
     /// Starts the gateway, and waits until it can be asked.
     fn start(&self) -> Gateway {
+        self.start_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    fn start_with(&self, variables: &[(&str, &str)]) -> Gateway {
         let log = fs::File::create(self.path("log")).expect("our own folder");
         let process = self
             .command("run")
             .arg("--config")
             .arg(self.path("gateway.toml"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -599,8 +608,8 @@ fn tc40_th05_nothing_runs_without_a_root_under_a_development_root_or_without_its
 fn its_schema_is_the_published_one() {
     let printed = run(Command::new(program("countersign-gateway")).arg("schema"));
     let published = include_str!("../../docs/gateway.schema.json");
-    assert_eq!(
-        printed.stdout, published,
+    assert!(
+        printed.stdout == published,
         "countersign-gateway schema > docs/gateway.schema.json"
     );
 }

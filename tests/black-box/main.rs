@@ -7,7 +7,6 @@ mod cli;
 mod components;
 mod enrolment;
 mod factory;
-mod gateway;
 mod guests;
 mod incidents;
 mod openssl;

@@ -23,7 +23,10 @@ use crate::config::{Config, Service};
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
 use crate::kept::Kept;
+use crate::manager::Manager;
+use crate::metrics;
 use crate::say::{complain, say, warn};
+use crate::serve::Pages;
 use crate::service::{self, Running};
 use crate::state::State;
 use crate::view::{Phase, Shown, View};
@@ -146,17 +149,24 @@ impl Gateway {
         let mut stopping = std::pin::pin!(told_to_stop()?);
         let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be watched")?;
         let mut control = Control::open(&self.config.control, Arc::clone(&self.view))?;
+        let _pages = match self.config.status {
+            Some(page) => Some(Pages::open(page, Arc::clone(&self.view)).await?),
+            None => None,
+        };
+        let mut manager = Manager::new();
         let mut remembering = interval(FLOOR_EVERY);
         remembering.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Admitting takes its time, and whoever stops the gateway does not wait for it.
         let mut goes_on = tokio::select! {
-            () = self.start() => true,
+            () = manager.starting(self.start()) => true,
             () = &mut stopping => false,
         };
         self.view.enter(Phase::Running);
+        manager.ready(&self.in_words());
         while goes_on {
             let asked = tokio::select! {
                 () = &mut stopping => break,
+                () = manager.beat() => continue,
                 _ = hang_up.recv() => Some((Order::Reload, None)),
                 (order, answer) = control.next() => Some((order, Some(answer))),
                 _ = remembering.tick() => None,
@@ -168,8 +178,9 @@ impl Gateway {
             let said = match order {
                 Order::Reload => {
                     self.view.enter(Phase::Reloading);
+                    manager.reloading();
                     let reloaded = tokio::select! {
-                        reloaded = self.reload() => reloaded,
+                        reloaded = manager.during(self.reload()) => reloaded,
                         () = &mut stopping => {
                             goes_on = false;
                             Err(anyhow::anyhow!("the gateway is stopping"))
@@ -177,6 +188,7 @@ impl Gateway {
                     };
                     self.view.enter(Phase::Running);
                     self.show();
+                    manager.ready(&self.in_words());
                     reloaded.map_or_else(
                         |error| {
                             complain("", &format!("not all was reloaded: {error:#}"));
@@ -194,6 +206,7 @@ impl Gateway {
             }
         }
         self.view.enter(Phase::Stopping);
+        manager.stopping();
         say("", "stopping");
         // All at the same time: some have work to finish.
         let all = std::mem::take(&mut self.running).into_values();
@@ -222,11 +235,12 @@ impl Gateway {
             self.judge(&service, &mut Reloaded::default()).await;
             self.show();
         }
+        say("", &self.in_words());
+    }
+
+    fn in_words(&self) -> String {
         let (running, refused) = (self.running.len(), self.refused.len());
-        say(
-            "",
-            &format!("{running} services run, {refused} were refused"),
-        );
+        format!("{running} services run, {refused} were refused")
     }
 
     /// Reads the configuration again, and the lists and files that it names, and changes what has changed.
@@ -291,6 +305,7 @@ impl Gateway {
         for name in revoked {
             let refusal = Refusal::revoked(&name);
             warn(&name, &format!("stopped: {}", refusal.why));
+            metrics::refused(&refusal);
             self.stop(&name, done).await;
             self.refused.insert(name.clone(), refusal.clone());
             done.refused.insert(name, refusal);
@@ -394,6 +409,7 @@ impl Gateway {
             &name,
             &format!("refused: {code}: {}; next: {}", refusal.why, refusal.next),
         );
+        metrics::refused(&refusal);
         // That what ran was revoked weighs more than what is wrong with the file in its place.
         self.refused
             .entry(name.clone())

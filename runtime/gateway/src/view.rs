@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::admission::{Host, Refusal};
 use crate::confine::Confinement;
-use crate::service::{self, Status};
+use crate::service::{self, Doing, Status};
 use crate::state::State;
 
 /// The form of the answers.
@@ -43,9 +43,9 @@ pub(crate) struct Overview {
     /// A time that has certainly passed.
     pub(crate) floor: String,
     /// How often what it remembers was written.
-    generation: u64,
+    pub(crate) generation: u64,
     /// What it has taken from itself.
-    confinement: Confinement,
+    pub(crate) confinement: Confinement,
     pub(crate) services: Vec<Status>,
 }
 
@@ -212,6 +212,20 @@ impl View {
             },
             records: RECORD_VERSION,
         }
+    }
+
+    /// Why it does not do all that its configuration asks for; nothing if it does.
+    pub(crate) fn not_ready(&self) -> Vec<String> {
+        let overview = self.overview();
+        let mut why = Vec::new();
+        if matches!(overview.phase, Phase::Starting | Phase::Stopping) {
+            why.push("the gateway is starting or stopping".to_owned());
+        }
+        let refused = |status: &&Status| matches!(status.doing, Doing::Refused(_));
+        for status in overview.services.iter().filter(refused) {
+            why.push(format!("{} was refused", status.name));
+        }
+        why
     }
 
     fn time(&self) -> Time {

@@ -1,0 +1,324 @@
+//! What an operator sees of a running gateway, and what the gateway has taken from itself.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+
+use super::*;
+
+impl Bench {
+    /// Has the status page served at a free port of the loopback.
+    fn serve_status(&self) -> SocketAddr {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("bound");
+        let text = fs::read_to_string(self.path("gateway.toml")).expect("a configuration");
+        self.configure_with(&format!("[status]\nlisten = \"{address}\"\n{text}"));
+        address
+    }
+
+    fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let ran = self.ran("logs", &[&["--json"], arguments].concat());
+        assert_eq!(ran.status, 0, "{ran:?}");
+        let lines = ran.stdout.lines().map(serde_json::from_str);
+        lines.map(|line| line.expect("JSON")).collect()
+    }
+}
+
+/// What is answered to a request for this path that calls the machine by this name: status and body.
+fn get(address: SocketAddr, host: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).expect("a status");
+    assert!(head.contains("default-src 'none'"), "{head}");
+    (status.parse().expect("a number"), body.to_owned())
+}
+
+#[test]
+fn te28_what_was_said_is_kept_for_a_while_and_told_to_who_asks() {
+    let bench = Bench::new();
+    bench.sign("greeter", "hello", 1);
+    bench.sign("other", "hello", 1);
+    bench.configure(&[("greeter", ONCE), ("other", ONCE)]);
+    let gateway = bench.start();
+    bench.until("greeter", is("ended"));
+    bench.until("other", is("ended"));
+    let about = |lines: &[Value], service: &str| {
+        let texts = lines.iter().filter(|line| line["service"] == service);
+        let texts: Vec<_> = texts.filter_map(|line| line["text"].as_str()).collect();
+        texts.join("\n")
+    };
+    let until = Instant::now() + PATIENCE;
+    let all = loop {
+        let all = bench.lines(&[]);
+        // What it says of itself comes after all were begun.
+        if about(&all, "").contains("2 services run") {
+            break all;
+        }
+        assert!(Instant::now() < until, "{all:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(
+        about(&all, "greeter").contains("> Hello, world!"),
+        "{all:?}"
+    );
+    assert!(about(&all, "other").contains("> Hello, world!"), "{all:?}");
+    let one = bench.lines(&["--service", "greeter"]);
+    assert!(
+        one.iter().all(|line| line["service"] == "greeter"),
+        "{one:?}"
+    );
+    let shown = bench.ran("logs", &["--service", "greeter"]);
+    assert!(
+        shown.stdout.contains(" greeter: > Hello, world!\n"),
+        "{shown:?}"
+    );
+    let nobody = bench.ran("logs", &["--service", "nobody"]);
+    assert_eq!(nobody.status, 2, "{nobody:?}");
+    assert!(nobody.stderr.contains("no service is called"), "{nobody:?}");
+
+    // Who follows is told of what comes.
+    let mut following = bench
+        .command("logs")
+        .arg("--config")
+        .arg(bench.path("gateway.toml"))
+        .args(["--follow", "--service", "greeter"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(following.stdout.take().expect("piped")).lines();
+    let mut until = |text: &str| {
+        let found = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("{text}: {}", bench.log()));
+    };
+    until("ended with status 0");
+    bench.sign("greeter", "hello", 2);
+    assert_eq!(bench.reload().0.status, 0);
+    until("2.0.0");
+    assert_eq!(gateway.stop(), 0);
+    let _ = following.kill();
+    let _ = following.wait();
+}
+
+#[test]
+fn td07_what_is_trusted_and_remembered_is_shown_and_a_file_is_judged_by_it() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 3);
+    bench.configure(&[("pump", SOON)]);
+    let verify = |file: &str| {
+        let path = bench.path(file);
+        bench.ran("verify", &["--json", path.to_str().expect("UTF-8")])
+    };
+    let verdict = |ran: &Ran| -> Value {
+        let verdicts: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        verdicts["services"][0].clone()
+    };
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    let trust = bench.ran("trust", &["--json"]);
+    assert_eq!(trust.status, 0, "{trust:?}");
+    let trust: Value = serde_json::from_str(&trust.stdout).expect("JSON");
+    assert_eq!(trust["roots"].as_array().map(Vec::len), Some(1), "{trust}");
+    assert_eq!(trust["clock"]["from"], "clock", "{trust}");
+    let version = &trust["remembered"]["versions"][0];
+    assert_eq!(
+        (&version["component"], &version["security-version"]),
+        (&"test:pump".into(), &3.into()),
+        "{trust}"
+    );
+    let lists = trust["lists"].as_array().expect("lists");
+    let seen = trust["remembered"]["lists"].as_array().expect("lists");
+    assert!(!seen.is_empty() && seen.len() <= lists.len(), "{trust}");
+    assert!(
+        seen.iter()
+            .all(|seen| lists.iter().any(|list| list["number"] == seen["number"])),
+        "{trust}"
+    );
+    let words = bench.ran("trust", &[]);
+    assert!(
+        words
+            .stdout
+            .contains("test:pump: no security version below 3 "),
+        "{words:?}"
+    );
+
+    // A file anywhere, as this machine would judge it: the newer, the older, another component, no component.
+    bench.sign("pump", "endless-loop", 4);
+    let ran = verify("pump.wasm");
+    assert_eq!((ran.status, &verdict(&ran)["name"]), (0, &"pump".into()));
+    bench.sign("pump", "endless-loop", 2);
+    let ran = verify("pump.wasm");
+    let rollback = i32::from(Code::Rollback.exit_status());
+    assert_eq!(ran.status, rollback, "{ran:?}");
+    assert_eq!(verdict(&ran)["refused"]["code"], "rollback");
+    bench.sign("door", "hello", 1);
+    let ran = verify("door.wasm");
+    assert_eq!(
+        (ran.status, &verdict(&ran)["name"]),
+        (0, &"no service".into())
+    );
+    fs::write(bench.path("none.wasm"), b"nothing").expect("our own folder");
+    let ran = verify("none.wasm");
+    assert_eq!(
+        verdict(&ran)["refused"]["code"],
+        "not-a-component",
+        "{ran:?}"
+    );
+    // What was asked has changed nothing.
+    assert_eq!(bench.service("pump")["version"], "3.0.0");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th19_a_running_gateway_cannot_reach_what_its_configuration_does_not_name() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    bench.configure(&[("pump", SOON)]);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    let status = fs::read_to_string(format!("/proc/{}/status", gateway.0.id())).expect("it runs");
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{status}");
+    }
+    let confinement = &bench.status()["confinement"];
+    assert_eq!(confinement["calls"], "whole", "{confinement}");
+    if confinement["files"] == "none" {
+        eprintln!("this kernel has no landlock");
+        return;
+    }
+    // A sound component, and in its place a link to it somewhere else: even root's gateway does not get there.
+    let elsewhere = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let hidden = elsewhere.path().join("pump.wasm");
+    bench.sign("pump", "endless-loop", 2);
+    fs::rename(bench.path("pump.wasm"), &hidden).expect("moved");
+    std::os::unix::fs::symlink(&hidden, bench.path("pump.wasm")).expect("a link");
+    let (reloaded, done) = bench.reload();
+    let why = done["refused"]["pump"]["why"].as_str();
+    assert!(
+        why.is_some_and(|why| why.contains("denied")),
+        "{reloaded:?}"
+    );
+    // And a configuration that names it has to be for a new start.
+    let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
+    let named = text.replace("\"pump.wasm\"", &format!("{hidden:?}"));
+    bench.configure_with(&named);
+    let (reloaded, _) = bench.reload();
+    assert!(reloaded.stderr.contains("needs a restart"), "{reloaded:?}");
+    assert_eq!(gateway.stop(), 0);
+    let gateway = bench.start();
+    bench.until("pump", |pump| healthy(pump) && pump["version"] == "2.0.0");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn whoever_watches_over_the_machine_is_told_what_is_wrong_and_strangers_nothing() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    fs::write(bench.path("door.wasm"), b"nothing").expect("our own folder");
+    bench.configure(&[("pump", SOON), ("door", ONCE)]);
+    let address = bench.serve_status();
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    bench.until("door", |door| door["code"] == "not-a-component");
+    let (status, body) = get(address, "127.0.0.1", "/readyz");
+    assert_eq!(
+        (status, body.contains("door was refused")),
+        (503, true),
+        "{body}"
+    );
+    assert_eq!(
+        get(address, "localhost", "/livez"),
+        (200, "alive\n".to_owned())
+    );
+
+    let (status, figures) = get(address, "localhost", "/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "countersign_gateway_services{state=\"running\"} 1\n",
+        "countersign_gateway_services{state=\"refused\"} 1\n",
+        "countersign_gateway_service_healthy{service=\"pump\"} 1\n",
+        "countersign_gateway_refusals_total{code=\"not-a-component\"} 1\n",
+        "countersign_gateway_service_starts_total{service=\"pump\"} 1\n",
+        "countersign_gateway_root_end_timestamp_seconds{",
+        "countersign_gateway_revocation_list_end_timestamp_seconds{",
+        "countersign_gateway_signature_end_timestamp_seconds{service=\"pump\"} ",
+        "# EOF\n",
+    ] {
+        assert!(figures.contains(line), "{line}: {figures}");
+    }
+    let (status, page) = get(address, "localhost", "/");
+    assert_eq!(status, 200);
+    assert!(page.contains("1 of 2 services were refused"), "{page}");
+    // A browser that was led here under another name learns nothing.
+    let (status, page) = get(address, "rebound.example", "/");
+    assert_eq!((status, page.contains("pump")), (421, false), "{page}");
+    assert_eq!(get(address, "localhost", "/elsewhere").0, 404);
+    // Who says nothing, or too much, keeps nobody else from looking.
+    let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(address)).collect();
+    let long = "x".repeat(64 << 10);
+    let mut loud = TcpStream::connect(address).expect("it listens");
+    let _ = loud.write_all(format!("GET /{long} HTTP/1.1\r\n").as_bytes());
+    assert_eq!(get(address, "localhost", "/livez").0, 200);
+    drop(silent);
+
+    bench.sign("door", "hello", 1);
+    assert_eq!(bench.reload().0.status, 0);
+    assert_eq!(
+        get(address, "localhost", "/readyz"),
+        (200, "ready\n".to_owned())
+    );
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn a_service_manager_is_told_when_it_is_ready_alive_reloading_and_stopping() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    bench.configure(&[("pump", SOON)]);
+    let socket = UnixDatagram::bind(bench.path("notify")).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let until = |word: &str| {
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4_096];
+        loop {
+            let length = socket
+                .recv(&mut buffer)
+                .unwrap_or_else(|_| panic!("{word}: {seen:?}"));
+            let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if said.lines().any(|line| line.starts_with(word)) {
+                return said;
+            }
+            seen.push(said);
+        }
+    };
+    let gateway = bench.start_with(&[
+        (
+            "NOTIFY_SOCKET",
+            bench.path("notify").to_str().expect("UTF-8"),
+        ),
+        ("WATCHDOG_USEC", "100000"),
+    ]);
+    let ready = until("READY=1");
+    assert!(
+        ready.contains("STATUS=1 services run, 0 were refused"),
+        "{ready}"
+    );
+    until("WATCHDOG=1");
+    until("WATCHDOG=1");
+    let hang_up = Command::new("kill")
+        .args(["-HUP", &gateway.0.id().to_string()])
+        .status();
+    assert!(hang_up.expect("kill").success());
+    let reloading = until("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    until("READY=1");
+    assert_eq!(gateway.stop(), 0);
+    until("STOPPING=1");
+}

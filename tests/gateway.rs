@@ -1,0 +1,9 @@
+//! Black-box tests of the built gateway, in a binary of their own: they are built without what tests of other programs need.
+
+#[path = "shared/components.rs"]
+mod components;
+#[path = "black-box/gateway.rs"]
+mod gateway;
+#[allow(dead_code, reason = "tests of other programs use the rest")]
+#[path = "shared/programs.rs"]
+mod programs;
