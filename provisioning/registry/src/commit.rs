@@ -64,7 +64,9 @@ impl Registry {
         }
         let leaves: Vec<&[u8]> = batch.iter().map(|commit| commit.leaf.as_slice()).collect();
         audit::insert(&mut transaction, &leaves).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        self.grown_by(u64::try_from(batch.len()).unwrap_or(u64::MAX));
+        Ok(())
     }
 
     /// Looks whether everything is still as it was when these were reserved, holds that to the end of the transaction,
@@ -95,20 +97,26 @@ impl Registry {
         for row in query.fetch_all(&mut **transaction).await? {
             reserved.insert(row.try_get::<Vec<u8>, _>(0)?, Standing::read(&row)?);
         }
-        // Whatever is in the place makes room: the certificate that is renewed, or one that has expired.
-        let statement = format!(
-            "UPDATE certificates SET state = 'superseded' WHERE state = 'issued' AND serial IN \
-             (SELECT renews FROM certificates WHERE renews IS NOT NULL AND state = 'reserved' AND serial IN {}) \
-             RETURNING serial",
-            sql::list(0, piece.len())
-        );
-        let mut query = sqlx::query(&statement);
-        for commit in piece {
-            query = query.bind(commit.serial.as_bytes());
-        }
+        // Whatever is in the place makes room: the certificate that is renewed, or one that has expired. It is named by its
+        // serial number, and not found by another query: a database that does not know yet how much there is would read
+        // everything that was ever issued.
+        let renewed: Vec<&[u8]> = reserved
+            .values()
+            .filter_map(|standing: &Standing| standing.renews.as_deref())
+            .collect();
         let mut superseded = BTreeSet::new();
-        for row in query.fetch_all(&mut **transaction).await? {
-            superseded.insert(row.try_get::<Vec<u8>, _>(0)?);
+        for renewed in sql::pieces(&renewed) {
+            let statement = format!(
+                "UPDATE certificates SET state = 'superseded' WHERE state = 'issued' AND serial IN {} RETURNING serial",
+                sql::list(0, renewed.len())
+            );
+            let mut query = sqlx::query(&statement);
+            for serial in renewed {
+                query = query.bind(*serial);
+            }
+            for row in query.fetch_all(&mut **transaction).await? {
+                superseded.insert(row.try_get::<Vec<u8>, _>(0)?);
+            }
         }
         for commit in piece {
             let serial = commit.serial.clone();

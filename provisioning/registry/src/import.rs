@@ -105,6 +105,7 @@ impl Registry {
             }
         }
         import.transaction.commit().await?;
+        self.grown_by(imported.added);
         Ok(imported)
     }
 }

@@ -36,6 +36,7 @@ mod crl;
 mod devices;
 mod error;
 mod find;
+mod growth;
 mod import;
 mod instance;
 mod keys;

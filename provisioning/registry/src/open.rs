@@ -9,6 +9,7 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Executor};
 
 use crate::Error;
+use crate::growth::Growth;
 use crate::instance::Instance;
 use crate::location::{Kind, Location, guard};
 use crate::schema;
@@ -27,6 +28,14 @@ const WRITERS: u32 = 4;
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
      PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456; PRAGMA trusted_schema = OFF";
 
+/// What PostgreSQL is told of every connection. Whoever waits for a lock does so for seconds, not for ever; a commit is on the
+/// disk; and who is gone without a word is missed within a minute, so that its locks become free.
+const SETTINGS: &str = "SET lock_timeout = '5s'; SET synchronous_commit = on; SET tcp_keepalives_idle = 30; \
+     SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+
+/// And of those that write: they look up rows by their keys, and a plan that reads whole tables was made for small ones.
+const WRITERS_SETTINGS: &str = "SET enable_seqscan = off";
+
 /// A registry. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Registry {
@@ -39,6 +48,7 @@ struct Inner {
     readers: AnyPool,
     writers: AnyPool,
     instance: Instance,
+    growth: Growth,
     /// Held for the life of the process, where one process has the database.
     _lock: Option<File>,
 }
@@ -59,14 +69,14 @@ impl Registry {
             guard(path)?;
             held = Some(lock(path)?);
         }
-        let (readers, writers) = match kind {
-            Kind::Sqlite => (READERS, 1),
-            Kind::PostgreSql => (READERS, WRITERS),
+        let (writers, more) = match kind {
+            Kind::Sqlite => (1, ""),
+            Kind::PostgreSql => (WRITERS, WRITERS_SETTINGS),
         };
         let url = location.driver_url();
-        let writers = pool(kind, writers, &url).await?;
+        let writers = pool(kind, writers, &url, more).await?;
         schema::migrate(&mut *writers.acquire().await?, kind).await?;
-        let readers = pool(kind, readers, &url).await?;
+        let readers = pool(kind, READERS, &url, "").await?;
         let instance = Instance::new(kind, &writers).await?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -74,6 +84,7 @@ impl Registry {
                 readers,
                 writers,
                 instance,
+                growth: Growth::default(),
                 _lock: held,
             }),
         })
@@ -98,28 +109,30 @@ impl Registry {
         &self.inner.instance
     }
 
+    /// So many certificates were written.
+    pub(crate) fn grown_by(&self, rows: u64) {
+        self.inner
+            .growth
+            .by(rows, self.inner.kind, &self.inner.readers);
+    }
+
     /// A transaction that writes.
     pub(crate) async fn write(&self) -> Result<Writing, Error> {
         Writing::begin(&self.inner.writers, self.kind()).await
     }
 }
 
-async fn pool(kind: Kind, most: u32, url: &str) -> Result<AnyPool, Error> {
+async fn pool(kind: Kind, most: u32, url: &str, more: &'static str) -> Result<AnyPool, Error> {
+    let settings = match kind {
+        Kind::Sqlite => PRAGMAS,
+        Kind::PostgreSql => SETTINGS,
+    };
     let options = AnyPoolOptions::new()
         .max_connections(most)
         .acquire_timeout(Duration::from_secs(CONNECT_SECONDS))
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                let settings = match kind {
-                    Kind::Sqlite => PRAGMAS,
-                    // Whoever waits for a lock does so for seconds, not for ever; a commit is on the disk; and who is
-                    // gone without a word is missed within a minute, so that its locks become free.
-                    Kind::PostgreSql => {
-                        "SET lock_timeout = '5s'; SET synchronous_commit = on; SET tcp_keepalives_idle = 30; \
-                         SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
-                    }
-                };
-                for setting in settings.split(';') {
+                for setting in settings.split(';').chain(more.split_terminator(';')) {
                     connection.execute(setting).await?;
                 }
                 Ok(())

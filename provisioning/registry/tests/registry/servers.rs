@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use countersign_registry::{Lead, Registry};
+use countersign_registry::{Lead, Registry, Reservation};
 use countersign_testing::postgres::Postgres;
 use sqlx::Connection;
 
@@ -26,6 +26,10 @@ fn end(database: &Database, which: &str) -> String {
         ),
     )
 }
+
+/// What a registry grows by at a time, and how often.
+const BATCH: usize = 8;
+const BATCHES: usize = 160;
 
 const HOLDS_LOCKS: &str = "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
 
@@ -145,5 +149,45 @@ fn tg24_two_that_believe_to_lead_give_places_in_turn() {
             assert_eq!(seen.len(), 100);
             assert_eq!(seen.keys().next_back(), Some(&99));
         }
+    });
+}
+
+#[test]
+fn a_registry_that_grows_from_nothing_reads_no_more_for_each_certificate() {
+    // The tests' server looks at no table by itself.
+    on_postgresql(|database| async move {
+        let registry = database.open().await;
+        let names: Vec<String> = (0..BATCHES * BATCH)
+            .map(|number| format!("press-{number}"))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        approve(&registry, &names).await;
+        for (number, batch) in names.chunks(BATCH).enumerate() {
+            let asked: Vec<Reservation> = (0..)
+                .zip(batch)
+                .map(|(place, name)| {
+                    let mut what = asking(name, 0);
+                    what.key[..8].copy_from_slice(&(number * BATCH + place).to_be_bytes());
+                    what
+                })
+                .collect();
+            let outcomes = registry.reserve(&asked, NOW).await.expect("available");
+            assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+            let made: Vec<_> = asked.iter().map(made).collect();
+            registry.commit(&made, NOW).await.expect("committed");
+        }
+        registry.close().await;
+        // A connection adds its counts when it ends.
+        let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        while Postgres::shared().sql(&database.url, others).trim() != "0" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let read = Postgres::shared().sql(
+            &database.url,
+            "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes) + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)",
+        );
+        let read: usize = read.trim().parse().expect("a count");
+        let each = read / names.len();
+        assert!(each < 45, "{each} rows were read for each certificate");
     });
 }
