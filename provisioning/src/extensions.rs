@@ -25,6 +25,12 @@ pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1
 pub const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 /// id-kp-documentSigning (RFC 9336): the key signs data of guests.
 pub const DOCUMENT_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.36");
+/// id-kp-updatePackageSigning (RFC 9809): the key signs bundles for gateways.
+pub(crate) const UPDATE_PACKAGE_SIGNING: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.43");
+/// id-kp-configSigning (RFC 9809): the key signs configurations in bundles.
+pub(crate) const CONFIG_SIGNING: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.41");
 /// tcg-kp-AIKCertificate: the key signs attestation evidence.
 pub const ATTESTATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.8.3");
 /// id-ce-noRevAvail (RFC 9608): no revocation status will ever be published.

@@ -11,7 +11,10 @@ use der::asn1::ObjectIdentifier;
 use x509_cert::ext::pkix::KeyUsages;
 use x509_cert::name::Name;
 
-use crate::extensions::{ATTESTATION, CLIENT_AUTH, CODE_SIGNING, DOCUMENT_SIGNING, SERVER_AUTH};
+use crate::extensions::{
+    ATTESTATION, CLIENT_AUTH, CODE_SIGNING, CONFIG_SIGNING, DOCUMENT_SIGNING, SERVER_AUTH,
+    UPDATE_PACKAGE_SIGNING,
+};
 use crate::name::{COMMON_NAME, COUNTRY, ORGANIZATION, ORGANIZATIONAL_UNIT, SERIAL_NUMBER};
 
 /// A kind of end entity certificate. A key has one purpose, so a device has a certificate of each kind it needs, over
@@ -27,6 +30,8 @@ pub enum Profile {
     GuestData,
     /// Signs attestation evidence: tcg-kp-AIKCertificate.
     Attestation,
+    /// Signs bundles for gateways, and the configurations in them (RFC 9809).
+    Bundle,
     /// Says who the device is, from the factory to the scrapyard: no extended key usage, no expiry (IEEE 802.1AR).
     IDevId,
 }
@@ -222,6 +227,13 @@ static ATTESTATION_KEY: Rules = Rules {
     ..DEVICE_FORM
 };
 
+static BUNDLE: Rules = Rules {
+    name: "bundle",
+    kind: &profile::BUNDLE_SIGNER,
+    extended_key_usage: &[UPDATE_PACKAGE_SIGNING, CONFIG_SIGNING],
+    ..DEVICE_FORM
+};
+
 static IDEVID: Rules = Rules {
     name: "idevid",
     kind: &profile::IDEVID,
@@ -257,11 +269,12 @@ pub(crate) static CRL: ListRules = ListRules {
 
 impl Profile {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ComponentSigner,
         Self::Tls,
         Self::GuestData,
         Self::Attestation,
+        Self::Bundle,
         Self::IDevId,
     ];
 
@@ -289,6 +302,7 @@ impl Profile {
             Self::Tls => &TLS,
             Self::GuestData => &GUEST_DATA,
             Self::Attestation => &ATTESTATION_KEY,
+            Self::Bundle => &BUNDLE,
             Self::IDevId => &IDEVID,
         }
     }

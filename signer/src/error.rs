@@ -12,6 +12,15 @@ pub enum SignError {
         "the file is signed already; to put a new signature in place of the old one, ask for --replace"
     )]
     AlreadySigned,
+    /// The index of a bundle would break a rule of the format.
+    #[error("the bundle cannot be described: {0}")]
+    Bundle(FormatError),
+    /// A file is another by now.
+    #[error("{} was changed while the bundle was made; make it again when nobody writes there", path.display())]
+    Changed {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A certificate chain cannot be used.
     #[error("the certificate chain cannot be used: {why}")]
     Chain {

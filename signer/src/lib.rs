@@ -8,6 +8,7 @@
 //!
 //! - [`sign_file`]: sign with keys at hand; [`two_step`]: with keys that no tool of ours may touch.
 //! - [`Manifest`]: what is said about the component. [`Chain`], [`CertifiedKey`]: who says it.
+//! - [`create_bundle`]: many files for a gateway in one.
 //! - [`request`]: PKCS#10. [`attach`], [`detach`], [`strip`]: the signature apart from its component.
 #![forbid(unsafe_code)]
 #![deny(
@@ -17,6 +18,7 @@
     clippy::as_conversions
 )]
 
+mod bundle;
 mod chain;
 mod detached;
 mod error;
@@ -27,6 +29,7 @@ mod sign;
 mod staged;
 pub mod two_step;
 
+pub use bundle::{BundlePlan, BundleSource, create_bundle};
 pub use chain::{CertifiedKey, Chain};
 pub use detached::{attach, detach, strip};
 pub use error::SignError;

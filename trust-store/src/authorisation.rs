@@ -42,8 +42,7 @@ pub(crate) fn check_scope(
 }
 
 /// An empty audience is for everyone; one that names devices or types is for a machine that can prove to be one.
-pub(crate) fn check_audience(statement: &Statement, policy: &Policy) -> Result<String, Rejection> {
-    let audience = statement.audience();
+pub(crate) fn check_audience(audience: &Audience, policy: &Policy) -> Result<String, Rejection> {
     if audience.is_empty() {
         return Ok("it is meant for any device".to_owned());
     }
@@ -88,7 +87,7 @@ pub(crate) fn check_threshold(
     Ok(format!("{counted} counted, {needed} required"))
 }
 
-fn different_devices(signers: &[VerifiedSigner]) -> Result<usize, Rejection> {
+pub(crate) fn different_devices(signers: &[VerifiedSigner]) -> Result<usize, Rejection> {
     let mut devices = BTreeSet::new();
     for signer in signers {
         let leaf = signer.chain().leaf();

@@ -64,6 +64,20 @@ impl PathProfile {
         purpose: &oid::DOCUMENT_SIGNING,
     };
 
+    /// Paths of signers of bundles, but for the configuration in them.
+    pub const BUNDLES: Self = Self {
+        end_entity: &profile::BUNDLE_SIGNER,
+        intermediate: &profile::INTERMEDIATE,
+        purpose: &oid::UPDATE_PACKAGE_SIGNING,
+    };
+
+    /// Paths of signers of the configuration in bundles.
+    pub const CONFIGURATIONS: Self = Self {
+        end_entity: &profile::BUNDLE_SIGNER,
+        intermediate: &profile::INTERMEDIATE,
+        purpose: &oid::CONFIG_SIGNING,
+    };
+
     /// Paths of keys that sign what a device says of itself.
     pub const ATTESTATION: Self = Self {
         end_entity: &profile::ATTESTATION,

@@ -73,9 +73,15 @@ codes! {
     Noncanonical, "noncanonical", 111,
         "Some bytes are written in another form than the only permitted one.",
         "Sign the component again with a current `countersign sign`.";
+    NotABundle, "not-a-bundle", 111,
+        "The file is not a bundle.",
+        "Give the file that `countersign bundle create` wrote.";
     NotAComponent, "not-a-component", 111,
         "The file is not a WebAssembly component.",
         "Give the component that the compiler wrote: no core module, no text, no precompiled code.";
+    PartMismatch, "part-mismatch", 111,
+        "A part of a bundle is not the one that its index names, or the bundle breaks off in it.",
+        "Copy the bundle again from its source; if that does not help, treat it as tampered with.";
     Purpose, "purpose", 111,
         "The signed statement is of another kind; it is not a component's.",
         "Sign the component itself; statements made for other purposes are never accepted for it.";
@@ -155,6 +161,12 @@ codes! {
     Audience, "audience", 113,
         "The component is meant for other devices than this one.",
         "Use the file that was signed for this device, or one that names no device.";
+    BundleLine, "bundle-line", 113,
+        "The bundle belongs to another line than the one that this gateway takes.",
+        "Use the bundle that was made for this line, or correct the line in the gateway's configuration.";
+    BundleSigner, "bundle-signer", 113,
+        "Too few of a bundle's signers may sign what it holds.",
+        "Have it signed by who may sign configurations, update packages, or both, as the message says.";
     OtherComponent, "other-component", 113,
         "The file is properly signed, but it is another component than the one that is expected in its place.",
         "Put the right file in its place, or correct the name that is expected there.";
@@ -166,6 +178,9 @@ codes! {
         "Have the component signed by more devices under this host's root, or lower the required number.";
 
     // 114: not valid now.
+    BundleEnded, "bundle-ended", 114,
+        "The time up to which a bundle may be applied has passed.",
+        "Check this machine's clock; if it is right, get the newest bundle.";
     EvidenceNonce, "evidence-nonce", 114,
         "The attestation answers another nonce than the one that was asked with.",
         "Ask the device again with a fresh nonce; an old answer proves nothing.";
@@ -177,6 +192,9 @@ codes! {
         "Check this machine's clock; if it is right, wait or use another certificate.";
 
     // 115: revocation and rollback.
+    BundleRollback, "bundle-rollback", 115,
+        "The bundle is not newer than the one that was applied here last, or its number leaps too far.",
+        "Use the newest bundle, and raise the number by small steps.";
     CrlInvalid, "crl-invalid", 115,
         "A revocation list cannot be used.",
         "Get a full, current revocation list from the CA that the message names.";
@@ -195,6 +213,10 @@ codes! {
     Rollback, "rollback", 115,
         "The component is older than one that already ran here, or its number leaps too far.",
         "Use the newest version, and raise security-version by small steps.";
+
+    Withdrawn, "withdrawn", 115,
+        "The component's version was withdrawn: a bundle said that nothing older than another may run.",
+        "Use a version that was not withdrawn.";
 
     // 116: imports and grants.
     GrantInvalid, "grant-invalid", 116,
@@ -225,11 +247,17 @@ codes! {
         "Correct the guest, or allow more with --timeout and in component.toml.";
 
     // 118: traps.
+    BundleUnhealthy, "bundle-unhealthy", 118,
+        "What a bundle brought did not prove healthy, and what ran before runs again.",
+        "Read the message and the log of the service that it names, and make a new bundle with a higher number.";
     Trapped, "trapped", 118,
         "The guest stopped by an error of its own.",
         "Correct the guest; the message says where it stopped.";
 
     // 119: the host.
+    Download, "download", 119,
+        "A download did not come whole, in time and within its size.",
+        "Check the address and the network, and try again: what had come is kept and taken up.";
     HostFailure, "host-failure", 119,
         "The host itself failed.",
         "Read the message; if it does not help, report it with the audit record.";

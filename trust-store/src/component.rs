@@ -11,6 +11,7 @@ use crate::{
     algorithm::Checks,
     authorisation,
     chain::{self, CHAIN_SIGNATURE_CHECKS, ChainVerifier},
+    signature,
 };
 
 /// The bytes of a signed component, well-formed but not believed.
@@ -187,8 +188,8 @@ impl VerifiedComponent {
 /// A signer whose chain leads to a root of this host and whose signature verified.
 #[derive(Debug)]
 pub struct VerifiedSigner {
-    index: usize,
-    chain: VerifiedChain,
+    pub(crate) index: usize,
+    pub(crate) chain: VerifiedChain,
 }
 
 impl VerifiedSigner {
@@ -310,7 +311,7 @@ impl Verification<'_> {
                 .map_err(|rejection| (Check::Scope, Some(signer.index), rejection))?;
             reporter.passed(Check::Scope, Some(signer.index), passed);
         }
-        let passed = authorisation::check_audience(statement, self.policy)
+        let passed = authorisation::check_audience(statement.audience(), self.policy)
             .map_err(|rejection| (Check::Audience, None, rejection))?;
         reporter.passed(Check::Audience, None, passed);
 
@@ -444,32 +445,10 @@ impl Verification<'_> {
                 reason: "it has no certificate",
             }));
         };
-        let invalid = || Rejection::SignatureInvalid {
-            signer,
-            subject: leaf.subject(),
-        };
-        let key = leaf.public_key().map_err(|fault| {
-            refused(Rejection::Certificate {
-                signer,
-                depth: 0,
-                subject: leaf.subject(),
-                fault,
-            })
-        })?;
+        let message = self.component.envelope.to_be_signed(signer);
+        let message = message.unwrap_or_default();
+        signature::check(signer, leaf, entry.signer, &message).map_err(refused)?;
         let algorithm = entry.signer.algorithm();
-        if key.algorithm() != algorithm {
-            return Err(refused(Rejection::AlgorithmMismatch {
-                signer,
-                stated: algorithm.name(),
-            }));
-        }
-        let message = self
-            .component
-            .envelope
-            .to_be_signed(signer)
-            .ok_or_else(|| refused(invalid()))?;
-        key.verify(&message, entry.signer.signature())
-            .map_err(|_| refused(invalid()))?;
         reporter.passed(
             Check::Signature,
             Some(signer),

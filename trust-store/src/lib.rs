@@ -12,6 +12,7 @@
 //! - [`profile`]: what each kind of certificate must contain, as tables.
 //! - [`Anchors::verify_chain`]: a chain to a [`VerifiedChain`]; path validation by rustls-webpki, the rest here.
 //! - [`Anchors::verify`]: a component, every check in the order of [`Check::ALL`].
+//! - [`BundleAnchors::verify`]: a bundle for a gateway, under anchors of its own.
 //! - [`TrustState`], [`Policy`], [`Now`]: what the machine remembers, demands and takes for the present.
 
 #![forbid(unsafe_code)]
@@ -39,6 +40,7 @@ mod algorithm;
 mod anchor;
 mod anchor_encoding;
 mod authorisation;
+mod bundle;
 mod certificate;
 mod chain;
 mod code;
@@ -53,6 +55,7 @@ pub mod pem;
 mod policy;
 pub mod profile;
 mod rejection;
+mod signature;
 mod state;
 mod strict_der;
 mod time;
@@ -63,6 +66,10 @@ pub use anchor::{
     Anchor, AnchorError, AnchorSource, Anchors, MAX_ANCHORS, MAX_DEVELOPMENT_VALIDITY, Purpose,
 };
 pub use anchor_encoding::{decode_sources, encode_sources};
+pub use bundle::{
+    BundleAnchors, BundleReadError, BundleReader, Expectation, MAX_NUMBER_STEP, PartCheck,
+    UnverifiedBundle, VerifiedBundle,
+};
 pub use certificate::{Certificate, CertifiedDevice};
 pub use chain::{Link, LinkStatus, MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain};
 pub use code::Code;

@@ -72,6 +72,10 @@ oids! {
     SERVER_AUTH = "1.3.6.1.5.5.7.3.1", "serverAuth";
     /// RFC 9336 §3: id-kp-documentSigning.
     DOCUMENT_SIGNING = "1.3.6.1.5.5.7.3.36", "documentSigning";
+    /// RFC 9809 §3: id-kp-configSigning.
+    CONFIG_SIGNING = "1.3.6.1.5.5.7.3.41", "configSigning";
+    /// RFC 9809 §3: id-kp-updatePackageSigning.
+    UPDATE_PACKAGE_SIGNING = "1.3.6.1.5.5.7.3.43", "updatePackageSigning";
     /// TCG Credential Profiles 2.0 §3.2: tcg-kp-AIKCertificate.
     ATTESTATION_KEY = "2.23.133.8.3", "tcg-kp-AIKCertificate";
 }

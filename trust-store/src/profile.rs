@@ -255,6 +255,25 @@ pub const ATTESTATION: Profile = Profile {
     may_never_expire: false,
 };
 
+/// Who signs bundles: their configuration, the rest of them, or both.
+pub const BUNDLE_SIGNER: Profile = Profile {
+    name: "bundle signer's certificate",
+    position: Position::EndEntity,
+    keys: SIGNER_KEYS,
+    extensions: end_entity_table![
+        rule(oid::EXTENDED_KEY_USAGE, Required, Either),
+        rule(oid::COMPONENT_SCOPE, Forbidden, Either),
+        rule(oid::ATTESTED_BY, Forbidden, Either),
+    ],
+    key_usage_required: &[KeyUsages::DigitalSignature],
+    key_usage_allowed: &[KeyUsages::NonRepudiation],
+    extended_key_usage: ExtendedKeyUsageRule::SomeOf(&[
+        oid::UPDATE_PACKAGE_SIGNING,
+        oid::CONFIG_SIGNING,
+    ]),
+    may_never_expire: false,
+};
+
 /// A device's initial identity (IEEE 802.1AR IDevID), which has no purpose but that and need not expire.
 pub const IDEVID: Profile = Profile {
     name: "initial device identity certificate",

@@ -30,6 +30,48 @@ pub enum Rejection {
         /// What this machine can prove of itself.
         own: String,
     },
+    /// The time up to which a bundle may be applied has passed.
+    #[error("the bundle could be applied up to {not_after}, and it is {now}{basis}")]
+    BundleEnded {
+        /// Its end.
+        not_after: UnixTime,
+        /// The time of judging.
+        now: UnixTime,
+        /// Where that time comes from.
+        basis: TimeBasis,
+    },
+    /// A bundle of another line than the one that is taken here.
+    #[error("the bundle is of the line {found:?}, and {expected:?} is taken here")]
+    BundleLine {
+        /// The line in its index.
+        found: String,
+        /// The line that is taken.
+        expected: String,
+    },
+    /// A bundle that is not newer than the last, or whose number leaps.
+    #[error("the bundle has the number {number}; {seen} was applied here, and {reason}")]
+    BundleNumber {
+        /// Its number.
+        number: u64,
+        /// The highest that was applied, 0 if none was.
+        seen: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Nobody whose signature counts may sign what the bundle holds.
+    #[error("the bundle holds {what}, and {counted} trusted signers of it may sign that: {needed} with the extended key usage {usage} are required{}", reasons(.uncounted))]
+    BundleSigner {
+        /// What it holds.
+        what: &'static str,
+        /// The extended key usage that its signer needs.
+        usage: &'static str,
+        /// How many signers are required.
+        needed: u8,
+        /// How many count.
+        counted: usize,
+        /// Why others do not.
+        uncounted: Vec<String>,
+    },
     /// A certificate breaks a rule.
     #[error("certificate {} of signer {} ({subject}): {fault}", nth(.depth), nth(.signer))]
     Certificate {
@@ -155,6 +197,14 @@ pub enum Rejection {
         /// Where that time comes from.
         basis: TimeBasis,
     },
+    /// A part of a bundle is not the one that its index names.
+    #[error("part {name:?} of the bundle is not the one that its index names: {reason}")]
+    PartMismatch {
+        /// The part.
+        name: String,
+        /// How it differs.
+        reason: String,
+    },
     /// The path was refused for a reason that has no name of its own.
     #[error("the chain of signer {} is not valid: {reason}", nth(.signer))]
     Path {
@@ -277,6 +327,16 @@ pub enum Rejection {
         /// The largest step.
         limit: u64,
     },
+    /// A bundle said that this version is not to run any more.
+    #[error("{name} has security version {version}, and all below {least} were withdrawn")]
+    Withdrawn {
+        /// The component.
+        name: ComponentName,
+        /// Its security version.
+        version: u64,
+        /// The least that may run.
+        least: u64,
+    },
 }
 
 impl Rejection {
@@ -295,6 +355,10 @@ impl Rejection {
             Self::AlgorithmMismatch { .. } => Code::AlgorithmForbidden,
             Self::Anchors(_) => Code::RootUnusable,
             Self::Audience { .. } => Code::Audience,
+            Self::BundleEnded { .. } => Code::BundleEnded,
+            Self::BundleLine { .. } => Code::BundleLine,
+            Self::BundleNumber { .. } => Code::BundleRollback,
+            Self::BundleSigner { .. } => Code::BundleSigner,
             Self::Certificate { fault, .. } => fault.code(),
             Self::ChainOrder { .. } => Code::ChainOrder,
             Self::ChainTooLong { .. } => Code::ChainLength,
@@ -310,6 +374,7 @@ impl Rejection {
             Self::Format(error) => format_code(error),
             Self::NoRoot => Code::NoRoot,
             Self::NotYetValid { .. } => Code::NotYetValid,
+            Self::PartMismatch { .. } => Code::PartMismatch,
             Self::Path { .. } => Code::CertificateMalformed,
             Self::RevocationUnknown { .. } => Code::RevocationUnknown,
             Self::Revoked { .. } => Code::Revoked,
@@ -322,6 +387,7 @@ impl Rejection {
             Self::SignersMismatch { .. } => Code::SignersMismatch,
             Self::SignersTooFew { .. } => Code::SignersTooFew,
             Self::UntrustedRoot { .. } => Code::UntrustedRoot,
+            Self::Withdrawn { .. } => Code::Withdrawn,
         }
     }
 }
@@ -339,20 +405,27 @@ impl Rejection {
             | Self::Path { .. }
             | Self::SignatureChecks { .. }
             | Self::UntrustedRoot { .. } => Check::Path,
-            Self::Audience { .. } => Check::Audience,
+            Self::Audience { .. } | Self::BundleLine { .. } => Check::Audience,
+            Self::BundleEnded { .. } => Check::Time,
+            Self::BundleSigner { .. } => Check::Scope,
             Self::Certificate { .. } | Self::DeviceMismatch { .. } => Check::Profile,
             Self::CrlInvalid { .. }
             | Self::CrlRollback { .. }
             | Self::CrlStale { .. }
             | Self::RevocationUnknown { .. }
             | Self::Revoked { .. } => Check::Revocation,
-            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Check::Digest,
+            Self::DigestMismatch { .. } | Self::PartMismatch { .. } | Self::SizeMismatch { .. } => {
+                Check::Digest
+            }
             Self::EvidenceInvalid { .. } => Check::Evidence,
             Self::EvidenceNonce => Check::Freshness,
             Self::EvidencePolicy { .. } => Check::EvidencePolicy,
             Self::Expired { .. } | Self::NotYetValid { .. } => Check::Time,
             Self::Format(_) => Check::Framing,
-            Self::Rollback { .. } | Self::VersionLeap { .. } => Check::Rollback,
+            Self::BundleNumber { .. }
+            | Self::Rollback { .. }
+            | Self::VersionLeap { .. }
+            | Self::Withdrawn { .. } => Check::Rollback,
             Self::ScopeMissing { .. } | Self::SignerNotAuthorised { .. } => Check::Scope,
             Self::SignersMismatch { .. } => Check::Signers,
             Self::SignersTooFew { .. } => Check::Threshold,
@@ -365,6 +438,7 @@ const fn format_code(error: &FormatError) -> Code {
         FormatError::AlgorithmForbidden { .. } => Code::AlgorithmForbidden,
         FormatError::LimitExceeded { .. } => Code::LimitExceeded,
         FormatError::Noncanonical { .. } => Code::Noncanonical,
+        FormatError::NotABundle => Code::NotABundle,
         FormatError::NotAComponent { .. } => Code::NotAComponent,
         FormatError::Purpose { .. } => Code::Purpose,
         FormatError::SignatureDuplicate { .. } => Code::SignatureDuplicate,

@@ -18,6 +18,7 @@ pub struct TrustState {
     crls: Vec<Crl>,
     crl_numbers: BTreeMap<Digest, CrlNumber>,
     versions: Option<BTreeMap<(Digest, ComponentName), u64>>,
+    minimums: BTreeMap<ComponentName, u64>,
     admissions: BTreeMap<Digest, Admission>,
 }
 
@@ -81,6 +82,40 @@ impl TrustState {
         self.admissions.get(signatures)
     }
 
+    /// Records that no older version of a component is to run, under whichever root.
+    pub fn note_minimum(&mut self, name: ComponentName, security_version: u64) {
+        let least = self.minimums.entry(name).or_insert(security_version);
+        *least = security_version.max(*least);
+    }
+
+    /// Judges a least version that is about to be recorded against what is known of the component: so that one signed mistake
+    /// does not make a component impossible for good.
+    ///
+    /// # Errors
+    /// [`Rejection::VersionLeap`].
+    pub fn check_minimum(
+        &self,
+        name: &ComponentName,
+        security_version: u64,
+    ) -> Result<(), Rejection> {
+        let ran = self.versions.iter().flatten();
+        let seen = ran
+            .filter(|((_, ran), _)| ran == name)
+            .map(|(_, version)| *version)
+            .chain(self.minimums.get(name).copied())
+            .max()
+            .unwrap_or(0);
+        if security_version.saturating_sub(seen) > MAX_VERSION_STEP {
+            return Err(Rejection::VersionLeap {
+                name: name.clone(),
+                version: security_version,
+                seen,
+                limit: MAX_VERSION_STEP,
+            });
+        }
+        Ok(())
+    }
+
     /// Whether versions are remembered.
     #[must_use]
     pub const fn remembers_versions(&self) -> bool {
@@ -114,6 +149,14 @@ impl TrustState {
         let Some(versions) = &self.versions else {
             return Ok(());
         };
+        let least = self.minimums.get(name).copied().unwrap_or(0);
+        if version < least {
+            return Err(Rejection::Withdrawn {
+                name: name.clone(),
+                version,
+                least,
+            });
+        }
         let seen = versions.get(&(root, name.clone())).copied().unwrap_or(0);
         if version < seen {
             return Err(Rejection::Rollback {
@@ -122,6 +165,7 @@ impl TrustState {
                 seen,
             });
         }
+        let seen = seen.max(least);
         if version.saturating_sub(seen) > MAX_VERSION_STEP {
             return Err(Rejection::VersionLeap {
                 name: name.clone(),
@@ -162,6 +206,41 @@ mod tests {
         assert_eq!(
             state.check_version(Digest::of(b"other"), &name("acme:pump"), 1),
             Ok(())
+        );
+    }
+
+    #[test]
+    fn td18_what_was_withdrawn_is_refused_under_every_root_and_by_small_steps_only() {
+        let pump = name("acme:pump");
+        let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        let mut state = TrustState::remembering();
+        state.note_version(one, pump.clone(), 7);
+        state.note_minimum(pump.clone(), 9);
+        state.note_minimum(pump.clone(), 8);
+        for root in [one, other] {
+            assert!(matches!(
+                state.check_version(root, &pump, 8),
+                Err(Rejection::Withdrawn { least: 9, .. })
+            ));
+            assert_eq!(state.check_version(root, &pump, 9), Ok(()));
+            // A step is counted from what must not be undercut.
+            assert_eq!(
+                state.check_version(root, &pump, 9 + MAX_VERSION_STEP),
+                Ok(())
+            );
+        }
+        assert_eq!(state.check_version(one, &name("acme:door"), 1), Ok(()));
+        assert_eq!(state.check_minimum(&pump, 9 + MAX_VERSION_STEP), Ok(()));
+        for leap in [10 + MAX_VERSION_STEP, u64::MAX] {
+            assert!(matches!(
+                state.check_minimum(&pump, leap),
+                Err(Rejection::VersionLeap { seen: 9, .. })
+            ));
+        }
+        assert!(
+            state
+                .check_minimum(&name("acme:door"), MAX_VERSION_STEP + 1)
+                .is_err()
         );
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod attest;
+pub(crate) mod bundle;
 pub(crate) mod codes;
 pub(crate) mod completions;
 pub(crate) mod detach;

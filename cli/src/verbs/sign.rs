@@ -125,47 +125,11 @@ fn sign(
     existing: Existing,
     options: &SignOptions,
 ) -> Result<Signed, Failure> {
-    if arguments.key.len() != arguments.chain.len() {
-        return Err(Failure::usage(anyhow!(
-            "{} keys and {} chains: each --key needs its own --chain, in the same order",
-            arguments.key.len(),
-            arguments.chain.len()
-        )));
-    }
-    if arguments.passphrase_file.len() > 1 && arguments.passphrase_file.len() != arguments.key.len()
-    {
-        return Err(Failure::usage(anyhow!(
-            "{} passphrase files for {} keys: give one for all, or one for each in the same order",
-            arguments.passphrase_file.len(),
-            arguments.key.len()
-        )));
-    }
+    check_numbers(&arguments.key, &arguments.chain, &arguments.passphrase_file)?;
     let manifest = arguments.statement.manifest(&arguments.component)?;
     drop(files::open(&arguments.component, "component")?);
     files::check_output(target, existing)?;
-    let chains: Vec<Chain> = arguments
-        .chain
-        .iter()
-        .map(|path| chain(path))
-        .collect::<Result<_, _>>()?;
-    let mut signers = Vec::with_capacity(chains.len());
-    for (index, (uri, chain)) in arguments.key.iter().zip(chains).enumerate() {
-        let passphrase_file = match arguments.passphrase_file.as_slice() {
-            [one] => Some(one),
-            several => several.get(index),
-        };
-        let key = secrets::stores(passphrase_file.cloned(), false).open(uri)?;
-        let signer = CertifiedKey::new(key, chain)
-            .with_context(|| {
-                let path = arguments
-                    .chain
-                    .get(index)
-                    .map_or_else(String::new, |path| path.display().to_string());
-                format!("{path} does not belong to {uri}")
-            })
-            .map_err(Failure::usage)?;
-        signers.push(signer);
-    }
+    let signers = signers(&arguments.key, &arguments.chain, &arguments.passphrase_file)?;
     Ok(sign_file(
         &arguments.component,
         target,
@@ -173,6 +137,60 @@ fn sign(
         &signers,
         options,
     )?)
+}
+
+/// Whether each key has its chain, and a passphrase if any has.
+fn check_numbers(
+    keys: &[KeyUri],
+    chains: &[PathBuf],
+    passphrase_files: &[PathBuf],
+) -> Result<(), Failure> {
+    if keys.len() != chains.len() {
+        return Err(Failure::usage(anyhow!(
+            "{} keys and {} chains: each --key needs its own --chain, in the same order",
+            keys.len(),
+            chains.len()
+        )));
+    }
+    if passphrase_files.len() > 1 && passphrase_files.len() != keys.len() {
+        return Err(Failure::usage(anyhow!(
+            "{} passphrase files for {} keys: give one for all, or one for each in the same order",
+            passphrase_files.len(),
+            keys.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Opens the keys that sign, each with its chain.
+pub(super) fn signers(
+    keys: &[KeyUri],
+    chain_files: &[PathBuf],
+    passphrase_files: &[PathBuf],
+) -> Result<Vec<CertifiedKey>, Failure> {
+    check_numbers(keys, chain_files, passphrase_files)?;
+    let chains: Vec<Chain> = chain_files
+        .iter()
+        .map(|path| chain(path))
+        .collect::<Result<_, _>>()?;
+    let mut signers = Vec::with_capacity(chains.len());
+    for (index, (uri, chain)) in keys.iter().zip(chains).enumerate() {
+        let passphrase_file = match passphrase_files {
+            [one] => Some(one),
+            several => several.get(index),
+        };
+        let key = secrets::stores(passphrase_file.cloned(), false).open(uri)?;
+        let signer = CertifiedKey::new(key, chain)
+            .with_context(|| {
+                let path = chain_files
+                    .get(index)
+                    .map_or_else(String::new, |path| path.display().to_string());
+                format!("{path} does not belong to {uri}")
+            })
+            .map_err(Failure::usage)?;
+        signers.push(signer);
+    }
+    Ok(signers)
 }
 
 fn chain(path: &Path) -> Result<Chain, Failure> {

@@ -233,8 +233,8 @@ pub(crate) struct LintChain {
     /// Revocation list, PEM or DER; may be repeated
     #[arg(long = "crl", value_name = "FILE")]
     pub(crate) crls: Vec<PathBuf>,
-    /// What the first certificate is for, if its extended key usage does not say: component-signer, tls, guest-data, attestation
-    /// or idevid
+    /// What the first certificate is for, if its extended key usage does not say: component-signer, tls, guest-data, attestation,
+    /// bundle or idevid
     #[arg(long)]
     pub(crate) profile: Option<Profile>,
 }
@@ -295,7 +295,7 @@ pub(crate) struct ScopeArguments {
 #[command(group = clap::ArgGroup::new("key"))]
 #[command(group = clap::ArgGroup::new("device"))]
 pub(crate) struct Issue {
-    /// What the certificate is for: component-signer, tls, guest-data, attestation or idevid
+    /// What the certificate is for: component-signer, tls, guest-data, attestation, bundle or idevid
     #[arg(long)]
     pub(crate) profile: Profile,
     /// PKCS#10 request, PEM or DER; its signature must prove possession of the key

@@ -454,6 +454,7 @@ fn kind(profile: Profile) -> &'static profile::Profile {
         Profile::Tls => &profile::TLS,
         Profile::GuestData => &profile::GUEST_DATA,
         Profile::Attestation => &profile::ATTESTATION,
+        Profile::Bundle => &profile::BUNDLE_SIGNER,
         Profile::IDevId => &profile::IDEVID,
         _ => &profile::COMPONENT_SIGNER,
     }

@@ -1,4 +1,5 @@
-//! The envelope: a COSE_Sign (RFC 9052 §4, tag 98) around the statement, described by `envelope.cddl`.
+//! The envelope: a COSE_Sign (RFC 9052 §4, tag 98) around the statement, described by `envelope.cddl`. The index of a bundle
+//! has one of the same form; its content type keeps them apart ([`SignedContent`]).
 //!
 //! Decoded strictly, so that [`Envelope::encode`] of what [`Envelope::decode`] returns is the input, byte for byte.
 //! Nothing may stand in an unprotected header, so every byte is either signed or a signature. Certificates are
@@ -11,6 +12,25 @@ use crate::{Algorithm, FormatError, limits};
 /// The content type that marks a COSE_Sign as the signature of a component: the purpose of every signature in it.
 pub const CONTENT_TYPE: &str = "application/vnd.countersign.statement+cbor";
 
+/// What an envelope may hold: in which content type, under which name in messages, and how large.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SignedContent {
+    pub(crate) content_type: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) embedded: &'static str,
+    pub(crate) max_content: u64,
+    pub(crate) max_envelope: u64,
+}
+
+/// A component's.
+static STATEMENT: SignedContent = SignedContent {
+    content_type: CONTENT_TYPE,
+    name: "statement",
+    embedded: "the statement must be embedded as a byte string",
+    max_content: limits::MAX_STATEMENT_BYTES,
+    max_envelope: limits::MAX_SIGNATURE_BYTES,
+};
+
 /// RFC 9052 §4.1: the CBOR tag of COSE_Sign.
 const TAG_COSE_SIGN: u64 = 98;
 
@@ -22,6 +42,7 @@ pub(crate) const HEADER_X5CHAIN: u64 = 33;
 /// The statement's bytes and who signed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
+    of: &'static SignedContent,
     statement: Vec<u8>,
     signers: Vec<SignerEntry>,
 }
@@ -33,11 +54,16 @@ impl Envelope {
     /// [`FormatError::LimitExceeded`] or [`FormatError::Malformed`] unless there are 1 to 4 signers and a statement
     /// of 1 byte to 16 KiB.
     pub fn new(statement_bytes: Vec<u8>, signers: Vec<SignerEntry>) -> Result<Self, FormatError> {
-        within(
-            "statement",
-            limits::MAX_STATEMENT_BYTES,
-            length(statement_bytes.len()),
-        )?;
+        Self::around(&STATEMENT, statement_bytes, signers)
+    }
+
+    /// An envelope around what this kind of content is.
+    pub(crate) fn around(
+        of: &'static SignedContent,
+        statement_bytes: Vec<u8>,
+        signers: Vec<SignerEntry>,
+    ) -> Result<Self, FormatError> {
+        within(of.name, of.max_content, length(statement_bytes.len()))?;
         within(
             "number of signers",
             limits::MAX_SIGNERS,
@@ -45,7 +71,7 @@ impl Envelope {
         )?;
         if statement_bytes.is_empty() {
             return Err(FormatError::Malformed {
-                what: "the statement is empty",
+                what: "what was signed is empty",
                 offset: 0,
             });
         }
@@ -56,6 +82,7 @@ impl Envelope {
             });
         }
         Ok(Self {
+            of,
             statement: statement_bytes,
             signers,
         })
@@ -66,21 +93,22 @@ impl Envelope {
     /// # Errors
     /// See [`FormatError`]; [`FormatError::Purpose`] for a COSE message that was made for something else.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        within(
-            "signature section",
-            limits::MAX_SIGNATURE_BYTES,
-            length(bytes.len()),
-        )?;
+        Self::decode_around(&STATEMENT, bytes)
+    }
+
+    /// Reads an envelope around this kind of content.
+    pub(crate) fn decode_around(
+        of: &'static SignedContent,
+        bytes: &[u8],
+    ) -> Result<Self, FormatError> {
+        within("signature section", of.max_envelope, length(bytes.len()))?;
         let mut reader = Reader::new(bytes);
-        expect_tag(&mut reader)?;
+        expect_tag(of, &mut reader)?;
         reader.tuple("a COSE_Sign is an array of four", 4)?;
         let (header, at) = protected(&mut reader)?;
-        decode_body_header(header, at)?;
+        decode_body_header(of, header, at)?;
         empty_unprotected(&mut reader)?;
-        let statement = reader.bytes(
-            "the statement must be embedded as a byte string",
-            limits::MAX_STATEMENT_BYTES,
-        )?;
+        let statement = reader.bytes(of.embedded, of.max_content)?;
         let none = reader.malformed("there is no signature");
         let count = reader.array(
             "the signatures of a COSE_Sign are an array",
@@ -93,7 +121,7 @@ impl Envelope {
             .map(|_| SignerEntry::decode(&mut reader))
             .collect::<Result<Vec<_>, FormatError>>()?;
         reader.finish("bytes are left over after the COSE_Sign")?;
-        Self::new(statement.to_vec(), signers)
+        Self::around(of, statement.to_vec(), signers)
     }
 
     /// The one encoding: the payload of S.
@@ -102,7 +130,7 @@ impl Envelope {
         let mut writer = Writer::default();
         writer.tag(TAG_COSE_SIGN);
         writer.array(4);
-        writer.bytes(&encode_body_header());
+        writer.bytes(&encode_body_header(self.of));
         writer.map(0);
         writer.bytes(&self.statement);
         writer.array(self.signers.len());
@@ -132,7 +160,7 @@ impl Envelope {
     pub fn to_be_signed(&self, index: usize) -> Option<Vec<u8>> {
         self.signers
             .get(index)
-            .map(|signer| signer_to_be_signed(&self.statement, signer.algorithm, &signer.chain))
+            .map(|signer| to_be_signed(self.of, &self.statement, signer.algorithm, &signer.chain))
     }
 }
 
@@ -144,10 +172,20 @@ pub fn signer_to_be_signed(
     algorithm: Algorithm,
     chain: &[Vec<u8>],
 ) -> Vec<u8> {
+    to_be_signed(&STATEMENT, statement_bytes, algorithm, chain)
+}
+
+/// The same for any kind of content.
+pub(crate) fn to_be_signed(
+    of: &SignedContent,
+    statement_bytes: &[u8],
+    algorithm: Algorithm,
+    chain: &[Vec<u8>],
+) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.array(5);
     writer.text("Signature");
-    writer.bytes(&encode_body_header());
+    writer.bytes(&encode_body_header(of));
     writer.bytes(&encode_signer_header(algorithm, chain));
     writer.bytes(&[]);
     writer.bytes(statement_bytes);
@@ -232,7 +270,7 @@ pub(crate) fn check_chain(chain: &[Vec<u8>]) -> Result<(), FormatError> {
     })
 }
 
-fn expect_tag(reader: &mut Reader<'_>) -> Result<(), FormatError> {
+fn expect_tag(of: &SignedContent, reader: &mut Reader<'_>) -> Result<(), FormatError> {
     const WHAT: &str = "the signature is a COSE_Sign with tag 98";
     let error = reader.malformed(WHAT);
     let name = match reader.tag(WHAT)? {
@@ -245,7 +283,7 @@ fn expect_tag(reader: &mut Reader<'_>) -> Result<(), FormatError> {
         97 => "a COSE_Mac",
         _ => return Err(error),
     };
-    Err(FormatError::purpose(name, CONTENT_TYPE))
+    Err(FormatError::purpose(name, of.content_type))
 }
 
 /// A protected header: its bytes, and where they start.
@@ -264,15 +302,15 @@ pub(crate) fn empty_unprotected(reader: &mut Reader<'_>) -> Result<(), FormatErr
     if map.is_empty() { Ok(()) } else { Err(error) }
 }
 
-fn encode_body_header() -> Vec<u8> {
+fn encode_body_header(of: &SignedContent) -> Vec<u8> {
     let mut header = MapWriter::default();
-    header.entry(HEADER_CONTENT_TYPE, |writer| writer.text(CONTENT_TYPE));
+    header.entry(HEADER_CONTENT_TYPE, |writer| writer.text(of.content_type));
     header.finish()
 }
 
-fn decode_body_header(bytes: &[u8], at: u64) -> Result<(), FormatError> {
+fn decode_body_header(of: &SignedContent, bytes: &[u8], at: u64) -> Result<(), FormatError> {
     let mut reader = Reader::at(at, bytes);
-    let purpose = |found: &str| FormatError::purpose(found, CONTENT_TYPE);
+    let purpose = |found: &str| FormatError::purpose(found, of.content_type);
     if bytes.is_empty() {
         return Err(purpose("something without a content type"));
     }
@@ -286,7 +324,7 @@ fn decode_body_header(bytes: &[u8], at: u64) -> Result<(), FormatError> {
             }
             (HEADER_CONTENT_TYPE, _) => {
                 let content_type = reader.text("content type", limits::MAX_TEXT_BYTES)?;
-                if content_type != CONTENT_TYPE {
+                if content_type != of.content_type {
                     return Err(purpose(content_type));
                 }
                 found = true;

@@ -62,6 +62,10 @@ pub enum FormatError {
         found: Found,
     },
 
+    /// The file is something else than a bundle.
+    #[error("not a bundle: it does not begin as one; make one with `countersign bundle create`")]
+    NotABundle,
+
     /// A well-formed message, made for another purpose than the one it is given for.
     #[error("the signature was made for another purpose: it covers {found}, not {expected}")]
     Purpose {
@@ -122,9 +126,9 @@ pub enum FormatError {
         offset: u64,
     },
 
-    /// A version of the statement that this program does not know.
+    /// A version of the statement, or of a bundle's index, that this program does not know.
     #[error(
-        "statement version {found} is unknown, this program reads version {supported}: \
+        "version {found} of what was signed is unknown, this program reads version {supported}: \
          it was signed by a newer tool; update this program, or sign with an older tool"
     )]
     VersionUnknown {

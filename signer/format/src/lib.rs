@@ -20,8 +20,11 @@
 //! What it says of itself when asked is an Entity Attestation Token's claims with what vouches for them
 //! ([`EvidenceDocument`]).
 //!
-//! The encodings are described in CDDL (RFC 8610) in `envelope.cddl`, `statement.cddl`, `guest-data.cddl` and
-//! `evidence.cddl` beside `src/`.
+//! Many files that go together, for a gateway, are a bundle: its signed index ([`BundleIndex`], [`BundleEnvelope`]), and then
+//! the parts that it names.
+//!
+//! The encodings are described in CDDL (RFC 8610) in `envelope.cddl`, `statement.cddl`, `guest-data.cddl`,
+//! `evidence.cddl` and `bundle.cddl` beside `src/`.
 
 #![forbid(unsafe_code)]
 #![deny(
@@ -47,6 +50,7 @@
 )]
 
 mod algorithm;
+mod bundle;
 mod cbor;
 mod device;
 mod digest;
@@ -66,6 +70,11 @@ mod statement;
 mod text;
 
 pub use algorithm::Algorithm;
+pub use bundle::{
+    BUNDLE_CONTENT_TYPE, BUNDLE_MAGIC, BUNDLE_PREAMBLE_BYTES, BundleEnvelope, BundleFields,
+    BundleIndex, BundlePart, Minimum, PartKind, bundle_preamble, bundle_to_be_signed,
+    check_bundle_name, read_bundle_preamble,
+};
 pub use device::{DeviceIdentity, DeviceMetadata};
 pub use digest::{Digest, DigestWriter};
 pub use envelope::{CONTENT_TYPE, Envelope, SignerEntry, signer_to_be_signed};

@@ -79,6 +79,37 @@ pub const MAX_TPM_STRUCTURE_BYTES: u64 = 512;
 /// framing.
 pub const MAX_EVIDENCE_BYTES: u64 = 32 * 1024;
 
+/// Parts of a bundle: a gateway's services with their lists and documents.
+pub const MAX_BUNDLE_PARTS: u64 = 256;
+
+/// Components for which a bundle may state a least security version. A plant has fewer names than that; versions of one name
+/// cost one entry, however many are withdrawn.
+pub const MAX_BUNDLE_MINIMUMS: u64 = 1024;
+
+/// The index of a bundle. The largest (256 parts of 110 bytes, 1,024 minimums of 140) has about 170 KiB.
+pub const MAX_BUNDLE_INDEX_BYTES: u64 = 192 * 1024;
+
+/// The envelope around the index of a bundle: with [`MAX_SIGNERS`] full chains (4 × 3 × 8 KiB) and their framing.
+pub const MAX_BUNDLE_ENVELOPE_BYTES: u64 = 304 * 1024;
+
+/// All parts of a bundle together (2 GiB). A gateway may be told to take less.
+pub const MAX_BUNDLE_BYTES: u64 = 2 << 30;
+
+/// A part of a bundle that is a signed component: component, signature section, and the section's head.
+pub const MAX_SIGNED_FILE_BYTES: u64 = MAX_COMPONENT_BYTES + MAX_SIGNATURE_BYTES + 64;
+
+/// A part of a bundle that is a file of revocation lists. The largest list has 48 MiB, and PEM is longer by a third.
+pub const MAX_LIST_PART_BYTES: u64 = 96 * 1024 * 1024;
+
+/// A part of a bundle that is a configuration.
+pub const MAX_CONFIGURATION_BYTES: u64 = 1024 * 1024;
+
+/// A part of a bundle that is a document, such as an SBOM.
+pub const MAX_DOCUMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A part of a bundle that is precompiled code, which is several times as long as its component.
+pub const MAX_PRECOMPILED_BYTES: u64 = 1 << 30;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -188,15 +188,7 @@ impl Statement {
         map.entry(5, |writer| writer.text(fields.name.as_str()));
         map.entry(6, |writer| writer.text(&fields.version.to_string()));
         map.entry(7, |writer| writer.unsigned(fields.security_version));
-        map.entry(8, |writer| {
-            writer.array(fields.signers.len());
-            for signer in &fields.signers {
-                writer.array(3);
-                writer.integer(signer.algorithm.cose_id());
-                writer.bytes(signer.spki_sha256.as_bytes());
-                writer.bytes(signer.chain_sha256.as_bytes());
-            }
-        });
+        map.entry(8, |writer| write_signers(writer, &fields.signers));
         map.optional(9, non_empty(fields.audience.encode()), |writer, map| {
             map.write_to(writer)
         });
@@ -333,14 +325,14 @@ impl Audience {
         text::sort_unique("audience types", &mut self.types)
     }
 
-    fn encode(&self) -> MapWriter {
+    pub(crate) fn encode(&self) -> MapWriter {
         let mut map = MapWriter::default();
         map.optional(1, filled(&self.devices), write_texts);
         map.optional(2, filled(&self.types), write_texts);
         map
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         let mut audience = Self::default();
         let empty = reader.noncanonical("an empty audience, which must be left out");
         let mut keys = reader.map("audience", 8)?;
@@ -392,15 +384,7 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<StatementFields, FormatError
     require(reader, 7)?;
     let security_version = reader.unsigned("security version")?;
     require(reader, 8)?;
-    let signers = reader.list("number of signers", limits::MAX_SIGNERS, false, |reader| {
-        reader.tuple("a signer is an algorithm and two digests", 3)?;
-        let algorithm = Algorithm::require(reader.integer("signature algorithm")?)?;
-        Ok(SignerId {
-            algorithm,
-            spki_sha256: decode_digest(reader)?,
-            chain_sha256: decode_digest(reader)?,
-        })
-    })?;
+    let signers = read_signers(reader)?;
     let mut fields = StatementFields {
         component_digest,
         component_size,
@@ -447,8 +431,31 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<StatementFields, FormatError
     Ok(fields)
 }
 
+/// Who signs, as it stands in everything that lists its signers.
+pub(crate) fn write_signers(writer: &mut Writer, signers: &[SignerId]) {
+    writer.array(signers.len());
+    for signer in signers {
+        writer.array(3);
+        writer.integer(signer.algorithm.cose_id());
+        writer.bytes(signer.spki_sha256.as_bytes());
+        writer.bytes(signer.chain_sha256.as_bytes());
+    }
+}
+
+pub(crate) fn read_signers(reader: &mut Reader<'_>) -> Result<Vec<SignerId>, FormatError> {
+    reader.list("number of signers", limits::MAX_SIGNERS, false, |reader| {
+        reader.tuple("a signer is an algorithm and two digests", 3)?;
+        let algorithm = Algorithm::require(reader.integer("signature algorithm")?)?;
+        Ok(SignerId {
+            algorithm,
+            spki_sha256: decode_digest(reader)?,
+            chain_sha256: decode_digest(reader)?,
+        })
+    })
+}
+
 /// One key is one signer, whatever chains or algorithms it is listed with.
-fn refuse_repeated_keys(signers: &[SignerId]) -> Result<(), FormatError> {
+pub(crate) fn refuse_repeated_keys(signers: &[SignerId]) -> Result<(), FormatError> {
     let keys: BTreeSet<Digest> = signers.iter().map(|signer| signer.spki_sha256).collect();
     if keys.len() == signers.len() {
         Ok(())

@@ -11,6 +11,7 @@
 mod admission;
 mod anchors;
 mod bounds;
+mod bundle;
 mod codes;
 mod declared;
 mod evidence;

@@ -38,7 +38,7 @@ const EMPTY: &[u8] = &[0xa0];
 const SIGNER: &[u8] = &[0xa2, 1, 0x28, 0x18, 33, 0x41, 0xaa];
 
 fn body() -> Vec<u8> {
-    encode_body_header()
+    encode_body_header(&STATEMENT)
 }
 
 /// Decodes a COSE_Sign that is right but for its signer's header.
