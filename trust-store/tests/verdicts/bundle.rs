@@ -116,7 +116,12 @@ fn te21_ta22_component_signers_and_others_sign_no_bundle_and_a_bundles_signer_no
         Profile::GuestData,
         Profile::Attestation,
     ] {
-        let pki = TestPki::builder().profile(profile).without_scope().build();
+        let builder = TestPki::builder().profile(profile);
+        let builder = match profile {
+            Profile::ComponentSigner => builder.without_scope(),
+            _ => builder,
+        };
+        let pki = builder.build();
         let code = Judge::of(&[&pki]).code(&signed(&[&pki], fields(&[&pki])));
         assert_eq!(code, Code::ExtendedKeyUsage, "{profile}");
     }
