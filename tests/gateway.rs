@@ -2,6 +2,9 @@
 
 #[path = "shared/components.rs"]
 mod components;
+#[allow(dead_code, reason = "tests of other programs use the rest")]
+#[path = "shared/device.rs"]
+mod device;
 #[path = "black-box/gateway.rs"]
 mod gateway;
 #[allow(dead_code, reason = "tests of other programs use the rest")]

@@ -1,8 +1,11 @@
 //! The built gateway: what it runs, what it refuses, what it remembers, and who may ask it.
 
+#[path = "gateway/keys.rs"]
+mod keys;
 #[path = "gateway/view.rs"]
 mod view;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Shutdown;
@@ -26,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Bench {
     pki: TestPki,
     folder: TempDir,
+    /// For the gateway.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Bench {
@@ -53,7 +58,11 @@ impl Bench {
             &[root],
         );
         let _ = pki.write(folder.path());
-        Self { pki, folder }
+        Self {
+            pki,
+            folder,
+            environment: Vec::new(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -63,6 +72,8 @@ impl Bench {
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(self.path("countersign-gateway"));
         command.arg(verb);
+        let environment = self.environment.iter();
+        command.envs(environment.map(|(name, value)| (name, value)));
         command
     }
 

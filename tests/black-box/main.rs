@@ -5,6 +5,9 @@ mod chip;
 mod cli;
 #[path = "../shared/components.rs"]
 mod components;
+#[allow(dead_code, reason = "tests of the gateway use the rest")]
+#[path = "../shared/device.rs"]
+mod device;
 mod enrolment;
 mod factory;
 mod guests;

@@ -82,13 +82,18 @@ impl Swtpm {
         tcti_of(self.port)
     }
 
+    /// Ends it as a power failure would. What it keeps is there when it is [started again](Self::restart).
+    pub fn stop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
     /// Ends it as a power failure would, and starts it again with what it keeps, on the same ports.
     ///
     /// # Panics
     /// If it does not start again.
     pub fn restart(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
         let until = Instant::now() + START;
         loop {
             self.process = spawn(&self.folder, self.port);

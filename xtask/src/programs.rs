@@ -26,7 +26,7 @@ pub(crate) enum Selection {
 /// Builds the programs with TPMs.
 pub(crate) const TPM: [&str; 2] = [
     "--features",
-    "countersign/tpm,countersign-authority/tpm,countersign-ca/tpm,countersign-run/tpm",
+    "countersign/tpm,countersign-authority/tpm,countersign-ca/tpm,countersign-gateway/tpm,countersign-run/tpm",
 ];
 
 /// What this process has built.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use countersign_format::{Digest, FormatError};
+use countersign_hosting::lending::NotLent;
 use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::config::Service;
+use crate::keys::Keys;
 use crate::state::{Memory, State};
 
 /// What every service of a gateway shares.
@@ -28,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) clock: Clock,
     /// The revocation lists that the operator gave last.
     pub(crate) lists: Lists,
+    /// The device's keys.
+    pub(crate) keys: Keys,
     /// One acceptance at a time, so that the record that failed is its own.
     pub(crate) accepting: Mutex<()>,
 }
@@ -141,6 +145,19 @@ impl Refusal {
             why: format!("{error:#}"),
             next: "Correct what the message names, and reload.".to_owned(),
         }
+    }
+
+    /// For a component that needs a key which is not lent.
+    fn of_key(reason: &NotLent) -> Self {
+        match reason.code() {
+            Some(code) => Self::of(code, reason),
+            None => Self::of_machine(&anyhow::anyhow!("{reason}")),
+        }
+    }
+
+    /// Whether hardware was missing, which may come back by itself.
+    pub(crate) fn is_of_hardware(&self) -> bool {
+        self.code == Some(Code::KeyHardware.as_str())
     }
 
     /// For a service that its gateway did not get to.
@@ -273,11 +290,21 @@ impl Host {
         let Verified {
             facts, component, ..
         } = verified;
-        let ceiling = service.ceiling(log).inspect_err(|error| {
-            let (code, why) = (error.code(), error.to_string());
+        let not_started = |code, why: &str| {
             self.records
-                .write(&Record::not_started(&component, Some(code), &why));
-        })?;
+                .write(&Record::not_started(&component, code, why));
+        };
+        let ceiling = service
+            .ceiling(log)
+            .inspect_err(|error| not_started(Some(error.code()), &error.to_string()))?;
+        let ceiling = self
+            .keys
+            .of(service, component.statement(), ceiling)
+            .map_err(|reason| {
+                let code = reason.code();
+                not_started(code, &reason.to_string());
+                Refusal::of_key(&reason)
+            })?;
         let chains = || component.signers().iter().map(|signer| signer.chain());
         let links = chains().flat_map(|chain| chain.links().to_vec()).collect();
         let proof = Proof {

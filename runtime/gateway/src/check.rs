@@ -14,6 +14,7 @@ use crate::admission::{Facts, Host, Lists, Refusal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{NotStarted, roots};
+use crate::keys::Keys;
 use crate::overview;
 use crate::state::{self, Memory};
 
@@ -100,12 +101,15 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     let memory = state::peek(&config.state)?;
     let lists = Lists::default();
     lists.exchange(Lists::read(&config.lists)?);
+    let records = Arc::new(AuditLog::open(None)?);
     let host = Host {
         runtime: Runtime::builder(anchors)
             .policy(config.policy.clone())
             .build()
             .context("the runtime cannot be built")?,
-        records: Arc::new(AuditLog::open(None)?),
+        // Whether they are there shows when they are opened, at a start.
+        keys: Keys::new(Arc::clone(&records)),
+        records,
         clock: Clock::start(memory.floor()),
         lists,
         accepting: Mutex::new(()),

@@ -3,8 +3,9 @@
 //! Decides that every value has a meaning. Whether components verify under it is decided when they are admitted.
 
 mod file;
+mod keys;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -18,7 +19,8 @@ use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
 use countersign_trust_store::Policy;
 
 use file::{ConfigFile, ConfineMode, GrantsPart, LimitsPart, RestartPart, ServicePart, StatusPart};
-pub(crate) use file::{DirectoryPart, OutputPart, When};
+pub(crate) use file::{DirectoryPart, OutputPart, Purpose, When};
+pub(crate) use keys::{Key, KeyGrant};
 
 /// The largest configuration that is read, in bytes (1 MiB).
 const MAX_BYTES: u64 = 1 << 20;
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// In the order of the file; no two of one name.
     pub(crate) services: Vec<Service>,
+    /// The device's keys, by their names.
+    pub(crate) keys: BTreeMap<String, Key>,
 }
 
 /// What the process takes from itself, and what it keeps beside what else is named.
@@ -97,6 +101,7 @@ pub(crate) struct Grants {
     directories: Vec<DirectoryPart>,
     sockets: Option<Vec<String>>,
     wall_clock: bool,
+    pub(crate) keys: Vec<KeyGrant>,
 }
 
 impl Config {
@@ -159,11 +164,12 @@ impl Config {
                 message: format!("it has more than {MAX_SERVICES} services"),
             });
         }
+        let keys = keys::keys(file.key, folder)?;
         let mut names = BTreeSet::new();
         let mut services = Vec::with_capacity(file.service.len());
         for part in file.service {
             let span = part.name.span();
-            let service = Service::new(part, folder, &state)?;
+            let service = Service::new(part, folder, &state, &keys)?;
             if !names.insert(service.name.clone()) {
                 return Err(Wrong::at(
                     span,
@@ -197,6 +203,7 @@ impl Config {
             state,
             policy,
             services,
+            keys,
         })
     }
 }
@@ -208,7 +215,12 @@ pub(crate) fn schema() -> String {
 }
 
 impl Service {
-    fn new(part: ServicePart, folder: &Path, state: &Path) -> Result<Self, Wrong> {
+    fn new(
+        part: ServicePart,
+        folder: &Path,
+        state: &Path,
+        keys: &BTreeMap<String, Key>,
+    ) -> Result<Self, Wrong> {
         let name = part.name.get_ref();
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
@@ -225,7 +237,7 @@ impl Service {
             work: Work::Command,
             restart: restart(&part.restart)
                 .map_err(|message| Wrong::at(part.name.span(), message))?,
-            grants: grants(part.grants, folder, state)?,
+            grants: grants(part.grants, folder, state, keys)?,
             limits: limits(&part.limits),
             name: part.name.into_inner(),
         })
@@ -272,6 +284,9 @@ impl Service {
         if self.grants.wall_clock {
             ceiling = ceiling.wall_clock();
         }
+        for grant in &self.grants.keys {
+            ceiling = ceiling.key(grant.name(), grant.bounds());
+        }
         Ok(ceiling)
     }
 }
@@ -306,7 +321,12 @@ fn restart(part: &RestartPart) -> Result<Restart, String> {
     Ok(restart)
 }
 
-fn grants(part: GrantsPart, folder: &Path, state: &Path) -> Result<Grants, Wrong> {
+fn grants(
+    part: GrantsPart,
+    folder: &Path,
+    state: &Path,
+    keys: &BTreeMap<String, Key>,
+) -> Result<Grants, Wrong> {
     let mut guests = BTreeSet::new();
     let mut directories = Vec::with_capacity(part.directories.len());
     for entry in part.directories {
@@ -344,6 +364,7 @@ fn grants(part: GrantsPart, folder: &Path, state: &Path) -> Result<Grants, Wrong
         directories,
         sockets: part.sockets,
         wall_clock: part.wall_clock,
+        keys: keys::grants(part.keys, keys)?,
     })
 }
 
@@ -569,6 +590,48 @@ mod tests {
                 error.starts_with(place) && error.contains(message),
                 "{error}"
             );
+        }
+        let with_keys = |keys: &str, grant: &str| {
+            parse(&format!(
+                "{}\n[[service.grants.keys]]\n{grant}\n{keys}",
+                GOOD.trim_end()
+            ))
+        };
+        let key = "[[key]]\nname = \"k\"\nuri = \"tpm:k\"\nchain = \"k.pem\"\n";
+        let config = with_keys(key, "name = \"k\"").expect("good");
+        let grant = &config.services[0].grants.keys[0];
+        let chain = &grant.key.source.chain;
+        assert_eq!(
+            (grant.name(), &**chain),
+            ("k", Path::new("/etc/countersign/k.pem"))
+        );
+        for (keys, grant, message) in [
+            (key, "name = \"j\"", "no [[key]] called \"j\""),
+            (&*key.repeat(2), "name = \"k\"", "two keys are called"),
+            (
+                &*format!("{key}purpose = \"tls\"\n"),
+                "name = \"k\"",
+                "not lent to components",
+            ),
+            (
+                &*format!("{key}registers = [0]\n"),
+                "name = \"k\"",
+                "whose purpose is attestation",
+            ),
+            (
+                &*format!("{key}purpose = \"attestation\"\nregisters = [24]\n"),
+                "name = \"k\"",
+                "0 to 23",
+            ),
+            (&*key.replace("tpm:k", "usb:k"), "name = \"k\"", "uri: "),
+            (
+                &*key.replace("\"k\"", "\"a b\""),
+                "name = \"k\"",
+                "no key's name",
+            ),
+        ] {
+            let error = with_keys(keys, grant).expect_err(message);
+            assert!(error.contains(message), "{error}");
         }
         let twice = format!("{GOOD}{}", &GOOD[GOOD.find("[[service]]").expect("one")..]);
         assert!(parse(&twice).expect_err("twice").contains("two services"));

@@ -17,7 +17,7 @@ use landlock::{
 };
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, Key};
 
 /// What of landlock is used: everything up to the control of devices (Linux 6.10). An older kernel takes what it knows.
 const LANDLOCK: ABI = ABI::V5;
@@ -155,6 +155,8 @@ impl Named {
                 .into_iter()
                 .filter_map(|path| folder_of(path)),
         );
+        let keys = config.keys.values().flat_map(Key::files);
+        readable.extend(keys.filter_map(|path| folder_of(&path)));
         for service in &config.services {
             readable.extend(folder_of(&service.component));
             for (folder, is_writable) in service.folders() {

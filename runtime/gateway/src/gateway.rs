@@ -15,14 +15,16 @@ use countersign_runtime::audit::Record;
 use countersign_trust_store::{Anchors, Code, Rejection};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::admission::{Admitted, Host, Lists, Refusal, Verified};
 use crate::clock::Clock;
-use crate::config::{Config, Service};
+use crate::config::{Config, Key, Service};
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
 use crate::kept::Kept;
+use crate::keys::{Keys, Try};
 use crate::manager::Manager;
 use crate::metrics;
 use crate::say::{complain, say, warn};
@@ -34,6 +36,9 @@ use crate::view::{Phase, Shown, View};
 /// How often the time that has certainly passed is remembered (10 minutes): what a power cut may take of it, and a write to
 /// flash each.
 const FLOOR_EVERY: Duration = Duration::from_secs(600);
+
+/// How often what needs missing hardware is tried again (10 seconds).
+const HARDWARE_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a gateway did not start.
 #[derive(Debug)]
@@ -117,6 +122,7 @@ impl Gateway {
         };
         let host = Arc::new(Host {
             runtime,
+            keys: Keys::new(Arc::clone(&records)),
             records,
             clock,
             lists: Lists::default(),
@@ -156,6 +162,8 @@ impl Gateway {
         let mut manager = Manager::new();
         let mut remembering = interval(FLOOR_EVERY);
         remembering.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut hardware = interval_at(Instant::now() + HARDWARE_EVERY, HARDWARE_EVERY);
+        hardware.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Admitting takes its time, and whoever stops the gateway does not wait for it.
         let mut goes_on = tokio::select! {
             () = manager.starting(self.start()) => true,
@@ -170,6 +178,13 @@ impl Gateway {
                 _ = hang_up.recv() => Some((Order::Reload, None)),
                 (order, answer) = control.next() => Some((order, Some(answer))),
                 _ = remembering.tick() => None,
+                _ = hardware.tick() => {
+                    goes_on = tokio::select! {
+                        () = self.try_hardware_again() => true,
+                        () = &mut stopping => false,
+                    };
+                    continue;
+                }
             };
             let Some((order, answer)) = asked else {
                 self.remember_floor();
@@ -231,9 +246,24 @@ impl Gateway {
                 return;
             }
         }
+        // What needs no key does not wait for hardware.
+        let opening = self.open_keys(self.config.keys.clone(), Try::All);
+        let needs_none = |service: &Service| service.grants.keys.is_empty();
         for service in self.config.services.clone() {
-            self.judge(&service, &mut Reloaded::default()).await;
-            self.show();
+            if needs_none(&service) {
+                self.judge(&service, &mut Reloaded::default()).await;
+                self.show();
+            }
+        }
+        if let Err(error) = opening.await {
+            complain("", &format!("the device's keys were not opened: {error}"));
+        }
+        self.host.keys.certify(&mut self.config.services);
+        for service in self.config.services.clone() {
+            if !needs_none(&service) {
+                self.judge(&service, &mut Reloaded::default()).await;
+                self.show();
+            }
         }
         say("", &self.in_words());
     }
@@ -245,7 +275,7 @@ impl Gateway {
 
     /// Reads the configuration again, and the lists and files that it names, and changes what has changed.
     async fn reload(&mut self) -> anyhow::Result<Reloaded> {
-        let config = Config::load(&self.path)?;
+        let mut config = Config::load(&self.path)?;
         if let Some(what) = self.config.beyond_reload(&config) {
             bail!("{what} was changed; that needs a restart");
         }
@@ -275,6 +305,10 @@ impl Gateway {
         for name in leaving {
             self.stop(&name, &mut done).await;
         }
+        self.open_keys(config.keys.clone(), Try::All)
+            .await
+            .context("the device's keys were not opened")?;
+        self.host.keys.certify(&mut config.services);
         for service in &config.services {
             self.judge(service, &mut done).await;
             self.show();
@@ -288,6 +322,38 @@ impl Gateway {
             ),
         );
         Ok(done)
+    }
+
+    /// Tries again what was refused because hardware was missing: it may have come to itself, or been put in.
+    async fn try_hardware_again(&mut self) {
+        let again: Vec<_> = self
+            .config
+            .services
+            .iter()
+            .filter(|service| {
+                let refused = self.refused.get(&service.name);
+                refused.is_some_and(Refusal::is_of_hardware)
+            })
+            .map(|service| service.name.clone())
+            .collect();
+        let open = |gateway: &Self| gateway.open_keys(gateway.config.keys.clone(), Try::Hardware);
+        if again.is_empty() || open(self).await.is_err() {
+            return;
+        }
+        self.host.keys.certify(&mut self.config.services);
+        for service in self.config.services.clone() {
+            if again.contains(&service.name) && !self.host.keys.lacks(&service) {
+                self.refused.remove(&service.name);
+                self.judge(&service, &mut Reloaded::default()).await;
+                self.show();
+            }
+        }
+    }
+
+    /// Opens the device's keys, on a thread for what blocks.
+    fn open_keys(&self, keys: BTreeMap<String, Key>, which: Try) -> JoinHandle<()> {
+        let host = Arc::clone(&self.host);
+        tokio::task::spawn_blocking(move || host.keys.lend(&keys, which))
     }
 
     /// Stops every component whose signers' certificates the lists name, whatever file is in its place by now.

@@ -15,6 +15,7 @@ mod control;
 mod gateway;
 mod journal;
 mod kept;
+mod keys;
 mod logs;
 mod manager;
 mod metrics;

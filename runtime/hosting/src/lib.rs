@@ -1,5 +1,6 @@
 //! What the programs that run components have in common: reading what an operator names, once and bounded; revocation
-//! lists; sizes and times as people write them; the file of records; text that a terminal does not obey.
+//! lists; sizes and times as people write them; the file of records; text that a terminal does not obey; the device's keys,
+//! as an operator names them.
 //!
 //! Decides nothing about trust. Its errors are sentences for the operator.
 
@@ -7,6 +8,7 @@
 
 mod audit;
 pub mod durable;
+pub mod lending;
 mod lists;
 mod printable;
 pub mod quantity;

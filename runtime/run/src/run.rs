@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use countersign_format::{Digest, FormatError};
+use countersign_hosting::lending::NotLent;
 use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
@@ -13,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Run;
 use crate::ceiling::{ceiling, lowered};
-use crate::device::{self, NotLent};
+use crate::device;
 use crate::outputs::Taken;
 use crate::report::Reporter;
 

@@ -1,11 +1,11 @@
 //! The device: its identity, the keys that it lends, the threads that use them. Decides that a lent key is the one that
 //! its certificate is for, and that the certificate is for guest data and for this device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use countersign_format::{BootId, DeviceIdentity};
@@ -31,15 +31,36 @@ struct Inner {
     identity: DeviceIdentity,
     device_type: Option<String>,
     boot: BootId,
-    sequence: AtomicU64,
-    keys: BTreeMap<String, LentKey>,
+    keys: BTreeMap<String, Arc<LentKey>>,
     attestation: Option<(String, Arc<LentAttestation>)>,
+    common: Arc<Common>,
+    /// One for each store.
+    queues: BTreeMap<String, Arc<Queue>>,
+    deadline: Duration,
+    audit: Arc<Sink>,
+}
+
+/// What a device has in common with its successors.
+struct Common {
+    sequence: AtomicU64,
     quotas: Quotas,
     denials: Quotas,
-    /// One for each store.
-    queues: BTreeMap<String, Queue>,
-    deadline: Duration,
-    audit: Box<Sink>,
+    /// The queues that any of them uses.
+    queues: Mutex<BTreeMap<String, Weak<Queue>>>,
+}
+
+impl Common {
+    /// The queue of a store: one, whoever uses it. The last to drop it ends its threads.
+    fn queue(&self, store: &str) -> io::Result<Arc<Queue>> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.retain(|_, queue| queue.strong_count() > 0);
+        if let Some(queue) = queues.get(store).and_then(Weak::upgrade) {
+            return Ok(queue);
+        }
+        let queue = Arc::new(Queue::start(THREADS)?);
+        queues.insert(store.to_owned(), Arc::downgrade(&queue));
+        Ok(queue)
+    }
 }
 
 /// A key to lend, with its certificates.
@@ -90,7 +111,31 @@ impl Device {
             keys: BTreeMap::new(),
             attestation: None,
             deadline: DEADLINE,
-            audit: Box::new(sink),
+            audit: Arc::new(sink),
+            common: Arc::new(Common {
+                sequence: AtomicU64::new(1),
+                quotas: Quotas::default(),
+                denials: Quotas::default(),
+                queues: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Starts to describe this device as it is from now on, for a host that lends other keys than before: it begins with all
+    /// that are lent now. Guests that have the device as it was keep it; both are one device, with the same threads, queues and
+    /// counts.
+    #[must_use]
+    pub fn successor(&self) -> DeviceBuilder {
+        let now = &self.0;
+        DeviceBuilder {
+            identity: now.identity.clone(),
+            device_type: now.device_type.clone(),
+            boot: now.boot,
+            keys: now.keys.clone(),
+            attestation: now.attestation.clone(),
+            deadline: now.deadline,
+            audit: Arc::clone(&now.audit),
+            common: Arc::clone(&now.common),
         }
     }
 
@@ -113,7 +158,14 @@ impl Device {
     }
 
     pub(super) fn key(&self, name: &str) -> Option<&LentKey> {
-        self.0.keys.get(name)
+        self.0.keys.get(name).map(Arc::as_ref)
+    }
+
+    /// Whether something is lent under this name: a key, or the device's attestation.
+    #[must_use]
+    pub fn lends(&self, name: &str) -> bool {
+        let attestation = self.0.attestation.as_ref();
+        self.0.keys.contains_key(name) || attestation.is_some_and(|(taken, _)| taken == name)
     }
 
     /// How it answers when it is asked for evidence, and the name that a component must have been granted.
@@ -123,17 +175,17 @@ impl Device {
     }
 
     pub(super) fn quotas(&self) -> &Quotas {
-        &self.0.quotas
+        &self.0.common.quotas
     }
 
     /// Counts the records of what was not granted.
     pub(super) fn denials(&self) -> &Quotas {
-        &self.0.denials
+        &self.0.common.denials
     }
 
     /// The queue for keys of this store; there is one for every lent key's.
     pub(super) fn queue(&self, store: &str) -> Option<&Queue> {
-        self.0.queues.get(store)
+        self.0.queues.get(store).map(Arc::as_ref)
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -142,7 +194,7 @@ impl Device {
 
     /// The number of the next signature, from 1.
     pub(super) fn next_sequence(&self) -> u64 {
-        self.0.sequence.fetch_add(1, Ordering::Relaxed)
+        self.0.common.sequence.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Hands a record to the host.
@@ -168,10 +220,11 @@ pub struct DeviceBuilder {
     identity: DeviceIdentity,
     device_type: Option<String>,
     boot: BootId,
-    keys: BTreeMap<String, LentKey>,
+    keys: BTreeMap<String, Arc<LentKey>>,
     attestation: Option<(String, Arc<LentAttestation>)>,
     deadline: Duration,
-    audit: Box<Sink>,
+    audit: Arc<Sink>,
+    common: Arc<Common>,
 }
 
 impl DeviceBuilder {
@@ -180,18 +233,34 @@ impl DeviceBuilder {
     /// # Errors
     /// [`DeviceError`]: a name twice, or a certificate that is not for this key, this device, and guest data.
     pub fn key(mut self, name: impl Into<String>, lent: LentKey) -> Result<Self, DeviceError> {
+        self.add_key(name, lent)?;
+        Ok(self)
+    }
+
+    /// The same, for a host that lends the others if one cannot be lent.
+    ///
+    /// # Errors
+    /// As [`key`](Self::key); then nothing has changed.
+    pub fn add_key(&mut self, name: impl Into<String>, lent: LentKey) -> Result<(), DeviceError> {
         let name = name.into();
-        self.certify(
+        if self.has_name(&name) {
+            return Err(DeviceError::NameTwice { key: name });
+        }
+        let (_, device_type) = self.certify(
             &name,
             lent.chain.first().map(Vec::as_slice),
             Some(lent.key.public_key()),
             &PathProfile::GUEST_DATA,
         )?;
-        if self.has_name(&name) {
-            return Err(DeviceError::NameTwice { key: name });
-        }
-        self.keys.insert(name, lent);
-        Ok(self)
+        self.device_type = device_type;
+        self.keys.insert(name, Arc::new(lent));
+        Ok(())
+    }
+
+    /// Lends nothing under `name` any more.
+    pub fn remove(&mut self, name: &str) {
+        self.keys.remove(name);
+        self.attestation = self.attestation.take().filter(|(taken, _)| taken != name);
     }
 
     /// Lends the device's attestation under `name`: who was granted that name with the context `evidence` gets evidence of
@@ -205,8 +274,24 @@ impl DeviceBuilder {
         name: impl Into<String>,
         lent: LentAttestation,
     ) -> Result<Self, DeviceError> {
+        self.add_attestation(name, lent)?;
+        Ok(self)
+    }
+
+    /// The same, for a host that lends its keys if it cannot attest.
+    ///
+    /// # Errors
+    /// As [`attestation`](Self::attestation); then nothing has changed.
+    pub fn add_attestation(
+        &mut self,
+        name: impl Into<String>,
+        lent: LentAttestation,
+    ) -> Result<(), DeviceError> {
         let name = name.into();
-        let leaf = self.certify(
+        if self.has_name(&name) || self.attestation.is_some() {
+            return Err(DeviceError::NameTwice { key: name });
+        }
+        let (leaf, device_type) = self.certify(
             &name,
             lent.leaf(),
             lent.known_key(),
@@ -216,11 +301,9 @@ impl DeviceBuilder {
         if certified.map_err(|fault| unfit(&name, fault))? != lent.hardware() {
             return Err(DeviceError::HardwareMismatch { key: name });
         }
-        if self.has_name(&name) || self.attestation.is_some() {
-            return Err(DeviceError::NameTwice { key: name });
-        }
+        self.device_type = device_type;
         self.attestation = Some((name, Arc::new(lent)));
-        Ok(self)
+        Ok(())
     }
 
     fn has_name(&self, name: &str) -> bool {
@@ -228,14 +311,15 @@ impl DeviceBuilder {
         self.keys.contains_key(name) || attestation.is_some_and(|(taken, _)| taken == name)
     }
 
-    /// The certificate, if it is for this key, as far as that is known, for this device, and for this purpose.
+    /// The certificate, if it is for this key, as far as that is known, for this device, and for this purpose; and the device's
+    /// type, as far as it is known with it.
     fn certify(
-        &mut self,
+        &self,
         name: &str,
         leaf: Option<&[u8]>,
         key: Option<&PublicKey>,
         profile: &PathProfile,
-    ) -> Result<Certificate, DeviceError> {
+    ) -> Result<(Certificate, Option<String>), DeviceError> {
         let unfit = |fault| unfit(name, fault);
         let name = name.to_owned();
         let Some(leaf) = leaf else {
@@ -267,8 +351,7 @@ impl DeviceBuilder {
                 other: other.clone(),
             });
         }
-        self.device_type = self.device_type.take().or(device_type);
-        Ok(leaf)
+        Ok((leaf, self.device_type.clone().or(device_type)))
     }
 
     /// How long a signature may take, waiting for others included. Default 30 s.
@@ -283,27 +366,20 @@ impl DeviceBuilder {
     /// # Errors
     /// What the operating system says if one does not start.
     pub fn build(self) -> io::Result<Device> {
-        let mut queues = BTreeMap::new();
         let attestation = self.attestation.iter().map(|(_, lent)| &lent.store);
-        for store in self
-            .keys
-            .values()
-            .map(|lent| &lent.store)
-            .chain(attestation)
-        {
-            if !queues.contains_key(store) {
-                queues.insert(store.clone(), Queue::start(THREADS)?);
-            }
-        }
+        let keys = self.keys.values().map(|lent| &lent.store);
+        let stores: BTreeSet<&String> = keys.chain(attestation).collect();
+        let queues = stores
+            .into_iter()
+            .map(|store| Ok((store.clone(), self.common.queue(store)?)))
+            .collect::<io::Result<_>>()?;
         Ok(Device(Arc::new(Inner {
             identity: self.identity,
             device_type: self.device_type,
             boot: self.boot,
-            sequence: AtomicU64::new(1),
             keys: self.keys,
             attestation: self.attestation,
-            quotas: Quotas::default(),
-            denials: Quotas::default(),
+            common: self.common,
             queues,
             deadline: self.deadline,
             audit: self.audit,

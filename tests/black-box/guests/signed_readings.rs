@@ -3,7 +3,8 @@
 
 use countersign_format::Digest;
 
-use super::device::{DEVICE, Device, Store};
+use crate::device::{DEVICE, Device, Store};
+
 use super::host::HOST;
 use crate::components::guest;
 use crate::programs::Ran;

@@ -167,8 +167,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "countersign-hosting",
         &[
             "countersign-format",
+            "countersign-keys",
             "countersign-roots",
             "countersign-runtime",
+            "countersign-stores",
             "countersign-trust-store",
         ],
     ),
@@ -177,6 +179,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "countersign-format",
             "countersign-hosting",
+            "countersign-keys",
             "countersign-roots",
             "countersign-runtime",
             "countersign-trust-store",
@@ -189,7 +192,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-runtime",
             "countersign-roots",
             "countersign-trust-store",
-            "countersign-stores",
             "countersign-format",
             "countersign-keys",
         ],

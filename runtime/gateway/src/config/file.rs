@@ -25,6 +25,9 @@ pub(super) struct ConfigFile {
     /// Components that run for as long as the gateway does.
     #[serde(default)]
     pub(super) service: Vec<ServicePart>,
+    /// Keys of this device.
+    #[serde(default)]
+    pub(super) key: Vec<KeyPart>,
 }
 
 /// What concerns the gateway as a whole.
@@ -181,6 +184,64 @@ pub(super) struct GrantsPart {
     /// Whether it may know the date.
     #[serde(default)]
     pub(super) wall_clock: bool,
+    /// Keys of this device.
+    #[serde(default)]
+    #[schemars(with = "Vec<KeyGrantPart>")]
+    pub(super) keys: Vec<Spanned<KeyGrantPart>>,
+}
+
+/// A key of this device.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct KeyPart {
+    /// What components call it.
+    #[schemars(with = "String")]
+    pub(super) name: Spanned<String>,
+    /// Where it is: file:PATH, tpm:NAME, atecc608:/dev/i2c-1?slot=0, pkcs11:token=...;object=...
+    #[schemars(with = "String")]
+    pub(super) uri: Spanned<String>,
+    /// The file with its certificates, PEM: its own first, without the root.
+    #[schemars(with = "String")]
+    pub(super) chain: PathBuf,
+    /// The file with its passphrase or its token's PIN, alone, in one line.
+    #[schemars(with = "Option<String>")]
+    pub(super) secret: Option<PathBuf>,
+    /// What it is for; its certificate must say the same.
+    #[serde(default)]
+    pub(super) purpose: Purpose,
+    /// The registers that a TPM's attestation key quotes, such as [0, 2, 7].
+    #[serde(default = "no_registers")]
+    #[schemars(with = "Vec<u8>")]
+    pub(super) registers: Spanned<Vec<u8>>,
+}
+
+fn no_registers() -> Spanned<Vec<u8>> {
+    Spanned::new(0..0, Vec::new())
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Purpose {
+    /// Components sign their data with it.
+    #[default]
+    GuestData,
+    /// It answers components that were asked for evidence of the device's state.
+    Attestation,
+    /// The gateway shows with it who it is; no component has it.
+    Tls,
+}
+
+/// What a component may do with a key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct KeyGrantPart {
+    /// The key's name.
+    pub(super) name: String,
+    /// The contexts in which it may sign; all that its statement asks for if not given.
+    pub(super) contexts: Option<Vec<String>>,
+    /// Signatures a minute; 60 if not given.
+    pub(super) per_minute: Option<u32>,
 }
 
 /// What becomes of a component's standard output and error.
