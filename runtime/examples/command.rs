@@ -4,9 +4,10 @@
 //! its roots compiled in and reads the file from disk; the rest is the same.
 
 use std::error::Error;
+use std::time::Duration;
 
 use countersign_runtime::wasmtime::component::Linker;
-use countersign_runtime::{Ceiling, GuestContext, Output, Runtime};
+use countersign_runtime::{Captured, Ceiling, GuestContext, Limits, Output, Runtime};
 use countersign_testing::TestPki;
 
 /// A command that prints one line.
@@ -20,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     manifest.grants.stdio.stdout = true;
     let signed = pki.sign(&wat::parse_str(HELLO)?, &manifest);
 
-    // What a host does. The trust state brings the revocation lists.
+    // What a host does. The lists of what was revoked came with the root here; others are added to the trust state.
     let runtime = Runtime::builder(pki.anchors())
         .audit(|record| {
             eprintln!(
@@ -38,10 +39,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
         statement.version()
     );
 
-    let ceiling = Ceiling::new().stdout(Output::Stdout);
+    // A guest gets what its statement asks for and the ceiling allows: here, somewhere to write, memory and time.
+    let written = Captured::new();
+    let mut limits = Limits::default();
+    limits.memory_bytes = 16 << 20;
+    limits.run = Duration::from_secs(10);
+    let ceiling = Ceiling::new()
+        .stdout(Output::Capture(written.clone()))
+        .limits(limits);
     let linker = Linker::<GuestContext>::new(runtime.engine());
     let ready = runtime.load(verified, &ceiling, &linker)?;
     let status = ready.run_command().await?;
+
+    print!("{}", String::from_utf8_lossy(&written.contents()));
     eprintln!("host: the guest exited with status {status}");
+    assert_eq!(status, 0);
+    assert_eq!(written.contents(), b"hello from a verified guest\n");
     Ok(())
 }

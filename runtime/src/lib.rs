@@ -15,7 +15,8 @@
 //! data `T` of the store holds a [`GuestContext`]. Wasmtime is re-exported as [`wasmtime`], so that a host uses the
 //! version that this library was built with.
 //!
-//! Three examples to start from are in `examples/`: a command, a plug-in with a host function, a refused component.
+//! `docs/embedding.md` leads through it step by step. Examples to start from are in `examples/`: a command, the plug-ins of
+//! a desktop program, refused components.
 //!
 //! # What a guest has without any grant
 //!
@@ -45,6 +46,7 @@ mod load;
 mod runtime;
 mod wasi;
 
+pub use countersign_format as format;
 pub use countersign_trust_store as trust_store;
 pub use wasmtime;
 

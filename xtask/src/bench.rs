@@ -11,6 +11,9 @@ use crate::setup::{self, Need};
 /// What needs no Wasmtime, in the order of the page.
 const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth", "audit_log"];
 
+/// In the package that builds Wasmtime as released, with many guests or bad ones.
+const UNDER_LOAD: &[&str] = &["instances", "deadlines", "neighbours"];
+
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
@@ -20,7 +23,9 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
         &"tpm_sign",
         &"cold_start",
         &"guest_sign",
+        &"idle",
     ]);
+    let known = known.chain(UNDER_LOAD);
     if !known.clone().any(|name| wanted(name)) {
         bail!(
             "there is no such bench; there are {}",
@@ -57,6 +62,14 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     }
     if wanted("guest_sign") && guest_sign().is_err() {
         over.push("guest_sign");
+    }
+    for name in UNDER_LOAD.iter().filter(|name| wanted(name)) {
+        if under_load(name).is_err() {
+            over.push(*name);
+        }
+    }
+    if wanted("idle") && idle().is_err() {
+        over.push("idle");
     }
     if !over.is_empty() {
         bail!("over a bound, or broken: {}", over.join(", "));
@@ -122,4 +135,39 @@ fn guest_sign() -> Result<()> {
     say("guest_sign");
     setup::ensure(&[Need::Tpm])?;
     run(cargo().args(["bench", "--locked", "--package", "countersign-guest-sign"]))
+}
+
+/// Builds Wasmtime as released, too.
+fn under_load(name: &str) -> Result<()> {
+    say(name);
+    run(cargo().args([
+        "bench",
+        "--locked",
+        "--package",
+        "countersign-under-load",
+        "--bench",
+        name,
+    ]))
+}
+
+/// The gateway as released, with services that do nothing.
+fn idle() -> Result<()> {
+    say("idle");
+    run(cargo().args([
+        "build",
+        "--locked",
+        "--profile",
+        "bench",
+        "--package",
+        "countersign-gateway",
+    ]))?;
+    let mut bench = cargo();
+    bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
+    bench.args(["--bench", "idle"]);
+    // Cargo puts what the profile `bench` makes where released programs are.
+    bench.env(
+        "COUNTERSIGN_BENCH_GATEWAY",
+        target().join("release/countersign-gateway"),
+    );
+    run(&mut bench)
 }

@@ -29,7 +29,7 @@ cargo xtask COMMAND
                       --bless writes its index anew
   roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
   bench [NAME]        the figures of docs/performance.md: verify, sign, refuse, growth, cold_start,
-                      guest_sign
+                      guest_sign, instances, deadlines, neighbours, idle
   soak [NAME …]       the long runs, one or all: minutes to hours; `soak help` lists them
 
 Each command installs what it needs when run as root on Debian; otherwise it prints the line to run.";

@@ -20,7 +20,7 @@ const TESTS: &str = "tests";
 pub(crate) enum Need {
     /// Chromium and its driver: the operator's page in a browser.
     Browser,
-    /// A C compiler: what stands in for a bus of Linux.
+    /// A C compiler: what stands in for a bus of Linux, and programs that embed the runtime.
     CCompiler,
     /// A C++ compiler: libFuzzer is built from its source.
     CppCompiler,
@@ -200,7 +200,7 @@ impl Need {
     fn purpose(self) -> &'static str {
         match self {
             Self::Browser => "looking at the operator's page",
-            Self::CCompiler => "building what stands in for a bus",
+            Self::CCompiler => "building programs in C",
             Self::CppCompiler => "building libFuzzer",
             Self::Curl => "asking the authority",
             Self::Cfssl => "comparing with another authority",

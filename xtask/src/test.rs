@@ -30,6 +30,7 @@ const BARE_TARGET: &str = "thumbv7em-none-eabi";
 pub(crate) fn all() -> Result<()> {
     setup::ensure(&[
         Need::Browser,
+        Need::CCompiler,
         Need::Curl,
         Need::Faketime,
         Need::GuestToolchain,

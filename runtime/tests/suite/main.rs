@@ -13,6 +13,7 @@ mod grants;
 mod host;
 mod imports;
 mod limits;
+mod page;
 mod signing;
 mod support;
 mod values;

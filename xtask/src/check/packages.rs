@@ -164,6 +164,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "countersign-c-api",
+        &["countersign-roots", "countersign-runtime"],
+    ),
+    (
         "countersign-hosting",
         &[
             "countersign-format",
@@ -235,6 +239,15 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "countersign-under-load",
+        &[
+            "countersign-benches",
+            "countersign-roots-file",
+            "countersign-runtime",
+            "countersign-testing",
+        ],
+    ),
+    (
         "countersign-differential",
         &[
             "countersign-format",
@@ -268,6 +281,7 @@ const TEST_ARROWS: &[(&str, &str)] = &[
     ("countersign-sessions", "countersign-atecc608-emulator"),
     ("countersign-sessions", "countersign-backend-file"),
     ("countersign-enrolment", "countersign-backend-file"),
+    ("countersign-runtime", "countersign-roots"),
     ("countersign-signer", "countersign-backend-file"),
     ("countersign-signer", "countersign-stores"),
     ("countersign-testing", "countersign-atecc608-emulator"),

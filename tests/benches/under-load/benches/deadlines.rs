@@ -1,0 +1,168 @@
+//! How long after its deadline a guest still runs: guests that compute, fill and grow memory, wait in the host, sleep, ask for
+//! random bytes, and write where nobody reads. Each beside a timer of Tokio alone that was set to the same time.
+//!
+//! Time is the wall's.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use countersign_benches::{Report, Table, micros};
+use countersign_runtime::trust_store::Code;
+use countersign_runtime::wasmtime;
+use countersign_runtime::wasmtime::component::Linker;
+use countersign_runtime::{Ceiling, GuestContext, Limits, Runtime};
+use countersign_testing::TestPki;
+
+const LIMIT: Duration = Duration::from_millis(100);
+/// How late the end may come.
+const LATE: Duration = Duration::from_millis(10);
+const RUNS: usize = 20;
+
+/// What guests do, each for ever.
+const GUESTS: &[(&str, &str)] = &[
+    ("computes", "(loop $on (br $on))"),
+    (
+        "fills 32 MiB of its memory",
+        "(drop (memory.grow (i32.const 512)))
+         (loop $on
+            (memory.fill (i32.const 0) (i32.const 7) (i32.const 33554432))
+            (br $on))",
+    ),
+    (
+        "copies 16 MiB of its memory",
+        "(drop (memory.grow (i32.const 512)))
+         (loop $on
+            (memory.copy (i32.const 0) (i32.const 16777216) (i32.const 16777216))
+            (br $on))",
+    ),
+    (
+        "grows its memory",
+        "(loop $on (drop (memory.grow (i32.const 1))) (br $on))",
+    ),
+    ("waits in the host", "(call $wait)"),
+    (
+        "calls the host all the time",
+        "(loop $on (call $nothing) (br $on))",
+    ),
+    (
+        "sleeps",
+        "(call $block (call $subscribe (i64.const 3600000000000)))",
+    ),
+    (
+        "takes random numbers all the time",
+        "(loop $on (drop (call $random)) (br $on))",
+    ),
+];
+
+fn main() -> ExitCode {
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("threads");
+    let mut report = Report::default();
+    let mut table = Table::new(&[
+        "a guest that",
+        "late, median",
+        "late, longest",
+        "a timer alone, longest",
+    ]);
+    let pki = TestPki::new();
+    let runtime = Runtime::builder(pki.anchors()).build().expect("a runtime");
+    for (what, body) in GUESTS {
+        let (mut lates, mut timers) = (Vec::new(), Vec::new());
+        let ready = load(&pki, &runtime, body);
+        for _ in 0..RUNS {
+            let started = Instant::now();
+            let ended = tokio.block_on(ready.clone().run_command());
+            lates.push(started.elapsed().saturating_sub(LIMIT));
+            let ended = ended.expect_err("it does not end by itself");
+            assert_eq!(ended.code(), Code::LimitTime, "{what}: {ended}");
+
+            let started = Instant::now();
+            tokio.block_on(tokio::time::sleep(LIMIT));
+            timers.push(started.elapsed().saturating_sub(LIMIT));
+        }
+        lates.sort_unstable();
+        timers.sort_unstable();
+        let (longest, timer) = (lates[RUNS - 1], timers[RUNS - 1]);
+        table.row(&[
+            (*what).to_owned(),
+            micros(lates[RUNS / 2]),
+            micros(longest),
+            micros(timer),
+        ]);
+        report.check(what, longest.as_secs_f64() * 1e3, LATE.as_secs_f64() * 1e3);
+    }
+    let about = format!(
+        "How long after its deadline of {LIMIT:?} a guest ends, {RUNS} runs each (wall-clock time). Promised are {LATE:?}."
+    );
+    report.print(&about, table);
+    report.finish()
+}
+
+fn load(
+    pki: &TestPki,
+    runtime: &Runtime,
+    body: &str,
+) -> countersign_runtime::ReadyGuest<GuestContext> {
+    let component = format!(
+        r#"(component
+    (import "wait" (func $wait))
+    (import "nothing" (func $nothing))
+    (import "wasi:io/poll@0.2.0" (instance $poll
+        (export "pollable" (type $pollable (sub resource)))
+        (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+    (alias export $poll "pollable" (type $pollable))
+    (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+        (alias outer 1 $pollable (type $outer))
+        (export "pollable" (type $own (eq $outer)))
+        (export "subscribe-duration" (func (param "when" u64) (result (own $own))))))
+    (import "wasi:random/random@0.2.0" (instance $random (export "get-random-u64" (func (result u64)))))
+    (core func $wait (canon lower (func $wait)))
+    (core func $nothing (canon lower (func $nothing)))
+    (core func $block (canon lower (func $poll "[method]pollable.block")))
+    (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+    (core func $random (canon lower (func $random "get-random-u64")))
+    (core module $m
+        (import "h" "wait" (func $wait))
+        (import "h" "nothing" (func $nothing))
+        (import "h" "block" (func $block (param i32)))
+        (import "h" "subscribe" (func $subscribe (param i64) (result i32)))
+        (import "h" "random" (func $random (result i64)))
+        (memory 1)
+        (func (export "run") (result i32) {body} (i32.const 0)))
+    (core instance $i (instantiate $m (with "h" (instance
+        (export "wait" (func $wait)) (export "nothing" (func $nothing)) (export "block" (func $block))
+        (export "subscribe" (func $subscribe)) (export "random" (func $random))))))
+    (func $run (result (result)) (canon lift (core func $i "run")))
+    (instance $command (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $command)))"#
+    );
+    let component = wat::parse_str(component).expect("a component");
+    let signed = pki.sign(&component, &pki.manifest("test:guest"));
+    let verified = runtime
+        .verify(signed, &pki.now(), &pki.state())
+        .expect("it is verified");
+    let mut linker = Linker::<GuestContext>::new(runtime.engine());
+    linker
+        .root()
+        .func_wrap_async("wait", |_, (): ()| {
+            Box::new(std::future::pending::<wasmtime::Result<()>>())
+        })
+        .expect("defined once");
+    linker
+        .root()
+        .func_wrap("nothing", |_, (): ()| Ok(()))
+        .expect("defined once");
+    let mut limits = Limits::default();
+    limits.run = LIMIT;
+    let ceiling = Ceiling::new()
+        .interface("wait")
+        .interface("nothing")
+        .limits(limits);
+    runtime
+        .load(verified, &ceiling, &linker)
+        .expect("it is loaded")
+}

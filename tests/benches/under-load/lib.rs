@@ -1,0 +1,2 @@
+//! Holds benches only.
+#![forbid(unsafe_code)]
