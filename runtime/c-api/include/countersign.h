@@ -65,14 +65,15 @@ const char *countersign_version(void);
 /* ---- Errors ---- */
 
 /*
- * The code: stable words such as "signature-missing" (docs/codes.md lists them), or "misuse" where a function was called wrongly.
+ * The code: stable words such as "signature-missing" (docs/codes.md lists them); "misuse" where a function was called wrongly, and
+ * "stopped" where this program stopped a guest.
  */
 const char *countersign_error_code(const countersign_error *error);
 /* What happened, in a sentence. What a terminal would obey is escaped. */
 const char *countersign_error_message(const countersign_error *error);
 /* What to do about it, in a sentence. */
 const char *countersign_error_next_step(const countersign_error *error);
-/* The exit status of a program that ends for this reason: 110 to 119, or 2 for misuse. 0 for NULL. */
+/* The exit status of a program that ends for this reason: 110 to 119, 2 for misuse, 1 for stopped. 0 for NULL. */
 int countersign_error_exit_status(const countersign_error *error);
 void countersign_error_free(countersign_error *error);
 
@@ -93,6 +94,11 @@ countersign_error *countersign_config_roots(countersign_config *config, const ui
 countersign_error *countersign_config_compiled_in_roots(countersign_config *config);
 /* Demands that so many devices signed, 1 to 4. Default 1. */
 countersign_error *countersign_config_signers(countersign_config *config, uint8_t least);
+/*
+ * States which device this is, and of which type, or NULL: components that are meant for certain devices run where they are meant
+ * for, and nowhere else. Take both from a certificate of the device, and not from what a stranger can write.
+ */
+countersign_error *countersign_config_device(countersign_config *config, const char *identity, const char *device_type);
 /*
  * States a time that has certainly passed, in seconds since 1970: a system's clock below it is not believed. Default, and never
  * less: when this library was built.
@@ -183,6 +189,13 @@ countersign_error *countersign_ceiling_processor_time(countersign_ceiling *ceili
 /* Bytes written to standard output and error together. Default 64 MiB. */
 countersign_error *countersign_ceiling_written(countersign_ceiling *ceiling, uint64_t bytes);
 
+/* Handles that live at the same time. Default 10,000. */
+countersign_error *countersign_ceiling_handles(countersign_ceiling *ceiling, uint64_t most);
+/* Bytes in one call of the guest to its host. Default 16 MiB. */
+countersign_error *countersign_ceiling_call_bytes(countersign_ceiling *ceiling, uint64_t most);
+/* Elements of all tables together. Default 262,144. */
+countersign_error *countersign_ceiling_table_elements(countersign_ceiling *ceiling, uint64_t most);
+
 /* Memory that guests write into, as many as have it in their ceiling. */
 countersign_capture *countersign_capture_new(void);
 void countersign_capture_free(countersign_capture *capture);
@@ -207,6 +220,11 @@ const char *countersign_guest_withheld(const countersign_guest *guest, size_t in
 countersign_error *countersign_guest_run(const countersign_guest *guest, uint8_t *status);
 /* Starts a guest that is no command. Each start has a memory of its own. */
 countersign_error *countersign_guest_start(const countersign_guest *guest, countersign_instance **instance);
+/*
+ * Stops, from another thread, whatever of this guest runs now: each run, start and call ends with the error "stopped" (status 1).
+ * What begins afterwards is not concerned.
+ */
+countersign_error *countersign_guest_stop(const countersign_guest *guest);
 void countersign_instance_free(countersign_instance *instance);
 /*
  * Calls an exported function `func(list<u8>) -> list<u8>`, of an interface, or of the world itself where that is NULL. After an

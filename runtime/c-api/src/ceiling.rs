@@ -218,3 +218,27 @@ pub(crate) extern "C" fn countersign_ceiling_written(
 ) -> Option<Box<Error>> {
     limit(ceiling, |limits| limits.log_bytes = bytes)
 }
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn countersign_ceiling_handles(
+    ceiling: Option<&Ceiling>,
+    most: u64,
+) -> Option<Box<Error>> {
+    limit(ceiling, |limits| limits.handles = most)
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn countersign_ceiling_call_bytes(
+    ceiling: Option<&Ceiling>,
+    most: u64,
+) -> Option<Box<Error>> {
+    limit(ceiling, |limits| limits.hostcall_bytes = most)
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn countersign_ceiling_table_elements(
+    ceiling: Option<&Ceiling>,
+    most: u64,
+) -> Option<Box<Error>> {
+    limit(ceiling, |limits| limits.table_elements = most)
+}

@@ -3,10 +3,11 @@
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use countersign_runtime::format::DeviceIdentity;
 use countersign_runtime::trust_store::{AnchorSource, Policy, UnixTime};
 
 use crate::error::{Error, Failure, answer, look};
-use crate::passed::{Data, LineFunction, Lines, given};
+use crate::passed::{Data, LineFunction, Lines, Text, given};
 
 /// A root file is no larger, in bytes (1 MiB).
 const MAX_ROOTS: usize = 1 << 20;
@@ -92,6 +93,25 @@ pub(crate) extern "C" fn countersign_config_signers(
             .with_min_signers(least)
             .map_err(|error| Failure::misuse(format!("least is {least}: {error}")))?;
         config.change(|settings| settings.policy = policy);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn countersign_config_device(
+    config: Option<&Config>,
+    identity: Text,
+    device_type: Text,
+) -> Option<Box<Error>> {
+    answer(|| {
+        let config = given(config, "config")?;
+        let identity = DeviceIdentity::parse(identity.read("identity")?)
+            .map_err(|error| Failure::misuse(format!("identity: {error}")))?;
+        let device_type = device_type.read_if_given("device_type")?;
+        let device_type = device_type.map(str::to_owned);
+        config.change(|settings| {
+            settings.policy = settings.policy.clone().with_device(identity, device_type);
+        });
         Ok(())
     })
 }

@@ -15,6 +15,12 @@ const MISUSE_NEXT: &str = "Correct the call; the message says which of its argum
 /// The status of wrong use, everywhere in this project.
 const MISUSE_STATUS: u8 = 2;
 
+/// The code where another thread stopped a guest. It is no refusal either.
+const STOPPED: &str = "stopped";
+const STOPPED_NEXT: &str = "Start it again, if that was not meant.";
+/// What a program that was told to stop ends with: it did not do what it was started for.
+const STOPPED_STATUS: u8 = 1;
+
 /// Most characters of a message.
 const MAX_MESSAGE: usize = 4_096;
 
@@ -32,6 +38,8 @@ pub(crate) enum Failure {
     Misuse(String),
     /// It was refused, or it failed.
     Refused(Code, String),
+    /// Another thread stopped the guest.
+    Stopped,
 }
 
 impl Failure {
@@ -91,6 +99,12 @@ impl From<Failure> for Error {
                 message: c_string(&message),
                 next_step: c_string(code.next_step()),
                 exit_status: code.exit_status(),
+            },
+            Failure::Stopped => Self {
+                code: c_string(STOPPED),
+                message: c_string("the guest was stopped by this program"),
+                next_step: c_string(STOPPED_NEXT),
+                exit_status: STOPPED_STATUS,
             },
         }
     }

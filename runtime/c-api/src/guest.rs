@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 use countersign_runtime::wasmtime::Store;
 use countersign_runtime::wasmtime::component::{ComponentNamedList, Lift, Lower};
 use countersign_runtime::{GuestContext, ReadyGuest, RunningGuest};
+use tokio::sync::Notify;
 
 use crate::buffer::Buffer;
 use crate::error::{Error, Failure, answer, c_string, look};
@@ -17,6 +18,7 @@ pub(crate) struct Guest {
     shared: Arc<Shared>,
     ready: ReadyGuest<GuestContext>,
     withheld: Vec<CString>,
+    stop: Arc<Notify>,
 }
 
 impl Guest {
@@ -26,6 +28,7 @@ impl Guest {
             withheld: withheld.map(|line| c_string(line)).collect(),
             shared,
             ready,
+            stop: Arc::default(),
         }
     }
 }
@@ -50,7 +53,9 @@ pub(crate) extern "C" fn countersign_guest_run(
     answer(|| {
         status.put(1, "the status")?;
         let guest = given(guest, "guest")?;
-        let ended = guest.shared.wait(guest.ready.clone().run_command())??;
+        let ended = guest
+            .shared
+            .wait(&guest.stop, guest.ready.clone().run_command())??;
         status.put(ended, "the status")
     })
 }
@@ -65,12 +70,23 @@ pub(crate) extern "C" fn countersign_guest_start(
         let guest = given(guest, "guest")?;
         let context = guest.ready.context()?;
         let store = Store::new(guest.ready.engine(), context);
-        let running = guest.shared.wait(guest.ready.clone().start(store))??;
+        let running = guest
+            .shared
+            .wait(&guest.stop, guest.ready.clone().start(store))??;
         let started = Instance {
             shared: Arc::clone(&guest.shared),
             running: Mutex::new(running),
+            stop: Arc::clone(&guest.stop),
         };
         instance.put(Some(Box::new(started)), "the instance")
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn countersign_guest_stop(guest: Option<&Guest>) -> Option<Box<Error>> {
+    answer(|| {
+        given(guest, "guest")?.stop.notify_waiters();
+        Ok(())
     })
 }
 
@@ -78,6 +94,7 @@ pub(crate) extern "C" fn countersign_guest_start(
 pub(crate) struct Instance {
     shared: Arc<Shared>,
     running: Mutex<RunningGuest<GuestContext>>,
+    stop: Arc<Notify>,
 }
 
 impl Instance {
@@ -102,7 +119,7 @@ impl Instance {
             }
         };
         let call = running.call_export::<P, R>(interface, function, parameters);
-        Ok(self.shared.wait(call)??)
+        Ok(self.shared.wait(&self.stop, call)??)
     }
 }
 

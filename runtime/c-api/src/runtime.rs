@@ -9,6 +9,7 @@ use countersign_runtime::trust_store::{
 };
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{GuestContext, Runtime as Verified};
+use tokio::sync::Notify;
 
 use crate::ceiling::Ceiling;
 use crate::component::Component;
@@ -54,18 +55,29 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Runs `work` on this thread to its end.
+    /// Runs `work` on this thread to its end, or until somebody is notified of `stop`.
     ///
     /// # Errors
-    /// From a function that a guest's lines go to, or the audit's: they are called within another run.
-    pub(crate) fn wait<R>(&self, work: impl Future<Output = R>) -> Result<R, Failure> {
+    /// From a function that a guest's lines go to, or the audit's: they are called within another run. And when it was
+    /// stopped.
+    pub(crate) fn wait<R>(
+        &self,
+        stop: &Notify,
+        work: impl Future<Output = R>,
+    ) -> Result<R, Failure> {
         if tokio::runtime::Handle::try_current().is_ok() {
             return Err(Failure::misuse(
                 "a guest cannot be run from a function that is called while one runs".into(),
             ));
         }
         match &self.tokio {
-            Some(tokio) => Ok(tokio.block_on(work)),
+            Some(tokio) => tokio.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = stop.notified() => Err(Failure::Stopped),
+                    done = work => Ok(done),
+                }
+            }),
             None => Err(Failure::host("the runtime is ending".into())),
         }
     }

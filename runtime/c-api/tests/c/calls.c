@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ENSURE(what)                                                                                  \
     do {                                                                                              \
@@ -35,7 +36,13 @@ static void refused(int line, countersign_error *error, const char *code) {
         exit(1);
     }
     int status = countersign_error_exit_status(error);
-    ENSURE(strcmp(code, "misuse") == 0 ? status == 2 : status >= 110 && status <= 119);
+    if (strcmp(code, "misuse") == 0) {
+        ENSURE(status == 2);
+    } else if (strcmp(code, "stopped") == 0) {
+        ENSURE(status == 1);
+    } else {
+        ENSURE(status >= 110 && status <= 119);
+    }
     ENSURE(strlen(countersign_error_message(error)) > 0);
     ENSURE(strlen(countersign_error_next_step(error)) > 0);
     countersign_error_free(error);
@@ -78,6 +85,7 @@ static void nulls(void) {
     MISUSED(countersign_config_roots(NULL, NULL, 0));
     MISUSED(countersign_config_compiled_in_roots(NULL));
     MISUSED(countersign_config_signers(NULL, 1));
+    MISUSED(countersign_config_device(NULL, NULL, NULL));
     MISUSED(countersign_config_time_floor(NULL, 0));
     MISUSED(countersign_config_audit(NULL, NULL, NULL));
     countersign_runtime *runtime = (countersign_runtime *)&runtime;
@@ -109,6 +117,10 @@ static void nulls(void) {
     MISUSED(countersign_ceiling_time(NULL, 0));
     MISUSED(countersign_ceiling_processor_time(NULL, 0));
     MISUSED(countersign_ceiling_written(NULL, 0));
+    MISUSED(countersign_ceiling_handles(NULL, 0));
+    MISUSED(countersign_ceiling_call_bytes(NULL, 0));
+    MISUSED(countersign_ceiling_table_elements(NULL, 0));
+    MISUSED(countersign_guest_stop(NULL));
     MISUSED(countersign_capture_contents(NULL, NULL));
     ENSURE(countersign_buffer_data(NULL) == NULL);
     ENSURE(countersign_buffer_length(NULL) == 0);
@@ -147,6 +159,10 @@ static countersign_runtime *configured(file roots, file lists, int *audited) {
     DONE(countersign_config_compiled_in_roots(config));
     DONE(countersign_config_roots(config, roots.bytes, roots.length));
     DONE(countersign_config_signers(config, 1));
+    MISUSED(countersign_config_device(config, NULL, NULL));
+    MISUSED(countersign_config_device(config, "two words", NULL));
+    MISUSED(countersign_config_device(config, "pump-7", "\xff"));
+    DONE(countersign_config_device(config, "pump-7", "pump"));
     DONE(countersign_config_time_floor(config, 0));
     DONE(countersign_config_audit(config, count_lines, audited));
     MISUSED(countersign_runtime_new(config, NULL));
@@ -230,6 +246,9 @@ static void ceilings(countersign_ceiling *ceiling, const char *folder) {
     DONE(countersign_ceiling_time(ceiling, 10000));
     DONE(countersign_ceiling_processor_time(ceiling, 10000));
     DONE(countersign_ceiling_written(ceiling, 1000));
+    DONE(countersign_ceiling_handles(ceiling, 100));
+    DONE(countersign_ceiling_call_bytes(ceiling, 100000));
+    DONE(countersign_ceiling_table_elements(ceiling, 1000));
 }
 
 static void *run_in_a_thread(void *guest) {
@@ -299,6 +318,7 @@ static void command(countersign_runtime **runtime, file hello, const char *folde
 
 static countersign_guest *within;
 static int lines_seen;
+static int stopped;
 
 /* A function that is called with a line, and tries what it may not. */
 static void runs_another(void *user, const char *line, size_t length) {
@@ -319,6 +339,48 @@ static void lines(countersign_runtime *runtime, file hello) {
     countersign_component_free(component);
     countersign_ceiling_free(ceiling);
     countersign_guest_free(within);
+}
+
+/* Stops a guest again and again, until it was told that it ended. */
+static void *stops(void *guest) {
+    const struct timespec moment = {0, 20 * 1000 * 1000};
+    for (;;) {
+        nanosleep(&moment, NULL);
+        if (__atomic_load_n(&stopped, __ATOMIC_SEQ_CST)) {
+            return NULL;
+        }
+        DONE(countersign_guest_stop(guest));
+    }
+}
+
+/* Another thread ends what would not end for a minute. */
+static void stop(countersign_runtime *runtime, const char *folder) {
+    file signed_file = in_folder(folder, "plug-in.wasm");
+    countersign_component *component = verified(runtime, signed_file);
+    free(signed_file.bytes);
+    countersign_ceiling *ceiling = countersign_ceiling_new();
+    countersign_guest *guest;
+    DONE(countersign_load(runtime, component, ceiling, &guest));
+    countersign_component_free(component);
+    countersign_ceiling_free(ceiling);
+    countersign_instance *instance;
+    DONE(countersign_guest_start(guest, &instance));
+    /* Nothing runs: nothing is stopped. */
+    DONE(countersign_guest_stop(guest));
+    countersign_buffer *buffer;
+    DONE(countersign_instance_call_text(instance, NULL, "text", NULL, 0, &buffer));
+    countersign_buffer_free(buffer);
+
+    pthread_t thread;
+    ENSURE(pthread_create(&thread, NULL, stops, guest) == 0);
+    time_t before = time(NULL);
+    REFUSED(countersign_instance_call_text(instance, NULL, "endless", NULL, 0, &buffer), "stopped");
+    __atomic_store_n(&stopped, 1, __ATOMIC_SEQ_CST);
+    ENSURE(buffer == NULL && time(NULL) - before < 30);
+    ENSURE(pthread_join(thread, NULL) == 0);
+    REFUSED(countersign_instance_call_text(instance, NULL, "text", NULL, 0, &buffer), "host-failure");
+    countersign_instance_free(instance);
+    countersign_guest_free(guest);
 }
 
 /* A plug-in: called with bytes and text, stopped at a limit, and started anew. */
@@ -380,9 +442,10 @@ int main(int count, char **words) {
     refusals(runtime, hello, lists_file, folder);
     lines(runtime, hello);
     plug_in(runtime, folder);
+    stop(runtime, folder);
     command(&runtime, hello, folder);
-    /* Refused: seven files, one of them too long to look at, and the greedy one. Accepted: three. */
-    if (audited != 10) {
+    /* Refused: seven files, one of them too long to look at, and the greedy one. Accepted: four. */
+    if (audited != 11) {
         fprintf(stderr, "%d records\n", audited);
         return 1;
     }

@@ -155,7 +155,10 @@ fn programs_in_c_get_an_answer_to_every_call_and_run_what_is_verified() {
     let others = bench.flags(&["--libs", "--static"]);
     whole.extend(others.into_iter().filter(|flag| flag != "-lcountersign"));
 
-    let calls = bench.compile("tests/c/calls.c", "calls", &whole);
+    // With what notices memory that is lost, used after it was freed, or not aligned.
+    let mut watched = vec!["-fsanitize=address,undefined".to_owned()];
+    watched.append(&mut whole);
+    let calls = bench.compile("tests/c/calls.c", "calls", &watched);
     let output = bench.run(&calls, &[&bench.roots, &bench.lists, bench.folder.path()]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(output.stdout, b"every call answered\n", "{output:?}");

@@ -81,7 +81,7 @@ fn main() -> ExitCode {
             assert_eq!(ended.code(), Code::LimitTime, "{what}: {ended}");
 
             let started = Instant::now();
-            tokio.block_on(tokio::time::sleep(LIMIT));
+            tokio.block_on(async { tokio::time::sleep(LIMIT).await });
             timers.push(started.elapsed().saturating_sub(LIMIT));
         }
         lates.sort_unstable();
