@@ -65,6 +65,7 @@ impl Record {
                     .map(|anchor| anchor.spki_sha256().to_string())
                     .collect(),
                 development: anchors.iter().any(|anchor| anchor.is_development()),
+                admitted_at: None,
             },
         }
     }
@@ -157,6 +158,9 @@ struct Body {
     /// file was refused.
     anchors: Vec<String>,
     development: bool,
+    /// When it was admitted on this machine, where that counts because its certificates or lists are not current any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admitted_at: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -220,6 +224,7 @@ impl Body {
                 .collect(),
             anchors,
             development: verified.uses_development_root(),
+            admitted_at: verified.admitted_at().map(|at| at.to_string()),
         }
     }
 }

@@ -71,7 +71,9 @@ pub use bundle::{
     UnverifiedBundle, VerifiedBundle,
 };
 pub use certificate::{Certificate, CertifiedDevice};
-pub use chain::{Link, LinkStatus, MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain};
+pub use chain::{
+    Link, LinkFormatError, LinkStatus, MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain,
+};
 pub use code::Code;
 pub use component::{UnverifiedComponent, VerifiedComponent, VerifiedSigner};
 pub use crl::{Crl, CrlNumber, MAX_CRL_BYTES};

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::config::Service;
 use crate::keys::Keys;
-use crate::state::{Memory, State};
+use crate::state::{self, Memory, State};
 
 /// What every service of a gateway shares.
 pub(crate) struct Host {
@@ -93,6 +93,29 @@ pub(crate) struct Facts {
     pub(crate) signers: Vec<String>,
     /// Until then every certificate of its chains is valid.
     pub(crate) valid_until: String,
+    /// When it was admitted, where it runs because of that: its certificates or their lists are not current any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) admitted_at: Option<String>,
+}
+
+impl Facts {
+    /// What is said when it is admitted.
+    pub(crate) fn introduction(&self) -> String {
+        let Self {
+            component,
+            version,
+            valid_until,
+            ..
+        } = self;
+        let signers = self.signers.join(" and ");
+        match &self.admitted_at {
+            None => format!("{component} {version}, signed by {signers}, admitted"),
+            Some(at) => format!(
+                "{component} {version}, signed by {signers}, starts because it was admitted on {at}: its certificates ended on \
+                 {valid_until}, or this machine's clock or lists say so; renew them before the next update"
+            ),
+        }
+    }
 }
 
 /// A component that verified under what this gateway remembers.
@@ -101,6 +124,15 @@ pub(crate) struct Verified {
     /// The whole file.
     pub(crate) bytes: Vec<u8>,
     component: VerifiedComponent,
+}
+
+impl Verified {
+    /// What is to be remembered when it is admitted, so that its dates do not keep it from starting again; and the name of
+    /// its file.
+    pub(crate) fn admission(&self) -> (Digest, state::Admitted) {
+        let signatures = self.component.admission().signatures();
+        (signatures, state::Admitted::of(&self.component))
+    }
 }
 
 /// A component that may start.
@@ -116,6 +148,8 @@ pub(crate) struct Admitted {
 /// What is to be remembered once a component proved healthy.
 #[derive(Clone)]
 struct Proof {
+    /// SHA-256 of the file's signatures.
+    signatures: Digest,
     roots: Vec<Digest>,
     name: countersign_format::ComponentName,
     security_version: u64,
@@ -308,6 +342,7 @@ impl Host {
         let chains = || component.signers().iter().map(|signer| signer.chain());
         let links = chains().flat_map(|chain| chain.links().to_vec()).collect();
         let proof = Proof {
+            signatures: component.admission().signatures(),
             roots: chains().map(|chain| chain.anchor_spki_sha256()).collect(),
             name: component.statement().name().clone(),
             security_version: component.statement().security_version(),
@@ -343,6 +378,7 @@ impl Host {
                     (admitted.proof.name.clone(), admitted.proof.security_version);
                 memory.raise_version(*root, name, version);
             }
+            memory.admission_proved(admitted.proof.signatures);
         })
     }
 
@@ -380,5 +416,6 @@ fn facts(component: &VerifiedComponent, file: Digest) -> Facts {
             .min()
             .map(|until| until.to_string())
             .unwrap_or_default(),
+        admitted_at: component.admitted_at().map(|at| at.to_string()),
     }
 }

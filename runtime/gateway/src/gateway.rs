@@ -235,7 +235,10 @@ impl Gateway {
 
     async fn start(&mut self) {
         match Lists::read(&self.config.lists) {
-            Ok(lists) => self.host.lists.exchange(lists),
+            Ok(lists) => {
+                self.host.lists.exchange(lists);
+                self.withdraw();
+            }
             Err(error) => {
                 complain("", &format!("{error:#}; nothing is started without it"));
                 for service in &self.config.services {
@@ -376,6 +379,7 @@ impl Gateway {
             self.refused.insert(name.clone(), refusal.clone());
             done.refused.insert(name, refusal);
         }
+        self.withdraw();
         tokio::task::block_in_place(|| {
             self.state.remember(|memory| {
                 for said in numbers {
@@ -383,6 +387,31 @@ impl Gateway {
                 }
             })
         })
+    }
+
+    /// Takes back the admission of whatever the lists name, whether it runs or not: it must not come back when a list is short
+    /// of it again.
+    fn withdraw(&self) {
+        let lists = self.host.lists.now();
+        let mut withdrawn = Vec::new();
+        let remembered = tokio::task::block_in_place(|| {
+            self.state
+                .remember(|memory| withdrawn = memory.withdraw(&lists))
+        });
+        for component in withdrawn {
+            say(
+                "",
+                &format!(
+                    "an admission of {component} was taken back: a signer's certificate was revoked"
+                ),
+            );
+        }
+        if let Err(error) = remembered {
+            say(
+                "",
+                &format!("what was revoked could not be remembered: {error:#}"),
+            );
+        }
     }
 
     async fn stop(&mut self, name: &str, done: &mut Reloaded) {
@@ -446,16 +475,7 @@ impl Gateway {
             return Ok(());
         }
         let admitted = self.loaded(service, verified).await?;
-        let facts = &admitted.facts;
-        say(
-            &name,
-            &format!(
-                "{} {}, signed by {}, admitted",
-                facts.component,
-                facts.version,
-                facts.signers.join(" and ")
-            ),
-        );
+        say(&name, &admitted.facts.introduction());
         if let Some(running) = self.running.get_mut(&name) {
             running.exchange(service, admitted).await;
             done.exchanged.push(name);
@@ -491,13 +511,15 @@ impl Gateway {
 
     async fn loaded(&self, service: &Service, verified: Verified) -> Result<Admitted, Refusal> {
         let (host, service) = (Arc::clone(&self.host), service.clone());
-        let kept = self.kept.clone();
+        let (kept, state) = (self.kept.clone(), Arc::clone(&self.state));
         blocking(move || {
             let log = service::lines(&service.name);
             // The very bytes that are about to run; what lies in their place may be another file by then.
             let bytes = verified.bytes.clone();
+            let (signatures, admission) = verified.admission();
             let admitted = host.load(&service, verified, log)?;
             kept.put_down(&service.name, &bytes)?;
+            state.remember(|memory| memory.admit(signatures, admission))?;
             Ok(admitted)
         })
         .await

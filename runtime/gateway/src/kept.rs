@@ -36,11 +36,16 @@ impl Kept {
         path.is_file().then_some(path)
     }
 
-    /// Puts down the very bytes that are about to run for the first time.
+    /// Puts down the very bytes that are about to run for the first time. A start that changes nothing writes nothing, and so
+    /// needs no room on the disk.
     ///
     /// # Errors
     /// If they cannot be written.
     pub(crate) fn put_down(&self, service: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let there = |kind| fs::read(self.place(service, kind)).is_ok_and(|there| there == bytes);
+        if there("wasm") || there("next") {
+            return Ok(());
+        }
         durable::replace(&self.place(service, "next"), bytes)
     }
 

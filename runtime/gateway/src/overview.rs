@@ -95,6 +95,11 @@ pub(crate) fn print(answer: &Value, json: bool) {
                 signers.join(" and "),
                 get("valid-until")
             ));
+            if let Some(at) = of(service, "admitted-at") {
+                out(&format!(
+                    "  note: it runs because it was admitted on {at}; its certificates or their lists are not current any more"
+                ));
+            }
         }
         for (key, word) in [
             ("since", "since"),

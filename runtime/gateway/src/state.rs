@@ -4,6 +4,7 @@
 //! what must not fall never does. Only what was remembered is judged elsewhere. Without a counter in hardware, a folder that
 //! is put back whole from a copy is not noticed.
 
+mod admitted;
 mod memory;
 mod seal;
 
@@ -15,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, bail};
 use countersign_hosting::{Read, durable, read};
 
+pub(crate) use admitted::Admitted;
 pub(crate) use memory::Memory;
 use seal::Seal;
 

@@ -2,6 +2,8 @@
 
 use countersign_format::Digest;
 
+use std::{fmt, str::FromStr};
+
 use crate::{Certificate, Crl, CrlNumber, algorithm::Checks};
 
 /// A certificate of a chain that was judged good, as its issuer's lists name it.
@@ -14,6 +16,65 @@ pub struct Link {
     issuer_key_identifier: Vec<u8>,
     issuer_spki: Vec<u8>,
     serial: Vec<u8>,
+}
+
+impl fmt::Display for Link {
+    /// Its four parts in hexadecimal, with dots between them: what [`FromStr`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            &self.issuer_name,
+            &self.issuer_key_identifier,
+            &self.issuer_spki,
+            &self.serial,
+        ];
+        for (number, part) in parts.into_iter().enumerate() {
+            if number > 0 {
+                f.write_str(".")?;
+            }
+            part.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The text is none that [`Link`] writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a certificate's place in a chain as this program writes it")]
+pub struct LinkFormatError;
+
+impl FromStr for Link {
+    type Err = LinkFormatError;
+
+    /// A link of a chain that was judged good earlier. It can do nothing but revoke.
+    fn from_str(text: &str) -> Result<Self, LinkFormatError> {
+        let mut parts = text.split('.').map(from_hex);
+        let mut next = || parts.next().flatten().ok_or(LinkFormatError);
+        let link = Self {
+            issuer_name: next()?,
+            issuer_key_identifier: next()?,
+            issuer_spki: next()?,
+            serial: next()?,
+        };
+        match parts.next() {
+            None => Ok(link),
+            Some(_) => Err(LinkFormatError),
+        }
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .map(|digit| digit.to_le_bytes()[0])
+    };
+    pairs
+        .iter()
+        .map(|[high, low]| Some((digit(*high)? << 4) | digit(*low)?))
+        .collect()
 }
 
 /// What lists say of a [`Link`].

@@ -3,7 +3,7 @@
 use countersign_format::Digest;
 use countersign_testing::{Role, TestPki};
 use countersign_trust_store::{
-    Admission, Code, Now, Policy, Rejection, TrustState, UnixTime, VerifiedComponent,
+    Admission, Code, Crl, Link, Now, Policy, Rejection, TrustState, UnixTime, VerifiedComponent,
 };
 
 use crate::harness::{judge_with, signed};
@@ -66,6 +66,32 @@ fn td14_td12_an_admission_does_not_stand_against_a_list_or_a_version() {
     let list = pki.crl_against_device(7);
     revoked.add_crl(&list).expect("a list");
     assert_eq!(code(judged(&pki, &now, &revoked)), Code::Revoked);
+    // And as the chain's links tell that were put down: the file is not needed for it.
+    let again = judged(&pki, &now, &state).expect("admitted");
+    let list = Crl::parse(&list).expect("a list");
+    let revoked: Vec<_> = again.signers()[0]
+        .chain()
+        .links()
+        .iter()
+        .map(|link| {
+            let recalled: Link = link.to_string().parse().expect("written so");
+            assert_eq!(recalled, *link);
+            let status = recalled.status(std::slice::from_ref(&list));
+            status.map(|status| status.revoked)
+        })
+        .collect();
+    assert_eq!(revoked, [Some(true), None]);
+    for bad in [
+        "",
+        "00",
+        "00.11.22",
+        "00.11.22.33.44",
+        "0.11.22.33",
+        "00.11.22.zz",
+        "00.11.22.é",
+    ] {
+        bad.parse::<Link>().expect_err(bad);
+    }
     // A list as new was seen here, and those that are left are older.
     let mut seen = state.clone();
     let again = judged(&pki, &now, &state).expect("admitted");

@@ -1,11 +1,19 @@
-//! What is remembered, as a value: nothing in it falls.
+//! What is remembered, as a value: nothing in it falls, and of admissions only those go that were revoked or are many.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use countersign_format::{ComponentName, Digest};
-use countersign_trust_store::{CrlNumber, TrustState, UnixTime};
+use countersign_trust_store::{Crl, CrlNumber, TrustState, UnixTime};
 use serde::{Deserialize, Serialize};
+
+use super::admitted::Admitted;
+
+/// Most admissions that are kept of one component that proved healthy, and as many of those that did not.
+const ADMISSIONS_EACH: usize = 4;
+
+/// Most admissions of all components: four for each of the services that a configuration may have.
+const ADMISSIONS: usize = 4_000;
 
 /// What a gateway remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +27,9 @@ pub(crate) struct Memory {
     lists: BTreeMap<String, String>,
     /// SHA-256 of a root's SubjectPublicKeyInfo, a blank, a component's name: and the version that proved healthy.
     versions: BTreeMap<String, u64>,
+    /// SHA-256 of a file's signatures: and how it was admitted.
+    #[serde(default)]
+    admissions: BTreeMap<String, Admitted>,
 }
 
 impl Memory {
@@ -66,6 +77,83 @@ impl Memory {
         })
     }
 
+    /// Puts down that a file was admitted. What was admitted already stays as it is.
+    pub(crate) fn admit(&mut self, signatures: Digest, mut admitted: Admitted) {
+        let signatures = signatures.to_string();
+        let before = self.admissions.get(&signatures);
+        if before.is_some_and(|before| before.says_the_same_as(&admitted)) {
+            return;
+        }
+        admitted.order = self.generation.saturating_add(1);
+        let component = admitted.component.clone();
+        self.admissions.insert(signatures, admitted);
+        self.forget_oldest(ADMISSIONS_EACH, |other| {
+            other.component == component && !other.proved
+        });
+        self.forget_oldest(ADMISSIONS, |_| true);
+    }
+
+    /// Puts down that what was admitted proved healthy: it is kept longer than what did not.
+    pub(crate) fn admission_proved(&mut self, signatures: Digest) {
+        let order = self.generation.saturating_add(1);
+        let Some(admitted) = self.admissions.get_mut(&signatures.to_string()) else {
+            return;
+        };
+        if admitted.proved {
+            return;
+        }
+        admitted.proved = true;
+        admitted.order = order;
+        let component = admitted.component.clone();
+        self.forget_oldest(ADMISSIONS_EACH, |other| {
+            other.component == component && other.proved
+        });
+    }
+
+    /// Takes back the admissions whose signers' certificates these lists name, for good, and raises the lists' numbers. The
+    /// names of the components.
+    pub(crate) fn withdraw(&mut self, lists: &[Crl]) -> Vec<String> {
+        let mut numbers = Vec::new();
+        let mut withdrawn = Vec::new();
+        self.admissions.retain(|_, admitted| {
+            let mut revoked = false;
+            for status in admitted.statuses(lists) {
+                revoked |= status.revoked;
+                numbers.push((status.issuer_spki_sha256, status.number));
+            }
+            if revoked {
+                withdrawn.push(admitted.component.clone());
+            }
+            !revoked
+        });
+        for (issuer, number) in numbers {
+            self.raise_list(issuer, number);
+        }
+        withdrawn
+    }
+
+    fn forget_oldest(&mut self, most: usize, of: impl Fn(&Admitted) -> bool) {
+        let mut orders: Vec<_> = self
+            .admissions
+            .values()
+            .filter(|admitted| of(admitted))
+            .map(|admitted| admitted.order)
+            .collect();
+        let Some(surplus) = orders
+            .len()
+            .checked_sub(most)
+            .filter(|surplus| *surplus > 0)
+        else {
+            return;
+        };
+        orders.sort_unstable();
+        let Some(last) = orders.get(surplus.saturating_sub(1)).copied() else {
+            return;
+        };
+        self.admissions
+            .retain(|_, admitted| !of(admitted) || admitted.order > last);
+    }
+
     /// Counts one more writing.
     pub(super) fn rise(&mut self) -> anyhow::Result<()> {
         self.generation = self
@@ -95,6 +183,9 @@ impl Memory {
             let name = ComponentName::parse(name).with_context(foreign)?;
             let root: Digest = root.parse().ok().with_context(foreign)?;
             state.note_version(root, name, *version);
+        }
+        for (signatures, admitted) in &self.admissions {
+            state.note_admission(admitted.admission(signatures)?);
         }
         Ok(state)
     }
