@@ -3,6 +3,9 @@
 //! Decides which checks a gateway adds to the runtime's: that the file holds the component that is expected in its place,
 //! what of an admission is remembered, and that nothing starts whose record was not written.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 

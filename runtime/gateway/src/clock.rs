@@ -12,14 +12,21 @@ use countersign_trust_store::{Now, UnixTime};
 pub(crate) struct Clock {
     floor: UnixTime,
     since: Instant,
+    wall: fn() -> UnixTime,
 }
 
 impl Clock {
     /// A clock whose floor is now the later of this program's build time and `remembered`.
     pub(crate) fn start(remembered: UnixTime) -> Self {
+        Self::by(countersign_roots::system_time, remembered)
+    }
+
+    /// The same, by another wall clock than the system's.
+    pub(crate) fn by(wall: fn() -> UnixTime, remembered: UnixTime) -> Self {
         Self {
             floor: countersign_roots::build_time().max(remembered),
             since: Instant::now(),
+            wall,
         }
     }
 
@@ -30,7 +37,7 @@ impl Clock {
 
     /// The present.
     pub(crate) fn now(&self) -> Now {
-        Now::new(self.floor(), Some(countersign_roots::system_time()))
+        Now::new(self.floor(), Some((self.wall)()))
     }
 }
 
