@@ -213,6 +213,9 @@ codes! {
     Rollback, "rollback", 115,
         "The component is older than one that already ran here, or its number leaps too far.",
         "Use the newest version, and raise security-version by small steps.";
+    StateRollback, "state-rollback", 115,
+        "What this machine remembers is not the newest of it: it was put back from a copy, or the counter in hardware is another.",
+        "Put back the newest folder of this machine, or, if it is lost, make a new one with `countersign-gateway init` and bring the newest lists and components.";
 
     Withdrawn, "withdrawn", 115,
         "The component's version was withdrawn: a bundle said that nothing older than another may run.",

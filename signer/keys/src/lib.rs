@@ -22,6 +22,7 @@
     clippy::as_conversions
 )]
 
+mod counter;
 mod error;
 mod evidence;
 mod provider;
@@ -30,6 +31,7 @@ mod secret;
 mod signing;
 mod uri;
 
+pub use counter::{CounterUri, CounterUriInvalid, MonotonicCounter};
 pub use countersign_format::{Algorithm, Digest};
 pub use error::{Error, ErrorKind};
 pub use evidence::{Atecc608Evidence, Evidence, TpmEvidence, TpmQuoteEvidence};

@@ -29,6 +29,7 @@
     clippy::as_conversions
 )]
 
+mod counter;
 mod detect;
 pub mod exec;
 mod tpm;
@@ -42,7 +43,9 @@ pub use uri::StoreUri;
 
 use countersign_backend_file::{FileProvider, PassphraseFor};
 use countersign_backend_pkcs11::Pkcs11Provider;
-use countersign_keys::{Error, KeyProvider, KeyUri, Pkcs11Token, Secret, SigningKey};
+use countersign_keys::{
+    CounterUri, Error, KeyProvider, KeyUri, MonotonicCounter, Pkcs11Token, Secret, SigningKey,
+};
 use exec::ExecProvider;
 use std::fmt;
 use std::path::Path;
@@ -133,6 +136,22 @@ impl Stores {
             StoreUri::Atecc608 { bus, address } => atecc608(bus, *address),
             StoreUri::Tpm(tcti) => tpm::store(tcti.as_ref()),
         }
+    }
+
+    /// A counter in hardware, which is looked for when it is used.
+    ///
+    /// # Errors
+    /// As [`Self::of_key`].
+    pub fn counter(&self, counter: &CounterUri) -> Result<Box<dyn MonotonicCounter>, Error> {
+        counter::open(counter)
+    }
+
+    /// Makes a counter where there is none, and opens it. Those of an ATECC608 are there from the beginning.
+    ///
+    /// # Errors
+    /// As [`Self::of_key`], and if there is no room for it.
+    pub fn new_counter(&self, counter: &CounterUri) -> Result<Box<dyn MonotonicCounter>, Error> {
+        counter::make(counter)
     }
 
     fn files(&self) -> FileProvider {

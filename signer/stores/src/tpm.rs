@@ -1,6 +1,6 @@
 //! The TPM, where this build has the feature; where it has not, the sentence that says so.
 
-use countersign_keys::{Detected, Error, KeyProvider, Tcti};
+use countersign_keys::{Detected, Error, KeyProvider, MonotonicCounter, Tcti};
 
 #[cfg(feature = "tpm")]
 pub(crate) fn store(tcti: Option<&Tcti>) -> Result<Box<dyn KeyProvider>, Error> {
@@ -8,6 +8,43 @@ pub(crate) fn store(tcti: Option<&Tcti>) -> Result<Box<dyn KeyProvider>, Error> 
     Ok(Box::new(countersign_backend_tpm::TpmProvider::open_tcti(
         tcti,
     )?))
+}
+
+/// The counter at an NV index; `make` makes one where there is nothing.
+#[cfg(feature = "tpm")]
+pub(crate) fn counter(
+    index: u32,
+    tcti: Option<&Tcti>,
+    make: bool,
+) -> Result<Box<dyn MonotonicCounter>, Error> {
+    use countersign_backend_tpm::{CounterIndex, TpmProvider};
+    use countersign_keys::ErrorKind;
+    let at = CounterIndex::new(index).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "{index:#010x} is no place for a counter; use one from 0x01800000 to 0x0180ffff"
+            ),
+        )
+    })?;
+    let tpm = TpmProvider::open_tcti(tcti.cloned().unwrap_or_default())?;
+    if make {
+        match tpm.create_counter(at) {
+            // What is there is looked at when it is read.
+            Err(error) if error.kind() != ErrorKind::Exists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(Box::new(tpm.counter(at)))
+}
+
+#[cfg(not(feature = "tpm"))]
+pub(crate) fn counter(
+    _: u32,
+    _: Option<&Tcti>,
+    _: bool,
+) -> Result<Box<dyn MonotonicCounter>, Error> {
+    Err(Error::new(countersign_keys::ErrorKind::Unsupported, ABSENT))
 }
 
 #[cfg(feature = "tpm")]

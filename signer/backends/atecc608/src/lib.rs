@@ -59,7 +59,7 @@ pub use lock::Consent;
 #[cfg(feature = "std")]
 pub use plan::{Plan, PlanError};
 #[cfg(feature = "std")]
-pub use provider::Atecc608Provider;
+pub use provider::{Atecc608Provider, ChipCounter};
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use provider::{detect, detect_among};
 pub use rules::{Purpose, inspect_locks, inspect_purpose};

@@ -1,6 +1,7 @@
 //! The store of keys: one chip, shared between threads.
 
 mod configure;
+mod counter;
 mod detect;
 mod failure;
 
@@ -9,6 +10,7 @@ use crate::device::{Atecc608, Counter};
 use crate::error::{Error as ChipError, Status};
 use crate::lock::Consent;
 use crate::rules::{Purpose, inspect_locks, inspect_purpose};
+pub use counter::ChipCounter;
 use countersign_atecc608_rules::Unfit;
 use countersign_keys::{
     Algorithm, Atecc608Evidence, Atecc608Key, Capabilities, Challenge, Error, ErrorKind, Evidence,

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::failure::Failure;
 use crate::provider::TpmProvider;
 use crate::record;
-use countersign_keys::{Error, ErrorKind};
+use countersign_keys::{Error, ErrorKind, MonotonicCounter};
 use std::fmt;
 use tss_esapi::attributes::NvIndexAttributesBuilder;
 use tss_esapi::constants::NvIndexType;
@@ -41,7 +41,33 @@ impl fmt::Display for CounterIndex {
     }
 }
 
+/// One counter of a TPM.
+pub struct TpmCounter {
+    tpm: TpmProvider,
+    index: CounterIndex,
+}
+
+impl MonotonicCounter for TpmCounter {
+    fn read(&self) -> Result<u64, Error> {
+        self.tpm.read_counter(self.index)
+    }
+
+    fn increment(&self) -> Result<u64, Error> {
+        self.tpm.increment_counter(self.index)
+    }
+
+    fn end(&self) -> u64 {
+        u64::MAX
+    }
+}
+
 impl TpmProvider {
+    /// The counter at this index, which is looked for when it is used.
+    #[must_use]
+    pub const fn counter(self, index: CounterIndex) -> TpmCounter {
+        TpmCounter { tpm: self, index }
+    }
+
     /// Creates a counter and counts once, because one that never counted has no value. What it stands at.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ mod sign;
 mod template;
 mod worker;
 
-pub use counter::CounterIndex;
+pub use counter::{CounterIndex, TpmCounter};
 pub use credential::{Credential, EndorsementKey};
 pub use data::DataIndex;
 pub use detect::{detect, detect_among};

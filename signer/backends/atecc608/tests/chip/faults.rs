@@ -2,7 +2,9 @@
 
 use countersign_atecc608_emulator::{Factory, Fault, Planned};
 use countersign_backend_atecc608::{Counter, Error};
-use countersign_keys::{Algorithm, Challenge, ErrorKind, Evidence, KeyProvider as _, KeyTemplate};
+use countersign_keys::{
+    Algorithm, Challenge, ErrorKind, Evidence, KeyProvider as _, KeyTemplate, MonotonicCounter as _,
+};
 
 use crate::bench::{Bench, Provider, uri};
 use crate::slot;
@@ -225,9 +227,16 @@ fn tf23_a_counter_counts_once_each_time_and_ends() {
     let lost = chip.count_up(Counter::First);
     assert_eq!(lost, Err(Error::Lost { command: "Counter" }));
     assert_eq!(chip.counter(Counter::First), Ok(2));
+    // As every counter in hardware is used.
+    let same = bench.provider().counter(Counter::First);
+    assert_eq!(same.increment().map_err(|error| error.kind()), Ok(3));
+    assert_eq!(same.read().map_err(|error| error.kind()), Ok(3));
+    assert_eq!(same.end(), u64::from(Counter::END));
     bench.emulator.inject(Fault::CounterExhausted.once());
     assert_eq!(chip.counter(Counter::First), Ok(Counter::END));
     assert_eq!(chip.count_up(Counter::First), Err(Error::CounterExhausted));
+    let ended = same.increment().expect_err("at its end");
+    assert!(ended.to_string().contains("replace the chip"), "{ended}");
 }
 
 #[test]

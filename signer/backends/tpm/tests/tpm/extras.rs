@@ -3,7 +3,9 @@
 use crate::provider::{SIGNING, uri};
 use crate::proxy::{Fault, Proxy};
 use countersign_backend_tpm::{CounterIndex, TpmProvider};
-use countersign_keys::{Algorithm, ErrorKind, KeyProvider as _, KeyTemplate};
+use countersign_keys::{
+    Algorithm, ErrorKind, KeyProvider as _, KeyTemplate, MonotonicCounter as _,
+};
 use countersign_testing::swtpm::Swtpm;
 
 const AK: KeyTemplate = KeyTemplate::attestation(Algorithm::Esp256);
@@ -23,6 +25,12 @@ fn a_counter_goes_up_survives_a_reset_and_never_comes_back_lower() {
     for step in 1..=5 {
         assert_eq!(store.increment_counter(index(1)).expect("up"), first + step);
     }
+    // As every counter in hardware is used.
+    let same = TpmProvider::new(tpm.tcti()).counter(index(1));
+    assert_eq!(same.read().expect("a value"), first + 5);
+    assert_eq!(same.increment().expect("up"), first + 6);
+    assert_eq!(same.end(), u64::MAX);
+    let first = first + 1;
     let again = store.create_counter(index(1)).expect_err("it exists");
     assert_eq!(again.kind(), ErrorKind::Exists, "{again}");
     tpm.restart();
