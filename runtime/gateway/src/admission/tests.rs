@@ -33,9 +33,11 @@ impl Bench {
         crate::state::create(&folder.path().join("state")).expect("made");
         let state = State::open(&folder.path().join("state")).expect("opens");
         let runtime = Runtime::builder(pki.anchors()).build();
+        let records = Arc::new(AuditLog::open(None).expect("nowhere"));
         let host = Host {
             runtime: runtime.expect("an engine"),
-            records: Arc::new(AuditLog::open(None).expect("nowhere")),
+            keys: Keys::new(Arc::clone(&records)),
+            records,
             clock: Clock::by(wall, UnixTime::from_secs(0)),
             lists: Lists::default(),
             accepting: Mutex::new(()),
