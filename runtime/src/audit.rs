@@ -11,6 +11,8 @@ use countersign_trust_store::{Anchors, Code, UnixTime, VerifiedComponent, Verifi
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
+use crate::code::CodeOrigin;
+
 /// The version of the record's form: raised when a field changes its meaning or disappears, not when one is added.
 pub const RECORD_VERSION: u32 = 1;
 
@@ -24,9 +26,17 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn accepted(verified: &VerifiedComponent) -> Self {
+    pub(crate) fn accepted(verified: &VerifiedComponent, origin: &CodeOrigin) -> Self {
+        let not_used = match origin {
+            CodeOrigin::Recompiled { why } => Some(cut(why)),
+            _ => None,
+        };
         Self {
-            body: Body::of(verified, Event::Accepted, None, None),
+            body: Body {
+                native_code: Some(origin.as_str()),
+                cache_not_used: not_used,
+                ..Body::of(verified, Event::Accepted, None, None)
+            },
         }
     }
 
@@ -58,6 +68,8 @@ impl Record {
                 guest_status: None,
                 file_sha256: file.map(|file| file.to_string()),
                 component: None,
+                native_code: None,
+                cache_not_used: None,
                 signers: Vec::new(),
                 uncounted: Vec::new(),
                 anchors: anchors
@@ -150,6 +162,12 @@ struct Body {
     file_sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     component: Option<Component>,
+    /// Where the code came from that runs: `compiled`, `cached` or `recompiled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_code: Option<&'static str>,
+    /// Why the code in the cache was not used, where there is some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_not_used: Option<String>,
     signers: Vec<Signer>,
     /// Why signers beside them do not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -216,6 +234,8 @@ impl Body {
                 version: statement.version().to_string(),
                 security_version: statement.security_version(),
             }),
+            native_code: None,
+            cache_not_used: None,
             signers: verified.signers().iter().map(signer).collect(),
             uncounted: verified
                 .uncounted()

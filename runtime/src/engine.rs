@@ -4,7 +4,9 @@
 //! What a single guest may use is decided in `limits`.
 
 use wasmparser::WasmFeatures;
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, ModuleVersionStrategy};
+
+use crate::code::{CodeTarget, build_id, target};
 
 /// The proposals a guest may use: WebAssembly 2.0 with SIMD, extended constants and the component model of WASI 0.2.
 ///
@@ -45,6 +47,13 @@ pub(crate) const GUEST_STACK: usize = 512 << 10;
 /// Stack on which guest and host calls run together, in bytes (2 MiB).
 const ASYNC_STACK: usize = 2 << 20;
 
+/// The machine that Wasmtime's interpreter is.
+pub(crate) const PULLEY: &str = if cfg!(target_pointer_width = "32") {
+    "pulley32"
+} else {
+    "pulley64"
+};
+
 /// Our configuration with Wasmtime's defaults for the rest.
 pub(crate) fn config() -> Config {
     let mut config = Config::new();
@@ -74,8 +83,36 @@ pub(crate) fn harden(mut config: Config) -> Config {
 }
 
 /// Builds the engine, from our configuration or from an embedder's after `harden`.
-pub(crate) fn build(own: Option<Config>) -> wasmtime::Result<Engine> {
-    Engine::new(&own.map_or_else(config, harden))
+///
+/// # Errors
+/// If Wasmtime refuses an embedder's configuration.
+pub(crate) fn build(own: Option<Config>, interpreted: bool) -> wasmtime::Result<Engine> {
+    let mut config = own.map_or_else(config, harden);
+    if interpreted {
+        config.target(PULLEY)?;
+    }
+    named(config)
+}
+
+/// An engine that compiles for other hosts.
+///
+/// # Errors
+/// If Wasmtime cannot compile for the target.
+pub(crate) fn build_for(wanted: CodeTarget) -> wasmtime::Result<Engine> {
+    let mut config = config();
+    match wanted {
+        CodeTarget::Baseline => config.target(target())?,
+        CodeTarget::Interpreter => config.target(PULLEY)?,
+        CodeTarget::Native => &mut config,
+    };
+    named(config)
+}
+
+fn named(mut config: Config) -> wasmtime::Result<Engine> {
+    // Compiled code names its build. By itself Wasmtime compares its major version, and code of a version with a
+    // miscompilation would be loaded by the one that mends it.
+    config.module_version(ModuleVersionStrategy::Custom(build_id().to_owned()))?;
+    Engine::new(&config)
 }
 
 #[cfg(test)]
@@ -118,12 +155,12 @@ mod tests {
         own.wasm_features(WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL, true);
         assert!(features(&own).contains(&"wasm_memory64".to_owned()));
         assert_eq!(features(&harden(own)), LISTED);
-        assert!(build(Some(Config::new())).is_ok());
+        assert!(build(Some(Config::new()), false).is_ok());
     }
 
     #[test]
     fn te18_our_own_configuration_has_the_listed_proposals_only() {
         assert_eq!(features(&config()), LISTED);
-        assert!(build(None).is_ok());
+        assert!(build(None, false).is_ok());
     }
 }

@@ -11,6 +11,30 @@ use crate::limits::LimitKind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// Code that is vouched for was compiled for another host.
+    #[error(
+        "the code that came with the component is for the {what} {wanted}, and here it is {ours}"
+    )]
+    CodeForAnother {
+        /// What differs.
+        what: &'static str,
+        /// What the code is for.
+        wanted: String,
+        /// What is here.
+        ours: String,
+    },
+    /// The process that compiles could not be used: a fault of this machine or program, not of the component.
+    #[error("the component was not compiled: {reason}")]
+    CompilerFailed {
+        /// What could not be done.
+        reason: String,
+    },
+    /// Compiling took more than it may, and was stopped.
+    #[error("compiling the component was stopped: {reason}")]
+    CompilerStopped {
+        /// Which limit, or what ended the compiler.
+        reason: String,
+    },
     /// The bytes are not sound WebAssembly, or not for the compiler.
     #[error("the component cannot be compiled: {reason}")]
     ComponentInvalid {
@@ -59,6 +83,12 @@ pub enum LoadError {
     /// The host's linker belongs to another engine.
     #[error("the linker was made for another engine; make it with `Linker::new(runtime.engine())`")]
     LinkerEngine,
+    /// This host was built without a compiler, and nothing that it can load came with the component.
+    #[error(
+        "this host has no compiler, and no code that was compiled for it came with the component; \
+         run the component on a host with a compiler"
+    )]
+    NoCompiler,
     /// The signature or its trust was refused.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -69,10 +99,16 @@ impl LoadError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::ComponentInvalid { .. } | Self::FeatureForbidden { .. } => Code::ComponentInvalid,
+            Self::CodeForAnother { .. }
+            | Self::ComponentInvalid { .. }
+            | Self::CompilerStopped { .. }
+            | Self::FeatureForbidden { .. } => Code::ComponentInvalid,
             Self::GrantInvalid { .. } => Code::GrantInvalid,
             Self::ImportDenied { .. } | Self::ImportMissing { .. } => Code::ImportDenied,
-            Self::LinkerConflict { .. } | Self::LinkerEngine => Code::HostFailure,
+            Self::CompilerFailed { .. }
+            | Self::LinkerConflict { .. }
+            | Self::LinkerEngine
+            | Self::NoCompiler => Code::HostFailure,
             Self::Rejected(rejection) => rejection.code(),
         }
     }

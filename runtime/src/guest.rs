@@ -13,6 +13,7 @@ use wasmtime::{Engine, Store, StoreContextMut, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::audit::Record;
+use crate::code::CodeOrigin;
 use crate::context::{GuestContext, HasGuestContext};
 use crate::deadline::{Budget, Stop, Ticker, bounded};
 use crate::error::{LoadError, RunError};
@@ -55,6 +56,7 @@ pub struct ReadyGuest<T: 'static> {
     session: Option<Session>,
     ticker: Arc<Ticker>,
     record: Arc<Record>,
+    origin: Arc<CodeOrigin>,
 }
 
 impl<T: 'static> Clone for ReadyGuest<T> {
@@ -65,6 +67,7 @@ impl<T: 'static> Clone for ReadyGuest<T> {
             session: self.session.clone(),
             ticker: Arc::clone(&self.ticker),
             record: Arc::clone(&self.record),
+            origin: Arc::clone(&self.origin),
         }
     }
 }
@@ -84,6 +87,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
         session: Option<Session>,
         ticker: Arc<Ticker>,
         record: Record,
+        origin: CodeOrigin,
     ) -> Self {
         Self {
             pre,
@@ -91,6 +95,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
             session,
             ticker,
             record: Arc::new(record),
+            origin: Arc::new(origin),
         }
     }
 
@@ -98,6 +103,12 @@ impl<T: HasGuestContext> ReadyGuest<T> {
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// Where its code came from.
+    #[must_use]
+    pub fn code_origin(&self) -> &CodeOrigin {
+        &self.origin
     }
 
     /// What the component was granted.

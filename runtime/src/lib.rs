@@ -32,6 +32,7 @@
 //! be async: then the guest's deadline ends the wait.
 
 pub mod audit;
+mod code;
 mod command;
 mod context;
 mod deadline;
@@ -50,6 +51,10 @@ pub use countersign_format as format;
 pub use countersign_trust_store as trust_store;
 pub use wasmtime;
 
+pub use code::{
+    CacheError, CodeCache, CodeOrigin, CodeTarget, CompileLimits, Fingerprint, build_id,
+    compile_for_parent,
+};
 pub use context::{GuestContext, HasGuestContext};
 pub use error::{LoadError, RunError};
 pub use grants::{Access, Captured, Ceiling, Granted, Input, LineSink, Output};

@@ -1,30 +1,36 @@
-//! From a verified component to one that is ready to start. The only file that calls Wasmtime's compiler.
+//! From a verified component to one that is ready to start. The only file that calls Wasmtime's compiler, and the only one
+//! that loads compiled code.
 //!
 //! The order is fixed: read the imports, hold them against the grants, compile the very buffer that was verified,
-//! link. Nothing is compiled for a component that is refused for its imports.
+//! link. Nothing is compiled for a component that is refused for its imports. Where compiled code comes from, and what makes
+//! it believed, is decided in `code`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use countersign_trust_store::VerifiedComponent;
+use countersign_trust_store::{VerifiedComponent, VerifiedPrecompiled};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::audit::Record;
+use crate::code::{self, Code, CodeOrigin, Permit, Source};
 use crate::context::HasGuestContext;
 use crate::deadline::{Ticker, panic_message};
 use crate::error::LoadError;
 use crate::grants::{Ceiling, Granted};
 use crate::guest::ReadyGuest;
 use crate::host::{self, Session};
-use crate::imports::{self, ReadError};
+use crate::imports::{self, Import, ReadError};
 use crate::wasi;
 
-/// Loads `verified` under `ceiling` with the interfaces of `linker`.
+/// Loads `verified` under `ceiling` with the interfaces of `linker`; its code is compiled, or comes from where `source`
+/// says.
 pub(crate) fn load<T: HasGuestContext>(
     engine: &Engine,
     ticker: &Arc<Ticker>,
+    source: &Source,
     verified: &VerifiedComponent,
+    precompiled: Option<VerifiedPrecompiled>,
     ceiling: &Ceiling,
     linker: &Linker<T>,
 ) -> Result<ReadyGuest<T>, LoadError> {
@@ -32,18 +38,11 @@ pub(crate) fn load<T: HasGuestContext>(
         return Err(LoadError::LinkerEngine);
     }
     let granted = Granted::new(verified.statement(), ceiling);
-    let imports =
-        unharmed(|| imports::read(verified.component()))?.map_err(|error| match error {
-            ReadError::Feature(reason) => LoadError::FeatureForbidden {
-                reason: reason.to_string(),
-            },
-            other => LoadError::ComponentInvalid {
-                reason: other.to_string(),
-            },
-        })?;
-    granted.check_imports(&imports, ceiling)?;
-
-    let component = compile(engine, verified)?;
+    let permit = |imports: &[Import]| granted.check_imports(imports, ceiling);
+    let (component, origin) = match precompiled {
+        Some(precompiled) => vouched(engine, verified, precompiled, &permit)?,
+        None => component(engine, source, verified, &permit)?,
+    };
 
     let session = Session::new(verified, ceiling);
     let mut linker = linker.clone();
@@ -65,20 +64,116 @@ pub(crate) fn load<T: HasGuestContext>(
         Arc::new(granted),
         session,
         Arc::clone(ticker),
-        Record::accepted(verified),
+        Record::accepted(verified, &origin),
+        origin,
     ))
+}
+
+/// A component's code, loaded, and where it came from. A cache's entry that cannot be used costs time and nothing else.
+fn component(
+    engine: &Engine,
+    source: &Source,
+    verified: &VerifiedComponent,
+    permit: &Permit<'_>,
+) -> Result<(Component, CodeOrigin), LoadError> {
+    let mut origin = CodeOrigin::Compiled;
+    match source.cached(engine, verified) {
+        Ok(None) => {}
+        Ok(Some(code)) => {
+            permit(code.imports())?;
+            match instate(engine, &code) {
+                Ok(component) => return Ok((component, CodeOrigin::Cached)),
+                Err(error) => {
+                    let why = format!("Wasmtime does not take it: {error:#}");
+                    origin = CodeOrigin::Recompiled { why };
+                }
+            }
+        }
+        Err(why) => origin = CodeOrigin::Recompiled { why },
+    }
+    let (code, unkept) = source.compiled(engine, verified, permit)?;
+    if let Some(why) = unkept {
+        origin = CodeOrigin::NotKept { why };
+    }
+    let component = instate(engine, &code).map_err(|error| LoadError::ComponentInvalid {
+        reason: format!("{error:#}"),
+    })?;
+    Ok((component, origin))
+}
+
+/// A component whose code came with it.
+fn vouched(
+    engine: &Engine,
+    verified: &VerifiedComponent,
+    precompiled: VerifiedPrecompiled,
+    permit: &Permit<'_>,
+) -> Result<(Component, CodeOrigin), LoadError> {
+    let imports = imports_of(verified.component())?;
+    permit(&imports)?;
+    let code = code::take(engine, verified, precompiled, imports)?;
+    let component = instate(engine, &code).map_err(|error| LoadError::ComponentInvalid {
+        reason: format!("the code that came with it cannot be loaded: {error:#}"),
+    })?;
+    Ok((component, CodeOrigin::Precompiled))
+}
+
+fn imports_of(component: &[u8]) -> Result<Vec<Import>, LoadError> {
+    unharmed(|| imports::read(component))?.map_err(|error| match error {
+        ReadError::Feature(reason) => LoadError::FeatureForbidden {
+            reason: reason.to_string(),
+        },
+        other => LoadError::ComponentInvalid {
+            reason: other.to_string(),
+        },
+    })
+}
+
+/// Reads the imports of a component and, if they are permitted, compiles it for this engine.
+///
+/// The bytes are those that this process verified, or that the process which started this one verified and handed over.
+#[cfg_attr(
+    feature = "compiler",
+    expect(
+        clippy::disallowed_methods,
+        reason = "the one place that compiles: the argument is the buffer that was verified, never text or a file"
+    )
+)]
+pub(crate) fn compile(
+    engine: &Engine,
+    component: &[u8],
+    permit: &Permit<'_>,
+) -> Result<(Vec<Import>, Vec<u8>), LoadError> {
+    let imports = imports_of(component)?;
+    permit(&imports)?;
+    #[cfg(feature = "compiler")]
+    {
+        // Its first bytes were read as a component's, so that this is no text.
+        let code = unharmed(|| engine.precompile_component(component))?.map_err(|error| {
+            LoadError::ComponentInvalid {
+                reason: format!("{error:#}"),
+            }
+        })?;
+        Ok((imports, code))
+    }
+    #[cfg(not(feature = "compiler"))]
+    {
+        let _ = engine;
+        Err(LoadError::NoCompiler)
+    }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place that compiles: the argument is the buffer that was verified, never text or a file"
+    unsafe_code,
+    reason = "the one place that loads compiled code, of a type that only authenticated code has"
 )]
-fn compile(engine: &Engine, verified: &VerifiedComponent) -> Result<Component, LoadError> {
-    unharmed(|| Component::from_binary(engine, verified.component()))?.map_err(|error| {
-        LoadError::ComponentInvalid {
-            reason: format!("{error:#}"),
-        }
-    })
+fn instate(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes are what Wasmtime's compiler wrote: there is no other way to a `Code` than the compiler of this
+    // process, that of a child which is this very program and sealed its answer with a key that it alone was given, an entry
+    // whose seal was made with this device's key over these very bytes, and code that is signed, for this build and target,
+    // by somebody whom this host was built to trust like itself. Nothing else can change the bytes: they are this process's
+    // own memory. Wasmtime itself compares version, target, processor and settings.
+    unsafe { Component::deserialize(engine, code.bytes()) }
 }
 
 /// Does what reads a component's code. Whoever may sign can still hold a component that a parser or the compiler stumbles

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use countersign_format::Digest;
 use countersign_trust_store::{
     Anchors, Now, Policy, Rejection, TrustState, UnverifiedComponent, VerifiedComponent,
+    VerifiedPrecompiled,
 };
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine};
 
 use crate::audit::Record;
+use crate::code::{self, CodeCache, CodeTarget, CompileLimits, Roots, Source};
 use crate::context::HasGuestContext;
 use crate::deadline::Ticker;
 use crate::engine;
@@ -53,6 +55,7 @@ pub struct Runtime {
     policy: Policy,
     engine: Engine,
     ticker: Arc<Ticker>,
+    source: Source,
     audit: Option<Box<AuditSink>>,
 }
 
@@ -64,6 +67,9 @@ impl Runtime {
             anchors,
             policy: Policy::default(),
             config: None,
+            cache: None,
+            apart: None,
+            interpreted: false,
             audit: None,
         }
     }
@@ -121,7 +127,74 @@ impl Runtime {
         ceiling: &Ceiling,
         linker: &Linker<T>,
     ) -> Result<ReadyGuest<T>, LoadError> {
-        let loaded = load::load(&self.engine, &self.ticker, &verified, ceiling, linker);
+        self.load_from(verified, None, ceiling, linker)
+    }
+
+    /// The target of code that this runtime loads, as it stands in the signature on precompiled code.
+    #[must_use]
+    pub fn code_target(&self) -> &'static str {
+        code::target_of(&self.engine)
+    }
+
+    /// Verifies a file of code that was compiled for a verified component, and that it is for this host.
+    ///
+    /// # Errors
+    /// [`LoadError::Rejected`] if who vouches for it is not trusted with that; [`LoadError::CodeForAnother`] if it is for
+    /// another build, target or processor.
+    pub fn verify_precompiled(
+        &self,
+        bytes: Vec<u8>,
+        component: &VerifiedComponent,
+        now: &Now,
+        state: &TrustState,
+    ) -> Result<VerifiedPrecompiled, LoadError> {
+        let code = (self.anchors).verify_precompiled(bytes, component, now, state)?;
+        code::fits(&self.engine, code.statement())?;
+        Ok(code)
+    }
+
+    /// As [`load`](Self::load), with code that came with the component: nothing is compiled.
+    ///
+    /// # Errors
+    /// [`LoadError`], of which an audit record has been made.
+    pub fn load_precompiled<T: HasGuestContext>(
+        &self,
+        verified: VerifiedComponent,
+        code: VerifiedPrecompiled,
+        ceiling: &Ceiling,
+        linker: &Linker<T>,
+    ) -> Result<ReadyGuest<T>, LoadError> {
+        self.load_from(verified, Some(code), ceiling, linker)
+    }
+
+    /// Compiles a verified component for other hosts of this build: the file that `countersign sign-code` takes.
+    ///
+    /// # Errors
+    /// [`LoadError`] if it cannot be compiled for that target.
+    pub fn precompile(
+        &self,
+        verified: &VerifiedComponent,
+        target: CodeTarget,
+    ) -> Result<Vec<u8>, LoadError> {
+        code::make(verified, target)
+    }
+
+    fn load_from<T: HasGuestContext>(
+        &self,
+        verified: VerifiedComponent,
+        precompiled: Option<VerifiedPrecompiled>,
+        ceiling: &Ceiling,
+        linker: &Linker<T>,
+    ) -> Result<ReadyGuest<T>, LoadError> {
+        let loaded = load::load(
+            &self.engine,
+            &self.ticker,
+            &self.source,
+            &verified,
+            precompiled,
+            ceiling,
+            linker,
+        );
         match &loaded {
             Ok(ready) => self.record(|| ready.record().clone()),
             Err(error) => {
@@ -149,6 +222,9 @@ pub struct Builder {
     anchors: Anchors,
     policy: Policy,
     config: Option<Config>,
+    cache: Option<CodeCache>,
+    apart: Option<CompileLimits>,
+    interpreted: bool,
     audit: Option<Box<AuditSink>>,
 }
 
@@ -170,6 +246,35 @@ impl Builder {
         self
     }
 
+    /// Keeps compiled code in `cache`, and takes it from there when the same component is loaded again.
+    ///
+    /// What the cache holds is believed if this device sealed it for this component, build, processor, settings and roots;
+    /// otherwise the component is compiled again, from the bytes that were verified.
+    #[must_use]
+    pub fn code_cache(mut self, cache: CodeCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Compiles in a process of its own, so that a component which keeps the compiler busy ends nothing but its own loading.
+    ///
+    /// That process is this program, started with [`CompileLimits::arguments`]; started so, it must call
+    /// [`compile_for_parent`](crate::compile_for_parent) before anything else. It compiles with this library's own
+    /// configuration, so that [`config`](Self::config) cannot be used beside it.
+    #[must_use]
+    pub fn compile_apart(mut self, limits: CompileLimits) -> Self {
+        self.apart = Some(limits);
+        self
+    }
+
+    /// Runs components in Wasmtime's interpreter: several times as slow, and no memory is written and then executed. For
+    /// systems that forbid that (systemd's `MemoryDenyWriteExecute`).
+    #[must_use]
+    pub fn interpreted(mut self) -> Self {
+        self.interpreted = true;
+        self
+    }
+
     /// Calls `sink` with a record of every acceptance and refusal.
     #[must_use]
     pub fn audit(mut self, sink: impl Fn(&Record) + Send + Sync + 'static) -> Self {
@@ -182,13 +287,23 @@ impl Builder {
     /// # Errors
     /// [`BuildError`] if Wasmtime refuses the configuration or the thread does not start.
     pub fn build(self) -> Result<Runtime, BuildError> {
-        let engine = engine::build(self.config).map_err(BuildError::Engine)?;
+        if self.apart.is_some() && self.config.is_some() {
+            return Err(BuildError::ConfigApart);
+        }
+        let source = Source {
+            roots: Roots::of(&self.anchors),
+            cache: self.cache,
+            apart: self.apart,
+            interpreted: self.interpreted,
+        };
+        let engine = engine::build(self.config, self.interpreted).map_err(BuildError::Engine)?;
         let ticker = Ticker::start(&engine).map_err(BuildError::Thread)?;
         Ok(Runtime {
             anchors: self.anchors,
             policy: self.policy,
             engine,
             ticker: Arc::new(ticker),
+            source,
             audit: self.audit,
         })
     }
@@ -204,6 +319,11 @@ impl fmt::Debug for Builder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
+    /// A configuration of the embedder's, and a process of its own that compiles, which does not know it.
+    #[error(
+        "a process of its own compiles with this library's configuration; leave out either `config` or `compile_apart`"
+    )]
+    ConfigApart,
     /// Wasmtime refuses the configuration.
     #[error("Wasmtime refuses the configuration")]
     Engine(#[source] wasmtime::Error),

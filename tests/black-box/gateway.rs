@@ -1,5 +1,7 @@
 //! The built gateway: what it runs, what it refuses, what it remembers, and who may ask it.
 
+#[path = "gateway/code.rs"]
+mod code;
 #[path = "gateway/keys.rs"]
 mod keys;
 #[path = "gateway/view.rs"]
@@ -154,17 +156,22 @@ impl Bench {
 
     /// Starts the gateway, and waits until it can be asked.
     fn start(&self) -> Gateway {
-        self.start_with(&[])
+        self.start_by(self.command("run"))
     }
 
     /// The same with these variables in its environment.
     fn start_with(&self, variables: &[(&str, &str)]) -> Gateway {
+        let mut command = self.command("run");
+        command.envs(variables.iter().copied());
+        self.start_by(command)
+    }
+
+    /// Starts the gateway by a command of one's own, and waits until it can be asked.
+    fn start_by(&self, mut command: Command) -> Gateway {
         let log = fs::File::create(self.path("log")).expect("our own folder");
-        let process = self
-            .command("run")
+        let process = command
             .arg("--config")
             .arg(self.path("gateway.toml"))
-            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

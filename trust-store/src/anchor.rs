@@ -328,6 +328,20 @@ impl Anchors {
         }
     }
 
+    /// The roots for precompiled code, as those under which its signers' chains are judged.
+    pub(crate) fn for_precompiled_code(&self) -> Self {
+        let roots = self.0.iter();
+        Self(
+            roots
+                .filter(|anchor| anchor.purpose == Purpose::PrecompiledCode)
+                .map(|anchor| Anchor {
+                    purpose: Purpose::Components,
+                    ..anchor.clone()
+                })
+                .collect(),
+        )
+    }
+
     pub(crate) fn for_components(&self) -> impl Iterator<Item = &Anchor> {
         self.0
             .iter()

@@ -4,17 +4,25 @@ use std::collections::BTreeSet;
 
 use countersign_format::{Audience, Scope, Statement};
 
-use crate::{Policy, Rejection, VerifiedSigner, fault::Fault};
+use crate::{Policy, Rejection, VerifiedChain, VerifiedSigner, fault::Fault};
 
 /// The component's name and audience lie within every scope of the signer's chain; there is at least one.
 pub(crate) fn check_scope(
     signer: &VerifiedSigner,
     statement: &Statement,
 ) -> Result<String, Rejection> {
-    let chain = signer.chain();
+    check_chain_scope(signer.index(), signer.chain(), statement)
+}
+
+/// The same for a chain by itself, that of signer `index`.
+pub(crate) fn check_chain_scope(
+    index: usize,
+    chain: &VerifiedChain,
+    statement: &Statement,
+) -> Result<String, Rejection> {
     let Some(innermost) = chain.scopes().last() else {
         return Err(Rejection::ScopeMissing {
-            signer: signer.index(),
+            signer: index,
             subject: chain.leaf().subject(),
         });
     };
@@ -26,7 +34,7 @@ pub(crate) fn check_scope(
             describe_scope(innermost)
         )),
         Some(scope) => Err(Rejection::SignerNotAuthorised {
-            signer: signer.index(),
+            signer: index,
             subject: chain.leaf().subject(),
             scope: describe_scope(scope),
             component: match statement.audience().is_empty() {

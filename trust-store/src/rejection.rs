@@ -144,6 +144,14 @@ pub enum Rejection {
         /// The device in the certificate; none if it names none.
         certified: String,
     },
+    /// Precompiled code was compiled from another component.
+    #[error("the code was compiled from the component {stated}, and this one is {actual}")]
+    CodeOfAnother {
+        /// The digest of the component in the statement about the code.
+        stated: Digest,
+        /// The digest of the component at hand.
+        actual: Digest,
+    },
     /// The component is not the one that was signed.
     #[error("its SHA-256 is {actual}, and {stated} was signed")]
     DigestMismatch {
@@ -185,6 +193,11 @@ pub enum Rejection {
     /// This host has no root.
     #[error("this host was built without a root, so it trusts no one")]
     NoRoot,
+    /// This host has no root for precompiled code.
+    #[error(
+        "this host was built without a root for precompiled code, so it trusts no one with that"
+    )]
+    NoRootForCode,
     /// A certificate is not valid yet.
     #[error("{subject} is valid from {not_before}, and it is {now}{basis}")]
     NotYetValid {
@@ -366,13 +379,15 @@ impl Rejection {
             Self::CrlRollback { .. } => Code::CrlRollback,
             Self::CrlStale { .. } => Code::CrlStale,
             Self::DeviceMismatch { .. } => Code::DeviceIdentity,
-            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Code::DigestMismatch,
+            Self::CodeOfAnother { .. }
+            | Self::DigestMismatch { .. }
+            | Self::SizeMismatch { .. } => Code::DigestMismatch,
             Self::EvidenceInvalid { .. } => Code::EvidenceInvalid,
             Self::EvidenceNonce => Code::EvidenceNonce,
             Self::EvidencePolicy { .. } => Code::EvidencePolicy,
             Self::Expired { .. } => Code::Expired,
             Self::Format(error) => format_code(error),
-            Self::NoRoot => Code::NoRoot,
+            Self::NoRoot | Self::NoRootForCode => Code::NoRoot,
             Self::NotYetValid { .. } => Code::NotYetValid,
             Self::PartMismatch { .. } => Code::PartMismatch,
             Self::Path { .. } => Code::CertificateMalformed,
@@ -402,6 +417,7 @@ impl Rejection {
             | Self::ChainOrder { .. }
             | Self::ChainTooLong { .. }
             | Self::NoRoot
+            | Self::NoRootForCode
             | Self::Path { .. }
             | Self::SignatureChecks { .. }
             | Self::UntrustedRoot { .. } => Check::Path,
@@ -414,9 +430,10 @@ impl Rejection {
             | Self::CrlStale { .. }
             | Self::RevocationUnknown { .. }
             | Self::Revoked { .. } => Check::Revocation,
-            Self::DigestMismatch { .. } | Self::PartMismatch { .. } | Self::SizeMismatch { .. } => {
-                Check::Digest
-            }
+            Self::CodeOfAnother { .. }
+            | Self::DigestMismatch { .. }
+            | Self::PartMismatch { .. }
+            | Self::SizeMismatch { .. } => Check::Digest,
             Self::EvidenceInvalid { .. } => Check::Evidence,
             Self::EvidenceNonce => Check::Freshness,
             Self::EvidencePolicy { .. } => Check::EvidencePolicy,

@@ -2,17 +2,30 @@
 //!
 //! Every figure stands beside its counterpart of the same run. A figure over its bound fails the command.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 use crate::demo;
 use crate::process::{cargo, run, say, target};
 use crate::setup::{self, Need};
+use crate::tools;
 
 /// What needs no Wasmtime, in the order of the page.
 const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth", "audit_log"];
 
 /// In the package that builds Wasmtime as released, with many guests or bad ones.
 const UNDER_LOAD: &[&str] = &["instances", "deadlines", "neighbours"];
+/// Wasmtime's command in the version of the library that is built in here.
+const WASMTIME: &str = "48.0.8";
+
+/// Programs whose size is printed: with a compiler or without, and the most bytes that they may have (5 MB).
+const SIZES: &[(&str, bool, Option<u64>)] = &[
+    ("countersign-run", false, Some(5_000_000)),
+    ("countersign-run", true, None),
+    ("countersign-gateway", false, None),
+    ("countersign-gateway", true, None),
+];
 
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {
@@ -22,6 +35,8 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
         &"lookups",
         &"tpm_sign",
         &"cold_start",
+        &"warm_start",
+        &"sizes",
         &"guest_sign",
         &"idle",
     ]);
@@ -59,6 +74,12 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     }
     if wanted("cold_start") && cold_start().is_err() {
         over.push("cold_start");
+    }
+    if wanted("warm_start") && warm_start().is_err() {
+        over.push("warm_start");
+    }
+    if wanted("sizes") && sizes().is_err() {
+        over.push("sizes");
     }
     if wanted("guest_sign") && guest_sign().is_err() {
         over.push("guest_sign");
@@ -126,8 +147,62 @@ fn cold_start() -> Result<()> {
     let component = demo::fetch_resvg(target().join("bench"))?;
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-cold-start"]);
+    bench.args(["--bench", "cold_start"]);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", component);
     run(&mut bench)
+}
+
+/// Whole processes: our host as released, and Wasmtime's command as released, which is built once (many minutes).
+fn warm_start() -> Result<()> {
+    say("warm_start");
+    setup::ensure(&[Need::Python])?;
+    let component = demo::fetch_resvg(target().join("bench"))?;
+    let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
+    let host = release(&["--package", "countersign-run"], "countersign-run")?;
+    let mut bench = cargo();
+    bench.args(["bench", "--locked", "--package", "countersign-cold-start"]);
+    bench.args(["--bench", "warm_start"]);
+    bench.env("COUNTERSIGN_BENCH_COMPONENT", component);
+    bench.env("COUNTERSIGN_BENCH_HOST", host);
+    bench.env("COUNTERSIGN_BENCH_WASMTIME", wasmtime);
+    run(&mut bench)
+}
+
+/// How large the programs are that run components, as released and stripped.
+fn sizes() -> Result<()> {
+    say("sizes");
+    let mut over = Vec::new();
+    println!("\n| program | bytes | at most |\n|---|---|---|");
+    for (program, compiler, most) in SIZES {
+        let mut options = vec!["--package", program];
+        if !compiler {
+            options.push("--no-default-features");
+        }
+        let path = release(&options, program)?;
+        let bytes = std::fs::metadata(path)?.len();
+        let without = if *compiler {
+            ""
+        } else {
+            ", without a compiler"
+        };
+        let bound = most.map_or_else(|| "none".to_owned(), |most| most.to_string());
+        println!("| {program}{without} | {bytes} | {bound} |");
+        if most.is_some_and(|most| bytes > most) {
+            over.push(*program);
+        }
+    }
+    if !over.is_empty() {
+        bail!("larger than promised: {}", over.join(", "));
+    }
+    Ok(())
+}
+
+/// Builds a program as it is released: where it is.
+fn release(options: &[&str], program: &str) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--locked", "--release"]).args(options);
+    run(&mut build)?;
+    Ok(target().join("release").join(program))
 }
 
 /// Builds Wasmtime as released, too, and needs a TPM.

@@ -26,3 +26,19 @@ pub(crate) fn program(name: &str, version: &str, options: &[&str]) -> Result<Pat
     }
     Ok(program)
 }
+
+/// A program of this package and version as it is released, built once: the counterpart of a figure.
+pub(crate) fn released(name: &str, package: &str, version: &str) -> Result<PathBuf> {
+    let folder = target().join("tools");
+    let program = folder.join("bin").join(name);
+    if !program.exists() {
+        say(&format!("building {package}, once (many minutes)"));
+        let mut install = cargo();
+        install.args(["install", package, "--version", version, "--locked"]);
+        install.arg("--root").arg(&folder);
+        install.arg("--target-dir").arg(folder.join("build"));
+        run(&mut install)?;
+        std::fs::remove_dir_all(folder.join("build"))?;
+    }
+    Ok(program)
+}

@@ -11,5 +11,6 @@ pub(crate) mod dispatch;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod sign;
+pub(crate) mod sign_code;
 pub(crate) mod strip;
 pub(crate) mod verify;

@@ -12,18 +12,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::lending::NotLent;
-use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
+use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, code_beside, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{GuestContext, LineSink, LoadError, ReadyGuest, Runtime};
 use countersign_trust_store::{
-    Code, Crl, CrlNumber, Link, LinkStatus, Rejection, VerifiedComponent,
+    Code, Crl, CrlNumber, Link, LinkStatus, Rejection, VerifiedComponent, VerifiedPrecompiled,
 };
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::code;
 use crate::config::Service;
 use crate::keys::Keys;
+use crate::say::warn;
 use crate::state::{self, Memory, State};
 
 /// What every service of a gateway shares.
@@ -127,6 +129,8 @@ pub(crate) struct Verified {
     /// The whole file.
     pub(crate) bytes: Vec<u8>,
     component: VerifiedComponent,
+    /// Code that lay beside it, for this host.
+    precompiled: Option<VerifiedPrecompiled>,
 }
 
 impl Verified {
@@ -307,10 +311,18 @@ impl Host {
             .verify(bytes.clone(), &self.clock.now(), &state)
             .map_err(|rejection| Refusal::of(rejection.code(), &rejection))?;
         let facts = facts(&component, file);
+        let now = self.clock.now();
+        let precompiled = code_beside(&self.runtime, path, &component, &now, &state)
+            .unwrap_or_else(|why| {
+                // The component is compiled then, or refused where that cannot be.
+                warn(&facts.component, &why);
+                None
+            });
         Ok(Verified {
             facts,
             bytes,
             component,
+            precompiled,
         })
     }
 
@@ -325,7 +337,10 @@ impl Host {
         log: LineSink,
     ) -> Result<Admitted, Refusal> {
         let Verified {
-            facts, component, ..
+            facts,
+            component,
+            precompiled,
+            ..
         } = verified;
         let not_started = |code, why: &str| {
             self.records
@@ -343,7 +358,11 @@ impl Host {
                 Refusal::of_key(&reason)
             })?;
         let chains = || component.signers().iter().map(|signer| signer.chain());
-        let links = chains().flat_map(|chain| chain.links().to_vec()).collect();
+        // Who vouches for its code can be revoked as who signed it.
+        let links = chains()
+            .chain(precompiled.iter().map(VerifiedPrecompiled::chain))
+            .flat_map(|chain| chain.links().to_vec())
+            .collect();
         let proof = Proof {
             signatures: component.admission().signatures(),
             roots: chains().map(|chain| chain.anchor_spki_sha256()).collect(),
@@ -358,7 +377,13 @@ impl Host {
                 .unwrap_or_else(PoisonError::into_inner);
             // What failed before is not this one's.
             let _ = self.records.check();
-            let ready = self.runtime.load(component, &ceiling, &linker)?;
+            let ready = match precompiled {
+                Some(code) => {
+                    (self.runtime).load_precompiled(component, code, &ceiling, &linker)?
+                }
+                None => self.runtime.load(component, &ceiling, &linker)?,
+            };
+            code::tell(&service.name, ready.code_origin());
             self.records.check()?;
             ready
         };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use countersign_runtime::CodeTarget;
 
 const LONG_ABOUT: &str = "\
 Runs signed components under supervision: starts each service of its configuration if its signature leads to a root that is \
@@ -114,6 +115,23 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Compile a component for gateways of this very build that have no compiler; `countersign sign-code` signs the result
+    Precompile {
+        /// The signed component, which is verified first
+        component: PathBuf,
+        /// What to compile for
+        #[arg(long, value_enum, default_value = "baseline")]
+        target: Target,
+        /// Revocation lists, PEM or DER
+        #[arg(long, value_name = "FILE")]
+        list: Vec<PathBuf>,
+        /// Where to write the code
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// How the gateway starts itself to compile a component
+    #[command(hide = true)]
+    CompileForParent,
     /// Print the JSON schema of the configuration
     Schema,
     /// Print a completion script for a shell
@@ -121,6 +139,27 @@ pub(crate) enum Verb {
         /// The shell to complete for
         shell: Shell,
     },
+}
+
+/// What code is compiled for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Target {
+    /// Any processor of this machine's kind
+    Baseline,
+    /// Processors with at least the features of this one
+    Native,
+    /// Wasmtime's interpreter, on any kind of machine
+    Interpreter,
+}
+
+impl From<Target> for CodeTarget {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Baseline => Self::Baseline,
+            Target::Native => Self::Native,
+            Target::Interpreter => Self::Interpreter,
+        }
+    }
 }
 
 /// Which configuration.

@@ -43,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) audit: PathBuf,
     pub(crate) lists: Vec<PathBuf>,
     pub(crate) policy: Policy,
+    pub(crate) compile: Compile,
     /// In the order of the file; no two of one name.
     pub(crate) services: Vec<Service>,
     /// The device's keys, by their names.
@@ -62,6 +63,18 @@ pub(crate) struct Confine {
 pub(crate) struct StatusPage {
     pub(crate) listen: SocketAddr,
     pub(crate) open_to_others: bool,
+}
+
+/// What compiling a component may take, and keeping what was compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Compile {
+    /// Address space, in bytes.
+    pub(crate) memory: u64,
+    pub(crate) cpu: Duration,
+    pub(crate) time: Duration,
+    /// The most code that is kept, in bytes.
+    pub(crate) cache: u64,
+    pub(crate) interpreted: bool,
 }
 
 /// A service, as the operator wants it.
@@ -137,6 +150,7 @@ impl Config {
             (same_policy, "[gateway] signers"),
             (self.confine == next.confine, "[confine]"),
             (self.status == next.status, "[status]"),
+            (self.compile == next.compile, "[gateway.compile]"),
         ]
         .into_iter()
         .find_map(|(same, what)| (!same).then_some(what))
@@ -200,6 +214,13 @@ impl Config {
                 .into_iter()
                 .map(|path| folder.join(path))
                 .collect(),
+            compile: Compile {
+                memory: gateway.compile.memory.0,
+                cpu: gateway.compile.cpu.0,
+                time: gateway.compile.time.0,
+                cache: gateway.compile.cache.0,
+                interpreted: gateway.compile.interpreted,
+            },
             state,
             policy,
             services,

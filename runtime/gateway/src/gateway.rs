@@ -20,7 +20,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::admission::{Admitted, Host, Lists, Refusal, Verified};
 use crate::clock::Clock;
+use crate::code;
 use crate::config::{Config, Key, Service};
+
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
 use crate::kept::Kept;
@@ -114,7 +116,7 @@ impl Gateway {
         let records = Arc::new(AuditLog::open(Some(&config.audit))?);
         let runtime = {
             let records = Arc::clone(&records);
-            Runtime::builder(anchors)
+            code::equip(Runtime::builder(anchors), &config.state, &config.compile)?
                 .policy(config.policy.clone())
                 .audit(move |record: &Record| records.write(record))
                 .build()

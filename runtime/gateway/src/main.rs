@@ -9,6 +9,7 @@ mod admission;
 mod args;
 mod check;
 mod clock;
+mod code;
 mod config;
 mod confine;
 mod control;
@@ -21,6 +22,7 @@ mod manager;
 mod metrics;
 mod overview;
 mod page;
+mod precompile;
 mod say;
 mod serve;
 mod service;
@@ -99,6 +101,13 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             let answer = control::ask(&Config::load(&config.path)?.control, &Question::Reload)?;
             return Ok(overview::print_reload(&answer, json));
         }
+        Verb::Precompile {
+            component,
+            target,
+            list,
+            output,
+        } => precompile::precompile(&component, target.into(), &list, &output)?,
+        Verb::CompileForParent => return Ok(code::compile()),
         Verb::Schema => overview::out(&config::schema()),
         Verb::Completions { shell } => clap_complete::generate(
             shell,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod code;
 pub mod durable;
 pub mod lending;
 mod lists;
@@ -15,6 +16,7 @@ pub mod quantity;
 mod read;
 
 pub use audit::AuditLog;
+pub use code::code_beside;
 pub use lists::read_lists;
 pub use printable::printable;
 pub use read::{MAX_FILE_BYTES, Read, read};

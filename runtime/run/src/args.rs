@@ -141,6 +141,10 @@ pub(crate) struct Run {
     /// which the guest then does not get
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// Keep compiled code in this folder, sealed, and take it from there the next time. It is made if it is not there, and
+    /// must be this user's alone
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
     /// Write the verdict to stderr as one line of JSON, in place of words; the guest then does not get stderr
     #[arg(long)]
     pub(crate) json: bool,

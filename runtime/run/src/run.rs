@@ -5,11 +5,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::lending::NotLent;
-use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, read, read_lists};
+use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, code_beside, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
-use countersign_runtime::{GuestContext, ReadyGuest, RunError, Runtime};
-use countersign_trust_store::{Anchors, Code, Now, Rejection, TrustState, VerifiedComponent};
+use countersign_runtime::{CodeCache, GuestContext, ReadyGuest, RunError, Runtime};
+use countersign_trust_store::{
+    Anchors, Code, Now, Rejection, TrustState, VerifiedComponent, VerifiedPrecompiled,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Run;
@@ -17,6 +19,9 @@ use crate::ceiling::{ceiling, lowered};
 use crate::device;
 use crate::outputs::Taken;
 use crate::report::Reporter;
+
+/// The most compiled code that a cache keeps, in bytes (1 GiB).
+const MAX_CACHE: u64 = 1 << 30;
 
 /// Exit statuses of the host that are the guest's to use, too.
 const HOST_STATUSES: std::ops::RangeInclusive<u8> = 110..=119;
@@ -37,7 +42,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<u8> {
         anchors: Anchors::none(),
     };
     match host.start() {
-        Ok(Start { runtime, verified }) => host.load_and_run(&runtime, verified),
+        Ok(start) => host.load_and_run(start),
         Err(Stop::Refused(code)) => {
             log.check()?;
             Ok(code.exit_status())
@@ -64,6 +69,8 @@ impl From<anyhow::Error> for Stop {
 struct Start {
     runtime: Runtime,
     verified: VerifiedComponent,
+    /// Code that lay beside it, for this host.
+    code: Option<VerifiedPrecompiled>,
 }
 
 struct Host<'a> {
@@ -96,7 +103,12 @@ impl Host<'_> {
             }
         };
         let now = self.now();
-        let runtime = Runtime::builder(self.anchors.clone())
+        let mut builder = Runtime::builder(self.anchors.clone());
+        if let Some(folder) = &self.run.cache {
+            builder = builder
+                .code_cache(CodeCache::open(folder, MAX_CACHE).map_err(anyhow::Error::from)?);
+        }
+        let runtime = builder
             .audit({
                 let log = Arc::clone(&self.log);
                 move |record| log.write(record)
@@ -108,7 +120,18 @@ impl Host<'_> {
             })?;
         // The runtime has recorded a refusal already; here it is told.
         match runtime.verify(bytes, &now, &state) {
-            Ok(verified) => Ok(Start { runtime, verified }),
+            Ok(verified) => {
+                let code = code_beside(&runtime, &self.run.file, &verified, &now, &state)
+                    .unwrap_or_else(|why| {
+                        self.reporter.note(&why);
+                        None
+                    });
+                Ok(Start {
+                    runtime,
+                    verified,
+                    code,
+                })
+            }
             Err(rejection) => {
                 self.reporter
                     .refused(rejection.code(), &rejection.to_string());
@@ -117,7 +140,12 @@ impl Host<'_> {
         }
     }
 
-    fn load_and_run(&self, runtime: &Runtime, verified: VerifiedComponent) -> anyhow::Result<u8> {
+    fn load_and_run(&self, start: Start) -> anyhow::Result<u8> {
+        let Start {
+            runtime,
+            verified,
+            code,
+        } = start;
         let log = &self.log;
         let taken = Taken::by(self.run, log);
         let ceiling = ceiling(self.run, taken, verified.statement())
@@ -148,7 +176,11 @@ impl Host<'_> {
                 .map(|reason| format!("a signer does not count: {reason}")),
         );
         let linker = Linker::<GuestContext>::new(runtime.engine());
-        let ready = match runtime.load(verified, &ceiling, &linker) {
+        let loaded = match code {
+            Some(code) => runtime.load_precompiled(verified, code, &ceiling, &linker),
+            None => runtime.load(verified, &ceiling, &linker),
+        };
+        let ready = match loaded {
             Ok(ready) => ready,
             Err(error) => {
                 self.reporter.refused(error.code(), &error.to_string());

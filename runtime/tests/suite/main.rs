@@ -8,12 +8,14 @@
 
 mod attestation;
 mod audit;
+mod code;
 mod features;
 mod grants;
 mod host;
 mod imports;
 mod limits;
 mod page;
+mod precompiled;
 mod signing;
 mod support;
 mod values;

@@ -24,7 +24,7 @@
 //! the parts that it names.
 //!
 //! The encodings are described in CDDL (RFC 8610) in `envelope.cddl`, `statement.cddl`, `guest-data.cddl`,
-//! `evidence.cddl` and `bundle.cddl` beside `src/`.
+//! `precompiled.cddl`, `evidence.cddl` and `bundle.cddl` beside `src/`.
 
 #![forbid(unsafe_code)]
 #![deny(
@@ -63,6 +63,7 @@ mod guest_data;
 mod layout;
 pub mod limits;
 mod name;
+mod precompiled;
 #[cfg(test)]
 mod samples;
 mod section;
@@ -95,5 +96,9 @@ pub use guest_data::{
 };
 pub use layout::{Layout, LayoutScanner, SignatureRange};
 pub use name::{ComponentName, NamePattern, Namespace};
+pub use precompiled::{
+    PRECOMPILED_CONTENT_TYPE, PrecompiledFile, PrecompiledSignature, PrecompiledStatement,
+    precompiled_to_be_signed,
+};
 pub use section::{SECTION_NAME, SignedFile, signature_section};
 pub use statement::{Audience, Document, SignerId, Statement, StatementFields};

@@ -7,6 +7,9 @@
 /// gateways have 512 MiB.
 pub const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Code that was compiled for a component (512 MiB): twice the largest component, and several times what code takes.
+pub const MAX_CODE_BYTES: u64 = 512 * 1024 * 1024;
+
 /// The payload of S. Holds the largest statement and [`MAX_SIGNERS`] full chains
 /// (16 KiB + 4 × 3 × 8 KiB = 112 KiB) with their framing.
 pub const MAX_SIGNATURE_BYTES: u64 = 128 * 1024;

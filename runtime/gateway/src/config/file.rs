@@ -49,6 +49,37 @@ pub(super) struct GatewayPart {
     /// How many different devices must have signed each component.
     #[schemars(with = "u8", range(min = 1, max = 4))]
     pub(super) signers: Spanned<u8>,
+    /// What compiling may take, and keeping what was compiled.
+    pub(super) compile: CompilePart,
+}
+
+/// What compiling a component may take, and keeping what was compiled.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct CompilePart {
+    /// Address space of the process that compiles.
+    pub(super) memory: Size,
+    /// Its processor time; whole seconds.
+    pub(super) cpu: Time,
+    /// How long it may take.
+    pub(super) time: Time,
+    /// The most compiled code that is kept.
+    pub(super) cache: Size,
+    /// Whether components are interpreted, several times as slowly: for systems that let no memory be executed that was
+    /// written (systemd's MemoryDenyWriteExecute).
+    pub(super) interpreted: bool,
+}
+
+impl Default for CompilePart {
+    fn default() -> Self {
+        Self {
+            memory: Size(1 << 30),
+            cpu: Time(std::time::Duration::from_secs(120)),
+            time: Time(std::time::Duration::from_secs(240)),
+            cache: Size(1 << 30),
+            interpreted: false,
+        }
+    }
 }
 
 impl Default for GatewayPart {
@@ -59,6 +90,7 @@ impl Default for GatewayPart {
             audit: None,
             lists: Vec::new(),
             signers: Spanned::new(0..0, 1),
+            compile: CompilePart::default(),
         }
     }
 }

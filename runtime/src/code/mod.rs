@@ -1,0 +1,150 @@
+//! Compiled code: where it comes from, and what must be shown before it may run.
+//!
+//! Nothing checks native code once it is loaded, so that it is as trusted as the host itself. [`Code`] is the one type for
+//! code that may be loaded, and there are these ways to it: the compiler, in this process or in one of its own ([`child`]);
+//! an entry of a cache whose seal this device's key made ([`cache`]); and code that came with the component, signed by
+//! somebody whom this host trusts with it ([`vouched`]). Each is given a component that was verified, and binds the code to
+//! it, to this build and its settings ([`binding`]).
+
+mod answer;
+mod binding;
+mod cache;
+mod child;
+mod processor;
+mod seal;
+mod vouched;
+
+use countersign_trust_store::VerifiedComponent;
+use wasmtime::Engine;
+
+use crate::error::LoadError;
+use crate::imports::Import;
+use crate::load;
+
+pub use answer::compile_for_parent;
+use binding::Binding;
+pub use binding::build_id;
+pub(crate) use binding::{Roots, target};
+pub use cache::{CacheError, CodeCache, Fingerprint};
+pub use child::CompileLimits;
+pub use vouched::CodeTarget;
+pub(crate) use vouched::{fits, make, take, target_of};
+
+/// Compiled code that may be loaded, and what its component imports.
+pub(crate) struct Code {
+    /// What its component imports, as it was read when it was compiled.
+    imports: Vec<Import>,
+    /// What was authenticated, and where in it the code begins.
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Code {
+    /// What the compiler of this process, or of a child, has just made.
+    fn made(imports: Vec<Import>, bytes: Vec<u8>) -> Self {
+        Self {
+            imports,
+            bytes,
+            start: 0,
+        }
+    }
+
+    pub(crate) fn imports(&self) -> &[Import] {
+        &self.imports
+    }
+
+    /// The very bytes that were authenticated.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// Where the code of a component came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CodeOrigin {
+    /// The compiler.
+    Compiled,
+    /// A cache, in which this device had sealed it.
+    Cached,
+    /// Somebody whom this host trusts with precompiled code.
+    Precompiled,
+    /// The compiler, although a cache has an entry: it was not believed, or could not be used.
+    Recompiled {
+        /// What was wrong with the entry.
+        why: String,
+    },
+    /// The compiler, and a cache did not take the code: the next start compiles again.
+    NotKept {
+        /// What the system said.
+        why: String,
+    },
+}
+
+impl CodeOrigin {
+    /// One word for a record.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Compiled | Self::NotKept { .. } => "compiled",
+            Self::Cached => "cached",
+            Self::Precompiled => "precompiled",
+            Self::Recompiled { .. } => "recompiled",
+        }
+    }
+}
+
+/// Holds a component's imports against what it was granted, before anything of it is compiled or loaded.
+pub(crate) type Permit<'a> = dyn Fn(&[Import]) -> Result<(), LoadError> + 'a;
+
+/// How a runtime comes to code.
+pub(crate) struct Source {
+    pub(crate) roots: Roots,
+    pub(crate) cache: Option<CodeCache>,
+    /// Compiles in a process of its own, under these limits; without, in this one.
+    pub(crate) apart: Option<CompileLimits>,
+    /// Whether the code is for the interpreter.
+    pub(crate) interpreted: bool,
+}
+
+impl Source {
+    /// The code that the cache holds of a component, if it is this device's own, and otherwise why it is not used.
+    pub(crate) fn cached(
+        &self,
+        engine: &Engine,
+        verified: &VerifiedComponent,
+    ) -> Result<Option<Code>, String> {
+        match &self.cache {
+            Some(cache) => cache.get(&self.binding(engine, verified)),
+            None => Ok(None),
+        }
+    }
+
+    /// Compiles a component, and has the cache keep the code.
+    ///
+    /// # Errors
+    /// What refuses the component. That the cache does not take it is none, and said beside the code.
+    pub(crate) fn compiled(
+        &self,
+        engine: &Engine,
+        verified: &VerifiedComponent,
+        permit: &Permit<'_>,
+    ) -> Result<(Code, Option<String>), LoadError> {
+        let code = match &self.apart {
+            Some(limits) => child::compile(limits, self.interpreted, verified.component(), permit)?,
+            None => {
+                let (imports, bytes) = load::compile(engine, verified.component(), permit)?;
+                Code::made(imports, bytes)
+            }
+        };
+        let unkept = self.cache.as_ref().and_then(|cache| {
+            let kept = cache.put(&self.binding(engine, verified), &code);
+            kept.err().map(|error| error.to_string())
+        });
+        Ok((code, unkept))
+    }
+
+    fn binding(&self, engine: &Engine, verified: &VerifiedComponent) -> Binding {
+        Binding::new(engine, verified.digest(), &self.roots)
+    }
+}

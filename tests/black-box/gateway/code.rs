@@ -1,0 +1,351 @@
+//! What the gateway compiles, in which process, and what it keeps of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use countersign_testing::TestPki;
+use countersign_trust_store::{AnchorSource, Code, Purpose};
+use serde_json::Value;
+use wasm_encoder::{
+    BlockType, CodeSection, Component, Function, FunctionSection, Module, ModuleSection,
+    TypeSection, ValType,
+};
+
+use super::{Bench, ONCE, SOON, healthy, is};
+use crate::programs::{fill, program, run};
+
+/// The entries of the folder of compiled code.
+fn entries(bench: &Bench) -> Vec<std::path::PathBuf> {
+    let folder = fs::read_dir(bench.path("state/code")).expect("the folder is made");
+    let paths = folder.map(|entry| entry.expect("readable").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|ending| ending == "code"))
+        .collect()
+}
+
+/// Where the code came from, by the records of acceptance, in their order.
+fn origins(bench: &Bench) -> Vec<String> {
+    let records = bench.records();
+    let accepted = records
+        .iter()
+        .filter(|record| record["event"] == "accepted");
+    accepted
+        .map(|record| record["native_code"].as_str().expect("a word").to_owned())
+        .collect()
+}
+
+#[test]
+fn te15_code_is_kept_and_compiled_again_where_it_was_changed() {
+    let bench = Bench::new();
+    bench.configure(&[("pump", SOON)]);
+    bench.sign("pump", "endless-loop", 1);
+    for _ in 0..2 {
+        let gateway = bench.start();
+        bench.until("pump", is("running"));
+        assert_eq!(gateway.stop(), 0);
+    }
+    assert_eq!(origins(&bench), ["compiled", "cached"]);
+    let [entry] = &entries(&bench)[..] else {
+        panic!("one entry")
+    };
+    let mode = fs::metadata(entry).expect("ours").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let good = fs::read(entry).expect("ours");
+    let mut bad = good.clone();
+    let last = bad.len() - 1;
+    bad[last / 2] ^= 0x10;
+    fs::write(entry, &bad).expect("ours");
+    let gateway = bench.start();
+    bench.until("pump", is("running"));
+    assert_eq!(gateway.stop(), 0);
+    assert_eq!(origins(&bench), ["compiled", "cached", "recompiled"]);
+    let log = bench.log();
+    assert!(
+        log.contains(
+            "pump: the code that was kept is not used, and it was compiled again: its seal"
+        ),
+        "{log}"
+    );
+    // Sealed anew, it is used.
+    let gateway = bench.start();
+    bench.until("pump", is("running"));
+    assert_eq!(gateway.stop(), 0);
+    assert_eq!(origins(&bench).last().map(String::as_str), Some("cached"));
+}
+
+#[test]
+fn te16_a_folder_of_code_that_others_may_open_keeps_the_gateway_from_starting() {
+    let bench = Bench::new();
+    bench.configure(&[("pump", SOON)]);
+    bench.sign("pump", "endless-loop", 1);
+    let code = bench.path("state/code");
+    fs::create_dir(&code).expect("ours");
+    for open in [0o755, 0o770] {
+        fs::set_permissions(&code, fs::Permissions::from_mode(open)).expect("ours");
+        let ran = bench.ran("run", &[]);
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.stderr.contains("close it with chmod go-rwx"), "{ran:?}");
+    }
+    fs::remove_dir(&code).expect("ours");
+    let elsewhere = bench.path("elsewhere");
+    fs::create_dir(&elsewhere).expect("ours");
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o700)).expect("ours");
+    std::os::unix::fs::symlink(&elsewhere, &code).expect("ours");
+    let ran = bench.ran("run", &[]);
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.stderr.contains("is a link to one"), "{ran:?}");
+}
+
+#[test]
+fn te15_code_that_lies_beside_a_component_is_used_if_somebody_vouches_for_it() {
+    let bench = Bench::new();
+    let desk = TestPki::builder().scope(&["test:*"]).seed(7).build();
+    let roots = [
+        AnchorSource::new(bench.pki.root().to_vec()),
+        AnchorSource {
+            purpose: Purpose::PrecompiledCode,
+            ..desk.anchor_source()
+        },
+    ];
+    let gateway = bench.path("countersign-gateway");
+    fill(&program("countersign-gateway"), &gateway, &roots);
+    bench.configure(&[("pump", SOON)]);
+    bench.sign("pump", "endless-loop", 1);
+    let made = run(bench
+        .command("precompile")
+        .arg(bench.path("pump.wasm"))
+        .arg("--list")
+        .arg(bench.path("crls.pem"))
+        .arg("--output")
+        .arg(bench.path("pump.code")));
+    assert_eq!(made.status, 0, "{made:?}");
+    let folder = bench.path("desk");
+    fs::create_dir(&folder).expect("ours");
+    let files = desk.write(&folder);
+    let signed = run(Command::new(program("countersign"))
+        .arg("sign-code")
+        .arg(bench.path("pump.code"))
+        .arg("--key")
+        .arg(&files.key)
+        .arg("--chain")
+        .arg(&files.chain)
+        .arg("--output")
+        .arg(bench.path("signed.code"))
+        .arg("--json"));
+    assert_eq!(signed.status, 0, "{signed:?}");
+    let said: Value = serde_json::from_str(&signed.stdout).expect("JSON");
+    let target = said["target"].as_str().expect("a target");
+    let beside = bench.path(&format!("pump.wasm.{target}.code"));
+
+    let code = fs::read(bench.path("signed.code")).expect("ours");
+    let mut changed = code.clone();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    let unsigned = fs::read(bench.path("pump.code")).expect("ours");
+    for (bytes, refused) in [
+        (&code, None),
+        (&changed, Some("digest-mismatch")),
+        (&unsigned, Some("malformed")),
+    ] {
+        fs::write(&beside, bytes).expect("ours");
+        let gateway = bench.start();
+        bench.until("pump", is("running"));
+        assert_eq!(gateway.stop(), 0);
+        let log = bench.log();
+        match refused {
+            None => assert!(!log.contains("is not used"), "{log}"),
+            Some(code) => assert!(log.contains(&format!("is not used: {code}: ")), "{log}"),
+        }
+    }
+    // Nothing of what was not believed was run.
+    assert_eq!(origins(&bench), ["precompiled", "compiled", "cached"]);
+}
+
+/// Has the kernel refuse that memory becomes code which was written (prctl(2), PR_SET_MDWE), as systemd's
+/// MemoryDenyWriteExecute does, and becomes what it is told to.
+const WITHOUT_NEW_CODE: &str = "import ctypes, os, sys
+if ctypes.CDLL(None, use_errno=True).prctl(65, 1, 0, 0, 0) != 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])";
+
+#[test]
+fn where_memory_cannot_become_code_components_are_interpreted() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    let confined = || {
+        let mut command = Command::new("python3");
+        command.args(["-c", WITHOUT_NEW_CODE]);
+        command.arg(bench.path("countersign-gateway")).arg("run");
+        command
+    };
+    let configure = |compile: &str| {
+        bench.configure_with(&format!(
+            "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\ncompile = {compile}\n\
+             [[service]]\nname = \"pump\"\ncomponent = \"pump.wasm\"\nsigned-as = \"test:pump\"\n{SOON}\n"
+        ));
+    };
+    configure("{ interpreted = true }");
+    for _ in 0..2 {
+        let gateway = bench.start_by(confined());
+        bench.until("pump", healthy);
+        assert_eq!(gateway.stop(), 0);
+    }
+    assert_eq!(origins(&bench), ["compiled", "cached"]);
+    // As it would be without: the kernel does refuse.
+    configure("{ interpreted = false }");
+    let gateway = bench.start_by(confined());
+    let pump = bench.until("pump", |service| service["code"].is_string());
+    assert_eq!(pump["code"], Code::ComponentInvalid.as_str(), "{pump}");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn te14_what_keeps_the_compiler_busy_is_refused_and_its_neighbour_runs() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    let bombs = [
+        ("functions", many_functions(100_000)),
+        ("locals", many_locals(50_000)),
+        ("tables", giant_tables(40, 65_000)),
+        ("blocks", deep_blocks(60_000)),
+        ("types", wide_types()),
+    ];
+    let mut text = "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n\
+        compile = { memory = \"512MiB\", cpu = \"1s\", time = \"8s\" }\n"
+        .to_owned();
+    for (name, bytes) in &bombs {
+        let manifest = bench.pki.manifest(&format!("test:{name}"));
+        let file = bench.pki.sign(bytes, &manifest);
+        fs::write(bench.path(&format!("{name}.wasm")), file).expect("our own folder");
+    }
+    let names = bombs.iter().map(|(name, _)| (*name, ONCE));
+    for (name, more) in names.chain([("pump", SOON)]) {
+        text.push_str(&format!(
+            "\n[[service]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\nsigned-as = \"test:{name}\"\n{more}\n"
+        ));
+    }
+    bench.configure_with(&text);
+    let started = Instant::now();
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    let taken = started.elapsed();
+    // Each is over in its own time; reading and verifying them comes on top.
+    let most = Duration::from_secs(8 * 5 + 20);
+    assert!(taken < most, "{taken:?}");
+    let mut stopped = 0;
+    for (name, _) in &bombs {
+        let service = bench.service(name);
+        // What can be compiled within the limits has nothing to run.
+        if service["state"] == "refused" {
+            assert_eq!(
+                service["code"],
+                Code::ComponentInvalid.as_str(),
+                "{service}"
+            );
+            let why = service["why"].as_str().expect("a sentence");
+            stopped += usize::from(why.starts_with("compiling the component was stopped: "));
+        }
+    }
+    assert!(stopped >= 1, "none took too much: {}", bench.status());
+    let many = bench.service("functions");
+    assert!(
+        many["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("processor time")),
+        "{many}"
+    );
+    assert_eq!(gateway.stop(), 0);
+}
+
+/// A component around a module whose functions have these bodies.
+fn component(bodies: impl IntoIterator<Item = Function>) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], [ValType::I32]);
+    let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
+    for body in bodies {
+        functions.function(0);
+        code.function(&body);
+    }
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    let mut component = Component::new();
+    component.section(&ModuleSection(&module));
+    component.finish()
+}
+
+fn many_functions(count: usize) -> Vec<u8> {
+    let mut body = Function::new([(4, ValType::I32)]);
+    for local in 1..5 {
+        body.instructions()
+            .local_get(local - 1)
+            .i32_const(7)
+            .i32_mul()
+            .local_tee(local)
+            .i32_popcnt()
+            .local_set(local - 1);
+    }
+    body.instructions().local_get(0).end();
+    component(std::iter::repeat_n(body, count))
+}
+
+fn many_locals(count: u32) -> Vec<u8> {
+    let mut body = Function::new([(count - 1, ValType::I32)]);
+    for block in 0..200 {
+        body.instructions().local_get(0).if_(BlockType::Empty);
+        for local in (1..count).step_by(101) {
+            body.instructions()
+                .local_get(local)
+                .local_get((local + block) % count)
+                .i32_add()
+                .local_set(local - 1);
+        }
+        body.instructions().end();
+    }
+    body.instructions().local_get(7).end();
+    component([body])
+}
+
+fn giant_tables(count: usize, targets: usize) -> Vec<u8> {
+    let mut body = Function::new([]);
+    for _ in 0..count {
+        body.instructions()
+            .block(BlockType::Empty)
+            .local_get(0)
+            .br_table(vec![0; targets], 0)
+            .end();
+    }
+    body.instructions().local_get(0).end();
+    component([body])
+}
+
+fn deep_blocks(depth: usize) -> Vec<u8> {
+    let mut body = Function::new([]);
+    for _ in 0..depth {
+        body.instructions()
+            .local_get(0)
+            .if_(BlockType::Empty)
+            .local_get(0)
+            .local_set(0);
+    }
+    for _ in 0..depth {
+        body.instructions().end();
+    }
+    body.instructions().local_get(0).end();
+    component([body])
+}
+
+/// Types whose size doubles with each line: a pair of what was before.
+fn wide_types() -> Vec<u8> {
+    use wasm_encoder::{ComponentTypeSection, ComponentValType, PrimitiveValType};
+    let mut types = ComponentTypeSection::new();
+    types.defined_type().primitive(PrimitiveValType::U8);
+    for before in 0..900 {
+        let before = ComponentValType::Type(before);
+        types.defined_type().tuple([before, before]);
+    }
+    let mut component = Component::new();
+    component.section(&types);
+    component.finish()
+}
