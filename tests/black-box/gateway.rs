@@ -1,5 +1,7 @@
 //! The built gateway: what it runs, what it refuses, what it remembers, and who may ask it.
 
+#[path = "gateway/bundles.rs"]
+mod bundles;
 #[path = "gateway/code.rs"]
 mod code;
 #[path = "gateway/keys.rs"]

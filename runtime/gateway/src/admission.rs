@@ -21,6 +21,7 @@ use countersign_trust_store::{
 };
 use serde::Serialize;
 
+use crate::bundle::Hold;
 use crate::clock::Clock;
 use crate::code;
 use crate::config::Service;
@@ -39,6 +40,8 @@ pub(crate) struct Host {
     pub(crate) keys: Keys,
     /// One acceptance at a time, so that the record that failed is its own.
     pub(crate) accepting: Mutex<()>,
+    /// Whether a bundle is on trial.
+    pub(crate) hold: Hold,
 }
 
 /// Revocation lists, which a reload exchanges. None of their signatures counts before it was verified.
@@ -172,7 +175,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn of(code: Code, why: &impl ToString) -> Self {
+    pub(crate) fn of(code: Code, why: &impl ToString) -> Self {
         Self {
             code: Some(code.as_str()),
             why: why.to_string(),
@@ -247,7 +250,7 @@ impl Host {
         path: &Path,
         state: &State,
     ) -> Result<Verified, Refusal> {
-        let verified = self.verify(service, path, &state.memory())?;
+        let verified = self.verify(service, path, &self.hold.over(state.memory()))?;
         let numbers = numbers(&verified.component);
         state.remember(|memory| {
             for (issuer, number) in numbers {

@@ -24,11 +24,12 @@ Examples:
   countersign-gateway logs --service pump --follow
   countersign-gateway trust
   countersign-gateway verify /media/usb/pump.signed.wasm
+  countersign-gateway apply /media/usb/plant-12.bundle
   countersign-gateway reload        (also by SIGHUP)
   countersign-gateway schema > gateway.schema.json
 
-Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `countersign codes`. `check`,
-`verify` and `reload` end with that of the first component that is refused.";
+Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `countersign codes`. `apply` ends with that of
+the bundle; `check`, `verify` and `reload` end with that of the first component that is refused.";
 
 /// Runs signed components under supervision.
 #[derive(Debug, Parser)]
@@ -104,6 +105,17 @@ pub(crate) enum Verb {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Print the verdicts as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Apply a bundle: all of it, or nothing; what ran before runs again if what it brings does not prove healthy
+    Apply {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The bundle
+        #[arg(value_name = "FILE")]
+        source: String,
+        /// Print what became of it as JSON
         #[arg(long)]
         json: bool,
     },

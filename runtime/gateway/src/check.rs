@@ -11,6 +11,7 @@ use countersign_trust_store::UnverifiedComponent;
 use serde::Serialize;
 
 use crate::admission::{Facts, Host, Lists, Refusal};
+use crate::bundle::{self, Hold};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{NotStarted, roots};
@@ -46,7 +47,7 @@ impl Verdict {
 ///
 /// Returns the exit status: that of the first refusal.
 pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
-    let config = Config::load(path)?;
+    let config = bundle::configured(path)?;
     let (host, memory) = host(&config)?;
     let verdicts: Vec<_> = config
         .services
@@ -66,7 +67,7 @@ pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
 ///
 /// Returns the exit status: that of the first refusal.
 pub(crate) fn verify(path: &Path, file: &Path, json: bool) -> Result<u8, NotStarted> {
-    let config = Config::load(path)?;
+    let config = bundle::configured(path)?;
     let (host, memory) = host(&config)?;
     let claimed = claimed(file)?;
     let expecting = config.services.iter().filter(|service| {
@@ -113,6 +114,7 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
         clock: Clock::start(memory.floor()),
         lists,
         accepting: Mutex::new(()),
+        hold: Hold::default(),
     };
     Ok((host, memory))
 }

@@ -2,6 +2,7 @@
 //!
 //! Decides that every value has a meaning. Whether components verify under it is decided when they are admitted.
 
+mod bundles;
 mod file;
 mod keys;
 
@@ -18,6 +19,7 @@ use countersign_format::{ComponentName, limits as format_limits};
 use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
 use countersign_trust_store::Policy;
 
+pub(crate) use bundles::Bundles;
 use file::{ConfigFile, ConfineMode, GrantsPart, LimitsPart, RestartPart, ServicePart, StatusPart};
 pub(crate) use file::{DirectoryPart, OutputPart, Purpose, When};
 pub(crate) use keys::{Key, KeyGrant};
@@ -32,7 +34,7 @@ const MAX_SERVICES: usize = 1_000;
 const MAX_NAME: usize = 64;
 
 /// What the operator wants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// The folder that its file lies in.
     pub(crate) folder: PathBuf,
@@ -44,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) lists: Vec<PathBuf>,
     pub(crate) policy: Policy,
     pub(crate) compile: Compile,
+    pub(crate) bundles: Option<Bundles>,
     /// In the order of the file; no two of one name.
     pub(crate) services: Vec<Service>,
     /// The device's keys, by their names.
@@ -51,7 +54,7 @@ pub(crate) struct Config {
 }
 
 /// What the process takes from itself, and what it keeps beside what else is named.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Confine {
     pub(crate) required: bool,
     pub(crate) read: Vec<PathBuf>,
@@ -157,6 +160,11 @@ impl Config {
     }
 
     fn parse(text: &str, folder: &Path) -> Result<Self, Wrong> {
+        Self::parse_with(text, folder, BTreeMap::new())
+    }
+
+    /// The same, for a text that says nothing of the device's keys and speaks of these.
+    fn parse_with(text: &str, folder: &Path, known: BTreeMap<String, Key>) -> Result<Self, Wrong> {
         let file: ConfigFile = toml::from_str(text).map_err(|error| Wrong {
             place: error.span(),
             message: error.message().trim_end().replace('\n', "; "),
@@ -166,7 +174,12 @@ impl Config {
         let policy = Policy::default()
             .with_min_signers(*gateway.signers.get_ref())
             .map_err(|error| Wrong::at(gateway.signers.span(), format!("signers: {error}")))?;
-        if file.service.is_empty() {
+        let bundles = match file.bundles {
+            Some(part) => Some(Bundles::new(part, folder)?),
+            None => None,
+        };
+        // What runs may come in a bundle.
+        if file.service.is_empty() && bundles.is_none() {
             return Err(Wrong {
                 place: None,
                 message: "it has no [[service]], so there is nothing to run".to_owned(),
@@ -178,7 +191,8 @@ impl Config {
                 message: format!("it has more than {MAX_SERVICES} services"),
             });
         }
-        let keys = keys::keys(file.key, folder)?;
+        let mut keys = keys::keys(file.key, folder)?;
+        keys.extend(known);
         let mut names = BTreeSet::new();
         let mut services = Vec::with_capacity(file.service.len());
         for part in file.service {
@@ -223,6 +237,7 @@ impl Config {
             },
             state,
             policy,
+            bundles,
             services,
             keys,
         })
@@ -253,7 +268,7 @@ impl Service {
         let signed_as = ComponentName::parse(part.signed_as.get_ref())
             .map_err(|error| Wrong::at(part.signed_as.span(), format!("signed-as: {error}")))?;
         Ok(Self {
-            component: folder.join(part.component.get_ref()),
+            component: bundles::place(&part.component, folder)?,
             signed_as,
             work: Work::Command,
             restart: restart(&part.restart)

@@ -149,6 +149,8 @@ impl Named {
         readable.push(config.folder.clone());
         // A file is exchanged by giving its name to another, so that its folder is what counts.
         readable.extend(config.lists.iter().filter_map(|path| folder_of(path)));
+        let anchors = config.bundles.iter().map(|bundles| &bundles.anchors);
+        readable.extend(anchors.filter_map(|path| folder_of(path)));
         writable.push(config.state.clone());
         writable.extend(
             [&config.audit, &config.control]

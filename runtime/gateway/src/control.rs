@@ -59,6 +59,11 @@ pub(crate) enum Question {
     },
     /// To read the configuration again.
     Reload,
+    /// To apply a bundle.
+    Apply {
+        /// The name of the file in the folder of what has come.
+        file: String,
+    },
 }
 
 /// What changes something, and is done by the gateway itself, one after the other.
@@ -66,6 +71,8 @@ pub(crate) enum Question {
 pub(crate) enum Order {
     /// To read the configuration again.
     Reload,
+    /// To apply the bundle of this name in the folder of what has come.
+    Apply(String),
 }
 
 type Asked = (Order, oneshot::Sender<Value>);
@@ -206,6 +213,7 @@ impl Desk {
                 serde_json::to_value(told.unwrap_or_else(|| journal::tell(service, after)))
             }
             Question::Reload => return self.order(Order::Reload).await,
+            Question::Apply { file } => return self.order(Order::Apply(file)).await,
         };
         answer.unwrap_or_default()
     }

@@ -3,6 +3,8 @@
 //! Decides that one bad component keeps nothing but itself from running, and that a configuration that is wrong anywhere
 //! changes nothing.
 
+mod trial;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -18,7 +20,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
+use self::trial::Trial;
 use crate::admission::{Admitted, Host, Lists, Refusal, Verified};
+use crate::bundle::{self, Hold};
 use crate::clock::Clock;
 use crate::code;
 use crate::config::{Config, Key, Service};
@@ -100,6 +104,7 @@ pub(crate) struct Gateway {
     refused: BTreeMap<String, Refusal>,
     view: Arc<View>,
     confinement: Confinement,
+    trial: Option<Trial>,
 }
 
 impl Gateway {
@@ -129,6 +134,7 @@ impl Gateway {
             clock,
             lists: Lists::default(),
             accepting: Mutex::new(()),
+            hold: Hold::default(),
         });
         let gateway = Self {
             path: path.to_owned(),
@@ -144,7 +150,9 @@ impl Gateway {
             kept,
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
+            trial: None,
         };
+        gateway.tidy();
         gateway.show();
         Ok(gateway)
     }
@@ -176,6 +184,10 @@ impl Gateway {
         while goes_on {
             let asked = tokio::select! {
                 () = &mut stopping => break,
+                () = trial::glance(self.trial.as_ref()) => {
+                    self.watch_trial().await;
+                    continue;
+                }
                 () = manager.beat() => continue,
                 _ = hang_up.recv() => Some((Order::Reload, None)),
                 (order, answer) = control.next() => Some((order, Some(answer))),
@@ -193,6 +205,25 @@ impl Gateway {
                 continue;
             };
             let said = match order {
+                Order::Apply(file) => {
+                    self.view.enter(Phase::Reloading);
+                    manager.reloading();
+                    let begun = tokio::select! {
+                        begun = manager.during(self.apply(&file)) => Some(begun),
+                        () = &mut stopping => None,
+                    };
+                    self.view.enter(Phase::Running);
+                    self.show();
+                    manager.ready(&self.in_words());
+                    match begun {
+                        Some(trial::Begun::OnTrial) => {
+                            self.answer_later(answer);
+                            continue;
+                        }
+                        Some(trial::Begun::Said(said)) => Ok(said),
+                        None => break,
+                    }
+                }
                 Order::Reload => {
                     self.view.enter(Phase::Reloading);
                     manager.reloading();
@@ -280,7 +311,16 @@ impl Gateway {
 
     /// Reads the configuration again, and the lists and files that it names, and changes what has changed.
     async fn reload(&mut self) -> anyhow::Result<Reloaded> {
-        let mut config = Config::load(&self.path)?;
+        if self.trial.is_some() {
+            bail!("a bundle is on trial; reload when it has ended");
+        }
+        let config = Config::load(&self.path)?;
+        let config = bundle::with_remembered(config, &self.path, &self.state.memory())?;
+        self.change_to(config).await.map(|(done, _)| done)
+    }
+
+    /// Has another configuration count, and changes what it changes: what was done, and the configuration before.
+    async fn change_to(&mut self, mut config: Config) -> anyhow::Result<(Reloaded, Config)> {
         if let Some(what) = self.config.beyond_reload(&config) {
             bail!("{what} was changed; that needs a restart");
         }
@@ -318,7 +358,7 @@ impl Gateway {
             self.judge(service, &mut done).await;
             self.show();
         }
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
         say(
             "",
             &format!(
@@ -326,7 +366,7 @@ impl Gateway {
                 serde_json::to_string(&done).unwrap_or_default()
             ),
         );
-        Ok(done)
+        Ok((done, before))
     }
 
     /// Tries again what was refused because hardware was missing: it may have come to itself, or been put in.

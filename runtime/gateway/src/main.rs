@@ -7,6 +7,7 @@
 
 mod admission;
 mod args;
+mod bundle;
 mod check;
 mod clock;
 mod code;
@@ -71,7 +72,7 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
         Verb::Check { config, json } => return check::check(&config.path, json),
         Verb::Run { config } => {
             let path = config.path;
-            let config = Config::load(&path)?;
+            let config = bundle::configured(&path)?;
             // Before there is another thread, and before anything of a stranger's is read.
             let confinement = confine::confine(&config)?;
             let gateway = Gateway::new(&path, config, confinement)?;
@@ -108,6 +109,11 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             output,
         } => precompile::precompile(&component, target.into(), &list, &output)?,
         Verb::CompileForParent => return Ok(code::compile()),
+        Verb::Apply {
+            config,
+            source,
+            json,
+        } => return bundle::apply(&config.path, &source, json),
         Verb::Schema => overview::out(&config::schema()),
         Verb::Completions { shell } => clap_complete::generate(
             shell,

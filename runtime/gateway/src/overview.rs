@@ -183,6 +183,36 @@ pub(crate) fn print_trust(answer: &Value, json: bool) {
     }
 }
 
+/// Prints what became of a bundle, and gives the exit status: that of the refusal, if it was refused.
+pub(crate) fn print_applied(answer: &Value, json: bool) -> u8 {
+    let refused = answer.get("refused");
+    if json {
+        out(&answer.to_string());
+    } else {
+        let text = |key| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+        let number = answer.get("number").and_then(Value::as_u64);
+        let bundle = match number {
+            Some(number) => format!("bundle {} {number}", printable(text("line"))),
+            None => "the bundle".to_owned(),
+        };
+        out(&format!("{bundle}: {}", text("outcome")));
+        if let Some(refusal) = refused {
+            let of = |key| refusal.get(key).and_then(Value::as_str).unwrap_or_default();
+            out(&format!("  code: {}", of("code")));
+            out(&format!("  why:  {}", printable(of("why"))));
+            out(&format!("  next: {}", printable(of("next"))));
+        }
+    }
+    refused.map_or(0, status_of)
+}
+
+/// The exit status of a refusal.
+fn status_of(refusal: &Value) -> u8 {
+    let word = refusal.get("code").and_then(Value::as_str);
+    let code = Code::ALL.iter().find(|code| word == Some(code.as_str()));
+    code.map_or(2, |code| code.exit_status())
+}
+
 /// Prints what a reload did, and gives the exit status: that of the first component that was refused.
 pub(crate) fn print_reload(answer: &Value, json: bool) -> u8 {
     let refused = answer.get("refused").and_then(Value::as_object);

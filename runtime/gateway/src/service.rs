@@ -28,6 +28,9 @@ use work::{AtWork, Ended, Failure};
 /// The least time between two tries to remember that a component is healthy.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// How long after a trial it is remembered at the latest.
+const HELD: Duration = Duration::from_secs(1);
+
 /// What a service is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
@@ -71,6 +74,9 @@ pub(crate) struct Status {
     /// Why a newer component is not the one that runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) newer: Option<String>,
+    /// Whether the component that runs, or ran last, proved healthy.
+    #[serde(skip)]
+    pub(crate) proved: bool,
 }
 
 /// What a running service can be told.
@@ -104,6 +110,7 @@ impl Running {
             facts: Some(admitted.facts.clone()),
             links: Arc::clone(&admitted.links),
             newer: None,
+            proved: false,
         });
         let supervision = Supervision {
             host,
@@ -193,6 +200,7 @@ impl Supervision {
         loop {
             self.told.send_modify(|status| {
                 status.doing = running(self.proved);
+                status.proved = self.proved;
                 status.starts = status.starts.saturating_add(1);
                 status.facts = Some(self.current.facts.clone());
                 status.links = Arc::clone(&self.current.links);
@@ -276,7 +284,11 @@ impl Supervision {
                 () = &mut healthy, if !self.proved => {
                     self.prove();
                     // Where it could not be remembered, it is tried again.
-                    let again = tokio::time::Instant::now() + healthy_after.max(RETRY);
+                    let again = match self.host.hold.is_on() {
+                        true => HELD,
+                        false => healthy_after.max(RETRY),
+                    };
+                    let again = tokio::time::Instant::now() + again;
                     healthy.as_mut().reset(again);
                 }
                 command = self.commands.recv() => break match command {
@@ -306,8 +318,17 @@ impl Supervision {
         }
     }
 
-    /// Has it remembered that the component is healthy.
+    /// Has it remembered that the component is healthy; while a bundle is on trial, only told.
     fn prove(&mut self) {
+        if self.host.hold.is_on() {
+            self.told.send_modify(|status| {
+                status.proved = true;
+                if let Doing::Running { healthy, .. } = &mut status.doing {
+                    *healthy = true;
+                }
+            });
+            return;
+        }
         let remembered = tokio::task::block_in_place(|| {
             let current = &self.current;
             // First the copy: a version that is remembered and cannot be had any more would leave nothing to run.
@@ -319,6 +340,7 @@ impl Supervision {
             Ok(()) => {
                 self.proved = true;
                 self.told.send_modify(|status| {
+                    status.proved = true;
                     status.newer = None;
                     if let Doing::Running { healthy, .. } = &mut status.doing {
                         *healthy = true;
@@ -397,6 +419,7 @@ pub(crate) fn refused(name: &str, refusal: Refusal) -> Status {
         facts: None,
         links: Arc::new([]),
         newer: None,
+        proved: false,
     }
 }
 

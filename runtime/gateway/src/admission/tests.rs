@@ -41,6 +41,7 @@ impl Bench {
             clock: Clock::by(wall, UnixTime::from_secs(0)),
             lists: Lists::default(),
             accepting: Mutex::new(()),
+            hold: crate::bundle::Hold::default(),
         };
         let service = config.services.remove(0);
         Self {

@@ -22,6 +22,8 @@ pub(super) struct ConfigFile {
     /// The status page, metrics and answers to whoever watches over the machine; none if not given.
     #[serde(default)]
     pub(super) status: Option<StatusPart>,
+    /// Which bundles are taken; none if this is not there.
+    pub(super) bundles: Option<BundlesPart>,
     /// Components that run for as long as the gateway does.
     #[serde(default)]
     pub(super) service: Vec<ServicePart>,
@@ -131,6 +133,41 @@ pub(super) struct StatusPart {
     /// Whether others than this machine may look: without it, the address must be one of the loopback.
     #[serde(default)]
     pub(super) open_to_others: bool,
+}
+
+/// Which bundles are taken.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct BundlesPart {
+    /// The line of bundles: of others none is taken.
+    #[schemars(with = "String")]
+    pub(super) line: Spanned<String>,
+    /// The roots of those who sign bundles, in PEM. None of them may sign components for that.
+    #[schemars(with = "String")]
+    pub(super) anchors: PathBuf,
+    /// How many different devices must have signed a bundle.
+    #[serde(default = "one_signer")]
+    #[schemars(with = "u8", range(min = 1, max = 4))]
+    pub(super) signers: Spanned<u8>,
+    /// The largest bundle, such as "512MiB".
+    #[serde(default = "half_a_gibibyte")]
+    pub(super) most: Size,
+    /// How long what a bundle brings may take to prove healthy, at most "9m".
+    #[serde(default = "five_minutes")]
+    #[schemars(with = "Time")]
+    pub(super) healthy_within: Spanned<Time>,
+}
+
+fn one_signer() -> Spanned<u8> {
+    Spanned::new(0..0, 1)
+}
+
+fn half_a_gibibyte() -> Size {
+    Size(512 << 20)
+}
+
+fn five_minutes() -> Spanned<Time> {
+    Spanned::new(0..0, Time(std::time::Duration::from_secs(300)))
 }
 
 /// A component that runs for as long as the gateway does: a command of WASI 0.2.

@@ -30,9 +30,74 @@ pub(crate) struct Memory {
     /// SHA-256 of a file's signatures: and how it was admitted.
     #[serde(default)]
     admissions: BTreeMap<String, Admitted>,
+    /// A component's name, and the least version of it that may run.
+    #[serde(default)]
+    minimums: BTreeMap<String, u64>,
+    /// What bundles have left.
+    #[serde(default)]
+    bundles: Bundles,
+}
+
+/// What bundles have left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bundles {
+    /// Of each line, the number of the last that proved healthy, and SHA-256 of its index.
+    last: BTreeMap<String, (u64, String)>,
+    /// SHA-256 of the index of the one that runs.
+    current: Option<String>,
+    /// The same of the last that verified and brought revocation lists, whatever became of it: lists are not taken back.
+    lists: Option<String>,
 }
 
 impl Memory {
+    /// The bundle that runs, by SHA-256 of its index.
+    ///
+    /// # Errors
+    /// If it holds what this program does not write.
+    pub(crate) fn bundle(&self) -> anyhow::Result<Option<Digest>> {
+        digest(self.bundles.current.as_deref())
+    }
+
+    /// The last bundle that verified and brought lists.
+    ///
+    /// # Errors
+    /// As [`Self::bundle`].
+    pub(crate) fn bundle_of_lists(&self) -> anyhow::Result<Option<Digest>> {
+        digest(self.bundles.lists.as_deref())
+    }
+
+    /// Number and index of the last bundle of a line that proved healthy.
+    ///
+    /// # Errors
+    /// As [`Self::bundle`].
+    pub(crate) fn last_bundle(&self, line: &str) -> anyhow::Result<Option<(u64, Digest)>> {
+        let Some((number, index)) = self.bundles.last.get(line) else {
+            return Ok(None);
+        };
+        Ok(digest(Some(index))?.map(|index| (*number, index)))
+    }
+
+    /// That a bundle with lists verified.
+    pub(crate) fn keep_lists_of(&mut self, index: Digest) {
+        self.bundles.lists = Some(index.to_string());
+    }
+
+    /// That a bundle proved healthy: it is the one that runs from now on, and none before it comes back.
+    pub(crate) fn raise_bundle(&mut self, line: &str, number: u64, index: Digest) {
+        let seen = self.bundles.last.entry(line.to_owned()).or_default();
+        if seen.0 <= number {
+            *seen = (number, index.to_string());
+            self.bundles.current = Some(index.to_string());
+        }
+    }
+
+    /// That no older version of a component may run.
+    pub(crate) fn raise_minimum(&mut self, name: &ComponentName, least: u64) {
+        let seen = self.minimums.entry(name.to_string()).or_default();
+        *seen = least.max(*seen);
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
@@ -187,8 +252,18 @@ impl Memory {
         for (signatures, admitted) in &self.admissions {
             state.note_admission(admitted.admission(signatures)?);
         }
+        for (name, least) in &self.minimums {
+            let name = ComponentName::parse(name).with_context(foreign)?;
+            state.note_minimum(name, *least);
+        }
         Ok(state)
     }
+}
+
+fn digest(text: Option<&str>) -> anyhow::Result<Option<Digest>> {
+    let foreign = || "what this gateway remembers holds a bundle of another form";
+    text.map(|text| text.parse().ok().with_context(foreign))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -216,5 +291,27 @@ mod tests {
         let state = format!("{:?}", memory.trust_state().expect("ours"));
         assert!(state.contains(&format!("{:?}", number(9))), "{state}");
         assert!(state.contains("acme") && state.contains(": 9"), "{state}");
+    }
+
+    #[test]
+    fn td09_td18_bundles_and_minimums_never_fall() {
+        let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
+        let pump: ComponentName = "acme:pump".parse().expect("a name");
+        let mut memory = Memory::default();
+        memory.raise_bundle("plant", 7, one);
+        memory.raise_bundle("plant", 6, two);
+        memory.raise_minimum(&pump, 9);
+        memory.raise_minimum(&pump, 2);
+        assert_eq!(memory.last_bundle("plant").expect("ours"), Some((7, one)));
+        assert_eq!(memory.last_bundle("other").expect("ours"), None);
+        assert_eq!(memory.bundle().expect("ours"), Some(one));
+        let state = memory.trust_state().expect("ours");
+        assert!(state.check_minimum(&pump, 9 + 1024).is_ok());
+        assert!(state.check_minimum(&pump, 10 + 1024).is_err());
+        // What an earlier version of this program wrote has none of them.
+        let before: Memory =
+            serde_json::from_str(r#"{"generation":1,"floor":2,"lists":{},"versions":{}}"#)
+                .expect("readable");
+        assert_eq!(before.bundle().expect("ours"), None);
     }
 }

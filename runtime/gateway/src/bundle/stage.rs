@@ -1,0 +1,234 @@
+//! From a file of which nothing is known to the unpacked folder of a bundle that verified.
+//!
+//! The file is read once, from front to end. First its index and lists, by which its signers are judged; only then is anything
+//! of the rest written, into a folder that nothing is run from; and that folder gets its name, the digest of the index, only
+//! when every part was the one that the index names and nothing followed.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use countersign_format::{BundleIndex, Digest, FormatError, PartKind};
+use countersign_trust_store::{
+    BundleReadError, BundleReader, Code, Crl, CrlNumber, Expectation, Rejection, VerifiedBundle,
+    pem,
+};
+
+use super::Places;
+use crate::admission::{Host, Refusal};
+use crate::config::{Bundles, Config};
+use crate::state::Memory;
+
+/// Most bytes of revocation lists in one bundle (96 MiB): they are held in memory while its signers are judged.
+const MAX_LISTS: u64 = 96 << 20;
+
+/// A bundle that verified, unpacked.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) index: BundleIndex,
+    /// SHA-256 of the index.
+    pub(crate) digest: Digest,
+    /// The devices that signed it, or the subjects of their certificates.
+    pub(crate) signers: Vec<String>,
+    /// The numbers of the lists that were consulted, by their issuers' keys.
+    pub(crate) numbers: Vec<(Digest, CrlNumber)>,
+}
+
+/// Verifies and unpacks the file at `path`. What is applied already is not unpacked again.
+///
+/// # Errors
+/// The refusal; nothing of the file is kept then.
+pub(crate) fn stage(
+    path: &Path,
+    places: &Places,
+    config: &Config,
+    bundles: &Bundles,
+    host: &Host,
+    memory: &Memory,
+) -> Result<Staged, Refusal> {
+    let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let mut reader = BundleReader::open(io::BufReader::new(file)).map_err(refusal)?;
+    let index = reader.bundle().claimed_index().clone();
+    let too_large = |what, limit, actual| {
+        let error = FormatError::LimitExceeded {
+            what,
+            limit,
+            actual,
+        };
+        Refusal::from(Rejection::from(error))
+    };
+    if index.total() > bundles.most {
+        return Err(too_large(
+            "bundle, for this gateway",
+            bundles.most,
+            index.total(),
+        ));
+    }
+    let lists: u64 = index
+        .fields()
+        .parts
+        .iter()
+        .filter(|part| part.kind == PartKind::Lists)
+        .map(|part| part.size)
+        .sum();
+    if lists > MAX_LISTS {
+        return Err(too_large(
+            "revocation lists in the bundle",
+            MAX_LISTS,
+            lists,
+        ));
+    }
+
+    // The lists stand first.
+    let mut state = memory.trust_state()?;
+    for list in host.lists.now().iter() {
+        state.add_parsed_crl(list.clone());
+    }
+    let mut held = Vec::new();
+    for part in &index.fields().parts {
+        if part.kind != PartKind::Lists {
+            break;
+        }
+        let mut bytes = Vec::new();
+        let read = reader.next_part(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+        read.map_err(refusal)?;
+        for list in pem::crls(&bytes)
+            .with_context(|| format!("{:?} in the bundle holds no revocation list", part.name))?
+        {
+            state.add_parsed_crl(Crl::parse(&list).map_err(Refusal::from)?);
+        }
+        held.push((part.name.clone(), bytes));
+    }
+    let verified = judge(&reader, bundles, config, host, memory, &state)?;
+    let staged = Staged {
+        digest: verified.digest(),
+        signers: verified
+            .signers()
+            .iter()
+            .map(|signer| {
+                let device = signer.chain().device();
+                device.map_or_else(
+                    || signer.chain().leaf().subject(),
+                    |device| device.identity().to_string(),
+                )
+            })
+            .collect(),
+        numbers: verified
+            .signers()
+            .iter()
+            .flat_map(|signer| signer.chain().revocation().to_vec())
+            .collect(),
+        index,
+    };
+    unpack(reader, &staged, held, places, memory)?;
+    Ok(staged)
+}
+
+fn judge<R: io::Read>(
+    reader: &BundleReader<R>,
+    bundles: &Bundles,
+    config: &Config,
+    host: &Host,
+    memory: &Memory,
+    state: &countersign_trust_store::TrustState,
+) -> Result<VerifiedBundle, Refusal> {
+    let policy = config
+        .policy
+        .clone()
+        .with_min_signers(bundles.signers)
+        .map_err(anyhow::Error::from)?;
+    let expected = Expectation {
+        line: Some(&bundles.line),
+        last: memory.last_bundle(&bundles.line)?,
+        remembers: true,
+    };
+    let bundle = reader.bundle().clone();
+    let verified = bundles
+        .anchors()?
+        .verify(bundle, &expected, &policy, &host.clock.now(), state);
+    verified.map_err(Refusal::from)
+}
+
+/// Reads what is left, and gives the folder its name.
+fn unpack<R: io::Read>(
+    mut reader: BundleReader<R>,
+    staged: &Staged,
+    lists: Vec<(String, Vec<u8>)>,
+    places: &Places,
+    memory: &Memory,
+) -> Result<(), Refusal> {
+    let folder = places.unfinished()?;
+    let parts = folder.path().join("parts");
+    fs::create_dir(&parts).context("nothing can be unpacked")?;
+    let failed = |error: io::Error| {
+        anyhow::Error::new(error).context("the bundle cannot be unpacked; is there room?")
+    };
+    for (name, bytes) in &lists {
+        put(&parts.join(name), bytes).map_err(failed)?;
+    }
+    let rest = staged.index.fields().parts.iter().skip(lists.len());
+    for part in rest {
+        let mut file = File::create_new(parts.join(&part.name)).map_err(failed)?;
+        reader
+            .next_part(&mut |piece| file.write_all(piece))
+            .map_err(refusal)?;
+        file.sync_all().map_err(failed)?;
+    }
+    // That nothing follows.
+    reader.next_part(&mut |_| Ok(())).map_err(refusal)?;
+    let envelope = reader.bundle().envelope().encode();
+    put(&folder.path().join("envelope"), &envelope).map_err(failed)?;
+    for synced in [&parts, folder.path()] {
+        File::open(synced)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+    }
+    let place = places.of(staged.digest);
+    if memory.bundle()? == Some(staged.digest) && place.is_dir() {
+        return Ok(());
+    }
+    if place.exists() {
+        fs::remove_dir_all(&place).map_err(failed)?;
+    }
+    countersign_hosting::durable::rename(folder.path(), &place)?;
+    // It is no temporary folder any more.
+    let _ = folder.keep();
+    Ok(())
+}
+
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn refusal(error: BundleReadError) -> Refusal {
+    match error {
+        BundleReadError::Refused(rejection) => rejection.into(),
+        BundleReadError::Io(error) => {
+            let error = anyhow::Error::new(error);
+            error
+                .context(
+                    "the bundle cannot be read, or its parts cannot be written; is there room?",
+                )
+                .into()
+        }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self::of(rejection.code(), &rejection)
+    }
+}
+
+impl Refusal {
+    /// What a bundle brought did not prove healthy.
+    pub(crate) fn unhealthy(why: &str) -> Self {
+        Self::of(Code::BundleUnhealthy, &why)
+    }
+}

@@ -1,0 +1,388 @@
+//! A bundle on trial: from the switch to what it brings up to the moment at which all of it has proved healthy, or the way back.
+//!
+//! Decides that nothing of a bundle is remembered before all of it proved healthy, its revocation lists aside: a power cut
+//! before that moment boots what ran before. That moment is one write, of the number, of what was withdrawn, and of which
+//! bundle runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use countersign_format::PartKind;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::{Gateway, blocking};
+use crate::admission::{Lists, Refusal};
+use crate::bundle::{self, Applied, Places, Staged};
+use crate::config::{Bundles, Config};
+use crate::say::{complain, say, warn};
+use crate::service::Doing;
+
+/// How often a trial is looked at.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// What is on trial.
+pub(super) struct Trial {
+    bundle: Staged,
+    /// The configuration before, for the way back.
+    before: Config,
+    /// What must prove healthy: services, and SHA-256 of the file that each must run.
+    expected: BTreeMap<String, String>,
+    until: Instant,
+    answer: Option<oneshot::Sender<Value>>,
+}
+
+/// What became of the order to apply a bundle.
+pub(super) enum Begun {
+    /// It is on trial: the answer comes later.
+    OnTrial,
+    /// This.
+    Said(Value),
+}
+
+/// What is answered at the end.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Outcome<'a> {
+    version: u32,
+    /// "applied", "unchanged" or "refused".
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index_sha256: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    signers: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'a Refusal>,
+}
+
+/// A moment later, if something is on trial.
+pub(super) async fn glance(trial: Option<&Trial>) {
+    match trial {
+        Some(_) => tokio::time::sleep(GLANCE).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a glance shows.
+enum Health {
+    NotYet,
+    Proved,
+    Failed(String),
+}
+
+impl Gateway {
+    /// Removes what is left of bundles that do not count any more.
+    pub(super) fn tidy(&self) {
+        if self.config.bundles.is_none() {
+            return;
+        }
+        let memory = self.state.memory();
+        if let (Ok(current), Ok(lists)) = (memory.bundle(), memory.bundle_of_lists()) {
+            let kept: Vec<_> = current.into_iter().chain(lists).collect();
+            Places::in_state(&self.config.state).tidy(&kept);
+        }
+    }
+
+    /// Verifies a file that has come, and switches to what it brings.
+    pub(super) async fn apply(&mut self, file: &str) -> Begun {
+        if self.trial.is_some() {
+            let error = anyhow!("another bundle is on trial; try again when that has ended");
+            return Begun::Said(told("refused", None, Some(&error.into())));
+        }
+        let staged = match self.staged(file).await {
+            Ok(staged) => staged,
+            Err(refusal) => return self.refuse_bundle(None, &refusal),
+        };
+        match self.state.memory().bundle() {
+            Ok(Some(current)) if current == staged.digest => {
+                return Begun::Said(told("unchanged", Some(&staged), None));
+            }
+            Ok(_) => {}
+            Err(error) => return self.refuse_bundle(Some(&staged), &error.into()),
+        }
+        match self.switch(staged).await {
+            Ok(()) => Begun::OnTrial,
+            Err(failed) => {
+                let (staged, refusal) = *failed;
+                self.tidy();
+                self.refuse_bundle(Some(&staged), &refusal)
+            }
+        }
+    }
+
+    /// Whoever gave the order hears of its end.
+    pub(super) fn answer_later(&mut self, answer: Option<oneshot::Sender<Value>>) {
+        if let Some(trial) = &mut self.trial {
+            trial.answer = answer;
+        }
+    }
+
+    /// Looks at what is on trial, and ends the trial when it is time.
+    pub(super) async fn watch_trial(&mut self) {
+        let health = match &self.trial {
+            Some(trial) => self.health(trial),
+            None => return,
+        };
+        let failed = match health {
+            Health::NotYet => return,
+            Health::Proved => None,
+            Health::Failed(why) => Some(why),
+        };
+        let Some(mut trial) = self.trial.take() else {
+            return;
+        };
+        let refusal = match failed {
+            None => self.conclude(&trial.bundle).err().map(Refusal::from),
+            Some(why) => Some(Refusal::unhealthy(&why)),
+        };
+        let said = match refusal {
+            None => {
+                self.host.hold.end();
+                self.tidy();
+                let fields = trial.bundle.index.fields();
+                say(
+                    "",
+                    &format!("bundle {} {} is applied", fields.line, fields.number),
+                );
+                told("applied", Some(&trial.bundle), None)
+            }
+            Some(refusal) => {
+                self.go_back(trial.before).await;
+                match self.refuse_bundle(Some(&trial.bundle), &refusal) {
+                    Begun::Said(said) => said,
+                    Begun::OnTrial => Value::Null,
+                }
+            }
+        };
+        self.show();
+        if let Some(answer) = trial.answer.take() {
+            // Who asked may have gone.
+            let _ = answer.send(said);
+        }
+    }
+
+    async fn staged(&self, file: &str) -> Result<Staged, Refusal> {
+        // The file on the machine, as it is now, says which bundles are taken.
+        let config = Config::load(&self.path).map_err(anyhow::Error::from)?;
+        let bundles = bundles(&config)?.clone();
+        let places = Places::in_state(&config.state);
+        places.make()?;
+        let path = places
+            .arrived(file)
+            .with_context(|| format!("{file:?} is no name of a file that has come"))?;
+        let (host, memory) = (Arc::clone(&self.host), self.state.memory());
+        blocking(move || bundle::stage(&path, &places, &config, &bundles, &host, &memory)).await
+    }
+
+    /// Switches to what a bundle brings. If that cannot be, all is as it was, and its lists count nevertheless.
+    async fn switch(&mut self, bundle: Staged) -> Result<(), Box<(Staged, Refusal)>> {
+        match self.try_to_switch(&bundle).await {
+            Ok((before, expected, within)) => {
+                self.trial = Some(Trial {
+                    bundle,
+                    before,
+                    expected,
+                    until: Instant::now() + within,
+                    answer: None,
+                });
+                Ok(())
+            }
+            Err((refusal, before)) => {
+                let before = before.unwrap_or_else(|| self.config.clone());
+                self.go_back(before).await;
+                Err(Box::new((bundle, refusal)))
+            }
+        }
+    }
+
+    /// The configuration before, what must prove healthy, and in which time. On failure, the configuration to go back to if
+    /// another counts already.
+    async fn try_to_switch(
+        &mut self,
+        bundle: &Staged,
+    ) -> Result<(Config, BTreeMap<String, String>, Duration), (Refusal, Option<Config>)> {
+        let as_it_is = |error: anyhow::Error| (Refusal::from(error), None);
+        let fields = bundle.index.fields();
+        let has_lists = fields.parts.iter().any(|part| part.kind == PartKind::Lists);
+        self.remember_lists(bundle, has_lists).map_err(as_it_is)?;
+        let places = Places::in_state(&self.config.state);
+        let applied = Applied::open(&places, bundle.digest).map_err(as_it_is)?;
+        let next = Config::load(&self.path).map_err(|error| as_it_is(error.into()))?;
+        let within = bundles(&next).map_err(as_it_is)?.healthy_within;
+        let mut next = next.with_bundle(&applied).map_err(as_it_is)?;
+        bundle::add_lists(&mut next, Some(bundle.digest), &self.state.memory())
+            .map_err(as_it_is)?;
+        let brought: BTreeMap<_, _> = next
+            .services
+            .iter()
+            .filter_map(|service| {
+                let name = service.component.strip_prefix(applied.folder()).ok()?;
+                let part = fields
+                    .parts
+                    .iter()
+                    .find(|part| name.as_os_str() == part.name.as_str());
+                Some((service.name.clone(), part?.digest.to_string()))
+            })
+            .collect();
+        if let Some(what) = self.config.beyond_reload(&next) {
+            return Err(as_it_is(anyhow!(
+                "{what} was changed; that needs a restart"
+            )));
+        }
+
+        // Each component of it must verify before anything is changed: by the lists that it brings, and by what it withdraws.
+        self.host
+            .lists
+            .exchange(Lists::read(&next.lists).map_err(as_it_is)?);
+        self.host.hold.begin(fields.minimums.clone());
+        for service in &next.services {
+            if brought.contains_key(&service.name) {
+                let verified = self.verified(service, &service.component).await;
+                verified.map_err(|refusal| (refusal.of_service(&service.name), None))?;
+            }
+        }
+        let (done, before) = self.change_to(next).await.map_err(as_it_is)?;
+        let refused = done
+            .refused
+            .into_iter()
+            .find(|(name, _)| brought.contains_key(name));
+        if let Some((name, refusal)) = refused {
+            return Err((refusal.of_service(&name), Some(before)));
+        }
+        Ok((before, brought, within))
+    }
+
+    /// Lists that verified are never taken back, whatever becomes of the bundle that brought them.
+    fn remember_lists(&self, bundle: &Staged, has_lists: bool) -> anyhow::Result<()> {
+        tokio::task::block_in_place(|| {
+            self.state.remember(|memory| {
+                if has_lists {
+                    memory.keep_lists_of(bundle.digest);
+                }
+                for (issuer, number) in &bundle.numbers {
+                    memory.raise_list(*issuer, *number);
+                }
+            })
+        })
+    }
+
+    fn health(&self, trial: &Trial) -> Health {
+        let mut all = true;
+        for (name, file) in &trial.expected {
+            let Some(running) = self.running.get(name) else {
+                return Health::Failed(format!("{name} does not run"));
+            };
+            let status = running.status();
+            let is_it = status
+                .facts
+                .as_ref()
+                .is_some_and(|facts| facts.file_sha256 == *file);
+            if !is_it {
+                let why = status.newer.unwrap_or_else(|| "another runs".to_owned());
+                return Health::Failed(format!("{name}: {why}"));
+            }
+            match status.doing {
+                Doing::Running { healthy: true, .. } => {}
+                Doing::Running { .. } => all = false,
+                _ if status.proved || status.starts == 0 => {}
+                Doing::Waiting { ended, .. } | Doing::Ended { ended } => {
+                    return Health::Failed(format!(
+                        "{name}: its component {ended} before it proved healthy"
+                    ));
+                }
+                Doing::Refused(refusal) => {
+                    return Health::Failed(format!("{name}: {}", refusal.why));
+                }
+            }
+        }
+        if all {
+            return Health::Proved;
+        }
+        if Instant::now() >= trial.until {
+            return Health::Failed("not all of it proved healthy in time".to_owned());
+        }
+        Health::NotYet
+    }
+
+    /// One write: the number, what was withdrawn, and which bundle runs.
+    fn conclude(&self, bundle: &Staged) -> anyhow::Result<()> {
+        let fields = bundle.index.fields();
+        tokio::task::block_in_place(|| {
+            bundle::applied(&self.host.records, bundle)
+                .context("the audit record could not be written, so nothing is applied")?;
+            self.state.remember(|memory| {
+                memory.raise_bundle(&fields.line, fields.number, bundle.digest);
+                for minimum in &fields.minimums {
+                    memory.raise_minimum(&minimum.name, minimum.security_version);
+                }
+            })
+        })
+    }
+
+    /// Has what was configured before run again, under the newest lists.
+    async fn go_back(&mut self, mut before: Config) {
+        self.host.hold.end();
+        let memory = self.state.memory();
+        let listed = memory
+            .bundle()
+            .and_then(|current| bundle::add_lists(&mut before, current, &memory));
+        let changed = match listed {
+            Ok(()) => self.change_to(before).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = changed {
+            complain("", &format!("not all runs again as before: {error:#}"));
+        }
+        self.tidy();
+    }
+
+    fn refuse_bundle(&self, bundle: Option<&Staged>, refusal: &Refusal) -> Begun {
+        let code = refusal.code.unwrap_or("cannot be used");
+        warn(
+            "",
+            &format!(
+                "the bundle was refused: {code}: {}; next: {}",
+                refusal.why, refusal.next
+            ),
+        );
+        crate::metrics::refused(refusal);
+        if let Err(error) = bundle::refused(&self.host.records, bundle, refusal) {
+            complain("", &format!("that could not be recorded: {error}"));
+        }
+        Begun::Said(told("refused", bundle, Some(refusal)))
+    }
+}
+
+fn bundles(config: &Config) -> anyhow::Result<&Bundles> {
+    config.bundles.as_ref().context(
+        "this gateway takes no bundles; say which in its configuration, under [bundles], and try again",
+    )
+}
+
+fn told(outcome: &'static str, bundle: Option<&Staged>, refused: Option<&Refusal>) -> Value {
+    let fields = bundle.map(|bundle| bundle.index.fields());
+    serde_json::to_value(Outcome {
+        version: 1,
+        outcome,
+        line: fields.map(|fields| fields.line.as_str()),
+        number: fields.map(|fields| fields.number),
+        index_sha256: bundle.map(|bundle| bundle.digest.to_string()),
+        signers: bundle.map_or(&[], |bundle| bundle.signers.as_slice()),
+        refused,
+    })
+    .unwrap_or_default()
+}
+
+impl Refusal {
+    fn of_service(mut self, name: &str) -> Self {
+        self.why = format!("{name}: {}", self.why);
+        self
+    }
+}

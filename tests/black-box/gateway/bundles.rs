@@ -1,0 +1,323 @@
+//! Bundles from a stick: what is applied whole, what is refused whole, and the way back from one that does not prove healthy.
+
+use countersign_format::{Audience, Minimum, PartKind};
+use countersign_signer::{BundlePlan, BundleSource, Overwrite, create_bundle};
+use countersign_testing::Profile;
+
+use super::*;
+
+/// A gateway that takes bundles of a signer's, of a PKI of their own.
+struct Plant {
+    bench: Bench,
+    releases: TestPki,
+}
+
+/// What a bundle is to bring: files in the stick's folder, by kind.
+type Parts<'a> = &'a [(PartKind, &'a str)];
+
+use PartKind::{Component, Configuration, Lists};
+
+impl Plant {
+    fn new() -> Self {
+        let bench = Bench::new();
+        let releases = TestPki::builder().profile(Profile::Bundle).seed(7).build();
+        fs::create_dir(bench.path("releases")).expect("our own folder");
+        fs::create_dir(bench.path("stick")).expect("our own folder");
+        let _ = releases.write(&bench.path("releases"));
+        fs::copy(
+            bench.path("releases/crls.pem"),
+            bench.path("stick/releases.pem"),
+        )
+        .expect("lists");
+        let plant = Self { bench, releases };
+        plant.bench.configure_with(
+            "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n\
+             [bundles]\nline = \"plant\"\nanchors = \"releases/roots.pem\"\nhealthy-within = \"60s\"\n",
+        );
+        plant
+    }
+
+    /// Signs a guest as a version of `test:NAME`, into the stick's folder.
+    fn sign(&self, name: &str, guest: &str, version: u64) {
+        self.bench.sign(name, guest, version);
+        let file = format!("{name}.wasm");
+        fs::rename(self.bench.path(&file), self.stick(&file)).expect("our own folder");
+    }
+
+    fn stick(&self, name: &str) -> PathBuf {
+        self.bench.path("stick").join(name)
+    }
+
+    /// Says what is to run: each service from the component of its name.
+    fn say(&self, services: &[&str]) {
+        let text: String = services
+            .iter()
+            .map(|name| {
+                format!(
+                    "[[service]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\nsigned-as = \"test:{name}\"\n{SOON}\n"
+                )
+            })
+            .collect();
+        fs::write(self.stick("services.toml"), text).expect("our own folder");
+    }
+
+    fn plan(&self, number: u64, parts: Parts<'_>) -> BundlePlan {
+        BundlePlan {
+            line: "plant".to_owned(),
+            number,
+            not_after: self.releases.time().as_secs() + 86_400,
+            audience: Audience::default(),
+            parts: parts
+                .iter()
+                .map(|(kind, name)| BundleSource {
+                    kind: *kind,
+                    path: self.stick(name),
+                })
+                .collect(),
+            minimums: Vec::new(),
+        }
+    }
+
+    /// Signs a bundle, with the lists of its signer's authorities in it.
+    fn bundle(&self, mut plan: BundlePlan) -> PathBuf {
+        plan.parts.push(BundleSource {
+            kind: Lists,
+            path: self.stick("releases.pem"),
+        });
+        let path = self.stick("plant.bundle");
+        let signers = [self.releases.certified_key()];
+        create_bundle(&plan, &signers, &path, Overwrite::Replace).expect("a bundle");
+        path
+    }
+
+    fn apply(&self, path: &Path) -> (i32, Value) {
+        let path = path.to_str().expect("our own path");
+        let ran = self.bench.ran("apply", &[path, "--json"]);
+        let said = serde_json::from_str(&ran.stdout);
+        (ran.status, said.unwrap_or_else(|_| panic!("{ran:?}")))
+    }
+
+    #[track_caller]
+    fn applied(&self, plan: BundlePlan) {
+        let (status, said) = self.apply(&self.bundle(plan));
+        assert_eq!((status, &said["outcome"]), (0, &"applied".into()), "{said}");
+    }
+
+    #[track_caller]
+    fn refused(&self, path: &Path, code: Code) -> String {
+        let (status, said) = self.apply(path);
+        assert_eq!(said["refused"]["code"], code.as_str(), "{said}");
+        assert_eq!(status, i32::from(code.exit_status()), "{said}");
+        said["refused"]["why"]
+            .as_str()
+            .expect("a reason")
+            .to_owned()
+    }
+
+    /// The version of a service that runs.
+    fn version(&self, name: &str) -> String {
+        let service = self.bench.service(name);
+        assert_eq!(service["state"], "running", "{service}");
+        service["version"].as_str().expect("a version").to_owned()
+    }
+}
+
+const WHOLE: Parts<'_> = &[(Configuration, "services.toml"), (Component, "pump.wasm")];
+
+#[test]
+fn td10_th12_a_bundle_is_applied_whole_or_not_at_all_and_a_failed_one_gives_the_place_back() {
+    let plant = Plant::new();
+    plant.sign("pump", "endless-loop", 3);
+    plant.say(&["pump"]);
+    let mut gateway = plant.bench.start();
+    plant.applied(plant.plan(5, WHOLE));
+    assert_eq!(plant.version("pump"), "3.0.0");
+
+    // The same again is nothing new; an older one, a leap and another of the same number are refused.
+    let (status, said) = plant.apply(&plant.stick("plant.bundle"));
+    assert_eq!(
+        (status, &said["outcome"]),
+        (0, &"unchanged".into()),
+        "{said}"
+    );
+    for number in [4, 5, 5 + 1025] {
+        let mut plan = plant.plan(number, WHOLE);
+        plan.not_after += 1;
+        plant.refused(&plant.bundle(plan), Code::BundleRollback);
+    }
+
+    // A newer one that does not live: what ran before runs again, its number is still free, and nothing was raised.
+    plant.sign("pump", "trap", 9);
+    let path = plant.bundle(plant.plan(6, WHOLE));
+    let why = plant.refused(&path, Code::BundleUnhealthy);
+    assert!(why.contains("pump"), "{why}");
+    plant.bench.until("pump", healthy);
+    assert_eq!(plant.version("pump"), "3.0.0");
+    // Two, of which one does not live: the other goes back too, though it did.
+    plant.sign("pump", "endless-loop", 8);
+    plant.sign("door", "trap", 1);
+    plant.say(&["pump", "door"]);
+    let both: Parts<'_> = &[
+        (Configuration, "services.toml"),
+        (Component, "pump.wasm"),
+        (Component, "door.wasm"),
+    ];
+    plant.refused(&plant.bundle(plant.plan(6, both)), Code::BundleUnhealthy);
+    plant.bench.until("pump", healthy);
+    assert_eq!(plant.version("pump"), "3.0.0");
+    plant.sign("pump", "endless-loop", 4);
+    plant.say(&["pump"]);
+    plant.applied(plant.plan(6, WHOLE));
+    assert_eq!(plant.version("pump"), "4.0.0");
+
+    // It is there after a restart, without the stick; also after one that nobody announced.
+    for killed in [false, true] {
+        if killed {
+            drop(gateway);
+        } else {
+            assert_eq!(gateway.stop(), 0);
+        }
+        gateway = plant.bench.start();
+        plant.bench.until("pump", healthy);
+        assert_eq!(plant.version("pump"), "4.0.0");
+    }
+    assert_eq!(plant.bench.reload().0.status, 0);
+    let events: Vec<_> = plant
+        .bench
+        .records()
+        .iter()
+        .filter_map(|record| {
+            Some((
+                record["event"].as_str()?.to_owned(),
+                record["number"].as_u64(),
+            ))
+        })
+        .filter(|(event, _)| event.starts_with("bundle-"))
+        .collect();
+    assert_eq!(events.len(), 7, "{events:?}");
+    assert_eq!(events[0], ("bundle-applied".to_owned(), Some(5)));
+    assert_eq!(events[6], ("bundle-applied".to_owned(), Some(6)));
+    // Of what came nothing is left but the bundle that runs.
+    let left = fs::read_dir(plant.bench.path("state/bundles")).expect("a folder");
+    assert_eq!(left.count(), 2);
+    let incoming = fs::read_dir(plant.bench.path("state/bundles/incoming")).expect("a folder");
+    assert_eq!(incoming.count(), 0);
+    drop(gateway);
+}
+
+#[test]
+fn th12_th11_td17_what_is_cut_mixed_too_late_for_others_or_signed_by_others_changes_nothing() {
+    let plant = Plant::new();
+    plant.sign("pump", "endless-loop", 3);
+    plant.say(&["pump"]);
+    let gateway = plant.bench.start();
+    plant.applied(plant.plan(1, WHOLE));
+    plant.sign("pump", "endless-loop", 4);
+    let good = fs::read(plant.bundle(plant.plan(2, WHOLE))).expect("a bundle");
+    let bent = plant.stick("bent.bundle");
+    let mut mixed = good.clone();
+    let last = mixed.len() - 1;
+    mixed[last] ^= 1;
+    for (bytes, code) in [
+        (&good[..good.len() - 1], Code::PartMismatch),
+        (&mixed, Code::PartMismatch),
+        (&[&good[..], b"x"].concat(), Code::TrailingBytes),
+        (&good[..100], Code::Malformed),
+        (b"anything else", Code::NotABundle),
+    ] {
+        fs::write(&bent, bytes).expect("our own folder");
+        plant.refused(&bent, code);
+    }
+    let bent = |change: fn(&mut BundlePlan)| {
+        let mut plan = plant.plan(2, WHOLE);
+        change(&mut plan);
+        plant.bundle(plan)
+    };
+    plant.refused(
+        &bent(|plan| plan.not_after = 1_700_000_000),
+        Code::BundleEnded,
+    );
+    plant.refused(
+        &bent(|plan| plan.line = "other".to_owned()),
+        Code::BundleLine,
+    );
+    plant.refused(
+        &bent(|plan| plan.audience.devices = vec!["another".to_owned()]),
+        Code::Audience,
+    );
+    // Whoever signs components signs no bundles.
+    let path = plant.stick("foreign.bundle");
+    let foreign = [plant.bench.pki.certified_key()];
+    create_bundle(&plant.plan(2, WHOLE), &foreign, &path, Overwrite::Replace).expect("a bundle");
+    plant.refused(&path, Code::UntrustedRoot);
+    // A component in it is believed for its own signature alone.
+    let stranger = TestPki::builder().scope(&["test:*"]).seed(9).build();
+    let file = stranger.sign(&guest("endless-loop"), &stranger.manifest("test:pump"));
+    fs::write(plant.stick("pump.wasm"), file).expect("our own folder");
+    plant.refused(&plant.bundle(plant.plan(2, WHOLE)), Code::UntrustedRoot);
+    // It says what runs, and nothing else.
+    plant.sign("pump", "endless-loop", 4);
+    for text in [
+        "[gateway]\nstate = \"/elsewhere\"\n",
+        "[bundles]\nline = \"mine\"\nanchors = \"mine.pem\"\n",
+        "[[service]]\nname = \"pump\"\ncomponent = \"/etc/passwd\"\nsigned-as = \"test:pump\"\n",
+    ] {
+        fs::write(plant.stick("services.toml"), text).expect("our own folder");
+        let (status, said) = plant.apply(&plant.bundle(plant.plan(2, WHOLE)));
+        assert_eq!((status, &said["outcome"]), (2, &"refused".into()), "{said}");
+    }
+    plant.bench.until("pump", healthy);
+    assert_eq!(plant.version("pump"), "3.0.0");
+    plant.say(&["pump"]);
+    plant.applied(plant.plan(2, WHOLE));
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn td18_a_bundle_withdraws_versions_and_brings_lists_that_are_never_taken_back() {
+    let plant = Plant::new();
+    plant.sign("pump", "endless-loop", 3);
+    plant.say(&["pump"]);
+    let gateway = plant.bench.start();
+    plant.applied(plant.plan(1, WHOLE));
+
+    let withdrawing = |number, least, parts| BundlePlan {
+        minimums: vec![Minimum {
+            name: "test:pump".parse().expect("a name"),
+            security_version: least,
+        }],
+        ..plant.plan(number, parts)
+    };
+    // Its own component is too old for it, or the number leaps: nothing changes.
+    plant.refused(&plant.bundle(withdrawing(2, 4, WHOLE)), Code::Withdrawn);
+    plant.refused(
+        &plant.bundle(withdrawing(2, 4 + 1024, WHOLE)),
+        Code::Rollback,
+    );
+    assert_eq!(plant.version("pump"), "3.0.0");
+    plant.sign("pump", "endless-loop", 4);
+    plant.applied(withdrawing(2, 4, WHOLE));
+    assert_eq!(plant.version("pump"), "4.0.0");
+    plant.sign("pump", "endless-loop", 3);
+    plant.refused(&plant.bundle(plant.plan(3, WHOLE)), Code::Withdrawn);
+
+    // A list that names the component's signer, in a bundle that brings no other component: it stops.
+    let list = plant.bench.pki.crl_against_device(1_000);
+    fs::write(plant.stick("newer.crl"), list).expect("our own folder");
+    plant.sign("pump", "endless-loop", 5);
+    let path = plant.bundle(plant.plan(
+        3,
+        &[
+            (Configuration, "services.toml"),
+            (Component, "pump.wasm"),
+            (Lists, "newer.crl"),
+        ],
+    ));
+    plant.refused(&path, Code::Revoked);
+    plant.bench.until("pump", is("refused"));
+    assert_eq!(gateway.stop(), 0);
+    let gateway = plant.bench.start();
+    let pump = plant.bench.until("pump", is("refused"));
+    assert_eq!(pump["code"], "revoked", "{pump}");
+    assert_eq!(gateway.stop(), 0);
+}
