@@ -2,8 +2,12 @@
 
 #[path = "gateway/bundles.rs"]
 mod bundles;
+#[path = "gateway/clock.rs"]
+mod clock;
 #[path = "gateway/code.rs"]
 mod code;
+#[path = "gateway/counter.rs"]
+mod counter;
 #[path = "gateway/keys.rs"]
 mod keys;
 #[path = "gateway/view.rs"]
@@ -388,6 +392,45 @@ fn td07_td10_a_version_that_proved_healthy_does_not_fall_and_one_that_did_not_co
     bench.sign("pump", "endless-loop", 4);
     assert_eq!(bench.reload().0.status, 0);
     bench.until("pump", healthy);
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th10_a_version_that_fails_three_times_is_not_tried_again_until_somebody_says_so() {
+    let bench = Bench::new();
+    bench.configure(&[("pump", SOON)]);
+    bench.sign("pump", "endless-loop", 1);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    bench.sign("pump", "trap", 2);
+    assert_eq!(bench.reload().0.status, 0);
+    bench.until("pump", |service| service["newer"].is_string());
+    let mut gateway = gateway;
+    for _ in 0..3 {
+        assert_eq!(gateway.stop(), 0);
+        gateway = bench.start();
+        bench.until("pump", |service| {
+            service["version"] == "1.0.0" && service["newer"].is_string()
+        });
+    }
+    let pump = bench.service("pump");
+    let why = pump["newer"].as_str().expect("why");
+    assert!(why.contains("failed three times"), "{pump}");
+    assert!(healthy(&pump), "{pump}");
+    let traps = |records: &[Value]| {
+        let stopped = records.iter().filter(|record| record["code"] == "trapped");
+        stopped.count()
+    };
+    assert_eq!(traps(&bench.records()), 3);
+    // The operator's word, once more; and another file.
+    assert_eq!(bench.reload().0.status, 0);
+    bench.until("pump", |service| {
+        service["version"] == "1.0.0" && service["newer"].is_string()
+    });
+    bench.sign("pump", "endless-loop", 3);
+    assert_eq!(bench.reload().0.status, 0);
+    let pump = bench.until("pump", healthy);
+    assert_eq!(pump["version"], "3.0.0", "{pump}");
     assert_eq!(gateway.stop(), 0);
 }
 

@@ -209,6 +209,18 @@ impl Refusal {
         Self::of_machine(&anyhow::anyhow!("it was not tried yet"))
     }
 
+    /// For a version that failed too often before it proved healthy.
+    fn quarantined(facts: &Facts) -> Self {
+        Self {
+            code: None,
+            why: format!(
+                "{} {} failed three times before it proved healthy, so it is not tried again by itself",
+                facts.component, facts.version
+            ),
+            next: "Put another version in its place, or have it tried once more by `countersign-gateway reload`.".to_owned(),
+        }
+    }
+
     /// For what runs already, when a newer list names one of its signers' certificates.
     pub(crate) fn revoked(component: &str) -> Self {
         let why = format!(
@@ -327,6 +339,30 @@ impl Host {
             component,
             precompiled,
         })
+    }
+
+    /// Lets nothing pass that failed too often before it proved healthy.
+    ///
+    /// # Errors
+    /// That it did.
+    pub(crate) fn not_quarantined(
+        &self,
+        verified: &Verified,
+        state: &State,
+    ) -> Result<(), Refusal> {
+        let signatures = verified.component.admission().signatures();
+        if state.memory().is_quarantined(signatures) {
+            return Err(Refusal::quarantined(&verified.facts));
+        }
+        Ok(())
+    }
+
+    /// Has it remembered that a component failed before it proved healthy.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn failed(&self, admitted: &Admitted, state: &State) -> anyhow::Result<()> {
+        state.remember(|memory| memory.admission_failed(admitted.proof.signatures))
     }
 
     /// Compiles and links what verified. Takes about a second for 4 MB, and blocks.

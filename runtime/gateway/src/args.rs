@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use countersign_keys::CounterUri;
 use countersign_runtime::CodeTarget;
 
 const LONG_ABOUT: &str = "\
@@ -13,7 +14,7 @@ There is no option to run anything else.
 
 It remembers, in a folder of its own, which versions proved healthy, which revocation lists it has seen, and a time that has \
 certainly passed: an older component, an older list and a clock that was set back are noticed. An image of the whole machine \
-that is put back is not, unless a counter in hardware is there, which this version does not use yet.";
+that is put back is noticed if its memory is bound to a counter in hardware (`init --counter`).";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -50,9 +51,12 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Make the folder of what a new gateway remembers
     Init {
-        /// The folder; it must not be one already
+        /// The folder; with --counter, one that is there already is bound to the counter
         #[arg(long, value_name = "DIR", default_value = "/var/lib/countersign")]
         state: PathBuf,
+        /// A counter in hardware, which notices that the folder was put back from a copy; tpm:0x01800100 is made if it is not there
+        #[arg(long, value_name = "URI")]
+        counter: Option<CounterUri>,
     },
     /// Say whether a configuration is sound and its components verify now; what they may touch is held against their statements when they start
     Check {

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::gateway::{NotStarted, roots};
 use crate::keys::Keys;
 use crate::overview;
-use crate::state::{self, Memory};
+use crate::state::{self, Guard, Memory};
 
 /// The verdict on one service.
 #[derive(Debug, Serialize)]
@@ -99,7 +99,8 @@ pub(crate) fn verify(path: &Path, file: &Path, json: bool) -> Result<u8, NotStar
 /// A judge of components who makes no record, and what the gateway remembers.
 fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     let anchors = roots()?;
-    let memory = state::peek(&config.state)?;
+    let counter = config.counter.as_ref().map(Guard::open).transpose()?;
+    let memory = state::peek(&config.state, counter.as_ref()).map_err(NotStarted::of_state)?;
     let lists = Lists::default();
     lists.exchange(Lists::read(&config.lists)?);
     let records = Arc::new(AuditLog::open(None)?);

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_format::{ComponentName, limits as format_limits};
+use countersign_keys::CounterUri;
 use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
 use countersign_trust_store::Policy;
 
@@ -43,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) state: PathBuf,
     pub(crate) control: PathBuf,
     pub(crate) audit: PathBuf,
+    /// By which a memory that was put back is noticed.
+    pub(crate) counter: Option<CounterUri>,
     pub(crate) lists: Vec<PathBuf>,
     pub(crate) policy: Policy,
     pub(crate) compile: Compile,
@@ -150,6 +153,7 @@ impl Config {
             (self.state == next.state, "[gateway] state"),
             (self.control == next.control, "[gateway] control"),
             (self.audit == next.audit, "[gateway] audit"),
+            (self.counter == next.counter, "[gateway] counter"),
             (same_policy, "[gateway] signers"),
             (self.confine == next.confine, "[confine]"),
             (self.status == next.status, "[status]"),
@@ -171,6 +175,13 @@ impl Config {
         })?;
         let gateway = file.gateway;
         let state = folder.join(gateway.state);
+        let counter = match &gateway.counter {
+            None => None,
+            Some(text) => {
+                let counter = text.get_ref().parse::<CounterUri>();
+                Some(counter.map_err(|error| Wrong::at(text.span(), format!("counter: {error}")))?)
+            }
+        };
         let policy = Policy::default()
             .with_min_signers(*gateway.signers.get_ref())
             .map_err(|error| Wrong::at(gateway.signers.span(), format!("signers: {error}")))?;
@@ -220,6 +231,7 @@ impl Config {
             control: gateway
                 .control
                 .map_or_else(|| state.join("control.sock"), |path| folder.join(path)),
+            counter,
             audit: gateway
                 .audit
                 .map_or_else(|| state.join("audit.jsonl"), |path| folder.join(path)),

@@ -99,6 +99,13 @@ impl Control {
     pub(crate) fn open(path: &Path, view: Arc<View>) -> anyhow::Result<Self> {
         let failed = || format!("the socket {} cannot be made", path.display());
         match std::fs::symlink_metadata(path) {
+            // One that answers belongs to a gateway on another state's folder.
+            Ok(metadata) if metadata.file_type().is_socket() && Blocking::connect(path).is_ok() => {
+                bail!(
+                    "another gateway listens at {}; give this one a [gateway] control of its own",
+                    path.display()
+                )
+            }
             Ok(metadata) if metadata.file_type().is_socket() => {
                 std::fs::remove_file(path).with_context(failed)?;
             }

@@ -36,7 +36,7 @@ use crate::metrics;
 use crate::say::{complain, say, warn};
 use crate::serve::Pages;
 use crate::service::{self, Running};
-use crate::state::State;
+use crate::state::{Guard, PutBack, State};
 use crate::view::{Phase, Shown, View};
 
 /// How often the time that has certainly passed is remembered (10 minutes): what a power cut may take of it, and a write to
@@ -58,6 +58,16 @@ pub(crate) enum NotStarted {
 impl<E: Into<anyhow::Error>> From<E> for NotStarted {
     fn from(error: E) -> Self {
         Self::Misused(error.into())
+    }
+}
+
+impl NotStarted {
+    /// For what a state's folder is refused for.
+    pub(crate) fn of_state(error: anyhow::Error) -> Self {
+        match error.downcast_ref::<PutBack>() {
+            Some(put_back) => Self::Refused(Code::StateRollback, put_back.to_string()),
+            None => Self::Misused(error),
+        }
     }
 }
 
@@ -93,6 +103,15 @@ pub(crate) struct Reloaded {
     refused: BTreeMap<String, Refusal>,
 }
 
+/// Who has a component judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// The gateway, at its start.
+    Itself,
+    /// Somebody who has it reload.
+    Operator,
+}
+
 /// A gateway that runs.
 pub(crate) struct Gateway {
     path: PathBuf,
@@ -115,7 +134,9 @@ impl Gateway {
         confinement: Confinement,
     ) -> Result<Self, NotStarted> {
         let anchors = roots()?;
-        let state = Arc::new(State::open(&config.state)?);
+        let counter = config.counter.as_ref().map(Guard::open).transpose()?;
+        let state = State::open(&config.state, counter).map_err(NotStarted::of_state)?;
+        let state = Arc::new(state);
         let kept = Kept::in_state(&config.state)?;
         let clock = Clock::start(state.memory().floor());
         let records = Arc::new(AuditLog::open(Some(&config.audit))?);
@@ -287,7 +308,8 @@ impl Gateway {
         let needs_none = |service: &Service| service.grants.keys.is_empty();
         for service in self.config.services.clone() {
             if needs_none(&service) {
-                self.judge(&service, &mut Reloaded::default()).await;
+                self.judge(&service, &mut Reloaded::default(), By::Itself)
+                    .await;
                 self.show();
             }
         }
@@ -297,7 +319,8 @@ impl Gateway {
         self.host.keys.certify(&mut self.config.services);
         for service in self.config.services.clone() {
             if !needs_none(&service) {
-                self.judge(&service, &mut Reloaded::default()).await;
+                self.judge(&service, &mut Reloaded::default(), By::Itself)
+                    .await;
                 self.show();
             }
         }
@@ -355,7 +378,7 @@ impl Gateway {
             .context("the device's keys were not opened")?;
         self.host.keys.certify(&mut config.services);
         for service in &config.services {
-            self.judge(service, &mut done).await;
+            self.judge(service, &mut done, By::Operator).await;
             self.show();
         }
         let before = std::mem::replace(&mut self.config, config);
@@ -389,7 +412,8 @@ impl Gateway {
         for service in self.config.services.clone() {
             if again.contains(&service.name) && !self.host.keys.lacks(&service) {
                 self.refused.remove(&service.name);
-                self.judge(&service, &mut Reloaded::default()).await;
+                self.judge(&service, &mut Reloaded::default(), By::Itself)
+                    .await;
                 self.show();
             }
         }
@@ -465,7 +489,7 @@ impl Gateway {
     }
 
     /// Has the file of a service run; where it is refused and nothing runs, the copy of the last that proved healthy.
-    async fn judge(&mut self, service: &Service, done: &mut Reloaded) {
+    async fn judge(&mut self, service: &Service, done: &mut Reloaded, by: By) {
         if self
             .running
             .get(&service.name)
@@ -473,7 +497,15 @@ impl Gateway {
         {
             self.stop(&service.name, done).await;
         }
-        let refusal = match self.verified(service, &service.component).await {
+        let judged = self.verified(service, &service.component).await;
+        // Only where there is another to run: what failed is better than nothing.
+        let judged = judged.and_then(|verified| {
+            if by == By::Itself && self.kept.of(&service.name).is_some() {
+                self.host.not_quarantined(&verified, &self.state)?;
+            }
+            Ok(verified)
+        });
+        let refusal = match judged {
             Ok(verified) => match self.take_up(service, verified, done).await {
                 Ok(()) => return,
                 Err(refusal) => refusal,

@@ -40,6 +40,7 @@ use config::Config;
 use control::Question;
 use gateway::{Gateway, NotStarted};
 use say::complain;
+use state::Made;
 
 /// Usage or configuration.
 const MISUSED: u8 = 2;
@@ -62,10 +63,13 @@ fn main() {
 
 fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
     match verb {
-        Verb::Init { state } => {
-            state::create(&state)?;
+        Verb::Init { state, counter } => {
+            let made = match state::create(&state, counter.as_ref())? {
+                Made::New => "was made",
+                Made::Bound => "is bound to the counter now, which [gateway] counter must name",
+            };
             overview::out(&format!(
-                "{} was made. Keep it with this machine: a gateway whose memory is lost forgets which versions must not come back.",
+                "{} {made}. Keep it with this machine: a gateway whose memory is lost forgets which versions must not come back.",
                 state.display()
             ));
         }

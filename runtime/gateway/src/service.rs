@@ -201,7 +201,6 @@ impl Supervision {
             self.told.send_modify(|status| {
                 status.doing = running(self.proved);
                 status.proved = self.proved;
-                status.starts = status.starts.saturating_add(1);
                 status.facts = Some(self.current.facts.clone());
                 status.links = Arc::clone(&self.current.links);
             });
@@ -218,6 +217,8 @@ impl Supervision {
                 }
                 continue;
             }
+            self.told
+                .send_modify(|status| status.starts = status.starts.saturating_add(1));
             let started = Instant::now();
             let event = self.watch().await;
             let ended = match event {
@@ -368,6 +369,13 @@ impl Supervision {
         };
         let failed = std::mem::replace(&mut self.current, copy);
         self.proved = true;
+        let remembered = tokio::task::block_in_place(|| self.host.failed(&failed, &self.state));
+        if let Err(error) = remembered {
+            warn(
+                &self.service.name,
+                &format!("that it failed could not be remembered: {error:#}"),
+            );
+        }
         let why = format!(
             "{} {} {how} before it proved healthy, so {} runs again",
             failed.facts.component, failed.facts.version, self.current.facts.version

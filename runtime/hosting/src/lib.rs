@@ -8,6 +8,7 @@
 
 mod audit;
 mod code;
+pub mod counter;
 pub mod durable;
 pub mod lending;
 mod lists;

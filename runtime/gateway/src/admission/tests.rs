@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign_testing::{EMPTY_COMPONENT, Role, TestPki};
@@ -30,8 +31,8 @@ impl Bench {
             "[[service]]\nname = \"pump\"\ncomponent = \"pump.wasm\"\nsigned-as = \"test:pump\"\n";
         fs::write(folder.path().join("gateway.toml"), text).expect("ours");
         let mut config = Config::load(&folder.path().join("gateway.toml")).expect("good");
-        crate::state::create(&folder.path().join("state")).expect("made");
-        let state = State::open(&folder.path().join("state")).expect("opens");
+        crate::state::create(&folder.path().join("state"), None).expect("made");
+        let state = State::open(&folder.path().join("state"), None).expect("opens");
         let runtime = Runtime::builder(pki.anchors()).build();
         let records = Arc::new(AuditLog::open(None).expect("nowhere"));
         let host = Host {
@@ -100,9 +101,9 @@ fn td01_td05_what_was_admitted_is_admissible_after_its_end_and_not_on_another_ma
     // Another gateway's memory says nothing of it.
     WALL.store(now + 101, Ordering::SeqCst);
     let other = bench.folder.path().join("other");
-    crate::state::create(&other).expect("made");
+    crate::state::create(&other, None).expect("made");
     let bench = Bench {
-        state: State::open(&other).expect("opens"),
+        state: State::open(&other, None).expect("opens"),
         ..bench
     };
     assert_eq!(bench.code(), Some("expired"));
@@ -124,4 +125,104 @@ fn td14_what_was_revoked_once_does_not_come_back_when_a_list_is_short_of_it_agai
     );
     WALL.store(now + 101, Ordering::SeqCst);
     assert_eq!(bench.code(), Some("expired"), "and admitted no longer");
+}
+
+/// A copy of a folder, as a disk holds it after power was lost.
+fn copy(from: &Path, to: &Path) {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    fs::DirBuilder::new().mode(0o700).create(to).expect("ours");
+    for entry in fs::read_dir(from).expect("ours").flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).expect("ours");
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).expect("ours");
+        }
+    }
+}
+
+/// What a gateway does to have `file` run in the place of what ran, up to its `steps`th lasting change, and which version it
+/// would run. None if it would run nothing.
+fn goes_on(bench: &Bench, state: &Path, file: &[u8], steps: usize) -> Option<u64> {
+    let place = bench.folder.path().join("place.wasm");
+    fs::write(&place, file).expect("ours");
+    let state_at = State::open(state, None).expect("a memory that was cut is still one");
+    let kept = crate::kept::Kept::in_state(state).expect("ours");
+    let judge = |path: &Path| bench.host.judge(&bench.service, path, &state_at).ok();
+    let copy = kept.of("pump");
+    let chosen = judge(&place).or_else(|| copy.as_deref().and_then(judge))?;
+    let version = chosen.facts.security_version;
+    let (signatures, admitted) = chosen.admission();
+    let root = bench
+        .pki
+        .anchors()
+        .iter()
+        .next()
+        .expect("one")
+        .spki_sha256();
+    let name = bench.service.signed_as.clone();
+    // In the order of the gateway: put down, admit, keep, raise.
+    if steps > 0 {
+        kept.put_down("pump", &chosen.bytes).expect("room");
+    }
+    if steps > 1 {
+        let admit = |memory: &mut Memory| memory.admit(signatures, admitted);
+        state_at.remember(admit).expect("room");
+    }
+    if steps > 2 {
+        let file = &chosen.facts.file_sha256;
+        kept.keep("pump", file).expect("it was put down");
+    }
+    if steps > 3 {
+        let raise = |memory: &mut Memory| memory.raise_version(root, name, version);
+        state_at.remember(raise).expect("room");
+    }
+    Some(version)
+}
+
+#[test]
+fn th01_th02_power_lost_between_any_two_lasting_changes_and_again_leaves_old_or_new() {
+    const STEPS: usize = 4;
+    static WALL: AtomicU64 = AtomicU64::new(0);
+    let bench = Bench::new(|| UnixTime::from_secs(WALL.load(Ordering::SeqCst)));
+    WALL.store(bench.pki.time().as_secs(), Ordering::SeqCst);
+    let signed = |version| {
+        let mut manifest = bench.pki.manifest("test:pump");
+        manifest.security_version = version;
+        bench.pki.sign(EMPTY_COMPONENT, &manifest)
+    };
+    let (old, new) = (signed(1), signed(2));
+    let first = bench.folder.path().join("first");
+    crate::state::create(&first, None).expect("made");
+    assert_eq!(goes_on(&bench, &first, &old, STEPS), Some(1));
+    let mut number = 0;
+    let mut cut = |from: &Path, file: &[u8], steps: usize, torn: bool| {
+        number += 1;
+        let to = bench.folder.path().join(format!("cut-{number}"));
+        copy(from, &to);
+        let ran = goes_on(&bench, &to, file, steps);
+        if torn {
+            // A file that was being written when it happened.
+            fs::write(to.join(".unfinished-x"), b"countersign-gateway mem").expect("ours");
+            fs::write(to.join("kept/.unfinished-x"), &new[..100]).expect("ours");
+        }
+        (to, ran)
+    };
+    for before in 0..=STEPS {
+        for again in 0..=STEPS {
+            let (state, ran) = cut(&first, &new, before, true);
+            assert_eq!(ran, Some(2));
+            let (state, ran) = cut(&state, &new, again, true);
+            assert_eq!(ran, Some(2), "{before}, {again}");
+            // The file in its place was lost or torn, too: what was kept runs.
+            let (_, ran) = cut(&state, &new[..new.len() / 2], 0, false);
+            let expected = if before.max(again) > 2 { 2 } else { 1 };
+            assert_eq!(ran, Some(expected), "{before}, {again}");
+            // And the older file, which comes back with whoever restores it.
+            let (_, ran) = cut(&state, &old, 0, false);
+            let risen = before.max(again) > 3;
+            assert_eq!(ran, Some(if risen { 2 } else { 1 }), "{before}, {again}");
+        }
+    }
 }

@@ -113,7 +113,7 @@ pub(crate) fn configured(path: &Path) -> anyhow::Result<Config> {
     if config.bundles.is_none() {
         return Ok(config);
     }
-    match state::peek(&config.state) {
+    match state::glance(&config.state) {
         Ok(memory) => with_remembered(config, path, &memory),
         // Whoever opens the state says what is wrong with it.
         Err(_) => Ok(config),

@@ -45,6 +45,10 @@ pub(super) struct GatewayPart {
     /// The file to which a record of every acceptance, refusal and end is appended; in the state's folder if not given.
     #[schemars(with = "Option<String>")]
     pub(super) audit: Option<PathBuf>,
+    /// A counter in hardware, by which a memory that was put back from a copy is noticed: "tpm:0x01800100", or
+    /// "atecc608:/dev/i2c-1?address=0x60&counter=0". `init --counter` makes it and binds the memory to it.
+    #[schemars(with = "Option<String>")]
+    pub(super) counter: Option<Spanned<String>>,
     /// Files with revocation lists, PEM or DER.
     #[schemars(with = "Vec<String>")]
     pub(super) lists: Vec<PathBuf>,
@@ -90,6 +94,7 @@ impl Default for GatewayPart {
             state: PathBuf::from("/var/lib/countersign"),
             control: None,
             audit: None,
+            counter: None,
             lists: Vec::new(),
             signers: Spanned::new(0..0, 1),
             compile: CompilePart::default(),

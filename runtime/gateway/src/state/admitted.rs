@@ -23,6 +23,9 @@ pub(crate) struct Admitted {
     links: Vec<String>,
     /// Whether it proved healthy.
     pub(super) proved: bool,
+    /// How often it failed before it proved healthy, and another took its place.
+    #[serde(default)]
+    pub(super) failed: u32,
     /// Which writing of the memory it came or proved healthy with: the order of admissions.
     pub(super) order: u64,
 }
@@ -48,6 +51,7 @@ impl Admitted {
                 .map(ToString::to_string)
                 .collect(),
             proved: false,
+            failed: 0,
             order: 0,
         }
     }

@@ -12,6 +12,9 @@ use super::admitted::Admitted;
 /// Most admissions that are kept of one component that proved healthy, and as many of those that did not.
 const ADMISSIONS_EACH: usize = 4;
 
+/// How often a version is tried that fails before it proves healthy.
+const TRIES: u32 = 3;
+
 /// Most admissions of all components: four for each of the services that a configuration may have.
 const ADMISSIONS: usize = 4_000;
 
@@ -36,6 +39,12 @@ pub(crate) struct Memory {
     /// What bundles have left.
     #[serde(default)]
     bundles: Bundles,
+    /// What the counter in hardware stands at when this memory is the newest, if it is bound to one.
+    #[serde(default)]
+    counted: Option<u64>,
+    /// The floor when the counter moved last.
+    #[serde(default)]
+    counted_floor: u64,
 }
 
 /// What bundles have left.
@@ -49,6 +58,10 @@ struct Bundles {
     /// The same of the last that verified and brought revocation lists, whatever became of it: lists are not taken back.
     lists: Option<String>,
 }
+
+/// How far the floor may rise without the counter (a day, in seconds): an older memory of that time is not noticed, and a
+/// counter does not last for as many writes as a disk.
+const FLOOR_COUNTS: u64 = 86_400;
 
 impl Memory {
     /// The bundle that runs, by SHA-256 of its index.
@@ -175,6 +188,20 @@ impl Memory {
         });
     }
 
+    /// Puts down that what was admitted failed before it proved healthy.
+    pub(crate) fn admission_failed(&mut self, signatures: Digest) {
+        if let Some(admitted) = self.admissions.get_mut(&signatures.to_string()) {
+            admitted.failed = admitted.failed.saturating_add(1);
+        }
+    }
+
+    /// Whether it failed so often before it proved healthy that it is not tried again unless somebody says so.
+    pub(crate) fn is_quarantined(&self, signatures: Digest) -> bool {
+        self.admissions
+            .get(&signatures.to_string())
+            .is_some_and(|admitted| !admitted.proved && admitted.failed >= TRIES)
+    }
+
     /// Takes back the admissions whose signers' certificates these lists name, for good, and raises the lists' numbers. The
     /// names of the components.
     pub(crate) fn withdraw(&mut self, lists: &[Crl]) -> Vec<String> {
@@ -217,6 +244,37 @@ impl Memory {
         };
         self.admissions
             .retain(|_, admitted| !of(admitted) || admitted.order > last);
+    }
+
+    /// What the counter in hardware stands at when this memory is the newest, if it is bound to one.
+    pub(super) const fn counted(&self) -> Option<u64> {
+        self.counted
+    }
+
+    /// Binds it to a counter that stands there.
+    pub(super) const fn bind(&mut self, stands: u64) {
+        self.counted = Some(stands);
+    }
+
+    /// Has the counter move with this memory, which comes after that one, unless nothing has changed but the time by less than
+    /// a day. Whether it moves.
+    pub(super) fn count_after(&mut self, before: &Self) -> anyhow::Result<bool> {
+        let Some(counted) = self.counted else {
+            return Ok(false);
+        };
+        let only_time = Self {
+            floor: before.floor,
+            ..self.clone()
+        } == *before;
+        if only_time && self.floor.saturating_sub(self.counted_floor) < FLOOR_COUNTS {
+            return Ok(false);
+        }
+        let next = counted
+            .checked_add(1)
+            .context("the counter is at its end; replace the hardware")?;
+        self.counted = Some(next);
+        self.counted_floor = self.floor;
+        Ok(true)
     }
 
     /// Counts one more writing.

@@ -1,0 +1,111 @@
+//! The gateway under clocks that are wrong: what was admitted goes on, and nothing that ended comes back.
+
+use std::fs;
+use std::process::Command;
+
+use countersign_trust_store::Code;
+
+use super::{Bench, Gateway, SOON, healthy};
+
+/// The file that says which time the gateway sees from now on, as faketime writes it.
+const CLOCK: &str = "clock";
+
+impl Bench {
+    /// Sets the gateway's clock, also of one that runs.
+    fn set_clock(&self, time: &str) {
+        fs::write(self.path(CLOCK), time).expect("our own folder");
+    }
+
+    /// Starts the gateway under the clock that was set.
+    fn start_by_clock(&self) -> Gateway {
+        let preload = Command::new("faketime")
+            .args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"])
+            .output()
+            .expect("faketime");
+        let preload = String::from_utf8(preload.stdout).expect("a path");
+        assert!(preload.contains("faketime"), "{preload}");
+        let clock = self.path(CLOCK);
+        self.start_with(&[
+            ("LD_PRELOAD", preload.trim()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("UTF-8")),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ])
+    }
+}
+
+#[test]
+fn td03_td04_td05_th22_an_admitted_component_starts_under_any_clock_and_no_other_does() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    bench.configure(&[("pump", SOON)]);
+    let gateway = bench.start();
+    let pump = bench.until("pump", healthy);
+    assert!(pump["admitted-at"].is_null(), "{pump}");
+    assert_eq!(gateway.stop(), 0);
+    bench.sign("door", "endless-loop", 1);
+    bench.configure(&[("pump", SOON), ("door", SOON)]);
+
+    // Long after signer, lists and root have ended.
+    bench.set_clock("@2100-01-01 00:00:00");
+    let gateway = bench.start_by_clock();
+    let pump = bench.until("pump", healthy);
+    assert!(pump["admitted-at"].is_string(), "{pump}");
+    let door = bench.service("door");
+    let ended = [Code::Expired, Code::CrlStale].map(Code::as_str);
+    assert!(
+        door["code"]
+            .as_str()
+            .is_some_and(|code| ended.contains(&code)),
+        "{door}"
+    );
+    let shown = bench.ran("status", &[]).stdout;
+    assert!(
+        shown.contains("it runs because it was admitted on"),
+        "{shown}"
+    );
+    let log = bench.log();
+    assert!(log.contains("pump: test:pump 1.0.0, signed by"), "{log}");
+    let records = bench.records();
+    let accepted = records
+        .iter()
+        .rfind(|record| record["event"] == "accepted")
+        .expect("one");
+    assert!(accepted["admitted_at"].is_string(), "{accepted}");
+
+    // The clock leaps back and ahead while it runs: nothing stops, and nothing is poisoned.
+    for clock in ["@1970-01-02 00:00:00", "@2200-01-01 00:00:00"] {
+        bench.set_clock(clock);
+        let (_, done) = bench.reload();
+        assert_eq!(done["unchanged"][0], "pump", "{done}");
+        assert!(healthy(&bench.service("pump")));
+    }
+    assert_eq!(gateway.stop(), 0);
+    // With a clock that is right again the other is admitted, too.
+    bench.set_clock("+0");
+    let gateway = bench.start_by_clock();
+    let pump = bench.until("pump", healthy);
+    assert!(pump["admitted-at"].is_null(), "{pump}");
+    bench.until("door", healthy);
+    assert_eq!(gateway.stop(), 0);
+
+    // 1970 at start; and a newer list stops what was admitted, whatever the clock shows.
+    bench.set_clock("@1970-01-02 00:00:00");
+    let gateway = bench.start_by_clock();
+    bench.until("pump", healthy);
+    assert_eq!(gateway.stop(), 0);
+    fs::write(bench.path("newer.crl"), bench.pki.crl_against_device(1_000))
+        .expect("our own folder");
+    let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
+    bench.configure_with(&text.replace("[\"crls.pem\"]", "[\"crls.pem\", \"newer.crl\"]"));
+    bench.set_clock("@2100-01-01 00:00:00");
+    let gateway = bench.start_by_clock();
+    let pump = bench.service("pump");
+    assert_eq!(pump["state"], "refused", "{pump}");
+    let log = bench.log();
+    assert!(
+        log.contains("an admission of test:pump was taken back"),
+        "{log}"
+    );
+    assert_eq!(gateway.stop(), 0);
+}
