@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use countersign_format::Digest;
 use countersign_trust_store::{
-    Anchors, Now, Policy, Rejection, TrustState, UnverifiedComponent, VerifiedComponent,
-    VerifiedPrecompiled,
+    Anchors, Now, Policy, Refused, Rejection, TrustState, VerifiedComponent, VerifiedPrecompiled,
 };
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine};
@@ -96,20 +95,18 @@ impl Runtime {
         now: &Now,
         state: &TrustState,
     ) -> Result<VerifiedComponent, Rejection> {
-        let file = self.audit.as_ref().map(|_| Digest::of(&bytes));
-        UnverifiedComponent::parse(bytes)
-            .and_then(|unverified| self.anchors.verify(unverified, &self.policy, now, state))
-            .inspect_err(|rejection| {
-                if let Some(file) = file {
-                    self.record(|| {
-                        Record::rejected(
-                            file,
-                            rejection.code(),
-                            &rejection.to_string(),
-                            &self.anchors,
-                        )
-                    });
-                }
+        self.anchors
+            .verify_bytes(bytes, &self.policy, now, state)
+            .map_err(|Refused { rejection, bytes }| {
+                self.record(|| {
+                    Record::rejected(
+                        Digest::of(&bytes),
+                        rejection.code(),
+                        &rejection.to_string(),
+                        &self.anchors,
+                    )
+                });
+                rejection
             })
     }
 

@@ -42,6 +42,20 @@ impl UnverifiedComponent {
         bytes: Vec<u8>,
         report: &mut dyn FnMut(Step),
     ) -> Result<Self, Rejection> {
+        let (component_size, envelope, statement) = Self::read(&bytes, report)?;
+        Ok(Self {
+            component_size,
+            envelope,
+            statement,
+            bytes,
+        })
+    }
+
+    /// Where the component ends, and what follows it.
+    fn read(
+        bytes: &[u8],
+        report: &mut dyn FnMut(Step),
+    ) -> Result<(usize, Envelope, Statement), Rejection> {
         let mut reporter = Reporter(report);
         let refused =
             |check, error: countersign_format::FormatError, reporter: &mut Reporter<'_>| {
@@ -49,7 +63,7 @@ impl UnverifiedComponent {
                 reporter.refused(check, None, &rejection);
                 rejection
             };
-        let file = SignedFile::parse(&bytes)
+        let file = SignedFile::parse(bytes)
             .map_err(|error| refused(Check::Framing, error, &mut reporter))?;
         let component_size = file.component().len();
         reporter.passed(
@@ -73,12 +87,7 @@ impl UnverifiedComponent {
                 statement.security_version()
             ),
         );
-        Ok(Self {
-            component_size,
-            envelope,
-            statement,
-            bytes,
-        })
+        Ok((component_size, envelope, statement))
     }
 
     /// What the file claims. Not verified.
@@ -221,7 +230,37 @@ impl Anchors {
         self.verify_explained(component, policy, now, state, &mut |_| {})
     }
 
-    /// The same, telling `report` of each check.
+    /// Parses and verifies the bytes of a signed component, and gives those of what it refuses back: a host that records which
+    /// file it refused computes nothing over what it accepts.
+    ///
+    /// # Errors
+    /// [`Refused`], with the first [`Rejection`], in the order of [`Check::ALL`].
+    pub fn verify_bytes(
+        &self,
+        bytes: Vec<u8>,
+        policy: &Policy,
+        now: &Now,
+        state: &TrustState,
+    ) -> Result<VerifiedComponent, Refused> {
+        let (component_size, envelope, statement) =
+            match UnverifiedComponent::read(&bytes, &mut |_| {}) {
+                Ok(read) => read,
+                Err(rejection) => return Err(Refused { rejection, bytes }),
+            };
+        let component = UnverifiedComponent {
+            component_size,
+            envelope,
+            statement,
+            bytes,
+        };
+        self.judge(component, policy, now, state, &mut |_| {})
+            .map_err(|(rejection, component)| Refused {
+                rejection,
+                bytes: component.bytes,
+            })
+    }
+
+    /// As [`Self::verify`], telling `report` of each check.
     ///
     /// # Errors
     /// The first [`Rejection`], in the order of [`Check::ALL`].
@@ -233,6 +272,18 @@ impl Anchors {
         state: &TrustState,
         report: &mut dyn FnMut(Step),
     ) -> Result<VerifiedComponent, Rejection> {
+        self.judge(component, policy, now, state, report)
+            .map_err(|(rejection, _)| rejection)
+    }
+
+    fn judge(
+        &self,
+        component: UnverifiedComponent,
+        policy: &Policy,
+        now: &Now,
+        state: &TrustState,
+        report: &mut dyn FnMut(Step),
+    ) -> Result<VerifiedComponent, (Rejection, Box<UnverifiedComponent>)> {
         let mut reporter = Reporter(report);
         let signatures = component.signatures();
         let admission = state.admission(&signatures);
@@ -259,10 +310,19 @@ impl Anchors {
             }),
             Err((check, signer, rejection)) => {
                 reporter.refused(check, signer, &rejection);
-                Err(rejection)
+                Err((rejection, Box::new(component)))
             }
         }
     }
+}
+
+/// Bytes that were refused, and why.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub rejection: Rejection,
+    /// All of the file.
+    pub bytes: Vec<u8>,
 }
 
 struct Verdict {
@@ -272,7 +332,7 @@ struct Verdict {
 }
 
 /// Where it was refused, and why.
-type Refused = (Check, Option<usize>, Rejection);
+type RefusedAt = (Check, Option<usize>, Rejection);
 
 struct Verification<'a> {
     anchors: &'a Anchors,
@@ -284,7 +344,7 @@ struct Verification<'a> {
 }
 
 impl Verification<'_> {
-    fn run(&self, reporter: &mut Reporter<'_>) -> Result<Verdict, Refused> {
+    fn run(&self, reporter: &mut Reporter<'_>) -> Result<Verdict, RefusedAt> {
         if self.anchors.is_empty() {
             return Err((Check::Path, None, Rejection::NoRoot));
         }
@@ -336,7 +396,7 @@ impl Verification<'_> {
         })
     }
 
-    fn check_digest(&self, reporter: &mut Reporter<'_>) -> Result<Digest, Refused> {
+    fn check_digest(&self, reporter: &mut Reporter<'_>) -> Result<Digest, RefusedAt> {
         let component = self.component.component();
         let statement = &self.component.statement;
         let refused = |rejection| (Check::Digest, None, rejection);
@@ -359,7 +419,7 @@ impl Verification<'_> {
     }
 
     /// Parses every chain, and compares the signers with those in the statement: exactly these, in this order.
-    fn parse_signers(&self, reporter: &mut Reporter<'_>) -> Result<Vec<Entry<'_>>, Refused> {
+    fn parse_signers(&self, reporter: &mut Reporter<'_>) -> Result<Vec<Entry<'_>>, RefusedAt> {
         let mut entries = Vec::new();
         let mut present = Vec::new();
         for (index, signer) in self.component.envelope.signers().iter().enumerate() {
@@ -403,7 +463,7 @@ impl Verification<'_> {
         &self,
         entry: &Entry<'_>,
         reporter: &mut Reporter<'_>,
-    ) -> Result<chain::Outcome, Refused> {
+    ) -> Result<chain::Outcome, RefusedAt> {
         let signer = entry.index;
         let verifier = ChainVerifier {
             signer,
@@ -435,7 +495,7 @@ impl Verification<'_> {
         &self,
         entry: &Entry<'_>,
         reporter: &mut Reporter<'_>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RefusedAt> {
         let signer = entry.index;
         let refused = |rejection| (Check::Signature, Some(signer), rejection);
         let Some(leaf) = entry.certificates.first() else {
@@ -461,7 +521,7 @@ impl Verification<'_> {
         &self,
         signers: &[VerifiedSigner],
         reporter: &mut Reporter<'_>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RefusedAt> {
         let statement = &self.component.statement;
         for signer in signers {
             self.state

@@ -76,7 +76,7 @@ pub use chain::{
     Link, LinkFormatError, LinkStatus, MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain,
 };
 pub use code::Code;
-pub use component::{UnverifiedComponent, VerifiedComponent, VerifiedSigner};
+pub use component::{Refused, UnverifiedComponent, VerifiedComponent, VerifiedSigner};
 pub use crl::{Crl, CrlNumber, MAX_CRL_BYTES};
 pub use evidence::{
     AttestedHardware, EvidencePolicy, TpmClock, TpmKeyArea, VerifiedEvidence, firmware,

@@ -225,7 +225,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "countersign-cold-start",
-        &["countersign-benches", "countersign-runtime"],
+        &[
+            "countersign-benches",
+            "countersign-roots-file",
+            "countersign-runtime",
+        ],
     ),
     (
         "countersign-guest-sign",
