@@ -8,6 +8,8 @@ mod clock;
 mod code;
 #[path = "gateway/counter.rs"]
 mod counter;
+#[path = "gateway/cuts.rs"]
+mod cuts;
 #[path = "gateway/keys.rs"]
 mod keys;
 #[path = "gateway/view.rs"]

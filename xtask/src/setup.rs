@@ -51,6 +51,8 @@ pub(crate) enum Need {
     /// SoftHSM and OpenSC's tools: PKCS#11 tokens without hardware, made by others than us; and what a second module is
     /// built with.
     Pkcs11Tokens,
+    /// strace: the gateway is killed, and its disk fails, at each change that is to last.
+    Strace,
     /// strongSwan's pki: a client of EST that is not ours.
     StrongSwanPki,
     /// Python with pip and venv: the demo's foreign component comes from PyPI, and so does what makes a component of
@@ -136,6 +138,7 @@ impl Need {
             }
             Self::PostgreSql => std::fs::read_dir("/usr/lib/postgresql")
                 .is_ok_and(|mut versions| versions.next().is_some()),
+            Self::Strace => succeeds("strace", &["-V"]),
             Self::StrongSwanPki => succeeds("pki", &["--help"]),
             Self::Python => {
                 succeeds("python3", &["-m", "pip", "--version"])
@@ -182,6 +185,7 @@ impl Need {
                 "pkg-config",
             ],
             Self::PostgreSql => &["postgresql"],
+            Self::Strace => &["strace"],
             // The plugins compute what is signed; without them it knows no algorithm.
             Self::StrongSwanPki => &["strongswan-pki", "libstrongswan-standard-plugins"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
@@ -214,6 +218,7 @@ impl Need {
             Self::Tpm => "keys in a TPM",
             Self::Pkcs11Tokens => "keys in PKCS#11 tokens",
             Self::PostgreSql => "a registry in PostgreSQL",
+            Self::Strace => "killing the gateway at each write",
             Self::StrongSwanPki => "enrolling by EST",
             Self::Python => "fetching a package from PyPI",
         }

@@ -42,6 +42,7 @@ pub(crate) fn all() -> Result<()> {
         Need::Pkcs11Tokens,
         Need::PostgreSql,
         Need::Python,
+        Need::Strace,
         Need::StrongSwanPki,
         Need::Tpm,
     ])?;

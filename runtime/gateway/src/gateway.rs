@@ -139,7 +139,7 @@ impl Gateway {
         let state = Arc::new(state);
         let kept = Kept::in_state(&config.state)?;
         let clock = Clock::start(state.memory().floor());
-        let records = Arc::new(AuditLog::open(Some(&config.audit))?);
+        let records = Arc::new(AuditLog::open_kept(&config.audit)?);
         let runtime = {
             let records = Arc::clone(&records);
             code::equip(Runtime::builder(anchors), &config.state, &config.compile)?

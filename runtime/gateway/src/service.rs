@@ -10,6 +10,7 @@ mod work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign_runtime::audit::Record;
 use countersign_trust_store::Link;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -225,13 +226,13 @@ impl Supervision {
                 Event::Stop => {
                     let accepted = self.current.ready.record();
                     let record = accepted.stopped(None, "the gateway was told to stop it");
-                    self.host.records.write(&record);
+                    self.put_down(&record);
                     return;
                 }
                 Event::Exchange(next) => {
                     let accepted = self.current.ready.record();
                     let record = accepted.stopped(None, "another component takes its place");
-                    self.host.records.write(&record);
+                    self.put_down(&record);
                     self.exchange(*next);
                     waits = Waits::new(self.service.restart);
                     continue;
@@ -397,6 +398,11 @@ impl Supervision {
         self.host.load(&self.service, verified, log).ok()
     }
 
+    /// Writes a record, which waits for the disk: on no thread that components run on.
+    fn put_down(&self, record: &Record) {
+        tokio::task::block_in_place(|| self.host.records.write(record));
+    }
+
     /// Makes the record of an end, and says it in words.
     fn record(&self, ended: &Ended) -> String {
         let accepted = self.current.ready.record();
@@ -413,7 +419,7 @@ impl Supervision {
                 (accepted.stopped(*code, why), how)
             }
         };
-        self.host.records.write(&record);
+        self.put_down(&record);
         how
     }
 }

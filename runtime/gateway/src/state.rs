@@ -8,6 +8,7 @@ mod admitted;
 mod counter;
 mod memory;
 mod seal;
+mod storage;
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -116,6 +117,15 @@ impl State {
     /// sealed; [`PutBack`] if it is not the newest.
     pub(crate) fn open(folder: &Path, counter: Option<Guard>) -> anyhow::Result<Self> {
         let mut state = Self::take(folder)?;
+        if let Some(kind) = storage::forgets(folder) {
+            warn(
+                "",
+                &format!(
+                    "{} lies on {kind}, which forgets when this machine is switched off: older versions and lists are not noticed then; put it on a disk",
+                    folder.display()
+                ),
+            );
+        }
         let memory = state.memory();
         let unsettled = check(&memory, counter.as_ref())?;
         state.guard = counter;
@@ -148,6 +158,8 @@ impl State {
                 return Err(error).with_context(|| format!("{} cannot be locked", path.display()));
             }
         }
+        sweep(folder);
+        sweep(&folder.join("kept"));
         let (seal, memory) = recall(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -201,6 +213,20 @@ impl State {
     fn lock(&self) -> MutexGuard<'_, Held> {
         // A panic cannot leave half a memory behind: it is exchanged whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes away what was being written when power was lost, or this process was killed.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(b".unfinished-")
+        {
+            // What cannot be taken away lies there, and is nobody's.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! What a line says is decided in `countersign_runtime`. Here it is decided that nothing runs unless its line was written.
 
+mod segments;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use countersign_runtime::audit::Record;
+use segments::{Segments, What};
 
 /// Where records go. The last one is kept for whoever reports it.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub struct AuditLog {
 #[derive(Debug)]
 enum Target {
     File(File),
+    Kept(Mutex<Segments>),
     Nowhere,
     Stderr,
 }
@@ -63,13 +67,44 @@ impl AuditLog {
         })
     }
 
+    /// Opens the log of a machine that runs for years: it is put aside when it is long, and room for the last records is kept
+    /// free. Where there is none left, no start and no signature is recorded, and so none happens.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_kept(path: &Path) -> anyhow::Result<Self> {
+        let segments = Segments::open(path).with_context(|| {
+            format!(
+                "the audit file {} cannot be written, so nothing is run",
+                path.display()
+            )
+        })?;
+        Ok(Self {
+            target: Target::Kept(Mutex::new(segments)),
+            torn: Mutex::default(),
+            state: Mutex::default(),
+        })
+    }
+
     /// Writes a record. Whether that worked is asked by [`check`](Self::check).
     pub fn write(&self, record: &Record) {
         let line = record.line(countersign_roots::system_time());
-        let written = self.append(&line).and_then(|()| match &self.target {
-            Target::File(file) => file.sync_data().or_else(unsyncable),
-            Target::Nowhere | Target::Stderr => Ok(()),
-        });
+        let written = match &self.target {
+            Target::File(file) => self
+                .append(&line)
+                .and_then(|()| file.sync_data().or_else(unsyncable)),
+            Target::Kept(segments) => {
+                let what = if record.is_accepted() {
+                    What::New
+                } else {
+                    What::Happened
+                };
+                let mut segments = segments.lock().unwrap_or_else(PoisonError::into_inner);
+                let written = segments.append(&line, what);
+                written.and_then(|()| segments.sync().or_else(unsyncable))
+            }
+            Target::Nowhere | Target::Stderr => self.append(&line),
+        };
         let mut state = self.lock();
         state.last = Some(record.clone());
         if let Err(error) = written {
@@ -89,6 +124,10 @@ impl AuditLog {
                 let mut torn = self.torn.lock().unwrap_or_else(PoisonError::into_inner);
                 append(file, &mut torn, line)
             }
+            Target::Kept(segments) => segments
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .append(line, What::New),
             Target::Nowhere => Ok(()),
             Target::Stderr => io::stderr().write_all(line.as_bytes()),
         }
@@ -118,7 +157,7 @@ impl AuditLog {
     pub fn file(&self) -> Option<&File> {
         match &self.target {
             Target::File(file) => Some(file),
-            Target::Nowhere | Target::Stderr => None,
+            Target::Kept(_) | Target::Nowhere | Target::Stderr => None,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use countersign_testing::swtpm::Swtpm;
 use countersign_testing::TestPki;
+use countersign_testing::swtpm::Swtpm;
 use countersign_trust_store::Code;
 
 use super::{Bench, SOON, healthy};
@@ -32,7 +32,11 @@ fn td08_a_state_that_was_put_back_is_refused_by_the_counter_of_a_tpm() {
         "{unnamed:?}"
     );
     let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
-    let text = text.replacen("[gateway]", &format!("[gateway]\ncounter = \"{counter}\""), 1);
+    let text = text.replacen(
+        "[gateway]",
+        &format!("[gateway]\ncounter = \"{counter}\""),
+        1,
+    );
     bench.configure_with(&text);
     let gateway = bench.start();
     bench.until("pump", healthy);
