@@ -44,6 +44,7 @@ pub mod host;
 mod imports;
 mod limits;
 mod load;
+pub mod messaging;
 mod runtime;
 mod wasi;
 

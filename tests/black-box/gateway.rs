@@ -12,6 +12,10 @@ mod counter;
 mod cuts;
 #[path = "gateway/keys.rs"]
 mod keys;
+#[path = "gateway/messages.rs"]
+mod messages;
+#[path = "gateway/schedule.rs"]
+mod schedule;
 #[path = "gateway/view.rs"]
 mod view;
 

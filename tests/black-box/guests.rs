@@ -100,6 +100,17 @@ fn unbounded_recursion() {
     assert!(ran.seconds < 20.0, "{ran:?}");
 }
 
+/// It needs a host that holds a connection; `countersign-run` has none.
+#[test]
+fn relay() {
+    let ran = HOST.sign("relay").run(&[]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (116, ""), "{ran:?}");
+    assert!(
+        ran.stderr.contains("countersign:messaging/producer"),
+        "{ran:?}"
+    );
+}
+
 #[test]
 fn ungranted_import() {
     let ran = HOST.sign("ungranted-import").run(&[]);

@@ -86,8 +86,13 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Makes the key and has it certified.
+    /// Makes the key and has it certified for guest data.
     pub(crate) fn with_key_in(store: Store) -> Self {
+        Self::with_key_for("guest-data", store)
+    }
+
+    /// Makes the key and has it certified for this purpose.
+    pub(crate) fn with_key_for(profile: &str, store: Store) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let device = Self { store, folder };
         let key = device.store.key.as_str();
@@ -105,7 +110,7 @@ impl Device {
             "--dir",
             "pki/ca",
             "--profile",
-            "guest-data",
+            profile,
             "--days",
             "7",
         ];
@@ -155,7 +160,7 @@ impl Device {
     }
 
     /// Runs a program that must succeed.
-    fn program(&self, name: &str, arguments: &[&str]) {
+    pub(crate) fn program(&self, name: &str, arguments: &[&str]) {
         let mut command = Command::new(program(name));
         let ran = run(self.at_home(command.args(arguments)));
         assert_eq!(ran.status, 0, "{name} {arguments:?}: {ran:?}");

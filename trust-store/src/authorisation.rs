@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign_format::{Audience, Scope, Statement};
 
-use crate::{Policy, Rejection, VerifiedChain, VerifiedSigner, fault::Fault};
+use crate::{Link, Policy, Rejection, SignerRule, VerifiedChain, VerifiedSigner, fault::Fault};
 
 /// The component's name and audience lie within every scope of the signer's chain; there is at least one.
 pub(crate) fn check_scope(
@@ -73,18 +73,47 @@ pub(crate) fn check_audience(audience: &Audience, policy: &Policy) -> Result<Str
     }))
 }
 
+/// Every rule of the operator about this name is met; who is named by none of them does not count. Gives those who count.
+pub(crate) fn check_rules<'a>(
+    signers: &'a [VerifiedSigner],
+    statement: &Statement,
+    policy: &Policy,
+) -> Result<Vec<&'a VerifiedSigner>, Rejection> {
+    if policy.rules().is_empty() {
+        return Ok(signers.iter().collect());
+    }
+    let name = statement.name();
+    let refused = |wanted: String| Rejection::SignerNotNamed {
+        component: name.clone(),
+        wanted,
+        signers: describe_signers(signers),
+    };
+    let rules = policy.rules().iter().filter(|rule| rule.is_about(name));
+    let rules: Vec<&SignerRule> = rules.collect();
+    if rules.is_empty() {
+        return Err(refused(
+            "nobody, because no rule of the operator is about it".to_owned(),
+        ));
+    }
+    for rule in &rules {
+        let named = signers.iter().filter(|signer| rule.names(signer.chain()));
+        let named: Vec<_> = named.collect();
+        if count(&named, rule.needed())? < usize::from(rule.needed()) {
+            return Err(refused(rule.to_string()));
+        }
+    }
+    let by_any = |signer: &&VerifiedSigner| rules.iter().any(|rule| rule.names(signer.chain()));
+    Ok(signers.iter().filter(by_any).collect())
+}
+
 /// Enough signers count; where more than one is required, each is a device of its own.
 pub(crate) fn check_threshold(
-    signers: &[VerifiedSigner],
+    signers: &[&VerifiedSigner],
     policy: &Policy,
     uncounted: &[String],
 ) -> Result<String, Rejection> {
     let needed = policy.min_signers();
-    let counted = if needed == 1 {
-        signers.len()
-    } else {
-        different_devices(signers)?
-    };
+    let counted = count(signers, needed)?;
     if counted < usize::from(needed) {
         return Err(Rejection::SignersTooFew {
             needed,
@@ -95,7 +124,16 @@ pub(crate) fn check_threshold(
     Ok(format!("{counted} counted, {needed} required"))
 }
 
-pub(crate) fn different_devices(signers: &[VerifiedSigner]) -> Result<usize, Rejection> {
+/// How many of the signers count where so many are needed.
+fn count(signers: &[&VerifiedSigner], needed: u8) -> Result<usize, Rejection> {
+    if needed == 1 {
+        Ok(signers.len())
+    } else {
+        different_devices(signers)
+    }
+}
+
+pub(crate) fn different_devices(signers: &[&VerifiedSigner]) -> Result<usize, Rejection> {
     let mut devices = BTreeSet::new();
     for signer in signers {
         let leaf = signer.chain().leaf();
@@ -113,6 +151,32 @@ pub(crate) fn different_devices(signers: &[VerifiedSigner]) -> Result<usize, Rej
         devices.insert(device);
     }
     Ok(devices.len())
+}
+
+/// Who signed, with what an operator can name them by.
+fn describe_signers(signers: &[VerifiedSigner]) -> String {
+    let describe = |signer: &VerifiedSigner| {
+        let chain = signer.chain();
+        let who = chain.device().map_or_else(
+            || format!("{}, no device,", chain.leaf().subject()),
+            |device| device.identity().to_string(),
+        );
+        let of_type = chain
+            .device_type()
+            .map(|device_type| format!(" of the type {device_type}"));
+        let issuers = chain.links().iter().map(Link::issuer_spki_sha256);
+        let issuers: Vec<_> = issuers.map(|issuer| issuer.to_string()).collect();
+        format!(
+            "{who}{} certified under {}",
+            of_type.unwrap_or_default(),
+            issuers.join(" under ")
+        )
+    };
+    signers
+        .iter()
+        .map(describe)
+        .collect::<Vec<_>>()
+        .join(" and ")
 }
 
 fn describe_scope(scope: &Scope) -> String {

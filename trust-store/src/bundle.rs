@@ -396,7 +396,7 @@ impl Signers {
             let counted = if policy.min_signers() == 1 {
                 signers.len()
             } else {
-                authorisation::different_devices(signers)?
+                authorisation::different_devices(&signers.iter().collect::<Vec<_>>())?
             };
             if counted < usize::from(policy.min_signers()) {
                 return Err(Rejection::BundleSigner {

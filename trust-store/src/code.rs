@@ -173,6 +173,9 @@ codes! {
     SignerNotAuthorised, "signer-not-authorised", 113,
         "The signer is known, but may not sign a component of this name.",
         "Have it signed by a device whose scope covers the name, or have a certificate with that scope issued.";
+    SignerNotNamed, "signer-not-named", 113,
+        "The signer may sign a component of this name, but the operator of this machine names others for it.",
+        "Have it signed by the devices that this machine's configuration names, or have its operator name the signer.";
     SignersTooFew, "signers-too-few", 113,
         "Fewer trusted devices signed than are required here.",
         "Have the component signed by more devices under this host's root, or lower the required number.";

@@ -385,8 +385,11 @@ impl Verification<'_> {
         {
             return Err((Check::Path, Some(index), rejection));
         }
-        let passed = authorisation::check_threshold(&signers, self.policy, &uncounted)
-            .map_err(|rejection| (Check::Threshold, None, rejection))?;
+        let refused = |rejection| (Check::Threshold, None, rejection);
+        let named =
+            authorisation::check_rules(&signers, statement, self.policy).map_err(refused)?;
+        let passed =
+            authorisation::check_threshold(&named, self.policy, &uncounted).map_err(refused)?;
         reporter.passed(Check::Threshold, None, passed);
         self.check_rollback(&signers, reporter)?;
         Ok(Verdict {

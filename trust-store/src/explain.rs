@@ -109,7 +109,9 @@ impl Check {
             Self::Signature => "Does the signature verify with the signer's key?",
             Self::Scope => "May this signer sign components of this name?",
             Self::Audience => "Is it meant for this device?",
-            Self::Threshold => "Have enough different devices signed?",
+            Self::Threshold => {
+                "Have enough different devices signed, and those whom the operator names?"
+            }
             Self::Rollback => "Is it no older than what ran here before?",
             Self::Evidence => "Does hardware vouch for what the device says?",
             Self::Freshness => "Does it answer the nonce that was asked with?",

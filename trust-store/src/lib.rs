@@ -84,7 +84,7 @@ pub use evidence::{
 pub use explain::{Check, Outcome, Step};
 pub use fault::Fault;
 pub use guest_data::VerifiedGuestData;
-pub use policy::{Policy, PolicyError};
+pub use policy::{Policy, PolicyError, SignerRule};
 pub use precompiled::VerifiedPrecompiled;
 pub use rejection::Rejection;
 pub use state::{MAX_VERSION_STEP, TrustState};

@@ -290,6 +290,16 @@ pub enum Rejection {
         /// What it signed.
         component: String,
     },
+    /// The operator of this machine names others for a component of this name.
+    #[error("{component} must be signed here by {wanted}, and was signed by {signers}")]
+    SignerNotNamed {
+        /// The component.
+        component: ComponentName,
+        /// Whom the operator names.
+        wanted: String,
+        /// Who signed.
+        signers: String,
+    },
     /// The signers are not those in the statement.
     #[error(
         "the statement lists {stated} signers, and those in the file are others, in another order, or with other chains"
@@ -399,6 +409,7 @@ impl Rejection {
             }
             Self::SignatureChecks { .. } => Code::LimitExceeded,
             Self::SignatureInvalid { .. } => Code::SignatureInvalid,
+            Self::SignerNotNamed { .. } => Code::SignerNotNamed,
             Self::SignersMismatch { .. } => Code::SignersMismatch,
             Self::SignersTooFew { .. } => Code::SignersTooFew,
             Self::UntrustedRoot { .. } => Code::UntrustedRoot,
@@ -445,7 +456,7 @@ impl Rejection {
             | Self::Withdrawn { .. } => Check::Rollback,
             Self::ScopeMissing { .. } | Self::SignerNotAuthorised { .. } => Check::Scope,
             Self::SignersMismatch { .. } => Check::Signers,
-            Self::SignersTooFew { .. } => Check::Threshold,
+            Self::SignerNotNamed { .. } | Self::SignersTooFew { .. } => Check::Threshold,
         }
     }
 }

@@ -14,6 +14,7 @@ use countersign_format::{Digest, FormatError};
 use countersign_hosting::lending::NotLent;
 use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, code_beside, read, read_lists};
 use countersign_runtime::audit::Record;
+use countersign_runtime::messaging;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{GuestContext, LineSink, LoadError, ReadyGuest, Runtime};
 use countersign_trust_store::{
@@ -24,8 +25,9 @@ use serde::Serialize;
 use crate::bundle::Hold;
 use crate::clock::Clock;
 use crate::code;
-use crate::config::Service;
+use crate::config::{Service, Work};
 use crate::keys::Keys;
+use crate::messages::Post;
 use crate::say::warn;
 use crate::state::{self, Memory, State};
 
@@ -152,6 +154,8 @@ pub(crate) struct Admitted {
     pub(crate) ready: ReadyGuest<GuestContext>,
     /// Its signers' certificates, as later lists name them.
     pub(crate) links: Arc<[Link]>,
+    /// What it sends, if it has to do with messages.
+    pub(crate) post: Option<Post>,
     proof: Proof,
 }
 
@@ -408,7 +412,16 @@ impl Host {
             name: component.statement().name().clone(),
             security_version: component.statement().security_version(),
         };
-        let linker = Linker::<GuestContext>::new(self.runtime.engine());
+        let mut linker = Linker::<GuestContext>::new(self.runtime.engine());
+        let post = match &service.work {
+            Work::Messages(messages) => Some(Post::new(messages)),
+            Work::Command | Work::Schedule(_) => None,
+        };
+        if let Some(post) = &post {
+            messaging::add_to_linker(&mut linker, post.publisher()).map_err(|error| {
+                anyhow::anyhow!("messages cannot be offered to components: {error:#}")
+            })?;
+        }
         let ready = {
             let _one = self
                 .accepting
@@ -430,6 +443,7 @@ impl Host {
             facts,
             ready,
             links,
+            post,
             proof,
         })
     }

@@ -5,6 +5,9 @@
 mod bundles;
 mod file;
 mod keys;
+mod messages;
+mod schedule;
+mod signers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,9 +20,12 @@ use std::time::Duration;
 
 use countersign_format::{ComponentName, limits as format_limits};
 use countersign_keys::CounterUri;
+use countersign_runtime::messaging::PRODUCER;
 use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
 use countersign_trust_store::Policy;
 
+use crate::messages::{Broker, Messages};
+use crate::schedule::Schedule;
 pub(crate) use bundles::Bundles;
 use file::{ConfigFile, ConfineMode, GrantsPart, LimitsPart, RestartPart, ServicePart, StatusPart};
 pub(crate) use file::{DirectoryPart, OutputPart, Purpose, When};
@@ -52,8 +58,17 @@ pub(crate) struct Config {
     pub(crate) bundles: Option<Bundles>,
     /// In the order of the file; no two of one name.
     pub(crate) services: Vec<Service>,
-    /// The device's keys, by their names.
+    /// What services speak of by name.
+    pub(crate) known: Known,
+}
+
+/// What services speak of by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The device's keys.
     pub(crate) keys: BTreeMap<String, Key>,
+    /// Brokers of messages.
+    brokers: BTreeMap<String, Broker>,
 }
 
 /// What the process takes from itself, and what it keeps beside what else is named.
@@ -100,6 +115,10 @@ pub(crate) struct Service {
 pub(crate) enum Work {
     /// `[[service]]`: a command that runs for as long as the gateway does.
     Command,
+    /// `[[on-message]]`: it is handed messages.
+    Messages(Box<Messages>),
+    /// `[[schedule]]`: a command that runs when it is due.
+    Schedule(Box<Schedule>),
 }
 
 /// When a service is started again.
@@ -149,12 +168,14 @@ impl Config {
     /// What differs that a running gateway cannot change.
     pub(crate) fn beyond_reload(&self, next: &Self) -> Option<&'static str> {
         let same_policy = self.policy.min_signers() == next.policy.min_signers();
+        let same_rules = self.policy.rules() == next.policy.rules();
         [
             (self.state == next.state, "[gateway] state"),
             (self.control == next.control, "[gateway] control"),
             (self.audit == next.audit, "[gateway] audit"),
             (self.counter == next.counter, "[gateway] counter"),
             (same_policy, "[gateway] signers"),
+            (same_rules, "[[signer]]"),
             (self.confine == next.confine, "[confine]"),
             (self.status == next.status, "[status]"),
             (self.compile == next.compile, "[gateway.compile]"),
@@ -164,11 +185,11 @@ impl Config {
     }
 
     fn parse(text: &str, folder: &Path) -> Result<Self, Wrong> {
-        Self::parse_with(text, folder, BTreeMap::new())
+        Self::parse_with(text, folder, &Known::default())
     }
 
-    /// The same, for a text that says nothing of the device's keys and speaks of these.
-    fn parse_with(text: &str, folder: &Path, known: BTreeMap<String, Key>) -> Result<Self, Wrong> {
+    /// The same, for a text that says nothing of the device's keys and of brokers, and speaks of these.
+    fn parse_with(text: &str, folder: &Path, known: &Known) -> Result<Self, Wrong> {
         let file: ConfigFile = toml::from_str(text).map_err(|error| Wrong {
             place: error.span(),
             message: error.message().trim_end().replace('\n', "; "),
@@ -189,26 +210,48 @@ impl Config {
             Some(part) => Some(Bundles::new(part, folder)?),
             None => None,
         };
+        let policy = policy.with_rules(signers::rules(file.signer)?);
+        let number = file.service.len() + file.schedule.len() + file.on_message.len();
         // What runs may come in a bundle.
-        if file.service.is_empty() && bundles.is_none() {
+        if number == 0 && bundles.is_none() {
             return Err(Wrong {
                 place: None,
-                message: "it has no [[service]], so there is nothing to run".to_owned(),
+                message: "it has no [[service]], [[schedule]] or [[on-message]], so there is nothing to run"
+                    .to_owned(),
             });
         }
-        if file.service.len() > MAX_SERVICES {
+        if number > MAX_SERVICES {
             return Err(Wrong {
                 place: None,
                 message: format!("it has more than {MAX_SERVICES} services"),
             });
         }
         let mut keys = keys::keys(file.key, folder)?;
-        keys.extend(known);
+        keys.extend(known.keys.clone());
         let mut names = BTreeSet::new();
-        let mut services = Vec::with_capacity(file.service.len());
-        for part in file.service {
+        let mut brokers = messages::brokers(file.broker, folder, &keys)?;
+        brokers.extend(known.brokers.clone());
+        let mut services = Vec::with_capacity(number);
+        let mut all: Vec<_> = file
+            .service
+            .into_iter()
+            .map(|part| (part, Work::Command))
+            .collect();
+        for part in file.schedule {
+            let (part, schedule) = part.split()?;
+            all.push((part, Work::Schedule(Box::new(schedule))));
+        }
+        for part in file.on_message {
+            let (part, messages) = part.split(&brokers)?;
+            all.push((part, Work::Messages(Box::new(messages))));
+        }
+        for (part, work) in all {
             let span = part.name.span();
-            let service = Service::new(part, folder, &state, &keys)?;
+            let mut service = Service::new(part, folder, &state, &keys)?;
+            if let Work::Schedule(_) = work {
+                service.restart = Restart::when_due();
+            }
+            service.work = work;
             if !names.insert(service.name.clone()) {
                 return Err(Wrong::at(
                     span,
@@ -251,7 +294,7 @@ impl Config {
             policy,
             bundles,
             services,
-            keys,
+            known: Known { keys, brokers },
         })
     }
 }
@@ -331,6 +374,9 @@ impl Service {
         }
         if self.grants.wall_clock {
             ceiling = ceiling.wall_clock();
+        }
+        if let Work::Messages(_) = self.work {
+            ceiling = ceiling.interface(PRODUCER);
         }
         for grant in &self.grants.keys {
             ceiling = ceiling.key(grant.name(), grant.bounds());

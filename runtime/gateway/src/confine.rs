@@ -17,7 +17,7 @@ use landlock::{
 };
 use serde::Serialize;
 
-use crate::config::{Config, Key};
+use crate::config::{Config, Key, Work};
 
 /// What of landlock is used: everything up to the control of devices (Linux 6.10). An older kernel takes what it knows.
 const LANDLOCK: ABI = ABI::V5;
@@ -157,10 +157,14 @@ impl Named {
                 .into_iter()
                 .filter_map(|path| folder_of(path)),
         );
-        let keys = config.keys.values().flat_map(Key::files);
+        let keys = config.known.keys.values().flat_map(Key::files);
         readable.extend(keys.filter_map(|path| folder_of(&path)));
         for service in &config.services {
             readable.extend(folder_of(&service.component));
+            if let Work::Messages(messages) = &service.work {
+                let files = messages.files();
+                readable.extend(files.iter().filter_map(|path| folder_of(path)));
+            }
             for (folder, is_writable) in service.folders() {
                 if is_writable {
                     writable.push(folder.to_owned());

@@ -304,7 +304,7 @@ impl Gateway {
             }
         }
         // What needs no key does not wait for hardware.
-        let opening = self.open_keys(self.config.keys.clone(), Try::All);
+        let opening = self.open_keys(self.config.known.keys.clone(), Try::All);
         let needs_none = |service: &Service| service.grants.keys.is_empty();
         for service in self.config.services.clone() {
             if needs_none(&service) {
@@ -373,7 +373,7 @@ impl Gateway {
         for name in leaving {
             self.stop(&name, &mut done).await;
         }
-        self.open_keys(config.keys.clone(), Try::All)
+        self.open_keys(config.known.keys.clone(), Try::All)
             .await
             .context("the device's keys were not opened")?;
         self.host.keys.certify(&mut config.services);
@@ -404,7 +404,8 @@ impl Gateway {
             })
             .map(|service| service.name.clone())
             .collect();
-        let open = |gateway: &Self| gateway.open_keys(gateway.config.keys.clone(), Try::Hardware);
+        let open =
+            |gateway: &Self| gateway.open_keys(gateway.config.known.keys.clone(), Try::Hardware);
         if again.is_empty() || open(self).await.is_err() {
             return;
         }

@@ -82,7 +82,7 @@ pub(crate) fn text(overview: &Overview, trust: &Trust) -> String {
 
 fn services(registry: &mut Registry, overview: &Overview) {
     let states = Gauges::<OfState>::default();
-    for state in ["running", "waiting", "ended", "refused"] {
+    for state in ["running", "waiting", "ended", "scheduled", "refused"] {
         states.get_or_create(&OfState { state }).set(0);
     }
     let (healthy, starts) = (
@@ -94,6 +94,7 @@ fn services(registry: &mut Registry, overview: &Overview) {
             Doing::Running { .. } => "running",
             Doing::Waiting { .. } => "waiting",
             Doing::Ended { .. } => "ended",
+            Doing::Scheduled { .. } => "scheduled",
             Doing::Refused(_) => "refused",
         };
         states.get_or_create(&OfState { state }).inc();

@@ -103,6 +103,8 @@ pub(crate) fn print(answer: &Value, json: bool) {
         }
         for (key, word) in [
             ("since", "since"),
+            ("due", "due"),
+            ("messages", "messages"),
             ("ended", "last"),
             ("code", "code"),
             ("why", "why"),

@@ -96,6 +96,7 @@ fn card(service: &Status) -> Markup {
         Doing::Running { healthy: false, .. } => ("wait", "runs, and has not proved healthy yet"),
         Doing::Waiting { .. } => ("wait", "ended, and will be started again"),
         Doing::Ended { .. } => ("wait", "ended"),
+        Doing::Scheduled { .. } => ("good", "runs when it is due"),
         Doing::Refused(_) => ("bad", "refused: nothing of it runs"),
     };
     html! {
@@ -115,6 +116,11 @@ fn card(service: &Status) -> Markup {
                 @match &service.doing {
                     Doing::Running { since, .. } => { (row("since", since)) },
                     Doing::Waiting { ended, .. } | Doing::Ended { ended } => { (row("last time, it", ended)) },
+                    Doing::Scheduled { due, ended, missed, .. } => {
+                        @if let Some(due) = due { (row("due", due)) }
+                        @if let Some(ended) = ended { (row("last time, it", ended)) }
+                        @if *missed > 0 { (row("missed", &missed.to_string())) }
+                    },
                     Doing::Refused(_) => {},
                 }
                 @if let Some(newer) = &service.newer { (row("note", newer)) }

@@ -18,9 +18,11 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::admission::{Admitted, Facts, Host, Refusal};
-use crate::config::{Restart, Service, When};
+use crate::config::{Restart, Service, When, Work};
 use crate::kept::Kept;
+use crate::messages::Numbers;
 use crate::say::{complain, say, warn};
+use crate::schedule::{Due, LOOK_EVERY, Look, Reading};
 use crate::state::State;
 pub(crate) use log::lines;
 use waits::Waits;
@@ -54,6 +56,18 @@ pub(crate) enum Doing {
         /// How.
         ended: String,
     },
+    /// Its component runs when it is due.
+    Scheduled {
+        /// When that is next; not known without a date.
+        due: Option<String>,
+        /// In so many milliseconds.
+        milliseconds: u64,
+        /// How the last run ended, and how long it took.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ended: Option<String>,
+        /// How often due times passed without a run.
+        missed: u64,
+    },
     /// Its component was refused; nothing of it runs.
     Refused(Refusal),
 }
@@ -78,6 +92,9 @@ pub(crate) struct Status {
     /// Whether the component that runs, or ran last, proved healthy.
     #[serde(skip)]
     pub(crate) proved: bool,
+    /// What it has done with messages, if it has to do with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) messages: Option<Numbers>,
 }
 
 /// What a running service can be told.
@@ -112,6 +129,7 @@ impl Running {
             links: Arc::clone(&admitted.links),
             newer: None,
             proved: false,
+            messages: admitted.post.as_ref().map(|post| post.numbers.clone()),
         });
         let supervision = Supervision {
             host,
@@ -122,6 +140,7 @@ impl Running {
             service: service.clone(),
             current: admitted,
             proved: false,
+            began: Instant::now(),
         };
         Self {
             service: service.clone(),
@@ -186,6 +205,8 @@ struct Supervision {
     service: Service,
     current: Admitted,
     proved: bool,
+    /// When it was first put to work.
+    began: Instant,
 }
 
 /// What ends the watch over one run.
@@ -198,12 +219,25 @@ enum Event {
 impl Supervision {
     async fn run(mut self) {
         let mut waits = Waits::new(self.service.restart);
+        let mut due = self.schedule();
         loop {
+            match self.until_due(due.as_mut()).await {
+                None => {}
+                Some(Event::Exchange(next)) => {
+                    self.exchange(*next);
+                    waits = Waits::new(self.service.restart);
+                    due = self.schedule();
+                    continue;
+                }
+                Some(_) => return,
+            }
             self.told.send_modify(|status| {
                 status.doing = running(self.proved);
                 status.proved = self.proved;
                 status.facts = Some(self.current.facts.clone());
                 status.links = Arc::clone(&self.current.links);
+                let post = self.current.post.as_ref();
+                status.messages = post.map(|post| post.numbers.clone());
             });
             // After it was told what is about to run: whoever exchanges the lists looks there afterwards, so that one of the two
             // sees the other's.
@@ -213,7 +247,10 @@ impl Supervision {
                 self.told
                     .send_modify(|status| status.doing = Doing::Refused(refusal));
                 match self.pause(None).await {
-                    Some(Event::Exchange(next)) => self.exchange(*next),
+                    Some(Event::Exchange(next)) => {
+                        self.exchange(*next);
+                        due = self.schedule();
+                    }
                     _ => return,
                 }
                 continue;
@@ -235,6 +272,7 @@ impl Supervision {
                     self.put_down(&record);
                     self.exchange(*next);
                     waits = Waits::new(self.service.restart);
+                    due = self.schedule();
                     continue;
                 }
                 Event::Ended(ended) => ended,
@@ -247,6 +285,10 @@ impl Supervision {
             }
             if !self.proved && !succeeded && self.fall_back(&how) {
                 waits = Waits::new(self.service.restart);
+                continue;
+            }
+            if let Some(due) = &mut due {
+                due.ran(self.reading(), &how, started.elapsed());
                 continue;
             }
             let wait = waits.next(succeeded, started.elapsed());
@@ -264,8 +306,51 @@ impl Supervision {
                 Some(Event::Exchange(next)) => {
                     self.exchange(*next);
                     waits = Waits::new(self.service.restart);
+                    due = self.schedule();
                 }
                 Some(_) => return,
+            }
+        }
+    }
+
+    /// The due times of its component, from now on, if it has a schedule.
+    fn schedule(&self) -> Option<Due> {
+        match &self.service.work {
+            Work::Schedule(schedule) => Some(Due::begin(schedule, self.reading())),
+            Work::Command | Work::Messages(_) => None,
+        }
+    }
+
+    fn reading(&self) -> Reading {
+        Reading {
+            steady: self.began.elapsed(),
+            date: self.host.clock.now().clock(),
+        }
+    }
+
+    /// Waits until the component is due, if it has a schedule.
+    async fn until_due(&mut self, due: Option<&mut Due>) -> Option<Event> {
+        let due = due?;
+        loop {
+            let (wait, at) = match due.look(self.reading()) {
+                Look::Due => return self.pause(Some(due.jitter())).await,
+                Look::Wait(wait, at) => (wait, at.map(|at| at.to_string())),
+                Look::NoDate => (
+                    LOOK_EVERY,
+                    Some("when this machine knows the date: its clock is wrong; set it".to_owned()),
+                ),
+            };
+            self.told.send_modify(|status| {
+                status.doing = Doing::Scheduled {
+                    due: at,
+                    milliseconds: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                    ended: due.ended().map(str::to_owned),
+                    missed: due.missed(),
+                };
+            });
+            let event = self.pause(Some(wait.min(LOOK_EVERY))).await;
+            if event.is_some() {
+                return event;
             }
         }
     }
@@ -277,7 +362,7 @@ impl Supervision {
 
     /// Runs the component until something happens. Whatever it is, the component is gone afterwards.
     async fn watch(&mut self) -> Event {
-        let mut at_work = AtWork::begin(&self.service.work, self.current.ready.clone());
+        let mut at_work = AtWork::begin(&self.service, &self.current, &self.host.records);
         let healthy_after = self.service.restart.healthy_after;
         let mut healthy = std::pin::pin!(sleep(healthy_after));
         let event = loop {
@@ -434,6 +519,7 @@ pub(crate) fn refused(name: &str, refusal: Refusal) -> Status {
         links: Arc::new([]),
         newer: None,
         proved: false,
+        messages: None,
     }
 }
 

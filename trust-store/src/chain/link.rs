@@ -101,6 +101,12 @@ impl Link {
         }
     }
 
+    /// SHA-256 of the issuer's SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn issuer_spki_sha256(&self) -> Digest {
+        Digest::of(&self.issuer_spki)
+    }
+
     /// What these lists say; nothing if none of them is its issuer's by name, key identifier and signature. Their dates do not
     /// count: a list that is out of date still revokes.
     #[must_use]

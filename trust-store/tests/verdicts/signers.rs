@@ -1,11 +1,12 @@
 //! Several signers: which count, and what happens when one is taken out, added or exchanged.
 
 use countersign_format::{
-    Envelope, SignerEntry, SignerId, Statement, signature_section, signer_to_be_signed,
+    Envelope, NamePattern, SignerEntry, SignerId, Statement, signature_section, signer_to_be_signed,
 };
 use countersign_testing::{CertificateParts, EMPTY_COMPONENT, Role, TestPki};
 use countersign_trust_store::{
-    Anchors, Code, Policy, Rejection, UnverifiedComponent, VerifiedSigner,
+    Anchors, Certificate, Check, Code, Policy, Rejection, SignerRule, UnverifiedComponent,
+    VerifiedSigner,
 };
 
 use der::{Decode, Encode};
@@ -362,4 +363,118 @@ fn tb01_tb02_tb03_signature_values() {
         }),
     )
     .unwrap();
+}
+
+/// The verdict under rules of the operator.
+fn under(
+    rules: Vec<SignerRule>,
+    signers: u8,
+    anchors: &Anchors,
+    pki: &TestPki,
+    bytes: &[u8],
+) -> Result<usize, Rejection> {
+    let policy = needing(signers).with_rules(rules);
+    UnverifiedComponent::parse(bytes.to_vec())
+        .and_then(|component| anchors.verify(component, &policy, &pki.now(), &pki.state()))
+        .map(|verified| verified.signers().len())
+}
+
+fn about(pattern: &str) -> SignerRule {
+    SignerRule::new(vec![NamePattern::parse(pattern).unwrap()])
+}
+
+fn own(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[test]
+fn tc41_the_operator_names_who_may_sign_and_adds_to_what_certificates_demand() {
+    let typed = |id: &str| {
+        TestPki::builder()
+            .device_id(id)
+            .device_type("builder")
+            .build()
+    };
+    let (a, b) = two(typed);
+    let anchors = both(&a, &b);
+    let device = |pki: &TestPki| {
+        let chain = &pki.chain()[0];
+        let leaf = Certificate::parse(chain).unwrap();
+        leaf.device().unwrap().unwrap().identity().to_string()
+    };
+    let (first, second) = (device(&a), device(&b));
+    let by_a = a.sign(EMPTY_COMPONENT, &a.manifest(NAME));
+    let by_both = a.sign_together(&[&b], EMPTY_COMPONENT, &a.manifest(NAME));
+    let root = |pki: &TestPki| Certificate::parse(pki.root()).unwrap().spki_sha256();
+
+    // Who is named by each thing that can be named, alone and together.
+    let a_alone = [
+        about(NAME),
+        about(NAME).devices(own(&[&first])),
+        about(NAME).types(own(&["builder", "other"])),
+        about(NAME).issuers(vec![root(&a)]),
+        about(NAME)
+            .devices(own(&[&second, &first]))
+            .types(own(&["builder"]))
+            .issuers(vec![root(&b), root(&a)]),
+    ];
+    for rule in a_alone {
+        assert_eq!(
+            under(vec![rule.clone()], 1, &anchors, &a, &by_a),
+            Ok(1),
+            "{rule}"
+        );
+    }
+    let refused = [
+        // Nobody is named for the name.
+        vec![about("other:*")],
+        vec![about(NAME).devices(own(&[&second]))],
+        vec![about(NAME).devices(own(&["device"]))],
+        vec![about(NAME).types(own(&["other"]))],
+        vec![about(NAME).issuers(vec![root(&b)])],
+        // One thing fits, and another does not.
+        vec![about(NAME).devices(own(&[&first])).types(own(&["other"]))],
+        vec![about(NAME).devices(own(&[&first])).issuers(vec![root(&b)])],
+        // Every rule about it counts.
+        vec![about(NAME), about(NAME).devices(own(&[&second]))],
+        // Two of the devices.
+        vec![about(NAME).at_least(2).unwrap()],
+    ];
+    for rules in refused {
+        let rejection = under(rules.clone(), 1, &anchors, &a, &by_a).unwrap_err();
+        assert_eq!(rejection.code(), Code::SignerNotNamed, "{rules:?}");
+        assert_eq!(rejection.check(), Check::Threshold);
+        let said = rejection.to_string();
+        assert!(
+            said.contains(&first) && said.contains(&root(&a).to_string()),
+            "{said}"
+        );
+    }
+
+    // Two of them, and one of each.
+    let each = [&first, &second].map(|device| about(NAME).devices(own(&[device])));
+    let two_of = about("test:*")
+        .devices(own(&[&first, &second]))
+        .at_least(2)
+        .unwrap();
+    for rules in [vec![two_of], each.to_vec()] {
+        assert_eq!(under(rules.clone(), 2, &anchors, &a, &by_both), Ok(2));
+        let rejection = under(rules, 1, &anchors, &a, &by_a).unwrap_err();
+        assert_eq!(rejection.code(), Code::SignerNotNamed);
+    }
+    // Who is not named does not count, though its signature is good.
+    let rule = about(NAME).devices(own(&[&first]));
+    assert_eq!(under(vec![rule.clone()], 1, &anchors, &a, &by_both), Ok(2));
+    let rejection = under(vec![rule], 2, &anchors, &a, &by_both).unwrap_err();
+    assert_eq!(rejection.code(), Code::SignersTooFew);
+    assert!(about(NAME).at_least(0).is_err() && about(NAME).at_least(5).is_err());
+}
+
+#[test]
+fn tc41_the_operator_widens_no_scope() {
+    let pki = TestPki::builder().scope(&["other:*"]).build();
+    let signed = pki.sign(EMPTY_COMPONENT, &pki.manifest(NAME));
+    let anchors = Anchors::new(vec![pki.anchor_source()]).unwrap();
+    let rejection = under(vec![about(NAME)], 1, &anchors, &pki, &signed).unwrap_err();
+    assert_eq!(rejection.code(), Code::SignerNotAuthorised);
 }

@@ -186,6 +186,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-keys",
             "countersign-roots",
             "countersign-runtime",
+            "countersign-tls",
             "countersign-trust-store",
         ],
     ),

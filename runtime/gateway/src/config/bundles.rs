@@ -162,7 +162,7 @@ impl Config {
         // before it keep their numbers.
         let state = toml::Value::from(self.state.display().to_string());
         let whole = format!("{text}\n[gateway]\nstate = {state}\n");
-        let brought = Self::parse_with(&whole, bundle.folder(), self.keys.clone())?;
+        let brought = Self::parse_with(&whole, bundle.folder(), &self.known)?;
         for service in &brought.services {
             let name = service.component.file_name().and_then(|name| name.to_str());
             let own = name.and_then(|name| bundle.component(name));

@@ -9,6 +9,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::messages::{BrokerPart, OnMessagePart};
+use super::schedule::SchedulePart;
+use super::signers::SignerPart;
+
 /// The configuration of `countersign-gateway`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -27,9 +31,21 @@ pub(super) struct ConfigFile {
     /// Components that run for as long as the gateway does.
     #[serde(default)]
     pub(super) service: Vec<ServicePart>,
+    /// Components that run when they are due.
+    #[serde(default)]
+    pub(super) schedule: Vec<SchedulePart>,
+    /// Components that are handed messages.
+    #[serde(default)]
+    pub(super) on_message: Vec<OnMessagePart>,
+    /// Brokers of messages.
+    #[serde(default)]
+    pub(super) broker: Vec<BrokerPart>,
     /// Keys of this device.
     #[serde(default)]
     pub(super) key: Vec<KeyPart>,
+    /// Who must sign what.
+    #[serde(default)]
+    pub(super) signer: Vec<SignerPart>,
 }
 
 /// What concerns the gateway as a whole.
@@ -197,6 +213,26 @@ pub(super) struct ServicePart {
     /// How much it may use at most.
     #[serde(default)]
     pub(super) limits: LimitsPart,
+}
+
+impl ServicePart {
+    /// What every kind of service has.
+    pub(super) fn new(
+        name: Spanned<String>,
+        component: Spanned<PathBuf>,
+        signed_as: Spanned<String>,
+        grants: GrantsPart,
+        limits: LimitsPart,
+    ) -> Self {
+        Self {
+            name,
+            component,
+            signed_as,
+            restart: RestartPart::default(),
+            grants,
+            limits,
+        }
+    }
 }
 
 /// When a service is started again.

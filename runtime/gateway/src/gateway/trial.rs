@@ -292,7 +292,13 @@ impl Gateway {
                 Doing::Running { healthy: true, .. } => {}
                 Doing::Running { .. } => all = false,
                 _ if status.proved || status.starts == 0 => {}
-                Doing::Waiting { ended, .. } | Doing::Ended { ended } => {
+                // Nobody waits for a due time that is days ahead.
+                Doing::Scheduled { ended: None, .. } => {}
+                Doing::Waiting { ended, .. }
+                | Doing::Ended { ended }
+                | Doing::Scheduled {
+                    ended: Some(ended), ..
+                } => {
                     return Health::Failed(format!(
                         "{name}: its component {ended} before it proved healthy"
                     ));

@@ -3,11 +3,16 @@
 //! Decides what of it runs, what its end is called, and that nothing of it runs any more afterwards. Admission, restarts,
 //! exchange and what is told of it are the same for all kinds.
 
-use countersign_runtime::{GuestContext, ReadyGuest, RunError};
+use std::sync::Arc;
+
+use countersign_hosting::AuditLog;
+use countersign_runtime::RunError;
 use countersign_trust_store::Code;
 use tokio::task::JoinHandle;
 
-use crate::config::Work;
+use crate::admission::Admitted;
+use crate::config::{Service, Work};
+use crate::messages::{Messages, Worker};
 
 /// How a component ended: with a status of its own, or otherwise.
 pub(super) type Ended = Result<u8, Failure>;
@@ -35,10 +40,24 @@ pub(super) struct AtWork {
 }
 
 impl AtWork {
-    /// Puts a component to work.
-    pub(super) fn begin(work: &Work, ready: ReadyGuest<GuestContext>) -> Self {
-        let task = match work {
-            Work::Command => tokio::spawn(async { Ok(ready.run_command().await?) }),
+    /// Puts a component to work as a service. What of it is no end is recorded in `records`.
+    pub(super) fn begin(service: &Service, admitted: &Admitted, records: &Arc<AuditLog>) -> Self {
+        let ready = admitted.ready.clone();
+        let task = match (&service.work, &admitted.post) {
+            (Work::Messages(messages), Some(post)) => {
+                let worker = Worker {
+                    name: service.name.clone(),
+                    messages: Messages::clone(messages),
+                    ready,
+                    post: post.clone(),
+                    records: Arc::clone(records),
+                };
+                tokio::spawn(async { Err(worker.run().await.into()) })
+            }
+            // Without its post a component is a command that does not export one, and is told so.
+            (Work::Command | Work::Schedule(_) | Work::Messages(_), _) => {
+                tokio::spawn(async { Ok(ready.run_command().await?) })
+            }
         };
         Self { task }
     }

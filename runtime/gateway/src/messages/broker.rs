@@ -1,0 +1,352 @@
+//! A connection to a broker: MQTT 5.0 (OASIS Standard), over TLS with the device's key, or plain to this machine alone.
+//!
+//! Decides that no broker is believed that the operator's roots do not vouch for, that it is tried again for as long as the
+//! component is at work, longer after each failure, and that each connection is made with the key and the certificates as they
+//! are then.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use countersign_hosting::{Read, read, read_lists};
+use countersign_tls::TlsIdentity;
+use countersign_trust_store::pem;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
+use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions, Request};
+use rumqttc::{TlsConfiguration, Transport};
+use rustls::client::WebPkiServerVerifier;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use super::Numbers;
+use super::outbox::Outbox;
+use crate::config::Key;
+use crate::say::say;
+
+/// Messages that a broker may have sent before the first of them is acknowledged.
+const RECEIVE_MAXIMUM: u16 = 16;
+
+/// Messages that wait for the component: those, and what a broker sends that asks for no acknowledgement.
+const MAX_WAITING: usize = 64;
+
+/// Messages that were sent and not acknowledged by the broker.
+const SEND_MAXIMUM: u16 = 16;
+
+/// What a packet has beside its message, in bytes: a topic, and properties.
+const BESIDE: u64 = 8 << 10;
+
+/// How long a broker keeps what arrives while nobody is connected (a day).
+const SESSION: Duration = Duration::from_secs(86_400);
+
+/// How often something is said on a connection at least.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// How long it may take to connect, with the signature of a slow chip.
+const CONNECTING: Duration = Duration::from_secs(30);
+
+/// The first and the longest wait after a connection failed.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// The longest file of roots, in bytes.
+const MAX_ROOTS_BYTES: u64 = 1 << 20;
+
+/// A broker, as the operator names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broker {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// What the broker knows the gateway's connections by; each service adds its name.
+    pub(crate) client: String,
+    /// None for a broker on this machine.
+    pub(crate) tls: Option<BrokerTls>,
+}
+
+/// How the gateway and a broker know each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BrokerTls {
+    /// The gateway's own.
+    pub(crate) key: Key,
+    /// The file with the roots that broker's certificates lead to.
+    pub(crate) roots: PathBuf,
+    /// Files with revocation lists for those.
+    pub(crate) lists: Vec<PathBuf>,
+}
+
+/// A message that arrived.
+pub(super) struct Arrived {
+    pub(super) publish: Publish,
+    /// In which connection. What arrived in an earlier one arrives again, and must not be acknowledged in a later.
+    pub(super) connection: u64,
+}
+
+/// A connection that is kept up until this is dropped.
+pub(super) struct Connected {
+    pub(super) arrived: mpsc::Receiver<Arrived>,
+    client: AsyncClient,
+    /// The number of the connection, from 1.
+    connection: watch::Receiver<u64>,
+    filters: Vec<String>,
+    _until: watch::Sender<()>,
+}
+
+impl Connected {
+    /// Keeps up a connection for the service `name`, on a thread of its own: hardware that signs a handshake blocks.
+    pub(super) fn keep_up(
+        name: &str,
+        broker: &Broker,
+        filters: &[super::Filter],
+        max_bytes: u64,
+        numbers: Numbers,
+    ) -> Self {
+        let packet = max_bytes.saturating_add(BESIDE);
+        let mut options = MqttOptions::new(
+            format!("{}-{name}", broker.client),
+            broker.host.clone(),
+            broker.port,
+        );
+        options
+            .set_keep_alive(KEEP_ALIVE)
+            .set_clean_start(false)
+            .set_session_expiry_interval(u32::try_from(SESSION.as_secs()).ok())
+            .set_receive_maximum(Some(RECEIVE_MAXIMUM))
+            .set_max_packet_size(u32::try_from(packet).ok())
+            .set_connection_timeout(CONNECTING.as_secs())
+            .set_outgoing_inflight_upper_limit(SEND_MAXIMUM)
+            .set_manual_acks(true);
+        let (client, events) = AsyncClient::new(options, usize::from(SEND_MAXIMUM));
+        let (until, stopped) = watch::channel(());
+        let (number, connection) = watch::channel(0);
+        let (sender, arrived) = mpsc::channel(MAX_WAITING);
+        let polling = Polling {
+            name: name.to_owned(),
+            broker: broker.clone(),
+            events,
+            number,
+            sender,
+            numbers,
+        };
+        let tokio = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || tokio.block_on(polling.run(stopped)));
+        Self {
+            arrived,
+            client,
+            connection,
+            filters: filters
+                .iter()
+                .map(|filter| filter.as_str().to_owned())
+                .collect(),
+            _until: until,
+        }
+    }
+
+    /// What is needed to send and to acknowledge, beside receiving.
+    pub(super) fn sender(&self) -> Sender {
+        Sender {
+            client: self.client.clone(),
+            connection: self.connection.clone(),
+            filters: self.filters.clone(),
+        }
+    }
+}
+
+/// The other direction of a connection.
+#[derive(Clone)]
+pub(super) struct Sender {
+    client: AsyncClient,
+    connection: watch::Receiver<u64>,
+    filters: Vec<String>,
+}
+
+impl Sender {
+    /// Whether this is the connection in which something arrived.
+    pub(super) fn is(&self, connection: u64) -> bool {
+        *self.connection.borrow() == connection
+    }
+
+    /// Tells the broker that a message is done with, if the connection in which it arrived still stands.
+    pub(super) async fn acknowledge(&self, arrived: &Arrived) {
+        if self.is(arrived.connection) && arrived.publish.qos != QoS::AtMostOnce {
+            // It fails when the connection's thread has ended; then the message arrives again.
+            let _ = self.client.ack(&arrived.publish).await;
+        }
+    }
+
+    /// Subscribes in each connection, and sends what the component publishes, for ever.
+    pub(super) async fn send(mut self, outbox: &Outbox, numbers: &Numbers) {
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.connection.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let filters = self.filters.iter();
+                    let filters = filters.map(|filter| Filter::new(filter, QoS::AtLeastOnce));
+                    if !self.filters.is_empty() && self.client.subscribe_many(filters).await.is_err() {
+                        return;
+                    }
+                }
+                message = outbox.next() => {
+                    let sent = self.client.publish(message.topic, QoS::AtLeastOnce, false, message.payload);
+                    if sent.await.is_err() {
+                        return;
+                    }
+                    numbers.change(|numbers| numbers.published = numbers.published.saturating_add(1));
+                }
+            }
+        }
+    }
+}
+
+/// What the connection's thread has.
+struct Polling {
+    name: String,
+    broker: Broker,
+    events: EventLoop,
+    number: watch::Sender<u64>,
+    sender: mpsc::Sender<Arrived>,
+    numbers: Numbers,
+}
+
+impl Polling {
+    async fn run(mut self, mut stopped: watch::Receiver<()>) {
+        let mut wait = FIRST_WAIT;
+        let mut unsent = VecDeque::new();
+        loop {
+            let ended = tokio::select! {
+                ended = self.connection(&mut unsent) => ended,
+                _ = stopped.changed() => return,
+            };
+            let why = format!("{ended:#}");
+            // After one that worked, from the beginning.
+            if self.numbers.disconnected(&why) {
+                wait = FIRST_WAIT;
+            }
+            say(
+                &self.name,
+                &format!(
+                    "the broker {}:{}: {why}; it is tried again in {} seconds",
+                    self.broker.host,
+                    self.broker.port,
+                    wait.as_secs()
+                ),
+            );
+            tokio::select! {
+                () = sleep(wait) => {}
+                _ = stopped.changed() => return,
+            }
+            wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// One connection, from its beginning to its end: why it ended.
+    async fn connection(&mut self, unsent: &mut VecDeque<Request>) -> anyhow::Error {
+        match transport(&self.broker) {
+            Ok(transport) => self.events.options.set_transport(transport),
+            Err(error) => return error,
+        };
+        // The library forgets what the broker has not acknowledged, if the broker has forgotten the session.
+        unsent.extend(std::mem::take(&mut self.events.pending));
+        unsent.retain(|request| matches!(request, Request::Publish(_)));
+        loop {
+            let event = match self.events.poll().await {
+                Ok(event) => event,
+                Err(error) => return anyhow!(error),
+            };
+            match event {
+                Event::Incoming(Packet::ConnAck(_)) => {
+                    self.events.pending.append(unsent);
+                    self.numbers.connected();
+                    say(
+                        &self.name,
+                        &format!("connected to {}:{}", self.broker.host, self.broker.port),
+                    );
+                    self.number
+                        .send_modify(|number| *number = number.saturating_add(1));
+                }
+                Event::Incoming(Packet::SubAck(answer)) => {
+                    let refused = |code: &&SubscribeReasonCode| {
+                        !matches!(code, SubscribeReasonCode::Success(_))
+                    };
+                    if let Some(code) = answer.return_codes.iter().find(refused) {
+                        return anyhow!(
+                            "it does not let this gateway subscribe to what [[on-message]] names ({code:?}); \
+                             correct its rules or topics"
+                        );
+                    }
+                }
+                Event::Incoming(Packet::Publish(publish)) => {
+                    let asks = publish.qos != QoS::AtMostOnce;
+                    let connection = *self.number.borrow();
+                    let arrived = Arrived {
+                        publish,
+                        connection,
+                    };
+                    if self.sender.try_send(arrived).is_err() {
+                        // It was told how much it may send before it waits.
+                        if asks {
+                            self.events.clean();
+                            return anyhow!("it sends more than it was told to");
+                        }
+                        self.numbers.change(|numbers| {
+                            numbers.dropped = numbers.dropped.saturating_add(1);
+                        });
+                    }
+                }
+                Event::Incoming(_) | Event::Outgoing(_) => {}
+            }
+        }
+    }
+}
+
+/// How the next connection is made.
+fn transport(broker: &Broker) -> anyhow::Result<Transport> {
+    let Some(tls) = &broker.tls else {
+        return Ok(Transport::Tcp);
+    };
+    let key = tls
+        .key
+        .source
+        .open()
+        .map_err(|reason| anyhow!("{reason}"))?;
+    let identity = TlsIdentity::new(Arc::new(key), &tls.key.source.certificates()?)?;
+    let mut roots = RootCertStore::empty();
+    for root in certificates(&tls.roots)? {
+        roots
+            .add(root.into())
+            .with_context(|| format!("a root in {} cannot be used", tls.roots.display()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    if !tls.lists.is_empty() {
+        let mut lists = Vec::new();
+        for path in &tls.lists {
+            lists.extend(read_lists(path)?.into_iter().map(Into::into));
+        }
+        verifier = verifier.with_crls(lists);
+    }
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_webpki_verifier(verifier.build()?)
+        .with_client_cert_resolver(Arc::new(identity));
+    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(
+        Arc::new(config),
+    )))
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    match read(path, MAX_ROOTS_BYTES)? {
+        Read::Whole(bytes) => pem::certificates(&bytes)
+            .with_context(|| format!("{} holds no certificates in PEM", path.display())),
+        Read::TooLarge { size } => Err(anyhow!(
+            "{} has {size} bytes, too many for roots",
+            path.display()
+        )),
+    }
+}
