@@ -7,6 +7,8 @@ mod components;
 mod device;
 #[path = "black-box/gateway.rs"]
 mod gateway;
+#[path = "black-box/http.rs"]
+mod http;
 #[allow(dead_code, reason = "tests of other programs use the rest")]
 #[path = "shared/programs.rs"]
 mod programs;

@@ -8,6 +8,7 @@ use wasmtime_wasi::WasiCtx;
 use crate::error::LoadError;
 use crate::grants::Granted;
 use crate::host::Session;
+use crate::http::{Http, Outgoing};
 use crate::limits::Limiter;
 use crate::wasi::{self, Metered, Preopen};
 
@@ -17,6 +18,7 @@ use crate::wasi::{self, Metered, Preopen};
 pub struct GuestContext {
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
+    pub(crate) http: Http,
     pub(crate) preopens: Vec<Preopen>,
     pub(crate) outputs: [Metered; 2],
     pub(crate) limiter: Limiter,
@@ -33,6 +35,7 @@ impl GuestContext {
             wasi: wasi::context(granted, &outputs),
             outputs,
             table,
+            http: Http::new(Outgoing::new(granted)),
             preopens: granted
                 .directories
                 .iter()

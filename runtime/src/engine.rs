@@ -4,7 +4,9 @@
 //! What a single guest may use is decided in `limits`.
 
 use wasmparser::WasmFeatures;
-use wasmtime::{Config, Engine, ModuleVersionStrategy};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig,
+};
 
 use crate::code::{CodeTarget, build_id, target};
 
@@ -32,11 +34,20 @@ pub(crate) const ALLOWED_FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 /// this it panics. A guest's own modules are held against [`ALLOWED_FEATURES`] before they get to the engine.
 const ENGINE_FEATURES: WasmFeatures = ALLOWED_FEATURES.union(WasmFeatures::MULTI_MEMORY);
 
-/// Address space reserved for each linear memory, in bytes (16 MiB).
+/// Address space reserved for each linear memory, in bytes (64 MiB).
 ///
 /// Wasmtime's default of 4 GiB does not fit many guests into the address space of a small gateway. A memory that grows
-/// beyond this is moved.
-const MEMORY_RESERVATION: u64 = 16 << 20;
+/// beyond this is moved; that of a guest for one request is not, and so cannot.
+const MEMORY_RESERVATION: u64 = 64 << 20;
+
+/// The same, for what is laid out in advance.
+const SERVING_MEMORY: usize = 64 << 20;
+
+/// Most elements of one table of a guest for one request. Interpreters of scripts have some 20,000.
+const SERVING_TABLE: usize = 65_536;
+
+/// Bytes of a memory, and of a table, that are cleared instead of given back (64 KiB).
+const SERVING_RESIDENT: usize = 64 << 10;
 
 /// Address space kept free behind each linear memory, in bytes (64 KiB).
 const MEMORY_GUARD: u64 = 64 << 10;
@@ -65,6 +76,30 @@ pub(crate) fn config() -> Config {
     harden(config)
 }
 
+/// Our configuration for hosts that start a component for each request: memories, tables and stacks are laid out once, for
+/// `guests` that run at the same time, and used again. What one left in them is gone before the next gets it. Code is the same
+/// as under the other one.
+fn serving(guests: u32) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(guests);
+    // Most components have few; those that were composed, or bring a language's runtime, have more.
+    pool.max_core_instances_per_component(64);
+    pool.total_core_instances(guests.saturating_mul(8));
+    pool.max_memories_per_component(8);
+    pool.total_memories(guests.saturating_mul(2));
+    pool.max_tables_per_component(32);
+    pool.total_tables(guests.saturating_mul(4));
+    pool.total_stacks(guests);
+    pool.table_elements(SERVING_TABLE);
+    pool.max_memory_size(SERVING_MEMORY);
+    // What small guests touch is cleared in place, which costs less than giving it back and faulting it in again.
+    pool.linear_memory_keep_resident(SERVING_RESIDENT);
+    pool.table_keep_resident(SERVING_RESIDENT);
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
 /// Takes an embedder's configuration and sets again everything that safety rests on.
 ///
 /// The embedder keeps what only costs time or memory: allocation strategy, reservations, optimisation level, target.
@@ -82,12 +117,20 @@ pub(crate) fn harden(mut config: Config) -> Config {
     config
 }
 
-/// Builds the engine, from our configuration or from an embedder's after `harden`.
+/// Builds the engine, from our configuration or from an embedder's after `harden`; for so many guests at the same time, each for
+/// one request, if it is for serving.
 ///
 /// # Errors
-/// If Wasmtime refuses an embedder's configuration.
-pub(crate) fn build(own: Option<Config>, interpreted: bool) -> wasmtime::Result<Engine> {
-    let mut config = own.map_or_else(config, harden);
+/// If Wasmtime refuses an embedder's configuration, or the system does not give what is laid out in advance.
+pub(crate) fn build(
+    own: Option<Config>,
+    interpreted: bool,
+    for_serving: Option<u32>,
+) -> wasmtime::Result<Engine> {
+    let mut config = match for_serving {
+        Some(guests) => serving(guests),
+        None => own.map_or_else(config, harden),
+    };
     if interpreted {
         config.target(PULLEY)?;
     }
@@ -155,12 +198,24 @@ mod tests {
         own.wasm_features(WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL, true);
         assert!(features(&own).contains(&"wasm_memory64".to_owned()));
         assert_eq!(features(&harden(own)), LISTED);
-        assert!(build(Some(Config::new()), false).is_ok());
+        assert!(build(Some(Config::new()), false, None).is_ok());
+    }
+
+    #[test]
+    fn code_for_the_one_engine_is_code_for_the_one_that_serves() {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let hash = |serving| {
+            let engine = build(None, false, serving).expect("ours");
+            let mut hasher = DefaultHasher::new();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash(None), hash(Some(4)));
     }
 
     #[test]
     fn te18_our_own_configuration_has_the_listed_proposals_only() {
         assert_eq!(features(&config()), LISTED);
-        assert!(build(None, false).is_ok());
+        assert!(build(None, false, None).is_ok());
     }
 }

@@ -41,6 +41,12 @@ pub enum LoadError {
         /// What the parser or compiler says.
         reason: String,
     },
+    /// The component does not export what its host would call.
+    #[error("the component does not export what this host calls: {reason}")]
+    ExportMissing {
+        /// What Wasmtime says; it names the export.
+        reason: String,
+    },
     /// The component needs a WebAssembly proposal that is turned off here.
     #[error("the component uses a WebAssembly feature that is turned off here: {reason}")]
     FeatureForbidden {
@@ -55,6 +61,12 @@ pub enum LoadError {
         /// Why not.
         reason: String,
     },
+    /// The component is to serve HTTP, and did not ask for that or was not granted it.
+    #[error(
+        "the component may not serve HTTP; ask for `http-incoming` under [grants] in component.toml, sign again, and allow it \
+         on this host"
+    )]
+    HttpDenied,
     /// The component imports something that it did not ask for, or that was not granted.
     #[error("the component imports the {kind} {name}, which is denied: {reason}")]
     ImportDenied {
@@ -102,9 +114,12 @@ impl LoadError {
             Self::CodeForAnother { .. }
             | Self::ComponentInvalid { .. }
             | Self::CompilerStopped { .. }
+            | Self::ExportMissing { .. }
             | Self::FeatureForbidden { .. } => Code::ComponentInvalid,
             Self::GrantInvalid { .. } => Code::GrantInvalid,
-            Self::ImportDenied { .. } | Self::ImportMissing { .. } => Code::ImportDenied,
+            Self::HttpDenied | Self::ImportDenied { .. } | Self::ImportMissing { .. } => {
+                Code::ImportDenied
+            }
             Self::CompilerFailed { .. }
             | Self::LinkerConflict { .. }
             | Self::LinkerEngine
@@ -152,6 +167,9 @@ pub enum RunError {
         #[source]
         source: Option<wasmtime::Error>,
     },
+    /// As many guests run as the host has room for.
+    #[error("this host has no room for another instance now; fewer at the same time, or more room")]
+    NoRoom,
     /// The guest has already been stopped by an earlier error.
     #[error("the guest was stopped by an earlier error; load a fresh one")]
     Stopped,
@@ -189,7 +207,9 @@ impl RunError {
             Self::Context(error) => error.code(),
             Self::Exited { .. } | Self::Trapped { .. } => Code::Trapped,
             Self::NoExport { .. } => Code::ComponentInvalid,
-            Self::HostPanicked { .. } | Self::Stopped | Self::WrongContext => Code::HostFailure,
+            Self::HostPanicked { .. } | Self::NoRoom | Self::Stopped | Self::WrongContext => {
+                Code::HostFailure
+            }
         }
     }
 }

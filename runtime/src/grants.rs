@@ -13,6 +13,7 @@ use countersign_format::{Grants, Statement};
 
 use crate::error::LoadError;
 use crate::host::{self, Device, GrantedKey, KeyCeiling};
+use crate::http::Secure;
 use crate::imports::{Import, ImportKind};
 use crate::limits::Limits;
 use crate::wasi::names::{self, Wasi};
@@ -30,6 +31,7 @@ pub struct Ceiling {
     pub(crate) directories: Vec<Directory>,
     pub(crate) http_outgoing: Option<Vec<String>>,
     pub(crate) http_incoming: bool,
+    pub(crate) tls: Option<Arc<dyn Secure>>,
     pub(crate) sockets: Option<Vec<String>>,
     pub(crate) wall_clock: bool,
     pub(crate) interfaces: BTreeSet<String>,
@@ -136,14 +138,25 @@ impl Ceiling {
         Ok(self)
     }
 
-    /// Allows outgoing HTTP to these hosts, if the host's own linker defines `wasi:http`.
+    /// Allows outgoing HTTP to these hosts, spelled as in the statement: `plant.example` for the scheme's own port,
+    /// `plant.example:8080` for another.
+    ///
+    /// A name that leads to a loopback, link-local or private address leads nowhere, unless that address is among the hosts
+    /// too. HTTPS needs [`Self::http_tls`].
     #[must_use]
     pub fn http_outgoing<S: Into<String>>(mut self, hosts: impl IntoIterator<Item = S>) -> Self {
         self.http_outgoing = Some(hosts.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Allows a component that serves HTTP, if the host's own linker defines `wasi:http/types`.
+    /// How outgoing HTTPS proves whom it reached. Without it there is no HTTPS.
+    #[must_use]
+    pub fn http_tls(mut self, tls: Arc<dyn Secure>) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Allows a component that serves HTTP, as [`ReadyGuest::http_handler`](crate::ReadyGuest::http_handler) has it do.
     #[must_use]
     pub fn http_incoming(mut self) -> Self {
         self.http_incoming = true;
@@ -329,7 +342,6 @@ impl Captured {
 }
 
 /// What one component gets: what its statement asks for and the operator allows.
-#[derive(Debug)]
 pub struct Granted {
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -341,9 +353,30 @@ pub struct Granted {
     pub(crate) wall_clock: bool,
     http_outgoing: Option<Vec<String>>,
     http_incoming: bool,
+    tls: Option<Arc<dyn Secure>>,
     limits: Limits,
     keys: Vec<GrantedKey>,
     withheld: Vec<String>,
+}
+
+impl fmt::Debug for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values of arguments and environment may be secrets.
+        f.debug_struct("Granted")
+            .field("args", &self.args.len())
+            .field(
+                "env",
+                &self.env.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            )
+            .field("directories", &self.directories)
+            .field("http_outgoing", &self.http_outgoing)
+            .field("http_incoming", &self.http_incoming)
+            .field("sockets", &self.sockets)
+            .field("wall_clock", &self.wall_clock)
+            .field("limits", &self.limits)
+            .field("withheld", &self.withheld)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Granted {
@@ -417,6 +450,7 @@ impl Granted {
             wall_clock,
             http_outgoing,
             http_incoming,
+            tls: ceiling.tls.clone(),
             limits: ceiling.limits.lowered_by(statement.limits()),
             keys,
             withheld,
@@ -429,7 +463,7 @@ impl Granted {
         &self.limits
     }
 
-    /// Hosts to which a host's own `wasi:http/outgoing-handler` may send. `None`: it is not linked at all.
+    /// Hosts to which it may send HTTP requests. `None`: `wasi:http/outgoing-handler` is not linked at all.
     #[must_use]
     pub fn http_outgoing(&self) -> Option<&[String]> {
         self.http_outgoing.as_deref()
@@ -439,6 +473,10 @@ impl Granted {
     #[must_use]
     pub fn http_incoming(&self) -> bool {
         self.http_incoming
+    }
+
+    pub(crate) fn tls(&self) -> Option<&dyn Secure> {
+        self.tls.as_deref()
     }
 
     /// Whether the component was granted a key of the device.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use wasmtime::component::{
     ComponentNamedList, Instance, InstancePre, Lift, Lower, ResourceTableError, TypedFunc,
 };
-use wasmtime::{Engine, Store, StoreContextMut, Trap, WasmBacktrace};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, StoreContextMut, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::audit::Record;
@@ -148,16 +148,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
         mut store: Store<T>,
         budget: &mut Budget,
     ) -> Result<RunningGuest<T>, RunError> {
-        let ours = Arc::ptr_eq(&store.data_mut().guest_context().granted, &self.granted);
-        if !ours || !Engine::same(store.engine(), self.pre.engine()) {
-            return Err(RunError::WrongContext);
-        }
-        let limits = *self.granted.limits();
-        store.limiter(|data| &mut data.guest_context().limiter);
-        store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
-        store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
-        store.epoch_deadline_async_yield_and_update(1);
-
+        let limits = self.prepare(&mut store)?;
         let started = bounded(&self.ticker, budget, self.pre.instantiate_async(&mut store)).await;
         match flatten(started) {
             Ok(instance) => {
@@ -171,6 +162,28 @@ impl<T: HasGuestContext> ReadyGuest<T> {
             }
             Err(ended) => Err(ended.explain(&limits, &mut store)),
         }
+    }
+
+    /// Puts a store under the component's limits.
+    pub(crate) fn prepare(&self, store: &mut Store<T>) -> Result<Limits, RunError> {
+        let ours = Arc::ptr_eq(&store.data_mut().guest_context().granted, &self.granted);
+        if !ours || !Engine::same(store.engine(), self.pre.engine()) {
+            return Err(RunError::WrongContext);
+        }
+        let limits = *self.granted.limits();
+        store.limiter(|data| &mut data.guest_context().limiter);
+        store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
+        store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
+        store.epoch_deadline_async_yield_and_update(1);
+        Ok(limits)
+    }
+
+    pub(crate) fn pre(&self) -> &InstancePre<T> {
+        &self.pre
+    }
+
+    pub(crate) fn ticker(&self) -> &Arc<Ticker> {
+        &self.ticker
     }
 }
 
@@ -301,17 +314,21 @@ impl<T: 'static> std::fmt::Debug for RunningGuest<T> {
 }
 
 /// How a call ended, before it is known why.
-enum Ended {
+pub(crate) enum Ended {
     Stopped(Stop),
     Failed(wasmtime::Error),
 }
 
-fn flatten<R>(outcome: Result<wasmtime::Result<R>, Stop>) -> Result<R, Ended> {
+pub(crate) fn flatten<R>(outcome: Result<wasmtime::Result<R>, Stop>) -> Result<R, Ended> {
     outcome.map_err(Ended::Stopped)?.map_err(Ended::Failed)
 }
 
 impl Ended {
-    fn explain<T: HasGuestContext>(self, limits: &Limits, store: &mut Store<T>) -> RunError {
+    pub(crate) fn explain<T: HasGuestContext>(
+        self,
+        limits: &Limits,
+        store: &mut Store<T>,
+    ) -> RunError {
         match self {
             Self::Stopped(Stop::Cpu) => limit(LimitKind::Cpu, limits),
             Self::Stopped(Stop::Time) => limit(LimitKind::Time, limits),
@@ -327,6 +344,9 @@ impl Ended {
 fn failed(error: wasmtime::Error, refused: Option<LimitKind>, limits: &Limits) -> RunError {
     if let Some(I32Exit(status)) = error.downcast_ref() {
         return RunError::Exited { status: *status };
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return RunError::NoRoom;
     }
     if let Some(kind) = limit_behind(&error, refused) {
         return limit(kind, limits);

@@ -41,6 +41,7 @@ mod error;
 mod grants;
 mod guest;
 pub mod host;
+pub mod http;
 mod imports;
 mod limits;
 mod load;

@@ -69,6 +69,7 @@ impl Runtime {
             cache: None,
             apart: None,
             interpreted: false,
+            serving: None,
             audit: None,
         }
     }
@@ -222,6 +223,7 @@ pub struct Builder {
     cache: Option<CodeCache>,
     apart: Option<CompileLimits>,
     interpreted: bool,
+    serving: Option<u32>,
     audit: Option<Box<AuditSink>>,
 }
 
@@ -272,6 +274,14 @@ impl Builder {
         self
     }
 
+    /// Lays out memory for `guests` that run at the same time, each for one request, instead of anew for each: for a host that
+    /// serves many. A memory of such a guest has at most 64 MiB. What [`config`](Self::config) set does not count then.
+    #[must_use]
+    pub fn for_serving(mut self, guests: u32) -> Self {
+        self.serving = Some(guests);
+        self
+    }
+
     /// Calls `sink` with a record of every acceptance and refusal.
     #[must_use]
     pub fn audit(mut self, sink: impl Fn(&Record) + Send + Sync + 'static) -> Self {
@@ -293,7 +303,8 @@ impl Builder {
             apart: self.apart,
             interpreted: self.interpreted,
         };
-        let engine = engine::build(self.config, self.interpreted).map_err(BuildError::Engine)?;
+        let engine = engine::build(self.config, self.interpreted, self.serving)
+            .map_err(BuildError::Engine)?;
         let ticker = Ticker::start(&engine).map_err(BuildError::Thread)?;
         Ok(Runtime {
             anchors: self.anchors,

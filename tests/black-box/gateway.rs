@@ -40,19 +40,19 @@ use crate::programs::{Ran, fill, program, run};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder with a PKI, a gateway that trusts its root, and what that remembers.
-struct Bench {
-    pki: TestPki,
+pub(crate) struct Bench {
+    pub(crate) pki: TestPki,
     folder: TempDir,
     /// For the gateway.
     environment: Vec<(&'static str, OsString)>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(TestPki::builder().scope(&["test:*"]))
     }
 
-    fn with(builder: TestPkiBuilder) -> Self {
+    pub(crate) fn with(builder: TestPkiBuilder) -> Self {
         let bench = Self::without_state(builder);
         let made = run(bench
             .command("init")
@@ -62,7 +62,7 @@ impl Bench {
         bench
     }
 
-    fn without_state(builder: TestPkiBuilder) -> Self {
+    pub(crate) fn without_state(builder: TestPkiBuilder) -> Self {
         let pki = builder.build();
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let root = AnchorSource::new(pki.root().to_vec());
@@ -79,11 +79,11 @@ impl Bench {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn command(&self, verb: &str) -> Command {
+    pub(crate) fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(self.path("countersign-gateway"));
         command.arg(verb);
         let environment = self.environment.iter();
@@ -92,7 +92,7 @@ impl Bench {
     }
 
     /// Signs a guest as version `version` of `test:NAME`, into the file NAME.wasm.
-    fn sign(&self, name: &str, guest_name: &str, version: u64) {
+    pub(crate) fn sign(&self, name: &str, guest_name: &str, version: u64) {
         let mut manifest = self.pki.manifest(&format!("test:{name}"));
         manifest.security_version = version;
         manifest.version = semver::Version::new(version, 0, 0);
@@ -103,7 +103,7 @@ impl Bench {
     }
 
     /// Writes the configuration: these services, each of its component of the same name.
-    fn configure(&self, services: &[(&str, &str)]) {
+    pub(crate) fn configure(&self, services: &[(&str, &str)]) {
         let mut text = "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n".to_owned();
         for (name, more) in services {
             text.push_str(&format!(
@@ -113,11 +113,11 @@ impl Bench {
         self.configure_with(&text);
     }
 
-    fn configure_with(&self, text: &str) {
+    pub(crate) fn configure_with(&self, text: &str) {
         fs::write(self.path("gateway.toml"), text).expect("our own folder");
     }
 
-    fn ran(&self, verb: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn ran(&self, verb: &str, arguments: &[&str]) -> Ran {
         run(self
             .command(verb)
             .arg("--config")
@@ -125,14 +125,14 @@ impl Bench {
             .args(arguments))
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let ran = self.ran("status", &["--json"]);
         assert_eq!(ran.status, 0, "{ran:?}");
         serde_json::from_str(&ran.stdout).expect("JSON")
     }
 
     /// What the gateway says of a service.
-    fn service(&self, name: &str) -> Value {
+    pub(crate) fn service(&self, name: &str) -> Value {
         let status = self.status();
         let services = status["services"].as_array().expect("a list");
         let found = services.iter().find(|service| service["name"] == name);
@@ -141,7 +141,7 @@ impl Bench {
 
     /// Waits until what the gateway says of a service is as expected.
     #[track_caller]
-    fn until(&self, name: &str, expected: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&self, name: &str, expected: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + PATIENCE;
         loop {
             let service = self.service(name);
@@ -153,13 +153,13 @@ impl Bench {
         }
     }
 
-    fn reload(&self) -> (Ran, Value) {
+    pub(crate) fn reload(&self) -> (Ran, Value) {
         let ran = self.ran("reload", &["--json"]);
         let json = serde_json::from_str(&ran.stdout).unwrap_or_default();
         (ran, json)
     }
 
-    fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("state/audit.jsonl")).expect("a file of records");
         text.lines()
             .map(|line| serde_json::from_str(line).expect("every line is JSON"))
@@ -167,7 +167,7 @@ impl Bench {
     }
 
     /// Starts the gateway, and waits until it can be asked.
-    fn start(&self) -> Gateway {
+    pub(crate) fn start(&self) -> Gateway {
         self.start_by(self.command("run"))
     }
 
@@ -199,21 +199,39 @@ impl Bench {
         gateway
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).expect("a log")
     }
 }
 
 /// A running gateway, killed when this is dropped.
-struct Gateway(Child);
+pub(crate) struct Gateway(Child);
 
 impl Gateway {
     /// Tells it to stop, as a service manager does: its exit status.
-    fn stop(mut self) -> i32 {
+    pub(crate) fn stop(mut self) -> i32 {
         let stopped = Command::new("kill").arg(self.0.id().to_string()).status();
         assert!(stopped.expect("kill").success());
         let status = self.0.wait().expect("our own process");
         status.code().expect("it ended by itself")
+    }
+}
+
+impl Gateway {
+    /// Its resident memory, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kibibytes: u64 = number.expect("a size").trim().parse().expect("a number");
+        kibibytes * 1_024
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.0.id()));
+        open.expect("it runs").count()
     }
 }
 

@@ -40,6 +40,28 @@ fn hello() {
     assert_eq!(ran.stdout, "Hello, line!\n", "{ran:?}");
 }
 
+/// They answer requests, which this host brings nobody; the tests of the gateway ask them.
+fn serves(name: &str) {
+    let ran = HOST.sign(name).run(&[]);
+    ran.is_refused(116, "import-denied");
+    assert!(ran.stderr.contains("http-incoming"), "{ran:?}");
+}
+
+#[test]
+fn hello_http() {
+    serves("hello-http");
+}
+
+#[test]
+fn http_client() {
+    serves("http-client");
+}
+
+#[test]
+fn http_faults() {
+    serves("http-faults");
+}
+
 #[test]
 fn transform() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -93,6 +93,11 @@ impl Device {
 
     /// Makes the key and has it certified for this purpose.
     pub(crate) fn with_key_for(profile: &str, store: Store) -> Self {
+        Self::with_key_by(store, &["--profile", profile])
+    }
+
+    /// Makes the key and has it certified with these options.
+    pub(crate) fn with_key_by(store: Store, purpose: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let device = Self { store, folder };
         let key = device.store.key.as_str();
@@ -105,18 +110,15 @@ impl Device {
         );
 
         device.program("countersign-ca", &["dev", "--dir", "pki"]);
-        let issue = [
-            "issue",
-            "--dir",
-            "pki/ca",
-            "--profile",
-            profile,
-            "--days",
-            "7",
-        ];
-        let files = ["--csr", "telemetry.csr", "--out", "telemetry.chain.pem"];
-        device.program("countersign-ca", &[&issue[..], &files].concat());
+        device.certify(purpose, "telemetry.chain.pem");
         device
+    }
+
+    /// Has the key certified for this once more, into a file.
+    pub(crate) fn certify(&self, purpose: &[&str], chain: &str) {
+        let issue = ["issue", "--dir", "pki/ca", "--days", "7"];
+        let files = ["--csr", "telemetry.csr", "--out", chain];
+        self.program("countersign-ca", &[&issue[..], purpose, &files].concat());
     }
 
     /// The key, for whoever is not in the device's folder.

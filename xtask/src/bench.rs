@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::demo;
 use crate::process::{cargo, run, say, target};
 use crate::setup::{self, Need};
 use crate::tools;
+use crate::{demo, guests};
 
 /// What needs no Wasmtime, in the order of the page.
 const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth", "audit_log"];
@@ -38,6 +38,7 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
         &"warm_start",
         &"sizes",
         &"guest_sign",
+        &"http",
         &"idle",
     ]);
     let known = known.chain(UNDER_LOAD);
@@ -88,6 +89,9 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
         if under_load(name).is_err() {
             over.push(*name);
         }
+    }
+    if wanted("http") && http().is_err() {
+        over.push("http");
     }
     if wanted("idle") && idle().is_err() {
         over.push("idle");
@@ -225,9 +229,22 @@ fn under_load(name: &str) -> Result<()> {
     ]))
 }
 
-/// The gateway as released, with services that do nothing.
-fn idle() -> Result<()> {
-    say("idle");
+/// The gateway as released, beside Wasmtime's own server.
+fn http() -> Result<()> {
+    say("http");
+    guests::build_named(&["hello-http"])?;
+    let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
+    let mut bench = cargo();
+    bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
+    bench.args(["--bench", "http"]);
+    bench.env("COUNTERSIGN_BENCH_GATEWAY", released_gateway()?);
+    bench.env("COUNTERSIGN_BENCH_WASMTIME", wasmtime);
+    bench.env("COUNTERSIGN_BENCH_COMPONENT", guests::wasm("hello-http"));
+    run(&mut bench)
+}
+
+/// The gateway as released.
+fn released_gateway() -> Result<PathBuf> {
     run(cargo().args([
         "build",
         "--locked",
@@ -236,13 +253,16 @@ fn idle() -> Result<()> {
         "--package",
         "countersign-gateway",
     ]))?;
+    // Cargo puts what the profile `bench` makes where released programs are.
+    Ok(target().join("release/countersign-gateway"))
+}
+
+/// The gateway as released, with services that do nothing.
+fn idle() -> Result<()> {
+    say("idle");
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
     bench.args(["--bench", "idle"]);
-    // Cargo puts what the profile `bench` makes where released programs are.
-    bench.env(
-        "COUNTERSIGN_BENCH_GATEWAY",
-        target().join("release/countersign-gateway"),
-    );
+    bench.env("COUNTERSIGN_BENCH_GATEWAY", released_gateway()?);
     run(&mut bench)
 }

@@ -14,6 +14,7 @@ use countersign_format::{Digest, FormatError};
 use countersign_hosting::lending::NotLent;
 use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, code_beside, read, read_lists};
 use countersign_runtime::audit::Record;
+use countersign_runtime::http::HttpLimits;
 use countersign_runtime::messaging;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{GuestContext, LineSink, LoadError, ReadyGuest, Runtime};
@@ -26,6 +27,7 @@ use crate::bundle::Hold;
 use crate::clock::Clock;
 use crate::code;
 use crate::config::{Service, Work};
+use crate::http::Server;
 use crate::keys::Keys;
 use crate::messages::Post;
 use crate::say::warn;
@@ -44,6 +46,8 @@ pub(crate) struct Host {
     pub(crate) accepting: Mutex<()>,
     /// Whether a bundle is on trial.
     pub(crate) hold: Hold,
+    /// What components that answer requests share.
+    pub(crate) http: Arc<Server>,
 }
 
 /// Revocation lists, which a reload exchanges. None of their signatures counts before it was verified.
@@ -412,10 +416,14 @@ impl Host {
             name: component.statement().name().clone(),
             security_version: component.statement().security_version(),
         };
-        let mut linker = Linker::<GuestContext>::new(self.runtime.engine());
+        let runtime = match service.work {
+            Work::Http(_) => self.http.runtime()?,
+            Work::Command | Work::Messages(_) | Work::Schedule(_) => &self.runtime,
+        };
+        let mut linker = Linker::<GuestContext>::new(runtime.engine());
         let post = match &service.work {
             Work::Messages(messages) => Some(Post::new(messages)),
-            Work::Command | Work::Schedule(_) => None,
+            Work::Command | Work::Http(_) | Work::Schedule(_) => None,
         };
         if let Some(post) = &post {
             messaging::add_to_linker(&mut linker, post.publisher()).map_err(|error| {
@@ -430,15 +438,23 @@ impl Host {
             // What failed before is not this one's.
             let _ = self.records.check();
             let ready = match precompiled {
-                Some(code) => {
-                    (self.runtime).load_precompiled(component, code, &ceiling, &linker)?
-                }
-                None => self.runtime.load(component, &ceiling, &linker)?,
+                Some(code) => runtime.load_precompiled(component, code, &ceiling, &linker)?,
+                None => runtime.load(component, &ceiling, &linker)?,
             };
             code::tell(&service.name, ready.code_origin());
             self.records.check()?;
             ready
         };
+        if let Work::Http(_) = service.work {
+            ready
+                .http_handler(HttpLimits::default())
+                .inspect_err(|error| {
+                    let record = ready
+                        .record()
+                        .stopped(Some(error.code()), &error.to_string());
+                    self.records.write(&record);
+                })?;
+        }
         Ok(Admitted {
             facts,
             ready,

@@ -15,6 +15,7 @@ use crate::bundle::{self, Hold};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{NotStarted, roots};
+use crate::http::Server;
 use crate::keys::Keys;
 use crate::overview;
 use crate::state::{self, Guard, Memory};
@@ -105,6 +106,11 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     lists.exchange(Lists::read(&config.lists)?);
     let records = Arc::new(AuditLog::open(None)?);
     let host = Host {
+        // Nothing is loaded here.
+        http: Arc::new(Server::new(config.http, Arc::clone(&records), {
+            let anchors = anchors.clone();
+            move || Ok(Runtime::builder(anchors.clone()))
+        })),
         runtime: Runtime::builder(anchors)
             .policy(config.policy.clone())
             .build()

@@ -4,6 +4,7 @@
 
 mod bundles;
 mod file;
+mod http;
 mod keys;
 mod messages;
 mod schedule;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_format::{ComponentName, limits as format_limits};
@@ -23,12 +25,16 @@ use countersign_keys::CounterUri;
 use countersign_runtime::messaging::PRODUCER;
 use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
 use countersign_trust_store::Policy;
+use toml::Spanned;
 
+use crate::http::Authorities;
 use crate::messages::{Broker, Messages};
 use crate::schedule::Schedule;
 pub(crate) use bundles::Bundles;
 use file::{ConfigFile, ConfineMode, GrantsPart, LimitsPart, RestartPart, ServicePart, StatusPart};
 pub(crate) use file::{DirectoryPart, OutputPart, Purpose, When};
+use http::HttpPart;
+pub(crate) use http::{Certificates, Http, HttpServer, Listeners, Tls};
 pub(crate) use keys::{Key, KeyGrant};
 
 /// The largest configuration that is read, in bytes (1 MiB).
@@ -39,6 +45,10 @@ const MAX_SERVICES: usize = 1_000;
 
 /// The longest name of a service, in characters.
 const MAX_NAME: usize = 64;
+
+/// How long a request may take, and occupy a processor, where the operator does not say.
+const REQUEST_TIME: Duration = Duration::from_secs(30);
+const REQUEST_CPU: Duration = Duration::from_secs(10);
 
 /// What the operator wants.
 #[derive(Clone, Debug)]
@@ -56,7 +66,10 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     pub(crate) compile: Compile,
     pub(crate) bundles: Option<Bundles>,
-    /// In the order of the file; no two of one name.
+    pub(crate) http: HttpServer,
+    /// The addresses on which requests over HTTP come in.
+    pub(crate) listeners: Listeners,
+    /// In the order of the file, kind by kind; no two of one name.
     pub(crate) services: Vec<Service>,
     /// What services speak of by name.
     pub(crate) known: Known,
@@ -115,6 +128,8 @@ pub(crate) struct Service {
 pub(crate) enum Work {
     /// `[[service]]`: a command that runs for as long as the gateway does.
     Command,
+    /// `[[http]]`: it answers requests.
+    Http(Http),
     /// `[[on-message]]`: it is handed messages.
     Messages(Box<Messages>),
     /// `[[schedule]]`: a command that runs when it is due.
@@ -138,6 +153,8 @@ pub(crate) struct Grants {
     output: OutputPart,
     directories: Vec<DirectoryPart>,
     sockets: Option<Vec<String>>,
+    http_outgoing: Option<Vec<String>>,
+    http_authorities: Option<Certificates>,
     wall_clock: bool,
     pub(crate) keys: Vec<KeyGrant>,
 }
@@ -165,6 +182,17 @@ impl Config {
         })
     }
 
+    /// The files of certificates that are read with it.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &Path> {
+        let clients = self.listeners.values().flatten();
+        let clients = clients.filter_map(|tls| tls.clients.as_ref());
+        let services = self.services.iter();
+        let authorities = services.filter_map(|service| service.grants.http_authorities.as_ref());
+        clients
+            .chain(authorities)
+            .map(|certificates| certificates.file.as_path())
+    }
+
     /// What differs that a running gateway cannot change.
     pub(crate) fn beyond_reload(&self, next: &Self) -> Option<&'static str> {
         let same_policy = self.policy.min_signers() == next.policy.min_signers();
@@ -179,6 +207,7 @@ impl Config {
             (self.confine == next.confine, "[confine]"),
             (self.status == next.status, "[status]"),
             (self.compile == next.compile, "[gateway.compile]"),
+            (self.http == next.http, "[gateway.http]"),
         ]
         .into_iter()
         .find_map(|(same, what)| (!same).then_some(what))
@@ -211,12 +240,13 @@ impl Config {
             None => None,
         };
         let policy = policy.with_rules(signers::rules(file.signer)?);
-        let number = file.service.len() + file.schedule.len() + file.on_message.len();
+        let number =
+            file.service.len() + file.http.len() + file.schedule.len() + file.on_message.len();
         // What runs may come in a bundle.
         if number == 0 && bundles.is_none() {
             return Err(Wrong {
                 place: None,
-                message: "it has no [[service]], [[schedule]] or [[on-message]], so there is nothing to run"
+                message: "it has no [[service]], [[http]], [[schedule]] or [[on-message]], so there is nothing to run"
                     .to_owned(),
             });
         }
@@ -228,30 +258,48 @@ impl Config {
         }
         let mut keys = keys::keys(file.key, folder)?;
         keys.extend(known.keys.clone());
-        let mut names = BTreeSet::new();
         let mut brokers = messages::brokers(file.broker, folder, &keys)?;
         brokers.extend(known.brokers.clone());
-        let mut services = Vec::with_capacity(number);
-        let mut all: Vec<_> = file
+        let mut parts: Vec<_> = file
             .service
             .into_iter()
             .map(|part| (part, Work::Command))
             .collect();
         for part in file.schedule {
             let (part, schedule) = part.split()?;
-            all.push((part, Work::Schedule(Box::new(schedule))));
+            parts.push((part, Work::Schedule(Box::new(schedule))));
         }
         for part in file.on_message {
             let (part, messages) = part.split(&brokers)?;
-            all.push((part, Work::Messages(Box::new(messages))));
+            parts.push((part, Work::Messages(Box::new(messages))));
         }
-        for (part, work) in all {
+        let mut all = Vec::with_capacity(number);
+        for (part, work) in parts {
             let span = part.name.span();
             let mut service = Service::new(part, folder, &state, &keys)?;
             if let Work::Schedule(_) = work {
                 service.restart = Restart::when_due();
             }
             service.work = work;
+            all.push((span, service));
+        }
+        let mut listeners = Listeners::new();
+        let mut placed: Vec<Http> = Vec::new();
+        for part in file.http {
+            let span = part.name.span();
+            let service = Service::of_http(part, folder, &state, &keys, &mut listeners)?;
+            if let Work::Http(http) = &service.work {
+                if placed.iter().any(|other| other.collides(http)) {
+                    let message = format!("another component answers for {} there", http.path);
+                    return Err(Wrong::at(span, message));
+                }
+                placed.push(http.clone());
+            }
+            all.push((span, service));
+        }
+        let mut names = BTreeSet::new();
+        let mut services = Vec::with_capacity(number);
+        for (span, service) in all {
             if !names.insert(service.name.clone()) {
                 return Err(Wrong::at(
                     span,
@@ -290,6 +338,8 @@ impl Config {
                 cache: gateway.compile.cache.0,
                 interpreted: gateway.compile.interpreted,
             },
+            http: HttpServer::new(&gateway.http)?,
+            listeners,
             state,
             policy,
             bundles,
@@ -312,24 +362,37 @@ impl Service {
         state: &Path,
         keys: &BTreeMap<String, Key>,
     ) -> Result<Self, Wrong> {
-        let name = part.name.get_ref();
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
-            return Err(Wrong::at(
-                part.name.span(),
-                format!("{name:?} is no name: use 1 to {MAX_NAME} letters, digits and hyphens"),
-            ));
-        }
-        let signed_as = ComponentName::parse(part.signed_as.get_ref())
-            .map_err(|error| Wrong::at(part.signed_as.span(), format!("signed-as: {error}")))?;
+        check_name(&part.name)?;
         Ok(Self {
             component: bundles::place(&part.component, folder)?,
-            signed_as,
+            signed_as: component_name(&part.signed_as)?,
             work: Work::Command,
             restart: restart(&part.restart)
                 .map_err(|message| Wrong::at(part.name.span(), message))?,
             grants: grants(part.grants, folder, state, keys)?,
-            limits: limits(&part.limits),
+            limits: limits(&part.limits, Duration::MAX, Duration::MAX),
+            name: part.name.into_inner(),
+        })
+    }
+
+    fn of_http(
+        part: HttpPart,
+        folder: &Path,
+        state: &Path,
+        keys: &BTreeMap<String, Key>,
+        listeners: &mut Listeners,
+    ) -> Result<Self, Wrong> {
+        check_name(&part.name)?;
+        Ok(Self {
+            component: bundles::place(&part.component, folder)?,
+            signed_as: component_name(&part.signed_as)?,
+            work: Work::Http(Http::new(&part, folder, keys, listeners)?),
+            restart: Restart {
+                healthy_after: part.healthy_after.0,
+                ..Restart::default()
+            },
+            grants: grants(part.grants, folder, state, keys)?,
+            limits: limits(&part.limits, REQUEST_TIME, REQUEST_CPU),
             name: part.name.into_inner(),
         })
     }
@@ -381,6 +444,20 @@ impl Service {
         for grant in &self.grants.keys {
             ceiling = ceiling.key(grant.name(), grant.bounds());
         }
+        if let Work::Http(_) = self.work {
+            ceiling = ceiling.http_incoming();
+        }
+        if let Some(hosts) = &self.grants.http_outgoing {
+            ceiling = ceiling.http_outgoing(hosts.iter().cloned());
+        }
+        if let Some(authorities) = &self.grants.http_authorities {
+            let authorities =
+                Authorities::new(&authorities.all).map_err(|reason| LoadError::GrantInvalid {
+                    grant: "http-authorities".to_owned(),
+                    reason,
+                })?;
+            ceiling = ceiling.http_tls(Arc::new(authorities));
+        }
         Ok(ceiling)
     }
 }
@@ -397,6 +474,35 @@ fn status_page(part: StatusPart) -> Result<StatusPage, Wrong> {
         listen,
         open_to_others: part.open_to_others,
     })
+}
+
+fn check_name(name: &Spanned<String>) -> Result<(), Wrong> {
+    let text = name.get_ref();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(plain) {
+        return Err(Wrong::at(
+            name.span(),
+            format!("{text:?} is no name: use 1 to {MAX_NAME} letters, digits and hyphens"),
+        ));
+    }
+    Ok(())
+}
+
+fn component_name(name: &Spanned<String>) -> Result<ComponentName, Wrong> {
+    ComponentName::parse(name.get_ref())
+        .map_err(|error| Wrong::at(name.span(), format!("signed-as: {error}")))
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        let part = RestartPart::default();
+        Self {
+            when: part.when,
+            first: part.first.0,
+            most: part.most.0,
+            healthy_after: part.healthy_after.0,
+        }
+    }
 }
 
 fn restart(part: &RestartPart) -> Result<Restart, String> {
@@ -451,7 +557,17 @@ fn grants(
         }
         directories.push(DirectoryPart { host, ..directory });
     }
+    let http_authorities = match &part.http_authorities {
+        None => None,
+        Some(path) => {
+            let read = Certificates::read(folder.join(path.get_ref()));
+            let wrong = |message| Wrong::at(path.span(), format!("http-authorities: {message}"));
+            Some(read.map_err(wrong)?)
+        }
+    };
     Ok(Grants {
+        http_outgoing: http::outgoing(part.http_outgoing.as_ref())?,
+        http_authorities,
         args: part.args,
         env: part.env.into_iter().collect(),
         output: part.output,
@@ -462,10 +578,10 @@ fn grants(
     })
 }
 
-fn limits(part: &LimitsPart) -> Limits {
+fn limits(part: &LimitsPart, run: Duration, cpu: Duration) -> Limits {
     let mut limits = Limits::default();
-    limits.run = part.run.map_or(Duration::MAX, |time| time.0);
-    limits.cpu = part.cpu.map_or(Duration::MAX, |time| time.0);
+    limits.run = part.run.map_or(run, |time| time.0);
+    limits.cpu = part.cpu.map_or(cpu, |time| time.0);
     // Over years, whatever number it is, is reached by an honest component: what is logged is bounded by its rate.
     limits.log_bytes = u64::MAX;
     if let Some(memory) = part.memory {

@@ -151,6 +151,7 @@ impl Named {
         readable.extend(config.lists.iter().filter_map(|path| folder_of(path)));
         let anchors = config.bundles.iter().map(|bundles| &bundles.anchors);
         readable.extend(anchors.filter_map(|path| folder_of(path)));
+        readable.extend(config.certificates().filter_map(folder_of));
         writable.push(config.state.clone());
         writable.extend(
             [&config.audit, &config.control]

@@ -29,6 +29,7 @@ use crate::config::{Config, Key, Service};
 
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
+use crate::http::Server;
 use crate::kept::Kept;
 use crate::keys::{Keys, Try};
 use crate::manager::Manager;
@@ -140,6 +141,14 @@ impl Gateway {
         let kept = Kept::in_state(&config.state)?;
         let clock = Clock::start(state.memory().floor());
         let records = Arc::new(AuditLog::open_kept(&config.audit)?);
+        let http = {
+            let (anchors, policy) = (anchors.clone(), config.policy.clone());
+            let (state, compile) = (config.state.clone(), config.compile);
+            Server::new(config.http, Arc::clone(&records), move || {
+                let builder = Runtime::builder(anchors.clone()).policy(policy.clone());
+                code::equip(builder, &state, &compile)
+            })
+        };
         let runtime = {
             let records = Arc::clone(&records);
             code::equip(Runtime::builder(anchors), &config.state, &config.compile)?
@@ -156,6 +165,7 @@ impl Gateway {
             lists: Lists::default(),
             accepting: Mutex::new(()),
             hold: Hold::default(),
+            http: Arc::new(http),
         });
         let gateway = Self {
             path: path.to_owned(),
@@ -303,6 +313,7 @@ impl Gateway {
                 return;
             }
         }
+        self.host.http.want(&self.config.listeners);
         // What needs no key does not wait for hardware.
         let opening = self.open_keys(self.config.known.keys.clone(), Try::All);
         let needs_none = |service: &Service| service.grants.keys.is_empty();
@@ -353,7 +364,9 @@ impl Gateway {
                 path.display()
             );
         }
-        self.host.lists.exchange(Lists::read(&config.lists)?);
+        let lists = Lists::read(&config.lists)?;
+        self.host.http.renew(&config.listeners)?;
+        self.host.lists.exchange(lists);
         let mut done = Reloaded::default();
         self.refused.clear();
         // Before anything takes its time.
@@ -442,7 +455,10 @@ impl Gateway {
             let refusal = Refusal::revoked(&name);
             warn(&name, &format!("stopped: {}", refusal.why));
             metrics::refused(&refusal);
-            self.stop(&name, done).await;
+            if let Some(running) = self.running.remove(&name) {
+                running.stop_at_once().await;
+                done.stopped.push(name.clone());
+            }
             self.refused.insert(name.clone(), refusal.clone());
             done.refused.insert(name, refusal);
         }

@@ -15,6 +15,7 @@ mod config;
 mod confine;
 mod control;
 mod gateway;
+mod http;
 mod journal;
 mod kept;
 mod keys;

@@ -26,7 +26,7 @@ use crate::schedule::{Due, LOOK_EVERY, Look, Reading};
 use crate::state::State;
 pub(crate) use log::lines;
 use waits::Waits;
-use work::{AtWork, Ended, Failure};
+use work::{AtWork, Ended, Failure, probe};
 
 /// The least time between two tries to remember that a component is healthy.
 const RETRY: Duration = Duration::from_secs(60);
@@ -101,6 +101,8 @@ pub(crate) struct Status {
 enum Command {
     /// To run this instead.
     Exchange(Box<(Service, Admitted)>),
+    /// To end, whatever is under way.
+    StopAtOnce,
 }
 
 /// A service that is looked after. Dropped, it ends.
@@ -141,6 +143,8 @@ impl Running {
             current: admitted,
             proved: false,
             began: Instant::now(),
+            probed: false,
+            leaving: None,
         };
         Self {
             service: service.clone(),
@@ -182,10 +186,16 @@ impl Running {
         self.task.is_finished()
     }
 
-    /// Ends it, its component included.
+    /// Ends it, its component included, when that has finished what it has under way.
     pub(crate) async fn stop(self) {
         drop(self.commands);
         let _ = self.task.await;
+    }
+
+    /// Ends it and its component, whatever that has under way.
+    pub(crate) async fn stop_at_once(self) {
+        let _ = self.commands.send(Command::StopAtOnce).await;
+        self.stop().await;
     }
 }
 
@@ -207,6 +217,10 @@ struct Supervision {
     proved: bool,
     /// When it was first put to work.
     began: Instant,
+    /// Whether what is current said that it is healthy.
+    probed: bool,
+    /// What was exchanged, until the next has its place.
+    leaving: Option<AtWork>,
 }
 
 /// What ends the watch over one run.
@@ -242,6 +256,7 @@ impl Supervision {
             // After it was told what is about to run: whoever exchanges the lists looks there afterwards, so that one of the two
             // sees the other's.
             if self.is_revoked() {
+                self.leaving = None;
                 let refusal = Refusal::revoked(&self.service.name);
                 warn(&self.service.name, &format!("not started: {}", refusal.why));
                 self.told
@@ -317,7 +332,7 @@ impl Supervision {
     fn schedule(&self) -> Option<Due> {
         match &self.service.work {
             Work::Schedule(schedule) => Some(Due::begin(schedule, self.reading())),
-            Work::Command | Work::Messages(_) => None,
+            Work::Command | Work::Http(_) | Work::Messages(_) => None,
         }
     }
 
@@ -360,15 +375,27 @@ impl Supervision {
         said.iter().any(|status| status.revoked)
     }
 
-    /// Runs the component until something happens. Whatever it is, the component is gone afterwards.
+    /// Runs the component until something happens. Whatever it is, the component is gone afterwards; but one that hands its place
+    /// over stays until the next has it.
     async fn watch(&mut self) -> Event {
-        let mut at_work = AtWork::begin(&self.service, &self.current, &self.host.records);
+        let begun = self.begin().await;
+        if let Some(leaving) = self.leaving.take() {
+            // It finishes what it has under way, while the next one does the rest.
+            tokio::spawn(leaving.end());
+        }
+        let mut at_work = match begun {
+            Ok(at_work) => at_work,
+            Err(failure) => return Event::Ended(Err(failure)),
+        };
         let healthy_after = self.service.restart.healthy_after;
         let mut healthy = std::pin::pin!(sleep(healthy_after));
         let event = loop {
             tokio::select! {
                 ended = at_work.ended() => return Event::Ended(ended),
                 () = &mut healthy, if !self.proved => {
+                    if let Err(failure) = probe(&self.service, &self.current.ready, &self.host).await {
+                        return Event::Ended(Err(failure));
+                    }
                     self.prove();
                     // Where it could not be remembered, it is tried again.
                     let again = match self.host.hold.is_on() {
@@ -379,13 +406,54 @@ impl Supervision {
                     healthy.as_mut().reset(again);
                 }
                 command = self.commands.recv() => break match command {
-                    Some(Command::Exchange(next)) => Event::Exchange(next),
+                    Some(Command::Exchange(next)) => match self.fit(next).await {
+                        Some(next) => Event::Exchange(next),
+                        None => continue,
+                    },
+                    // Dropped, what is at work is gone.
+                    Some(Command::StopAtOnce) => return Event::Stop,
                     None => Event::Stop,
                 },
             }
         };
-        at_work.end().await;
+        if matches!(event, Event::Exchange(_)) && at_work.hands_over() {
+            self.leaving = Some(at_work);
+        } else {
+            at_work.end().await;
+        }
         event
+    }
+
+    /// Puts the component to work, if it is fit for it.
+    async fn begin(&mut self) -> Result<AtWork, Failure> {
+        let ready = &self.current.ready;
+        if !self.probed {
+            probe(&self.service, ready, &self.host).await?;
+            self.probed = true;
+        }
+        AtWork::begin(&self.service, &self.current, &self.host)
+    }
+
+    /// What is to take the place of what runs. Where it says itself that it is not healthy, and nothing else was to change, what
+    /// runs stays.
+    async fn fit(&self, next: Box<(Service, Admitted)>) -> Option<Box<(Service, Admitted)>> {
+        let (service, admitted) = &*next;
+        if *service != self.service {
+            return Some(next);
+        }
+        let Err(failure) = probe(service, &admitted.ready, &self.host).await else {
+            return Some(next);
+        };
+        let record = admitted.ready.record().stopped(failure.code, &failure.why);
+        self.host.records.write(&record);
+        let (facts, now) = (&admitted.facts, &self.current.facts);
+        let why = format!(
+            "{} {} did not take its place: {}; {} runs on",
+            facts.component, facts.version, failure.why, now.version
+        );
+        say(&self.service.name, &why);
+        self.told.send_modify(|status| status.newer = Some(why));
+        None
     }
 
     /// Waits before the next start; for ever if there is none.
@@ -400,7 +468,7 @@ impl Supervision {
             () = waited => None,
             command = self.commands.recv() => Some(match command {
                 Some(Command::Exchange(next)) => Event::Exchange(next),
-                None => Event::Stop,
+                Some(Command::StopAtOnce) | None => Event::Stop,
             }),
         }
     }
@@ -445,6 +513,7 @@ impl Supervision {
     fn exchange(&mut self, (service, admitted): (Service, Admitted)) {
         self.current = admitted;
         self.proved = false;
+        self.probed = false;
         self.service = service;
     }
 
@@ -455,6 +524,7 @@ impl Supervision {
         };
         let failed = std::mem::replace(&mut self.current, copy);
         self.proved = true;
+        self.probed = false;
         let remembered = tokio::task::block_in_place(|| self.host.failed(&failed, &self.state));
         if let Err(error) = remembered {
             warn(

@@ -23,6 +23,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::context::{GuestContext, HasGuestContext};
 use crate::grants::{Granted, Input};
+use crate::http;
 use crate::limits::{ByteBudget, MAX_RANDOM_BYTES};
 
 pub(crate) use output::{LogBytesExhausted, Metered};
@@ -68,7 +69,7 @@ pub(crate) fn link<T: HasGuestContext>(
         socket_bindings::udp::add_to_linker::<T, WasiSockets>(l, sockets_view)?;
         socket_bindings::udp_create_socket::add_to_linker::<T, WasiSockets>(l, sockets_view)?;
     }
-    Ok(())
+    http::link(l, granted)
 }
 
 /// Fills WASI for one guest. Nothing of this process's own arguments, environment, streams or date gets in unless

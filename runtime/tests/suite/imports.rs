@@ -2,6 +2,7 @@
 
 use crate::support::Bench;
 use countersign_format::Grants;
+use countersign_runtime::http::HttpLimits;
 use countersign_runtime::trust_store::Code;
 use countersign_runtime::wasmtime::Engine;
 use countersign_runtime::wasmtime::component::Linker;
@@ -165,7 +166,7 @@ fn te17_other_versions_of_wasi_are_not_here() {
 }
 
 #[test]
-fn te17_http_needs_the_grant_and_the_host() {
+fn te17_http_needs_the_grant_of_both_sides() {
     let wat = r#"(component
         (import "wasi:http/types@0.2.0" (instance (export "outgoing-request" (type (sub resource))))))"#;
     let grants = Grants {
@@ -181,11 +182,27 @@ fn te17_http_needs_the_grant_and_the_host() {
         "http-outgoing",
     );
     denied(load(wat, grants.clone(), &Ceiling::new()), "http-outgoing");
-    let error = load(wat, grants, &Ceiling::new().http_outgoing([""; 0])).unwrap_err();
+    load(wat, grants, &Ceiling::new().http_outgoing([""; 0])).expect("both agree");
+
+    // Serving brings the types, and nobody to send to.
+    let serves = Grants {
+        http_incoming: true,
+        ..Grants::default()
+    };
+    let ceiling = Ceiling::new().http_incoming();
+    denied(load(wat, Grants::default(), &ceiling), "http-incoming");
+    let ready = load(wat, serves.clone(), &ceiling).expect("both agree");
+    let error = ready.http_handler(HttpLimits::default()).unwrap_err();
     assert!(
-        matches!(error, LoadError::ImportMissing { .. }),
+        matches!(error, LoadError::ExportMissing { .. }),
         "{error:?}"
     );
+    let sends = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance
+        (export "none" (func)))))"#;
+    denied(load(sends, serves, &ceiling), "http-outgoing");
+    let silent = load("(component)", Grants::default(), &ceiling).expect("nothing is asked");
+    let error = silent.http_handler(HttpLimits::default()).unwrap_err();
+    assert!(matches!(error, LoadError::HttpDenied), "{error:?}");
 }
 
 #[test]

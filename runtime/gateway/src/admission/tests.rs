@@ -35,7 +35,14 @@ impl Bench {
         let state = State::open(&folder.path().join("state"), None).expect("opens");
         let runtime = Runtime::builder(pki.anchors()).build();
         let records = Arc::new(AuditLog::open(None).expect("nowhere"));
+        let http = {
+            let anchors = pki.anchors();
+            Server::new(config.http, Arc::clone(&records), move || {
+                Ok(Runtime::builder(anchors.clone()))
+            })
+        };
         let host = Host {
+            http: Arc::new(http),
             runtime: runtime.expect("an engine"),
             keys: Keys::new(Arc::clone(&records)),
             records,

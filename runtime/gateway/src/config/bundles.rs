@@ -12,7 +12,7 @@ use countersign_trust_store::{BundleAnchors, pem};
 use toml::Spanned;
 
 use super::file::BundlesPart;
-use super::{Config, ConfigError, Wrong, place as place_in_text};
+use super::{Config, ConfigError, Work, Wrong, place as place_in_text};
 use crate::bundle::Applied;
 
 /// How a component is named that lies in the bundle that was applied last.
@@ -127,7 +127,26 @@ impl Config {
                         service.name
                     );
                 }
+                if let Work::Http(http) = &service.work
+                    && self.services.iter().any(|own| match &own.work {
+                        Work::Http(own) => own.collides(http),
+                        _ => false,
+                    })
+                {
+                    bail!(
+                        "the bundle's service {:?} answers for what another on this machine answers for",
+                        service.name
+                    );
+                }
                 self.services.push(service);
+            }
+            for (address, tls) in brought.listeners {
+                match self.listeners.get(&address) {
+                    Some(own) if *own != tls => bail!(
+                        "the bundle has another tls for {address} than the file on this machine"
+                    ),
+                    _ => self.listeners.insert(address, tls),
+                };
             }
         }
         for service in &mut self.services {

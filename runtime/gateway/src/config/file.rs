@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::http::{HttpPart, ServerPart};
 use super::messages::{BrokerPart, OnMessagePart};
 use super::schedule::SchedulePart;
 use super::signers::SignerPart;
@@ -31,6 +32,9 @@ pub(super) struct ConfigFile {
     /// Components that run for as long as the gateway does.
     #[serde(default)]
     pub(super) service: Vec<ServicePart>,
+    /// Components that answer HTTP requests.
+    #[serde(default)]
+    pub(super) http: Vec<HttpPart>,
     /// Components that run when they are due.
     #[serde(default)]
     pub(super) schedule: Vec<SchedulePart>,
@@ -71,6 +75,8 @@ pub(super) struct GatewayPart {
     /// How many different devices must have signed each component.
     #[schemars(with = "u8", range(min = 1, max = 4))]
     pub(super) signers: Spanned<u8>,
+    /// What concerns all requests over HTTP.
+    pub(super) http: ServerPart,
     /// What compiling may take, and keeping what was compiled.
     pub(super) compile: CompilePart,
 }
@@ -114,6 +120,7 @@ impl Default for GatewayPart {
             lists: Vec::new(),
             signers: Spanned::new(0..0, 1),
             compile: CompilePart::default(),
+            http: ServerPart::default(),
         }
     }
 }
@@ -291,6 +298,13 @@ pub(super) struct GrantsPart {
     pub(super) directories: Vec<Spanned<DirectoryPart>>,
     /// Peers and addresses of sockets, spelled as in component.toml.
     pub(super) sockets: Option<Vec<String>>,
+    /// Hosts to which it may send HTTP requests, spelled as in component.toml. A name that leads to a near address (loopback,
+    /// link-local, private) leads nowhere, unless that address stands here too.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(super) http_outgoing: Option<Spanned<Vec<String>>>,
+    /// The file with the authorities whose certificates servers must have, PEM. Without it there is no HTTPS.
+    #[schemars(with = "Option<String>")]
+    pub(super) http_authorities: Option<Spanned<PathBuf>>,
     /// Whether it may know the date.
     #[serde(default)]
     pub(super) wall_clock: bool,
@@ -387,9 +401,9 @@ pub(super) struct LimitsPart {
     pub(super) memory: Option<Size>,
     /// Elements of all its tables together.
     pub(super) table_elements: Option<u64>,
-    /// How long it may run from a start on; without end if not given.
+    /// How long it may run from a start on; a service without end if not given.
     pub(super) run: Option<Time>,
-    /// How long it may occupy a processor from a start on; without end if not given.
+    /// How long it may occupy a processor from a start on; a service without end if not given.
     pub(super) cpu: Option<Time>,
     /// Resource handles that live at the same time.
     pub(super) handles: Option<u64>,

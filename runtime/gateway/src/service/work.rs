@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use countersign_hosting::AuditLog;
-use countersign_runtime::RunError;
+use countersign_runtime::{GuestContext, LoadError, ReadyGuest, RunError};
 use countersign_trust_store::Code;
 use tokio::task::JoinHandle;
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, Host};
 use crate::config::{Service, Work};
+use crate::http::{Placed, Serving};
 use crate::messages::{Messages, Worker};
 
 /// How a component ended: with a status of its own, or otherwise.
@@ -34,23 +34,56 @@ impl From<RunError> for Failure {
     }
 }
 
-/// A component at work. Dropped, it ends.
-pub(super) struct AtWork {
-    task: JoinHandle<Ended>,
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self {
+            code: Some(error.code()),
+            why: error.to_string(),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            code: None,
+            why: format!("{error:#}"),
+        }
+    }
+}
+
+/// A component at work. Dropped, it ends at once.
+pub(super) enum AtWork {
+    /// It answers requests, for as long as nobody ends it.
+    Answering(Placed),
+    /// It runs.
+    Running(Run),
 }
 
 impl AtWork {
-    /// Puts a component to work as a service. What of it is no end is recorded in `records`.
-    pub(super) fn begin(service: &Service, admitted: &Admitted, records: &Arc<AuditLog>) -> Self {
+    /// Puts a component to work as a service. What of it is no end is recorded. One that answers requests takes the place of the
+    /// one before.
+    ///
+    /// # Errors
+    /// Why it cannot begin.
+    pub(super) fn begin(
+        service: &Service,
+        admitted: &Admitted,
+        host: &Host,
+    ) -> Result<Self, Failure> {
         let ready = admitted.ready.clone();
         let task = match (&service.work, &admitted.post) {
+            (Work::Http(http), _) => {
+                let serving = Serving::new(&service.name, http, &ready, &host.http)?;
+                return Ok(Self::Answering(host.http.place(serving)?));
+            }
             (Work::Messages(messages), Some(post)) => {
                 let worker = Worker {
                     name: service.name.clone(),
                     messages: Messages::clone(messages),
                     ready,
                     post: post.clone(),
-                    records: Arc::clone(records),
+                    records: Arc::clone(&host.records),
                 };
                 tokio::spawn(async { Err(worker.run().await.into()) })
             }
@@ -59,28 +92,63 @@ impl AtWork {
                 tokio::spawn(async { Ok(ready.run_command().await?) })
             }
         };
-        Self { task }
+        Ok(Self::Running(Run(task)))
     }
 
     /// How it ended, once it has ended by itself.
     pub(super) async fn ended(&mut self) -> Ended {
-        (&mut self.task).await.unwrap_or_else(|error| {
-            Err(RunError::HostPanicked {
-                message: error.to_string(),
-            }
-            .into())
-        })
+        match self {
+            Self::Answering(_) => std::future::pending().await,
+            Self::Running(run) => (&mut run.0).await.unwrap_or_else(|error| {
+                let message = error.to_string();
+                Err(RunError::HostPanicked { message }.into())
+            }),
+        }
     }
 
-    /// Ends it, and waits until it is gone: the next one may use the same folders.
-    pub(super) async fn end(mut self) {
-        self.task.abort();
-        let _ = (&mut self.task).await;
+    /// Whether the next one begins before this one ends, so that nobody who asks finds nobody there.
+    pub(super) fn hands_over(&self) -> bool {
+        matches!(self, Self::Answering(_))
+    }
+
+    /// Ends it, and waits until it is gone: requests under way have their time, and folders are free for the next one.
+    pub(super) async fn end(self) {
+        match self {
+            Self::Answering(placed) => placed.drain().await,
+            Self::Running(mut run) => {
+                run.0.abort();
+                let _ = (&mut run.0).await;
+            }
+        }
     }
 }
 
-impl Drop for AtWork {
+/// Whether a component is fit to be put to work, as it says itself where it is configured to be asked.
+///
+/// # Errors
+/// What it said instead.
+pub(super) async fn probe(
+    service: &Service,
+    ready: &ReadyGuest<GuestContext>,
+    host: &Host,
+) -> Result<(), Failure> {
+    match &service.work {
+        Work::Command | Work::Messages(_) | Work::Schedule(_) => Ok(()),
+        Work::Http(http) => {
+            let serving = Serving::new(&service.name, http, ready, &host.http)?;
+            serving.probe().await.map_err(|why| Failure {
+                code: None,
+                why: format!("it is not healthy: {why}"),
+            })
+        }
+    }
+}
+
+/// A run that ends when nobody watches it any more.
+pub(super) struct Run(JoinHandle<Ended>);
+
+impl Drop for Run {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }

@@ -1,0 +1,214 @@
+//! A component that answers requests: not more at the same time than it may, and to the end of those under way when it is
+//! exchanged or stopped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_runtime::http::{
+    HttpHandler, HttpLimits, Request, Response, Scheme, ServeError, StatusCode,
+};
+use countersign_runtime::{GuestContext, LoadError, ReadyGuest, RunError};
+use http_body_util::Empty;
+use hyper::body::{Body as HttpBody, Bytes};
+use hyper::header::HOST;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{self, Body};
+use super::failures::Failures;
+use super::listener::Listener;
+use super::{Server, lock};
+use crate::config::Http;
+
+/// How long a request waits for its turn.
+const TURN: Duration = Duration::from_secs(1);
+
+/// How long the answer about its health may take.
+const HEALTH: Duration = Duration::from_secs(5);
+
+/// A component that answers requests.
+pub(crate) struct Serving {
+    name: String,
+    http: Http,
+    handler: HttpHandler<GuestContext>,
+    /// Requests of this component at the same time.
+    turns: Arc<Semaphore>,
+    /// Requests of all components.
+    room: Arc<Semaphore>,
+    failures: Arc<Failures>,
+}
+
+impl Serving {
+    /// Has a component answer requests, as far as anybody asks it.
+    ///
+    /// # Errors
+    /// If it is none that can.
+    pub(crate) fn new(
+        name: &str,
+        http: &Http,
+        ready: &ReadyGuest<GuestContext>,
+        server: &Server,
+    ) -> Result<Arc<Self>, LoadError> {
+        let mut limits = HttpLimits::default();
+        limits.request_bytes = http.body;
+        limits.pause = server.settings.pause;
+        let turns = usize::try_from(http.concurrent).unwrap_or(usize::MAX);
+        Ok(Arc::new(Self {
+            name: name.to_owned(),
+            http: http.clone(),
+            handler: ready.http_handler(limits)?,
+            turns: Arc::new(Semaphore::new(turns)),
+            room: Arc::clone(&server.room),
+            failures: Arc::new(Failures::new(name, ready.record(), &server.records)),
+        }))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Whether it is healthy, as it says itself where it is configured to be asked.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub(crate) async fn probe(&self) -> Result<(), String> {
+        let Some(path) = &self.http.health else {
+            return Ok(());
+        };
+        let host = self.http.hosts.first().cloned();
+        let host = host.unwrap_or_else(|| self.http.listen.to_string());
+        let request = Request::get(path.as_str())
+            .header(HOST, host)
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        let by = Instant::now() + HEALTH;
+        let answered = timeout_at(by, self.handler.serve(Scheme::Http, request, |_| ())).await;
+        match answered {
+            Ok(Ok(response)) if response.status().is_success() => Ok(()),
+            Ok(Ok(response)) => Err(format!("{path} answered {}", response.status())),
+            Ok(Err(error)) => Err(format!("{path} was not answered: {error}")),
+            Err(_) => Err(format!("{path} was not answered within {HEALTH:?}")),
+        }
+    }
+
+    /// Its answer to a request, or what is said in its place.
+    pub(super) async fn answer<B>(&self, scheme: Scheme, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<countersign_runtime::http::BodyError>,
+    {
+        let by = Instant::now() + TURN;
+        let (Some(turn), Some(room)) = (take(&self.turns, by).await, take(&self.room, by).await)
+        else {
+            return answer::without(StatusCode::SERVICE_UNAVAILABLE);
+        };
+        let failures = Arc::clone(&self.failures);
+        let ended = move |ended: &Result<(), RunError>| {
+            if let Err(error) = ended {
+                failures.note(error);
+            }
+            // Until then, answer or not, it is one of those under way.
+            drop((turn, room));
+        };
+        match self.handler.serve(scheme, request, ended).await {
+            Ok(response) => answer::whole(response),
+            Err(error) => {
+                if let ServeError::Ended(RunError::Context(_) | RunError::WrongContext) = &error {
+                    // Nothing of it ran, and so nothing of it ended.
+                    if let ServeError::Ended(error) = &error {
+                        self.failures.note(error);
+                    }
+                }
+                answer::without(error.status())
+            }
+        }
+    }
+
+    /// Waits until no request is under way any more, until `by` at most.
+    async fn idle(&self, by: Instant) {
+        let _ = timeout_at(by, self.turns.acquire_many(self.http.concurrent)).await;
+    }
+}
+
+async fn take(of: &Arc<Semaphore>, by: Instant) -> Option<OwnedSemaphorePermit> {
+    if let Ok(one) = Arc::clone(of).try_acquire_owned() {
+        return Some(one);
+    }
+    timeout_at(by, Arc::clone(of).acquire_owned())
+        .await
+        .ok()?
+        .ok()
+}
+
+/// A component in its place. Dropped, it is gone with its requests.
+pub(crate) struct Placed {
+    server: Arc<Server>,
+    serving: Arc<Serving>,
+}
+
+impl Server {
+    /// Gives a component its place on its address, which is opened if it is not yet; of the one that had the place, no request
+    /// begins any more.
+    ///
+    /// # Errors
+    /// A sentence, if the address cannot be opened.
+    pub(crate) fn place(self: &Arc<Self>, serving: Arc<Serving>) -> anyhow::Result<Placed> {
+        let listen = serving.http.listen;
+        let tls = self.protection(listen)?;
+        let mut open = lock(&self.open);
+        match open.get(&listen) {
+            Some(listener) => listener.routes().put(&serving),
+            None => {
+                let listener = Listener::open(listen, tls, self.settings)?;
+                listener.routes().put(&serving);
+                open.insert(listen, listener);
+            }
+        }
+        drop(open);
+        Ok(Placed {
+            server: Arc::clone(self),
+            serving,
+        })
+    }
+
+    /// The address on which this component is the only one, which closes with it.
+    fn last(&self, serving: &Arc<Serving>) -> Option<Listener> {
+        let listen = serving.http.listen;
+        let mut open = lock(&self.open);
+        let alone = open.get(&listen)?.routes().is_alone(serving);
+        if alone { open.remove(&listen) } else { None }
+    }
+
+    fn remove(&self, serving: &Arc<Serving>) {
+        if let Some(listener) = lock(&self.open).get(&serving.http.listen) {
+            listener.routes().remove(serving);
+        }
+    }
+}
+
+impl Placed {
+    /// Takes it out of its place, and waits for the requests under way, as long as they may take.
+    pub(crate) async fn drain(self) {
+        let by = Instant::now() + self.serving.http.drain;
+        if let Some(listener) = self.server.last(&self.serving) {
+            // It answers what is on its connections already.
+            listener.close(by).await;
+        } else {
+            self.server.remove(&self.serving);
+        }
+        self.serving.idle(by).await;
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        // A listener that is dropped closes.
+        drop(self.server.last(&self.serving));
+        self.server.remove(&self.serving);
+        self.serving.handler.end_all();
+    }
+}

@@ -1,0 +1,72 @@
+//! TLS on a listener, with a key that stays in its hardware.
+//!
+//! Each handshake is a signature, for which rustls waits; [`accept`] has it made on a thread where waiting is no harm.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use countersign_tls::TlsIdentity;
+use rustls::ServerConfig;
+use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::authorities::roots;
+use crate::config::Tls;
+
+/// Most signatures that are waited for at the same time. Hardware makes one after the other.
+const SIGNATURES: usize = 4;
+
+static SIGNING: Semaphore = Semaphore::const_new(SIGNATURES);
+
+/// What protects an address. Opens the key, and blocks.
+pub(super) fn server(tls: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
+    let source = &tls.key.source;
+    let key = source.open().map_err(|reason| anyhow!("{reason}"))?;
+    let identity = TlsIdentity::new(Arc::new(key), &source.certificates()?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match &tls.clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => {
+            let authorities = roots(&clients.all).map_err(|error| anyhow!("clients: {error}"))?;
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
+            let verifier = verifier.build().context("clients")?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(identity));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if tls.clients.is_some() {
+        // Who is known by a certificate shows it each time.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
+    Ok(Arc::new(config))
+}
+
+/// Makes a connection a protected one, until `by`. `None`: whoever is there did not do his part, or the hardware did not.
+pub(super) async fn accept<S>(
+    config: Arc<ServerConfig>,
+    stream: S,
+    by: tokio::time::Instant,
+) -> Option<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let handshake = async {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let hello = hello.await.ok()?;
+        let one = SIGNING.acquire().await.ok()?;
+        // Here the certificate is shown and signed for; what follows is the other side's part.
+        let signed = tokio::task::spawn_blocking(move || hello.into_stream(config));
+        let signed = signed.await.ok()?;
+        drop(one);
+        signed.await.ok()
+    };
+    timeout_at(by, handshake).await.ok().flatten()
+}

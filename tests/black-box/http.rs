@@ -1,0 +1,434 @@
+//! Components that answer requests over HTTP: what they may do, what a request may, and what a reload loses.
+
+#[path = "http/client.rs"]
+mod client;
+#[path = "http/load.rs"]
+mod load;
+#[path = "http/tls.rs"]
+mod tls;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use countersign_trust_store::Code;
+use serde_json::Value;
+
+use crate::components::guest;
+use crate::gateway::Bench;
+use client::{Answer, get, post, send};
+
+/// An address of this machine that nobody listens on.
+fn free() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("it is bound")
+}
+
+/// Signs a guest as version `version` of `test:NAME`, which asks to serve and to send to these hosts.
+fn sign(bench: &Bench, name: &str, guest_name: &str, version: u64, hosts: &[&str]) {
+    let mut manifest = bench.pki.manifest(&format!("test:{name}"));
+    manifest.security_version = version;
+    manifest.version = semver::Version::new(version, 0, 0);
+    manifest.grants.http_incoming = true;
+    manifest.grants.stdio.stdout = true;
+    if !hosts.is_empty() {
+        manifest.grants.http_outgoing = Some(hosts.iter().map(ToString::to_string).collect());
+    }
+    let file = bench.pki.sign(&guest(guest_name), &manifest);
+    std::fs::write(bench.path(&format!("{name}.wasm")), file).expect("our own folder");
+}
+
+/// Writes the configuration: these components, each on this address, with more lines of its own.
+fn configure(bench: &Bench, server: &str, components: &[(&str, SocketAddr, &str)]) {
+    let mut text =
+        format!("[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n[gateway.http]\n{server}\n");
+    for (name, listen, more) in components {
+        text.push_str(&format!(
+            "\n[[http]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\nsigned-as = \"test:{name}\"\nlisten = \"{listen}\"\n{more}\n"
+        ));
+    }
+    bench.configure_with(&text);
+}
+
+fn running(service: &Value) -> bool {
+    service["state"] == "running"
+}
+
+fn said(answer: &Answer) -> (u16, &str) {
+    (answer.status, answer.text())
+}
+
+#[test]
+pub(crate) fn hello_http() {
+    let bench = Bench::new();
+    let address = free();
+    sign(&bench, "hello", "hello-http", 1, &[]);
+    sign(&bench, "count", "http-faults", 1, &[]);
+    sign(&bench, "named", "hello-http", 1, &[]);
+    // It does not ask to serve.
+    let manifest = bench.pki.manifest("test:mute");
+    let mute = bench.pki.sign(&guest("hello-http"), &manifest);
+    std::fs::write(bench.path("mute.wasm"), mute).expect("our own folder");
+    // It exports nothing to ask.
+    sign(&bench, "deaf", "hello", 1, &[]);
+    configure(
+        &bench,
+        "",
+        &[
+            ("hello", address, "path = \"/greet\"\nbody = \"64KiB\""),
+            ("count", address, "path = \"/count\""),
+            ("named", address, "hosts = [\"plant.example\"]"),
+            ("mute", address, "path = \"/mute\""),
+            ("deaf", address, "path = \"/deaf\""),
+        ],
+    );
+    let gateway = bench.start();
+    for name in ["hello", "count", "named"] {
+        bench.until(name, running);
+    }
+    let refused = |name: &str| bench.until(name, |service| service["code"].is_string());
+    let (mute, deaf) = (refused("mute"), refused("deaf"));
+    assert_eq!(mute["code"], Code::ImportDenied.as_str(), "{mute}");
+    assert_eq!(deaf["code"], Code::ComponentInvalid.as_str(), "{deaf}");
+
+    assert_eq!(said(&get(address, "/greet")), (200, "Hello, world!\n"));
+    assert_eq!(
+        said(&get(address, "/greet/you?x=1")),
+        (200, "Hello, world!\n")
+    );
+    for path in ["/", "/greeting", "/mute", "/deaf", "/GREET"] {
+        assert_eq!(said(&get(address, path)), (404, "Not Found\n"), "{path}");
+    }
+    let named = send(
+        address,
+        "GET /any HTTP/1.1\r\nHost: Plant.Example:80\r\n\r\n",
+    );
+    assert_eq!(said(&named), (200, "Hello, world!\n"));
+    // Each request has a memory of its own.
+    for _ in 0..3 {
+        assert_eq!(said(&get(address, "/count")), (200, "0\n"));
+    }
+    // No host, no answer.
+    let nameless = send(address, "GET /greet HTTP/1.0\r\n\r\n");
+    assert_eq!(nameless.status, 400);
+    assert_eq!(gateway.stop(), 0);
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn te07_a_body_is_read_as_far_as_it_may_reach_and_no_further() {
+    let bench = Bench::new();
+    let address = free();
+    sign(&bench, "hello", "hello-http", 1, &[]);
+    configure(
+        &bench,
+        "pause = \"1s\"",
+        &[("hello", address, "body = \"64KiB\"")],
+    );
+    let _gateway = bench.start();
+    bench.until("hello", running);
+    let whole = vec![b'x'; 64 << 10];
+    let echoed = post(address, "/echo", &whole);
+    assert_eq!((echoed.status, echoed.body.len()), (200, whole.len()));
+    let more = vec![b'x'; (64 << 10) + 1];
+    assert_eq!(post(address, "/echo", &more).status, 413);
+    // Without saying how much it will be.
+    let mut chunked =
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..9 {
+        chunked.extend_from_slice(b"2000\r\n");
+        chunked.extend_from_slice(&[b'x'; 0x2000]);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    let cut = send(address, &chunked);
+    assert!(
+        !cut.whole || cut.body.len() <= 64 << 10,
+        "{}",
+        cut.body.len()
+    );
+    // A body that stops coming stops its request.
+    let started = Instant::now();
+    let stalled = send(
+        address,
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf",
+    );
+    assert!(!stalled.whole || stalled.status >= 400, "{stalled:?}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(said(&get(address, "/")), (200, "Hello, world!\n"));
+}
+
+#[test]
+pub(crate) fn te01_te06_te11_faults_of_a_request_are_its_own() {
+    let bench = Bench::new();
+    let address = free();
+    sign(&bench, "faults", "http-faults", 1, &[]);
+    sign(&bench, "hello", "hello-http", 1, &[]);
+    let limits = "path = \"/\"\nlimits = { run = \"1s\", cpu = \"200ms\", memory = \"16MiB\" }";
+    configure(
+        &bench,
+        "",
+        &[
+            ("faults", address, limits),
+            ("hello", address, "path = \"/hello\""),
+        ],
+    );
+    let gateway = bench.start();
+    bench.until("faults", running);
+    bench.until("hello", running);
+    let cases = [
+        ("/trap", 500),
+        ("/loop", 504),
+        ("/wait", 504),
+        ("/memory", 503),
+        ("/silence", 500),
+        ("/error", 502),
+        ("/exit", 500),
+        ("/flood", 504),
+    ];
+    for (path, status) in cases {
+        let started = Instant::now();
+        let answer = get(address, path);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        // Why is nobody's business out there.
+        assert!(answer.text().lines().count() <= 1, "{answer:?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{path}");
+        assert_eq!(said(&get(address, "/count")), (200, "0\n"), "{path}");
+        assert_eq!(said(&get(address, "/hello")), (200, "Hello, world!\n"));
+    }
+    // What was begun and not finished is not taken for the whole.
+    let half = client::try_send(address, "GET /half HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(half.as_ref().is_none_or(|half| !half.whole), "{half:?}");
+    // Whoever sends requests does not fill the records.
+    for _ in 0..40 {
+        assert_eq!(get(address, "/trap").status, 500);
+    }
+    assert_eq!(bench.service("faults")["state"], "running");
+    assert_eq!(bench.service("faults")["starts"], 1);
+    assert_eq!(gateway.stop(), 0);
+    let records = bench.records();
+    let stopped = |code: &str| {
+        let of = |record: &&Value| record["event"] == "stopped" && record["code"] == code;
+        records.iter().filter(of).count()
+    };
+    assert!((1..=10).contains(&stopped("trapped")), "{records:?}");
+    assert!(
+        stopped("limit-time") >= 1 && stopped("limit-memory") == 1,
+        "{records:?}"
+    );
+}
+
+#[test]
+pub(crate) fn te17_requests_go_where_they_were_granted_and_nowhere_near() {
+    let bench = Bench::new();
+    let (address, other) = (free(), free());
+    let named = format!("localhost:{}", other.port());
+    let by_address = other.to_string();
+    // One may go to the address, one to the name alone, one to the name that leads to an address that is granted, too.
+    sign(&bench, "address", "http-client", 1, &[&by_address]);
+    sign(&bench, "name", "http-client", 1, &[&named]);
+    sign(&bench, "both", "http-client", 1, &[&named, &by_address]);
+    sign(&bench, "level", "hello-http", 1, &[]);
+    let grants = |hosts: &[&str]| format!("grants = {{ http-outgoing = {hosts:?} }}");
+    let path = |name: &str, grants: String| format!("path = \"/{name}\"\n{grants}");
+    configure(
+        &bench,
+        "",
+        &[
+            ("level", other, ""),
+            ("address", address, &path("address", grants(&[&by_address]))),
+            ("name", address, &path("name", grants(&[&named]))),
+            (
+                "both",
+                address,
+                &path("both", grants(&[&named, &by_address])),
+            ),
+        ],
+    );
+    let _gateway = bench.start();
+    for name in ["level", "address", "name", "both"] {
+        bench.until(name, running);
+    }
+    let ask = |who: &str, what: &str| get(address, &format!("/{who}/{what}"));
+    let here = format!("http://{by_address}/");
+    let there = format!("http://{named}/");
+    assert_eq!(said(&ask("address", &here)), (200, "Hello, world!\n"));
+    assert_eq!(said(&ask("both", &there)), (200, "Hello, world!\n"));
+    for (who, what, why) in [
+        ("name", there.as_str(), "DestinationIpProhibited"),
+        ("address", there.as_str(), "HttpRequestDenied"),
+        ("name", here.as_str(), "HttpRequestDenied"),
+        ("both", "http://plant.example/", "HttpRequestDenied"),
+        (
+            "both",
+            &format!("http://127.0.0.1:{}/", address.port()),
+            "HttpRequestDenied",
+        ),
+        (
+            "address",
+            &format!("https://{by_address}/"),
+            "TlsCertificateError",
+        ),
+        (
+            "address",
+            &format!("http://x@{by_address}/"),
+            "HttpRequestUriInvalid",
+        ),
+    ] {
+        let answer = ask(who, what);
+        assert_eq!(answer.status, 502, "{who} {what}: {answer:?}");
+        assert!(answer.text().contains(why), "{who} {what}: {answer:?}");
+    }
+}
+
+#[test]
+fn te12_te13_nothing_of_a_request_is_left_for_the_next_one() {
+    let bench = Bench::new();
+    let address = free();
+    sign(&bench, "faults", "http-faults", 1, &[]);
+    // One place for all, so that each request has the memory of the one before.
+    configure(
+        &bench,
+        "requests = 1",
+        &[("faults", address, "concurrent = 1")],
+    );
+    let gateway = bench.start();
+    bench.until("faults", running);
+    for _ in 0..5 {
+        assert_eq!(get(address, "/mark").status, 500);
+        assert_eq!(said(&get(address, "/scan")), (200, "0\n"));
+    }
+    let rounds = |number: u32| {
+        for _ in 0..number {
+            assert_eq!(get(address, "/trap").status, 500);
+        }
+        (gateway.resident(), gateway.descriptors())
+    };
+    let (resident, descriptors) = rounds(300);
+    let (after, open) = rounds(1_500);
+    assert!(after < resident + (2 << 20), "{resident} {after}");
+    assert!(open <= descriptors + 2, "{descriptors} {open}");
+}
+
+#[test]
+fn th14_whoever_takes_his_time_or_too_many_connections_keeps_nobody_out() {
+    let bench = Bench::new();
+    let address = free();
+    sign(&bench, "faults", "http-faults", 1, &[]);
+    configure(
+        &bench,
+        "connections-per-address = 4\nhead = \"300ms\"\nrequests = 4",
+        &[("faults", address, "concurrent = 2")],
+    );
+    let _gateway = bench.start();
+    bench.until("faults", running);
+    // Heads that never end, as many as there may be.
+    let slow: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).expect("it listens");
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
+                .expect("open");
+            stream
+        })
+        .collect();
+    // A fifth is closed at once, and those are gone soon.
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut refused = 0;
+    loop {
+        match client::try_send(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") {
+            Some(answer) => break assert_eq!(said(&answer), (200, "0\n")),
+            None => refused += 1,
+        }
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(refused > 0);
+    drop(slow);
+    // Two are answered at the same time, and more wait their turn: each takes half a second.
+    let asking: Vec<_> = (0..3)
+        .map(|_| std::thread::spawn(move || slow_one(address)))
+        .collect();
+    for asked in asking {
+        assert!([200, 503].contains(&asked.join().expect("it ends")));
+    }
+    assert_eq!(said(&get(address, "/")), (200, "0\n"));
+}
+
+/// The status of a request that takes its time, once there is a connection for it.
+fn slow_one(address: SocketAddr) -> u16 {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(answer) = client::try_send(address, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n") {
+            return answer.status;
+        }
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn th09_a_stop_lets_requests_under_way_end_and_loses_no_record() {
+    let bench = Bench::new();
+    let address = free();
+    sign(&bench, "faults", "http-faults", 1, &[]);
+    configure(&bench, "", &[("faults", address, "")]);
+    let gateway = bench.start();
+    bench.until("faults", running);
+    let asked = std::thread::spawn(move || get(address, "/slow"));
+    std::thread::sleep(Duration::from_millis(150));
+    let started = Instant::now();
+    assert_eq!(gateway.stop(), 0);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let answer = asked.join().expect("it ends");
+    assert_eq!(said(&answer), (200, "slow\n"), "{answer:?}");
+    let records = bench.records();
+    let events: Vec<_> = records
+        .iter()
+        .map(|record| record["event"].clone())
+        .collect();
+    assert_eq!(events, ["accepted", "stopped"]);
+}
+
+#[test]
+fn td10_th09_a_reload_under_a_thousand_requests_a_second_loses_none() {
+    let bench = Bench::new();
+    let address = free();
+    let soon = "healthy-after = \"100ms\"\nhealth = \"/\"";
+    sign(&bench, "hello", "hello-http", 1, &[]);
+    configure(&bench, "", &[("hello", address, soon)]);
+    let _gateway = bench.start();
+    bench.until("hello", running);
+    let load = load::Load::start(address, 8, 1_000);
+    for version in 2..=6 {
+        sign(&bench, "hello", "hello-http", version, &[]);
+        let (reloaded, done) = bench.reload();
+        assert_eq!(reloaded.status, 0, "{reloaded:?}");
+        assert_eq!(done["exchanged"][0], "hello", "{done}");
+        bench.until("hello", |service| {
+            service["version"] == format!("{version}.0.0") && service["healthy"] == true
+        });
+    }
+    let done = load.stop();
+    assert_eq!(done.failed, Vec::<String>::new());
+    assert!(done.answered > 1_000, "{done:?}");
+    assert!(done.a_second() > 500.0, "{done:?}");
+}
+
+#[test]
+fn th10_a_version_that_says_it_is_not_healthy_does_not_take_the_place() {
+    let bench = Bench::new();
+    let address = free();
+    let health = "healthy-after = \"50ms\"\nhealth = \"/trap\"";
+    // To this one every path is alike.
+    sign(&bench, "hello", "hello-http", 1, &[]);
+    configure(&bench, "", &[("hello", address, health)]);
+    let _gateway = bench.start();
+    bench.until("hello", |service| service["healthy"] == true);
+    sign(&bench, "hello", "http-faults", 2, &[]);
+    let (reloaded, _) = bench.reload();
+    assert_eq!(reloaded.status, 0, "{reloaded:?}");
+    let service = bench.until("hello", |service| service["newer"].is_string());
+    assert_eq!(service["version"], "1.0.0", "{service}");
+    assert_eq!(said(&get(address, "/")), (200, "Hello, world!\n"));
+}
