@@ -19,11 +19,16 @@ const LIMIT: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_millis(10);
 const RUNS: usize = 20;
 
-/// What guests do, each for ever.
-const GUESTS: &[(&str, &str)] = &[
-    ("computes", "(loop $on (br $on))"),
+/// Memory that a guest may have, in bytes (16 MiB and 256 MiB).
+const SMALL: u64 = 16 << 20;
+const LARGE: u64 = 256 << 20;
+
+/// What guests do, each for ever, and how much memory they may have.
+const GUESTS: &[(&str, u64, &str)] = &[
+    ("computes", SMALL, "(loop $on (br $on))"),
     (
         "fills 32 MiB of its memory",
+        LARGE,
         "(drop (memory.grow (i32.const 512)))
          (loop $on
             (memory.fill (i32.const 0) (i32.const 7) (i32.const 33554432))
@@ -31,26 +36,36 @@ const GUESTS: &[(&str, &str)] = &[
     ),
     (
         "copies 16 MiB of its memory",
+        LARGE,
         "(drop (memory.grow (i32.const 512)))
          (loop $on
             (memory.copy (i32.const 0) (i32.const 16777216) (i32.const 16777216))
             (br $on))",
     ),
     (
-        "grows its memory",
+        "grows its memory to 16 MiB",
+        SMALL,
         "(loop $on (drop (memory.grow (i32.const 1))) (br $on))",
     ),
-    ("waits in the host", "(call $wait)"),
+    (
+        "grows its memory to 256 MiB",
+        LARGE,
+        "(loop $on (drop (memory.grow (i32.const 1))) (br $on))",
+    ),
+    ("waits in the host", SMALL, "(call $wait)"),
     (
         "calls the host all the time",
+        SMALL,
         "(loop $on (call $nothing) (br $on))",
     ),
     (
         "sleeps",
+        SMALL,
         "(call $block (call $subscribe (i64.const 3600000000000)))",
     ),
     (
         "takes random numbers all the time",
+        SMALL,
         "(loop $on (drop (call $random)) (br $on))",
     ),
 ];
@@ -70,9 +85,9 @@ fn main() -> ExitCode {
     ]);
     let pki = TestPki::new();
     let runtime = Runtime::builder(pki.anchors()).build().expect("a runtime");
-    for (what, body) in GUESTS {
+    for (what, memory, body) in GUESTS {
         let (mut lates, mut timers) = (Vec::new(), Vec::new());
-        let ready = load(&pki, &runtime, body);
+        let ready = load(&pki, &runtime, *memory, body);
         for _ in 0..RUNS {
             let started = Instant::now();
             let ended = tokio.block_on(ready.clone().run_command());
@@ -105,6 +120,7 @@ fn main() -> ExitCode {
 fn load(
     pki: &TestPki,
     runtime: &Runtime,
+    memory: u64,
     body: &str,
 ) -> countersign_runtime::ReadyGuest<GuestContext> {
     let component = format!(
@@ -158,6 +174,7 @@ fn load(
         .expect("defined once");
     let mut limits = Limits::default();
     limits.run = LIMIT;
+    limits.memory_bytes = memory;
     let ceiling = Ceiling::new()
         .interface("wait")
         .interface("nothing")

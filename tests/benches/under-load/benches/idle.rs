@@ -1,5 +1,5 @@
-//! What a gateway takes that has nothing to do: the built program with ten small services that sleep, beside itself without
-//! any, and how large it is on disk.
+//! What a gateway takes that has nothing to do: the built program with ten small services that sleep, beside itself with one,
+//! and how large it is on disk.
 //!
 //! COUNTERSIGN_BENCH_GATEWAY names the program; `cargo xtask bench` builds it as released.
 #![forbid(unsafe_code)]
@@ -56,11 +56,15 @@ fn main() -> ExitCode {
         .expect("the gateway is built")
         .len();
     let bench = Bench::new(program);
-    let none = bench.resident(0);
+    let one = bench.resident(1);
     let all = bench.resident(SERVICES);
 
     let mut table = Table::new(&["a gateway with", "resident", "at most"]);
-    table.row(&["no service".to_owned(), mib(none), String::new()]);
+    table.row(&[
+        "one service that sleeps".to_owned(),
+        mib(one),
+        String::new(),
+    ]);
     table.row(&[
         format!("{SERVICES} services that sleep"),
         mib(all),
@@ -130,10 +134,12 @@ impl Bench {
             .args(["--config", "gateway.toml"])
             .stdout(Stdio::null())
             .spawn();
-        let gateway = Ended(gateway.expect("it starts"));
+        let mut gateway = Ended(gateway.expect("it starts"));
         let until = Instant::now() + PATIENCE;
         while self.running() < services {
             assert!(Instant::now() < until, "the services do not run");
+            let ended = gateway.0.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "the gateway ended: {ended:?}");
             std::thread::sleep(Duration::from_millis(200));
         }
         std::thread::sleep(REST);
