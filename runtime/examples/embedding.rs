@@ -14,7 +14,8 @@ use countersign_roots::{build_time, roots, system_time};
 use countersign_runtime::trust_store::{Anchors, Code, Now, TrustState, pem};
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{
-    Access, Captured, Ceiling, GuestContext, Limits, LineSink, LoadError, Output, RunError, Runtime,
+    Access, Captured, Ceiling, CodeCache, GuestContext, Limits, LineSink, LoadError, Output,
+    RunError, Runtime,
 };
 use countersign_testing::TestPki;
 
@@ -39,14 +40,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         files.roots_pem,
     )?)?)?;
 
-    let runtime = build(anchors)?;
+    let runtime = build(anchors, &here("code"))?;
     let state = remembered(&files.crls)?;
     let path = here("hello.signed.wasm");
     run(&runtime, &state, &path, folder.path()).await?;
     run_twice(runtime, &state, &path).await?;
 
     // And one that must not run.
-    let runtime = build(TestPki::new().anchors())?;
+    let runtime = build(TestPki::new().anchors(), &here("code"))?;
     let refused = run(&runtime, &state, &path, folder.path()).await;
     let refused = refused.expect_err("another root").to_string();
     println!("{refused}");
@@ -62,8 +63,9 @@ fn own_root() -> Result<String, Box<dyn Error>> {
     Ok(anchor.subject())
 }
 
-fn build(anchors: Anchors) -> Result<Runtime, Box<dyn Error>> {
+fn build(anchors: Anchors, cache: &Path) -> Result<Runtime, Box<dyn Error>> {
     let runtime = Runtime::builder(anchors)
+        .code_cache(CodeCache::open(cache, 256 << 20)?)
         .audit(|record| eprint!("{}", record.line(system_time())))
         .build()?;
     Ok(runtime)

@@ -104,6 +104,11 @@ countersign_error *countersign_config_device(countersign_config *config, const c
  * less: when this library was built.
  */
 countersign_error *countersign_config_time_floor(countersign_config *config, uint64_t seconds);
+/*
+ * Keeps compiled code in a folder, at most so many bytes, so that a component is compiled once. The folder is made if it is not
+ * there, and must be nobody else's; what is found there is believed if this device sealed it. Looked at when the runtime is made.
+ */
+countersign_error *countersign_config_code_cache(countersign_config *config, const char *folder, uint64_t most);
 /* Calls `function` with a record of every acceptance and refusal: a line of JSON in ASCII, its newline included. */
 countersign_error *countersign_config_audit(countersign_config *config, countersign_line_fn function, void *user);
 

@@ -1,6 +1,7 @@
 //! `countersign_config`: what a runtime trusts and demands, said step by step before there is one.
 
 use std::ffi::c_void;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_runtime::format::DeviceIdentity;
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) floor: Option<UnixTime>,
     pub(crate) audit: Option<Arc<Lines>>,
+    /// A folder for compiled code, and how many bytes it may have.
+    pub(crate) cache: Option<(PathBuf, u64)>,
 }
 
 impl Config {
@@ -124,6 +127,19 @@ pub(crate) extern "C" fn countersign_config_time_floor(
     answer(|| {
         let floor = Some(UnixTime::from_secs(seconds));
         given(config, "config")?.change(|settings| settings.floor = floor);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn countersign_config_code_cache(
+    config: Option<&Config>,
+    folder: Text,
+    most: u64,
+) -> Option<Box<Error>> {
+    answer(|| {
+        let cache = Some((PathBuf::from(folder.read("folder")?), most));
+        given(config, "config")?.change(|settings| settings.cache = cache);
         Ok(())
     })
 }

@@ -8,7 +8,7 @@ use countersign_runtime::trust_store::{
     Anchors, Code, Crl, MAX_CRL_BYTES, Now, TrustState, UnixTime, VerifiedComponent, pem,
 };
 use countersign_runtime::wasmtime::component::Linker;
-use countersign_runtime::{GuestContext, Runtime as Verified};
+use countersign_runtime::{CodeCache, GuestContext, Runtime as Verified};
 use tokio::sync::Notify;
 
 use crate::ceiling::Ceiling;
@@ -113,6 +113,11 @@ pub(crate) extern "C" fn countersign_runtime_new(
         }
         let anchors = Anchors::new(settings.roots).map_err(unusable)?;
         let mut builder = Verified::builder(anchors).policy(settings.policy);
+        if let Some((folder, most)) = settings.cache {
+            let cache =
+                CodeCache::open(&folder, most).map_err(|error| Failure::host(error.to_string()))?;
+            builder = builder.code_cache(cache);
+        }
         if let Some(audit) = settings.audit {
             builder = builder.audit(move |record| audit.line(&record.line(system_time())));
         }

@@ -88,6 +88,7 @@ static void nulls(void) {
     MISUSED(countersign_config_device(NULL, NULL, NULL));
     MISUSED(countersign_config_time_floor(NULL, 0));
     MISUSED(countersign_config_audit(NULL, NULL, NULL));
+    MISUSED(countersign_config_code_cache(NULL, NULL, 0));
     countersign_runtime *runtime = (countersign_runtime *)&runtime;
     MISUSED(countersign_runtime_new(NULL, &runtime));
     ENSURE(runtime == NULL);
@@ -145,7 +146,7 @@ static void count_lines(void *user, const char *line, size_t length) {
 }
 
 /* A configuration that is not complete, or wrong. */
-static countersign_runtime *configured(file roots, file lists, int *audited) {
+static countersign_runtime *configured(file roots, file lists, const char *folder, int *audited) {
     countersign_config *config = countersign_config_new();
     countersign_runtime *runtime;
     REFUSED(countersign_runtime_new(config, &runtime), "no-root");
@@ -164,8 +165,14 @@ static countersign_runtime *configured(file roots, file lists, int *audited) {
     MISUSED(countersign_config_device(config, "pump-7", "\xff"));
     DONE(countersign_config_device(config, "pump-7", "pump"));
     DONE(countersign_config_time_floor(config, 0));
+    MISUSED(countersign_config_code_cache(config, NULL, 0));
+    DONE(countersign_config_code_cache(config, "/proc/self/mem", 1 << 20));
     DONE(countersign_config_audit(config, count_lines, audited));
     MISUSED(countersign_runtime_new(config, NULL));
+    REFUSED(countersign_runtime_new(config, &runtime), "host-failure");
+    char cache[4096];
+    snprintf(cache, sizeof cache, "%s/code", folder);
+    DONE(countersign_config_code_cache(config, cache, 64 << 20));
     DONE(countersign_runtime_new(config, &runtime));
     /* The same root a second time: none is trusted then. */
     DONE(countersign_config_roots(config, roots.bytes, roots.length));
@@ -438,7 +445,7 @@ int main(int count, char **words) {
     file hello = in_folder(folder, "hello.wasm");
     nulls();
     int audited = 0;
-    countersign_runtime *runtime = configured(roots, lists_file, &audited);
+    countersign_runtime *runtime = configured(roots, lists_file, folder, &audited);
     refusals(runtime, hello, lists_file, folder);
     lines(runtime, hello);
     plug_in(runtime, folder);
