@@ -32,6 +32,7 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let known = BENCHES.iter().chain([
         &"issuing",
+        &"authority",
         &"lookups",
         &"tpm_sign",
         &"cold_start",
@@ -66,6 +67,9 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     }
     if wanted("issuing") && issuing().is_err() {
         over.push("issuing");
+    }
+    if wanted("authority") && authority().is_err() {
+        over.push("authority");
     }
     if wanted("lookups") && lookups().is_err() {
         over.push("lookups");
@@ -113,6 +117,20 @@ fn issuing() -> Result<()> {
         "countersign-issuing",
         "--bench",
         "issuing",
+    ]))
+}
+
+/// In the authority's package: the program over HTTPS, beside the core.
+fn authority() -> Result<()> {
+    say("authority");
+    setup::ensure(&[Need::Curl, Need::OpenSsl, Need::PostgreSql])?;
+    run(cargo().args([
+        "bench",
+        "--locked",
+        "--package",
+        "countersign-authority",
+        "--bench",
+        "authority",
     ]))
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Verb {
     },
     /// Make a token and print it; only its hash is kept.
     Token(Token),
+    /// Take tokens back, by what the audit log calls them; at once, also while the authority runs.
+    Untoken(Untoken),
     /// Add an order, and approve devices for it; while the authority does not run, or on PostgreSQL.
     Approve(Approve),
     /// Verify the audit log, or let an old copy of the registry learn from it.
@@ -112,6 +114,19 @@ pub(crate) struct Token {
     /// How long it is accepted, such as 1h or 7d.
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub(crate) expires: humantime::Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Untoken {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Remove all, too, whose time is over.
+    #[arg(long, required_unless_present = "tokens")]
+    pub(crate) expired: bool,
+    /// Tokens: the 16 digits that stand after `token` in the audit log, or the token itself.
+    #[arg(value_name = "TOKEN")]
+    pub(crate) tokens: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@
 //! sound is for those to say who open them.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -237,11 +238,21 @@ impl Config {
     /// # Errors
     /// What is wrong with it, and where.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let size = std::fs::metadata(path)
-            .with_context(|| format!("{} could not be read", path.display()))?
-            .len();
+        let metadata = std::fs::metadata(path).with_context(|| {
+            format!(
+                "{} could not be read: name the authority.toml that `countersign-authority init` made",
+                path.display()
+            )
+        })?;
+        // It says which keys are used and who may do what, and may have the password of a database.
+        let mode = metadata.mode() & 0o7777;
         anyhow::ensure!(
-            size <= MAX_BYTES,
+            mode & 0o077 == 0,
+            "{0} has mode {mode:04o}, so others may read or change it; run: chmod 600 {0}",
+            path.display()
+        );
+        anyhow::ensure!(
+            metadata.len() <= MAX_BYTES,
             "{} is larger than the {MAX_BYTES} bytes that are read: name a configuration",
             path.display()
         );
@@ -344,6 +355,9 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const SMALL: &str = r#"
@@ -364,9 +378,14 @@ mod tests {
     "#;
 
     fn read(text: &str) -> anyhow::Result<Config> {
+        read_of_mode(text, 0o600)
+    }
+
+    fn read_of_mode(text: &str, mode: u32) -> anyhow::Result<Config> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("authority.toml");
         std::fs::write(&path, text)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(mode))?;
         let config = Config::read(&path)?;
         assert!(config.issuer.chain.starts_with(folder.path()));
         assert_eq!(
@@ -383,6 +402,15 @@ mod tests {
         assert_eq!(config.tls.key, "pkcs11:token=x;object=y");
         assert_eq!(config.audit.key, "file:/k/audit.pem");
         assert!(config.cors_origins.is_empty() && config.page.is_none());
+    }
+
+    #[test]
+    fn tg18_a_configuration_that_others_may_read_or_change_is_refused() {
+        for mode in [0o640, 0o604, 0o620, 0o602] {
+            let error = read_of_mode(SMALL, mode).expect_err("refused");
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+        read_of_mode(SMALL, 0o400).expect("a configuration");
     }
 
     #[test]

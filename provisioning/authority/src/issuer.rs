@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use countersign_audit_log::{LogDirectory, LogKey, Origin};
 use countersign_format::{DeviceMetadata, Scope};
 use countersign_issuing::{
-    Ask, Authority, Clock, Contents, Error as IssuingError, Issuing, Proof, Sequencer,
+    Ask, Authority, Clock, Contents, Error as IssuingError, Issuing, Proof, Sequencer, Steps,
 };
 use countersign_keys::{Error as KeyError, ErrorKind, SigningKey};
 use countersign_provisioning::{Error as ProvisioningError, ForeignChain, Profile, Reason, Serial};
@@ -49,12 +49,15 @@ struct Shared {
     open: RwLock<Option<Issuing>>,
     /// An operator may have said that it is right.
     clock: Clock,
+    /// Who is told of each step.
+    steps: Steps,
     /// Told when the registry's disk has failed.
     failed: Notify,
 }
 
 impl Issuer {
-    /// Opens the issuing key, or begins to look for it, and begins to order the leaves of the audit log.
+    /// Opens the issuing key, or begins to look for it, and begins to order the leaves of the audit log. `steps` is told of each
+    /// step of issuing.
     ///
     /// # Errors
     /// What no waiting cures: a key that is not the certificate's, a file that others may read, a log that is not sound.
@@ -64,6 +67,7 @@ impl Issuer {
         chain: &[Vec<u8>],
         audit_key: SigningKey,
         clock_is_right: bool,
+        steps: Steps,
     ) -> anyhow::Result<Self> {
         let certificate = chain.first().context("[issuer] chain has no certificate")?;
         let parsed = Parsed::parse(certificate).context("the issuer's certificate")?;
@@ -77,6 +81,7 @@ impl Issuer {
             chain: chain.to_vec(),
             open: RwLock::new(None),
             clock: clock(clock_is_right),
+            steps,
             failed: Notify::new(),
         });
         let mut look_again = true;
@@ -249,7 +254,8 @@ impl Shared {
                 .context("[issuer] chain has no certificate")?
                 .clone(),
         };
-        let issuing = Issuing::start(self.registry.clone(), authority, self.clock.clone()).await?;
+        let (registry, clock) = (self.registry.clone(), self.clock.clone());
+        let issuing = Issuing::start_with(registry, authority, clock, self.steps.clone()).await?;
         // It issues nothing before it was judged. What hosts say may change while this runs; that there is no verdict at
         // all is no reason to go on.
         match judged(&issuing, &self.config, &self.chain) {

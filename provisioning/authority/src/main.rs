@@ -31,6 +31,16 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    // Every verb but one handles keys, tokens or passwords.
+    let is_for_anybody = matches!(
+        verb,
+        Verb::Audit {
+            verb: arguments::Audit::Verify { .. }
+        }
+    );
+    if !is_for_anybody {
+        serve::leave_no_memory()?;
+    }
     match verb {
         Verb::Audit { verb } => return verify(verb),
         Verb::Provision(one) => return runtime()?.block_on(provision::one(one)),
@@ -63,6 +73,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             outcome
         }
         Verb::Token(token) => make_token(token),
+        Verb::Untoken(untoken) => take_back(&untoken),
         Verb::Tables { config, device } => {
             runtime()?.block_on(privacy::print_tables(&config, &device))
         }
@@ -161,6 +172,25 @@ fn make_token(token: arguments::Token) -> anyhow::Result<()> {
     let made = tokens::generate()?;
     TokenFolder::open(&config.tokens)?.add(&made.hash, scope, UnixTime::from_secs(expires))?;
     println!("{}", *made.text);
+    Ok(())
+}
+
+/// Takes tokens back, and says how many.
+fn take_back(untoken: &arguments::Untoken) -> anyhow::Result<()> {
+    let tokens = TokenFolder::open(&Config::read(&untoken.config)?.tokens)?;
+    let mut removed = 0_usize;
+    for beginning in &untoken.tokens {
+        let beginning = match tokens::hash(beginning) {
+            Some(hash) => hex::encode(hash.0),
+            None => beginning.clone(),
+        };
+        tokens.remove(&beginning)?;
+        removed = removed.saturating_add(1);
+    }
+    if untoken.expired {
+        removed = removed.saturating_add(tokens.remove_expired(serve::now())?);
+    }
+    println!("{removed} taken back");
     Ok(())
 }
 

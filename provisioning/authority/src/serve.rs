@@ -22,7 +22,7 @@ use crate::factory::Factories;
 use crate::http::challenge::Challenges;
 use crate::http::limit::RateLimit;
 use crate::http::{self, App, Metrics, server};
-use crate::issuer::Issuer;
+use crate::issuer::{FLOOR, Issuer};
 use crate::keys;
 use crate::page::Login;
 use crate::privacy::PrivacyTokens;
@@ -31,11 +31,12 @@ use crate::tokens::TokenFolder;
 /// How often newer revocation lists are taken for judging clients.
 const LISTS_EVERY: Duration = Duration::from_secs(5);
 
-/// The present by this machine's clock; 1970 where the clock is before it, which no certificate is valid in.
+/// The present by this machine's clock, and never before what has certainly passed: by a clock that fell back, what has ended
+/// long ago would not have.
 #[must_use]
 pub fn now() -> UnixTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    UnixTime::from_secs(since.map_or(0, |since| since.as_secs()))
+    UnixTime::from_secs(since.map_or(0, |since| since.as_secs()).max(FLOOR))
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -63,9 +64,16 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be this server's", config.tls.chain.display()))?;
 
     let registry = Registry::open(&config.registry.database).await?;
-    let issuer_desk =
-        Issuer::start(&config, registry.clone(), &chain, audit_key, clock_is_right).await?;
     let metrics = Arc::new(Metrics::default());
+    let issuer_desk = Issuer::start(
+        &config,
+        registry.clone(),
+        &chain,
+        audit_key,
+        clock_is_right,
+        metrics.steps(),
+    )
+    .await?;
     let privacy = PrivacyTokens::open(&config, &registry).await?.map(Arc::new);
     let desk = Desk::new(Parts {
         registry,
@@ -157,7 +165,10 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
 }
 
 /// Has a core dump of this process leave out all memory: keys in files are in it, and so are tokens (core(5)).
-pub(crate) fn leave_no_memory() -> anyhow::Result<()> {
+///
+/// # Errors
+/// When the system does not take it.
+pub fn leave_no_memory() -> anyhow::Result<()> {
     std::fs::write("/proc/self/coredump_filter", "0").context(
         "core dumps of this process would hold its keys, and the system did not take that they must not: \
          let it write /proc/self/coredump_filter",

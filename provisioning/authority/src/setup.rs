@@ -23,6 +23,7 @@ use anyhow::Context as _;
 use countersign_audit_log::{LogDirectory, LogKey, Origin};
 use countersign_backend_file::{FileKey, Overwrite, SystemRandom};
 use countersign_format::DeviceIdentity;
+use countersign_issuing::Steps;
 use countersign_keys::{Algorithm, SigningKey};
 use countersign_provisioning::Profile;
 use countersign_registry::{Device, Registry};
@@ -214,7 +215,7 @@ async fn own_certificate(
         .register(std::slice::from_ref(&device), serve::now().as_secs())
         .await?;
     let audit = keys::open(&config.audit.key, None)?;
-    let issuer = Issuer::start(config, registry, chain, audit, false).await?;
+    let issuer = Issuer::start(config, registry, chain, audit, false, Steps::default()).await?;
     let wish = Wish {
         device: device.id.clone(),
         profile: Profile::Tls,

@@ -52,11 +52,11 @@ mod statistics;
 mod step;
 
 pub use batch::{Batch, Progress};
-#[cfg(feature = "tpm")]
-pub use device::Tpm;
 pub use device::{
     Attested, Chip, ChipMemory, Device, Devices, Hardware, Memory, Plain, StoreDevices,
 };
+#[cfg(feature = "tpm")]
+pub use device::{Tpm, TpmMakers};
 pub use error::Error;
 pub use journal::{Done, Journal};
 pub use list::{Row, read_list};

@@ -283,6 +283,8 @@ const TEST_ARROWS: &[(&str, &str)] = &[
     ("countersign-issuing", "countersign-benches"),
     ("countersign-issuing", "countersign-signer"),
     ("countersign-authority", "countersign-atecc608-emulator"),
+    ("countersign-authority", "countersign-benches"),
+    ("countersign-authority", "countersign-signer"),
     ("countersign-sessions", "countersign-atecc608-emulator"),
     ("countersign-sessions", "countersign-backend-file"),
     ("countersign-enrolment", "countersign-backend-file"),

@@ -109,6 +109,8 @@ pub struct EnrolRight {
     pub token: Option<TokenHash>,
     /// The order that the device must belong to.
     pub order: Option<String>,
+    /// Whose right it is, for the audit log.
+    pub by: String,
 }
 
 impl Asker {
@@ -118,11 +120,18 @@ impl Asker {
         self.client.as_deref()
     }
 
-    fn scopes(&self) -> impl Iterator<Item = &Scope> {
-        self.token
+    /// What was given to the asker, and to whom that was, for the audit log.
+    fn given(&self) -> impl Iterator<Item = (&Scope, String)> {
+        let token = self
+            .token
             .iter()
-            .map(|(_, scope)| scope)
-            .chain(self.operator.as_ref())
+            .map(|(hash, scope)| (scope, of_token(hash)));
+        let operator = self.client.iter().zip(self.operator.as_ref());
+        token.chain(operator.map(|(client, scope)| (scope, of_client(client))))
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.given().map(|(scope, _)| scope)
     }
 
     /// The profile, where the asker's scopes leave no choice.
@@ -144,14 +153,16 @@ impl Asker {
             return Ok(EnrolRight {
                 token: Some(*hash),
                 order: scope.order.clone(),
+                by: of_token(hash),
             });
         }
-        if let (Some(_), Some(scope)) = (&self.client, &self.operator)
+        if let (Some(client), Some(scope)) = (&self.client, &self.operator)
             && fits(scope)
         {
             return Ok(EnrolRight {
                 token: None,
                 order: scope.order.clone(),
+                by: of_client(client),
             });
         }
         // The first exchange: a factory identity has a certificate issued to the same device, with which it speaks TLS. What
@@ -164,17 +175,25 @@ impl Asker {
             return Ok(EnrolRight {
                 token: None,
                 order: self.factory_order.clone(),
+                by: of_client(client),
             });
         }
         Err(Problem::new(Code::Forbidden))
     }
 
-    /// Whether a scope reaches a device of this order.
-    fn reaches(&self, action: Action, device: &DeviceIdentity, order: Option<&str>) -> bool {
-        self.scopes().any(|scope| {
-            scope.allows(action, device)
-                && (scope.order.is_none() || scope.order.as_deref() == order)
-        })
+    /// Whose scope reaches a device of this order.
+    fn reaches(
+        &self,
+        action: Action,
+        device: &DeviceIdentity,
+        order: Option<&str>,
+    ) -> Option<String> {
+        self.given()
+            .find(|(scope, _)| {
+                scope.allows(action, device)
+                    && (scope.order.is_none() || scope.order.as_deref() == order)
+            })
+            .map(|(_, whose)| whose)
     }
 
     /// Demands the right to read about one device of this order.
@@ -186,7 +205,7 @@ impl Asker {
             .client
             .as_ref()
             .is_some_and(|client| client.device == *device);
-        if itself || self.reaches(Action::Read, device, order) {
+        if itself || self.reaches(Action::Read, device, order).is_some() {
             return Ok(());
         }
         Err(Problem::new(Code::NotFound))
@@ -203,37 +222,41 @@ impl Asker {
         Err(Problem::new(Code::Forbidden))
     }
 
-    /// Demands the right to approve this device on this order.
+    /// Demands the right to approve this device on this order; whose it is, for the audit log.
     ///
     /// # Errors
     /// [`Code::Forbidden`], whether or not there is such a device.
-    pub fn may_approve(&self, device: &DeviceIdentity, order: Option<&str>) -> Result<(), Problem> {
-        if self.reaches(Action::Approve, device, order) {
-            return Ok(());
-        }
-        Err(Problem::new(Code::Forbidden))
+    pub fn may_approve(
+        &self,
+        device: &DeviceIdentity,
+        order: Option<&str>,
+    ) -> Result<String, Problem> {
+        self.reaches(Action::Approve, device, order)
+            .ok_or_else(|| Problem::new(Code::Forbidden))
     }
 
-    /// Demands the right to revoke certificates of this device of this order.
+    /// Demands the right to revoke certificates of this device of this order; whose it is, for the audit log.
     ///
     /// # Errors
     /// [`Code::NotFound`], as for a certificate that is not there.
-    pub fn may_revoke(&self, device: &DeviceIdentity, order: Option<&str>) -> Result<(), Problem> {
-        if self.reaches(Action::Revoke, device, order) {
-            return Ok(());
-        }
-        Err(Problem::new(Code::NotFound))
+    pub fn may_revoke(
+        &self,
+        device: &DeviceIdentity,
+        order: Option<&str>,
+    ) -> Result<String, Problem> {
+        self.reaches(Action::Revoke, device, order)
+            .ok_or_else(|| Problem::new(Code::NotFound))
     }
+}
 
-    /// Who it is, for the audit log.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match (&self.token, &self.client) {
-            (Some((hash, _)), _) => format!("token {}", hash.short()),
-            (None, Some(client)) => format!("client {}", client.device),
-            (None, None) => "nobody".to_owned(),
-        }
-    }
+/// A token in the audit log.
+fn of_token(hash: &TokenHash) -> String {
+    format!("token {}", hash.short())
+}
+
+/// A certificate's holder in the audit log.
+pub(super) fn of_client(client: &Client) -> String {
+    format!("client {}", client.device)
 }
 
 #[cfg(test)]

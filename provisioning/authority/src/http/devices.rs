@@ -90,7 +90,7 @@ pub(super) async fn approve(
     Json(body): Json<ApproveRequest>,
 ) -> Result<StatusCode, Problem> {
     let id = identity(&serial)?;
-    asker.may_approve(&id, body.order.as_deref())?;
+    let by = asker.may_approve(&id, body.order.as_deref())?;
     for text in [
         &body.device_type,
         &body.family,
@@ -114,7 +114,7 @@ pub(super) async fn approve(
         order: body.order,
         recorded_at: 0,
     };
-    app.desk.approve(device, &asker.name()).await?;
+    app.desk.approve(device, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -18,7 +18,7 @@ use super::surroundings::typed;
 use crate::desk::Wish;
 use crate::est::{base64, pkcs7};
 use crate::http::App;
-use crate::http::access::Asker;
+use crate::http::access::{Asker, of_client};
 use crate::problem::{Code, Problem, ProblemBody};
 
 /// The authorities' certificates, from the issuer to the root. They are public.
@@ -96,7 +96,7 @@ pub(super) async fn simplereenroll(
         renews: Some(serial),
         order: None,
         one_time: false,
-        requester: asker.name(),
+        requester: of_client(client),
     };
     issue(&app, wish).await
 }

@@ -1,12 +1,13 @@
 //! Counts, in the text form that Prometheus reads.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use countersign_issuing::{Step, Steps};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -34,6 +35,11 @@ struct IssueLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseLabels {
+    work: &'static str,
+}
+
 /// The counts of this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -42,6 +48,7 @@ pub struct Metrics {
     seconds: Histogram,
     issued: Family<IssueLabels, Counter>,
     issue_seconds: Histogram,
+    database_seconds: Family<DatabaseLabels, Histogram>,
     waiting: Gauge<i64, std::sync::atomic::AtomicI64>,
 }
 
@@ -52,6 +59,9 @@ impl Default for Metrics {
         let seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let issued = Family::<IssueLabels, Counter<u64, AtomicU64>>::default();
         let issue_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let database_seconds = Family::<DatabaseLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.001, 1.5, 24))
+        });
         let waiting = Gauge::default();
         registry.register("requests", "Requests by route and status", requests.clone());
         registry.register("request_seconds", "Time of a request", seconds.clone());
@@ -66,6 +76,11 @@ impl Default for Metrics {
             issue_seconds.clone(),
         );
         registry.register(
+            "database_seconds",
+            "Time of a transaction that reserves or commits what was asked for together",
+            database_seconds.clone(),
+        );
+        registry.register(
             "issue_waiting",
             "Issuances that are under way",
             waiting.clone(),
@@ -76,6 +91,7 @@ impl Default for Metrics {
             seconds,
             issued,
             issue_seconds,
+            database_seconds,
             waiting,
         }
     }
@@ -102,6 +118,25 @@ impl Metrics {
         self.issue_seconds.observe(took.as_secs_f64());
     }
 
+    /// Has the transactions of issuing timed that come to their end. Each of the two kinds is one at a time.
+    #[must_use]
+    pub fn steps(&self) -> Steps {
+        let timed = |work| {
+            let seconds = self
+                .database_seconds
+                .get_or_create_owned(&DatabaseLabels { work });
+            (Mutex::new(None), seconds)
+        };
+        let (reserve, commit) = (timed("reserve"), timed("commit"));
+        Steps::to(move |step| match step {
+            Step::Reserving => begin(&reserve.0),
+            Step::Reserved => end(&reserve),
+            Step::Committing => begin(&commit.0),
+            Step::Committed => end(&commit),
+            _ => {}
+        })
+    }
+
     /// How many issuances are under way.
     pub fn set_waiting(&self, count: usize) {
         self.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -116,6 +151,17 @@ impl Metrics {
             text.clear();
         }
         text
+    }
+}
+
+fn begin(began: &Mutex<Option<Instant>>) {
+    *began.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+}
+
+fn end((began, seconds): &(Mutex<Option<Instant>>, Histogram)) {
+    let began = began.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(began) = began {
+        seconds.observe(began.elapsed().as_secs_f64());
     }
 }
 

@@ -118,7 +118,7 @@ pub(super) fn wish(
     let request_key = match (&right.token, idempotency) {
         // A token is used up by the one request that it is the name of.
         (Some(token), _) => Some(format!("token:{}", hex::encode(token.0))),
-        (None, Some(key)) => Some(named(&asker.name(), &key)),
+        (None, Some(key)) => Some(named(&right.by, &key)),
         (None, None) => None,
     };
     Ok(Wish {
@@ -130,7 +130,7 @@ pub(super) fn wish(
         dns_names: Vec::new(),
         request: request_key,
         one_time: right.token.is_some(),
-        requester: asker.name(),
+        requester: right.by,
     })
 }
 

@@ -32,10 +32,10 @@ pub(super) async fn revoke(
     let found = app.desk.certificate(&serial).await?.ok_or_else(not_found)?;
     let device = app.desk.device(&found.device).await?;
     let order = device.as_ref().and_then(|device| device.order.as_deref());
-    asker.may_revoke(&found.device, order)?;
+    let by = asker.may_revoke(&found.device, order)?;
     let revoked = app
         .desk
-        .revoke(&serial, reason, &asker.name())
+        .revoke(&serial, reason, &by)
         .await?
         .ok_or_else(not_found)?;
     Ok(Json(CertificateView::from(&revoked)))

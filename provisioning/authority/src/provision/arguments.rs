@@ -89,6 +89,10 @@ pub struct StationArguments {
     /// endorsement keys.
     #[arg(long, value_name = "TCTI")]
     pub station_tpm: Option<String>,
+    /// The folder of the certificates of TPM makers, PEM: takes TPMs only whose endorsement key's certificate leads to one of the
+    /// roots among them.
+    #[arg(long, value_name = "DIR", requires = "station_tpm")]
+    pub tpm_makers: Option<PathBuf>,
     /// Lock the slot of each key FOR EVER, once its chain was read back. COUNT is the number of devices, as a sign that this
     /// is meant for them all. Nothing undoes it.
     #[arg(long, value_name = "COUNT")]

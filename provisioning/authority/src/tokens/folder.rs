@@ -18,6 +18,9 @@ use crate::tokens::{Scope, TokenHash};
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
+/// The fewest digits by which a token is named: as many as the audit log has.
+const SHORTEST: usize = 16;
+
 /// A token as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,26 +91,102 @@ impl TokenFolder {
     /// # Errors
     /// When its file is there and cannot be read.
     pub fn find(&self, hash: &TokenHash, now: UnixTime) -> anyhow::Result<Option<Scope>> {
-        let path = self.path(hash);
-        let failed = || format!("{} could not be read", path.display());
-        let metadata = match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.with_context(failed)?,
-        };
-        anyhow::ensure!(metadata.is_file() && metadata.len() <= MAX_BYTES, failed());
-        let kept: Kept = serde_json::from_slice(&fs::read(&path).with_context(failed)?)
-            .with_context(|| {
-                format!(
-                    "{} is damaged: remove it, and make another token",
-                    path.display()
-                )
-            })?;
-        Ok((now.as_secs() < kept.expires).then_some(kept.scope))
+        let kept = read(&self.path(hash))?;
+        Ok(kept
+            .filter(|kept| now.as_secs() < kept.expires)
+            .map(|kept| kept.scope))
+    }
+
+    /// Takes back the token whose hash, in hexadecimal, begins like this. Whoever shows it from now on is nobody.
+    ///
+    /// # Errors
+    /// When none begins so, or more than one, and when the folder cannot be read or written.
+    pub fn remove(&self, beginning: &str) -> anyhow::Result<()> {
+        let is_hash =
+            beginning.len() >= SHORTEST && beginning.bytes().all(|c| c.is_ascii_hexdigit());
+        anyhow::ensure!(
+            is_hash,
+            "that is no token's name: give the {SHORTEST} digits that the audit log has, or more"
+        );
+        let beginning = beginning.to_ascii_lowercase();
+        let mut found = self.files()?;
+        found.retain(|path| name_of(path).starts_with(&beginning));
+        match found.as_slice() {
+            [one] => self.forget(std::slice::from_ref(one)),
+            [] => anyhow::bail!(
+                "there is no token {beginning}: it was taken back, or is another authority's"
+            ),
+            _ => anyhow::bail!("several tokens begin with {beginning}: give more of its digits"),
+        }
+    }
+
+    /// Removes the tokens that are no longer accepted at `now`; how many.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written, and for a file that is damaged.
+    pub fn remove_expired(&self, now: UnixTime) -> anyhow::Result<usize> {
+        let mut expired = Vec::new();
+        for path in self.files()? {
+            if read(&path)?.is_some_and(|kept| now.as_secs() >= kept.expires) {
+                expired.push(path);
+            }
+        }
+        self.forget(&expired)?;
+        Ok(expired.len())
+    }
+
+    /// The tokens' files.
+    fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let failed = || format!("{} could not be read", self.0.display());
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.0).with_context(failed)? {
+            let path = entry.with_context(failed)?.path();
+            if path.extension().is_some_and(|ending| ending == "json") {
+                files.push(path);
+            }
+        }
+        Ok(files)
+    }
+
+    fn forget(&self, files: &[PathBuf]) -> anyhow::Result<()> {
+        for path in files {
+            fs::remove_file(path)
+                .with_context(|| format!("{} could not be removed", path.display()))?;
+        }
+        // A token that was taken back does not come again with the power.
+        fs::File::open(&self.0)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("{} could not be written", self.0.display()))
     }
 
     fn path(&self, hash: &TokenHash) -> PathBuf {
         self.0.join(format!("{}.json", hex::encode(hash.0)))
     }
+}
+
+/// What a file keeps; none where there is no file.
+fn read(path: &Path) -> anyhow::Result<Option<Kept>> {
+    let failed = || format!("{} could not be read", path.display());
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.with_context(failed)?,
+    };
+    anyhow::ensure!(metadata.is_file() && metadata.len() <= MAX_BYTES, failed());
+    serde_json::from_slice(&fs::read(path).with_context(failed)?)
+        .map(Some)
+        .with_context(|| {
+            format!(
+                "{} is damaged: remove it, and make another token",
+                path.display()
+            )
+        })
+}
+
+/// A file's name, which is its token's hash and an ending.
+fn name_of(path: &Path) -> &str {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -146,6 +225,35 @@ mod tests {
             );
             assert_eq!(fs::metadata(&file).expect("a file").mode() & 0o077, 0);
         }
+    }
+
+    #[test]
+    fn tg01_a_token_that_was_taken_back_or_is_over_is_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tokens = TokenFolder::open(&folder.path().join("tokens")).expect("opens");
+        let scope = Scope {
+            actions: [Action::Read].into(),
+            devices: vec!["*".to_owned()],
+            profiles: ["tls".to_owned()].into(),
+            order: None,
+        };
+        let at = UnixTime::from_secs;
+        let [first, second, third] = [100, 200, 300].map(|expires| {
+            let token = tokens::generate().expect("randomness");
+            tokens
+                .add(&token.hash, scope.clone(), at(expires))
+                .expect("kept");
+            token.hash
+        });
+        let is_there = |hash| tokens.find(hash, at(0)).expect("read").is_some();
+        tokens.remove(&second.short()).expect("taken back");
+        assert!(is_there(&first) && !is_there(&second) && is_there(&third));
+        for unknown in [second.short().as_str(), "", "../../x", &first.short()[1..]] {
+            tokens.remove(unknown).expect_err(unknown);
+        }
+        assert_eq!(tokens.remove_expired(at(100)).expect("removed"), 1);
+        assert!(!is_there(&first) && is_there(&third));
+        assert_eq!(tokens.remove_expired(at(100)).expect("removed"), 0);
     }
 
     #[test]

@@ -40,6 +40,17 @@ impl Server {
         self.ended()
     }
 
+    /// The most memory that it ever held, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.0.id());
+        let status = fs::read_to_string(path).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let digits = line.and_then(|line| line.split_whitespace().next());
+        digits
+            .and_then(|digits| digits.parse().ok())
+            .expect("a count")
+    }
+
     /// Asks it to stop.
     pub(crate) fn terminate(&self) {
         let pid = self.0.id().to_string();

@@ -1,9 +1,11 @@
 //! What is refused, and how.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 
 use crate::bench::Bench;
 
@@ -221,6 +223,200 @@ fn tg27_who_asks_too_often_waits_and_health_answers() {
     assert_eq!(asked.first(), Some(&200));
     assert_eq!(asked.last(), Some(&429), "{asked:?}");
     assert_eq!(bench.curl("/health", &[]).0, 200);
+}
+
+/// Four askers of no rights, each as fast as it can over one connection.
+#[test]
+fn tg27_ten_thousand_requests_are_turned_away_and_the_operator_gets_through() {
+    const EACH: usize = 2500;
+    let bench = Bench::new();
+    bench.approve(&["desk-1", "press-1"]);
+    bench.configure(|text| {
+        text + "\n[[operators]]\ndevice = \"desk-1\"\n[operators.scope]\nactions = [\"read\", \"revoke\"]\n\
+                devices = [\"*\"]\nprofiles = [\"tls\"]\n"
+    });
+    let tokens = ["desk-1", "press-1"].map(|name| bench.token_for(name));
+    let server = bench.serve();
+    let serials = [("desk-1", &tokens[0]), ("press-1", &tokens[1])].map(|(name, token)| {
+        bench.request(name);
+        let bearer = format!("Authorization: Bearer {token}");
+        let (status, made) = bench.json(
+            "/api/v1/devices/provision",
+            &[
+                "--header",
+                &bearer,
+                "--header",
+                "Content-Type: application/json",
+                "--data",
+                &bench.provision_body(name),
+            ],
+        );
+        assert_eq!(status, 201, "{made}");
+        let certificate = made["certificate"].as_str().expect("text");
+        fs::write(bench.path(&format!("{name}.pem")), certificate).expect("written");
+        made["serial"].as_str().expect("text").to_owned()
+    });
+    let before = server.peak_kib();
+    let resolve = format!("localhost:{}:127.0.0.1", bench.port());
+    let url = format!("https://localhost:{}/stats?n=[1-{EACH}]", bench.port());
+    let began = std::time::Instant::now();
+    let askers: Vec<_> = (0..4)
+        .map(|_| {
+            Command::new("curl")
+                .args(["--silent", "--cacert", "root.pem", "--resolve", &resolve])
+                .args([
+                    "--output",
+                    "/dev/null",
+                    "--write-out",
+                    "%{http_code}\n",
+                    &url,
+                ])
+                .current_dir(bench.folder())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("curl runs")
+        })
+        .collect();
+    // Meanwhile whoever runs the place does what must be done.
+    let own = ["--cert", "desk-1.pem", "--key", "desk-1.key"];
+    let mut got_through = 0;
+    while got_through < 5 {
+        assert_eq!(bench.json("/stats", &own).0, 200);
+        assert_eq!(bench.json("/health", &[]).0, 200);
+        got_through += 1;
+    }
+    let mut revoke = own.to_vec();
+    let reason = r#"{"reason":"key-compromise"}"#;
+    revoke.extend([
+        "--header",
+        "Content-Type: application/json",
+        "--data",
+        reason,
+    ]);
+    let path = format!("/api/v1/certificates/{}/revoke", serials[1]);
+    assert_eq!(bench.json(&path, &revoke).0, 200);
+    let mut counts = BTreeMap::new();
+    for asker in askers {
+        let output = asker.wait_with_output().expect("it ends");
+        for status in String::from_utf8_lossy(&output.stdout).lines() {
+            *counts.entry(status.to_owned()).or_insert(0_usize) += 1;
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    let of = |status: &str| counts.get(status).copied().unwrap_or_default();
+    assert_eq!(of("401") + of("429"), 4 * EACH, "{counts:?}");
+    // Sixty at once and ten a second.
+    let admitted = of("401");
+    assert!(
+        (admitted as f64) < 60.0 + 10.0 * took + 10.0,
+        "{counts:?} in {took} s"
+    );
+    let more = server.peak_kib().saturating_sub(before);
+    assert!(
+        more < 64 * 1024,
+        "{more} KiB for requests that were turned away"
+    );
+}
+
+#[test]
+fn tg04_tg23_anothers_key_and_anothers_certificate_are_refused_and_a_second_revocation_is_the_first()
+ {
+    let bench = Bench::new();
+    bench.approve(&["a-1", "a-2", "b-1"]);
+    let may = |devices: &str, more: &[&str]| {
+        let mut arguments = vec!["--device", devices, "--may", "enrol", "--may", "revoke"];
+        arguments.extend(more);
+        format!("Authorization: Bearer {}", bench.token(&arguments))
+    };
+    let [first, second] = [(); 2].map(|()| may("a-*", &[]));
+    let other = may("b-*", &[]);
+    let of_other_order = may("*", &["--order", "18"]);
+    let reader = format!(
+        "Authorization: Bearer {}",
+        bench.token(&["--device", "*", "--may", "read"])
+    );
+    let _server = bench.serve();
+    bench.request("a-1");
+    let json = "Content-Type: application/json";
+    let provision = |bearer: &str, body: &str| {
+        let arguments = ["--header", bearer, "--header", json, "--data", body];
+        bench.json("/api/v1/devices/provision", &arguments)
+    };
+    let (status, made) = provision(&first, &bench.provision_body("a-1"));
+    assert_eq!(status, 201, "{made}");
+    // TG04: another device over the same key.
+    let csr = fs::read_to_string(bench.path("a-1.csr")).expect("a request");
+    bench.openssl(&[
+        "req",
+        "-new",
+        "-key",
+        "a-1.key",
+        "-subj",
+        "/serialNumber=a-2",
+        "-out",
+        "a-2.csr",
+    ]);
+    assert_ne!(
+        fs::read_to_string(bench.path("a-2.csr")).expect("read"),
+        csr
+    );
+    let (status, refused) = provision(&second, &bench.provision_body("a-2"));
+    assert_eq!(
+        (status, &refused["code"]),
+        (409, &"key-known".into()),
+        "{refused}"
+    );
+
+    let serial = made["serial"].as_str().expect("text");
+    let revoke = |bearer: &str, serial: &str, reason: &str| {
+        let path = format!("/api/v1/certificates/{serial}/revoke");
+        let body = format!("{{\"reason\":\"{reason}\"}}");
+        let arguments = ["--header", bearer, "--header", json, "--data", &body];
+        bench.json(&path, &arguments)
+    };
+    // What is not there and what is somebody else's: the same words.
+    let unknown = revoke(&first, "0123456789abcdef", "key-compromise");
+    assert_eq!((unknown.0, &unknown.1["code"]), (404, &"not-found".into()));
+    for bearer in [&other, &of_other_order, &reader] {
+        assert_eq!(
+            revoke(bearer, serial, "key-compromise"),
+            unknown,
+            "{bearer}"
+        );
+    }
+    assert_eq!(revoke(&first, "no-serial", "key-compromise").0, 400);
+    assert_eq!(revoke(&first, serial, "because").0, 400);
+    let revoked = revoke(&first, serial, "superseded");
+    assert_eq!(
+        (revoked.0, &revoked.1["reason"]),
+        (200, &"superseded".into()),
+        "{revoked:?}"
+    );
+    // What was said first stays.
+    assert_eq!(revoke(&first, serial, "key-compromise"), revoked);
+}
+
+#[test]
+fn tg01_a_token_is_taken_back_while_the_authority_runs() {
+    let bench = Bench::new();
+    let token = bench.token(&["--device", "*", "--may", "read"]);
+    let expired = bench.token(&["--device", "*", "--may", "read", "--expires", "0s"]);
+    let _server = bench.serve();
+    let bearer = format!("Authorization: Bearer {token}");
+    let asked = || bench.json("/stats", &["--header", &bearer]).0;
+    assert_eq!(asked(), 200);
+    let untoken = |more: &[&str]| {
+        let mut arguments = vec!["untoken", "--config", "home/authority.toml"];
+        arguments.extend(more);
+        bench.run(&arguments)
+    };
+    assert_eq!(untoken(&["--expired"]).succeeded(), "1 taken back\n");
+    assert_eq!(asked(), 200);
+    assert_eq!(untoken(&[&token]).succeeded(), "1 taken back\n");
+    assert_eq!(asked(), 401);
+    let errors = untoken(&[&expired]).failed();
+    assert!(errors.contains("there is no token"), "{errors}");
+    assert!(!errors.contains(&expired), "a token is repeated: {errors}");
 }
 
 #[test]

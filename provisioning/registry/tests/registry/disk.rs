@@ -88,7 +88,7 @@ fn tg14_what_could_not_be_flushed_is_not_acknowledged() {
 
 /// The process is killed, and the disk has of each file what was flushed, or what was written too.
 #[test]
-fn tg14_what_was_acknowledged_survives_the_loss_of_everything_unflushed() {
+fn tg13_tg14_what_was_acknowledged_survives_the_loss_of_everything_unflushed() {
     for round in 0..3 {
         let folder = folder();
         let mut child = behind("issue", folder.path()).spawn().expect("starts");

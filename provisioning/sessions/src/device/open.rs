@@ -1,6 +1,7 @@
 //! From a key URI to the device that it leads to.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use countersign_backend_atecc608::Slot;
@@ -8,7 +9,10 @@ use countersign_backend_atecc608::Slot;
 use countersign_backend_tpm::{DataIndex, TpmProvider};
 use countersign_keys::{KeyUri, Tcti};
 use countersign_stores::Stores;
+use countersign_trust_store::UnixTime;
 
+#[cfg(feature = "tpm")]
+use super::makers::TpmMakers;
 use super::{Device, Plain};
 use crate::Error;
 
@@ -34,6 +38,8 @@ pub struct StoreDevices {
     tpm_index: Option<DataIndex>,
     #[cfg(feature = "tpm")]
     station: Option<Arc<TpmProvider>>,
+    #[cfg(feature = "tpm")]
+    makers: Option<Arc<TpmMakers>>,
     /// A device takes one connection; it is given up when the last session with it ends, since the next device may stand
     /// in the same place then.
     open: Mutex<BTreeMap<String, Weak<dyn Device>>>,
@@ -51,6 +57,8 @@ impl StoreDevices {
             tpm_index: None,
             #[cfg(feature = "tpm")]
             station: None,
+            #[cfg(feature = "tpm")]
+            makers: None,
             open: Mutex::default(),
         }
     }
@@ -122,6 +130,26 @@ impl StoreDevices {
         Err(Error::refused(NO_TPMS))
     }
 
+    /// Takes TPMs only of the makers whose certificates are in this folder, judged as of `now`. It takes a TPM of the station's
+    /// own, too.
+    ///
+    /// # Errors
+    /// As [`TpmMakers::read`]; [`Error::Refused`] in a build without TPMs.
+    #[cfg(feature = "tpm")]
+    pub fn of_makers(mut self, folder: &Path, now: UnixTime) -> Result<Self, Error> {
+        self.makers = Some(Arc::new(TpmMakers::read(folder, now)?));
+        Ok(self)
+    }
+
+    /// Takes TPMs only of makers that are named.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: this build has no TPMs.
+    #[cfg(not(feature = "tpm"))]
+    pub fn of_makers(self, _: &Path, _: UnixTime) -> Result<Self, Error> {
+        Err(Error::refused(NO_TPMS))
+    }
+
     fn make(&self, key: &KeyUri) -> Result<Arc<dyn Device>, Error> {
         match key {
             #[cfg(target_os = "linux")]
@@ -138,6 +166,9 @@ impl StoreDevices {
                 }
                 if let Some(station) = &self.station {
                     tpm = tpm.asked_by(Arc::clone(station));
+                }
+                if let Some(makers) = &self.makers {
+                    tpm = tpm.of_makers(Arc::clone(makers));
                 }
                 Ok(Arc::new(tpm))
             }

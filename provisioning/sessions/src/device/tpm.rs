@@ -2,9 +2,8 @@
 //!
 //! Decided here: that its attestation key is one that signs only what the TPM says and stays in it, that this key certified
 //! the device's, that both live in the TPM of the endorsement key (where the station has a TPM of its own to ask with), and
-//! that its firmware is not known to be broken.
-//!
-//! Left to others: whose certificate the endorsement key has. A station that knows its devices names their hardware's hash.
+//! that its firmware is not known to be broken; and, where the station was given makers' roots, that one of these vouches for
+//! that endorsement key.
 
 use countersign_backend_tpm::{DataIndex, TpmProvider};
 use countersign_format::{AttestationHardware, EvidenceProof};
@@ -17,6 +16,7 @@ use countersign_trust_store::firmware::{self, BROKEN, BrokenFirmware, TpmMaker};
 use std::sync::Arc;
 
 use super::chip::no_room;
+use super::makers::TpmMakers;
 use super::open::is_a_chip;
 use super::{Attested, Device, Hardware, Memory};
 use crate::Error;
@@ -30,6 +30,7 @@ pub struct Tpm {
     tcti: Option<Tcti>,
     memory: Option<TpmMemory>,
     stations: Option<Arc<TpmProvider>>,
+    makers: Option<Arc<TpmMakers>>,
     broken: Vec<BrokenFirmware>,
 }
 
@@ -51,6 +52,7 @@ impl Tpm {
             tcti,
             memory: None,
             stations: None,
+            makers: None,
             broken: BROKEN.to_vec(),
         })
     }
@@ -70,6 +72,14 @@ impl Tpm {
     #[must_use]
     pub fn asked_by(mut self, stations: Arc<TpmProvider>) -> Self {
         self.stations = Some(stations);
+        self
+    }
+
+    /// Takes a TPM only if one of these makers vouches for it. That takes a TPM of the station's own, too ([`Self::asked_by`]):
+    /// without it, nothing says that the device's keys live in the TPM that the maker made.
+    #[must_use]
+    pub fn of_makers(mut self, makers: Arc<TpmMakers>) -> Self {
+        self.makers = Some(makers);
         self
     }
 
@@ -164,6 +174,15 @@ impl Device for Tpm {
     }
 
     fn attest(&self, key: &KeyInfo, challenge: &Challenge) -> Result<Attested, Error> {
+        if let Some(makers) = &self.makers {
+            if self.stations.is_none() {
+                return Err(Error::refused(
+                    "which maker's a TPM is says nothing of a device's keys before a TPM of the station has asked; name one",
+                ));
+            }
+            let endorsement = self.keys.endorsement_key()?;
+            makers.judge(&endorsement.public_area, endorsement.certificate.as_deref())?;
+        }
         let (maker, version) = self.keys.firmware()?;
         firmware::inspect(TpmMaker(maker), version, &self.broken).map_err(Error::attestation)?;
         let attestation_key = self.attestation_key()?;
