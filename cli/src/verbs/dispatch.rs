@@ -24,6 +24,7 @@ const OWN: &[&str] = &[
     "key",
     "device",
     "sign",
+    "sign-code",
     "verify",
     "inspect",
     "attach",

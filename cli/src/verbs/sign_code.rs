@@ -21,7 +21,7 @@ use crate::shared::secrets;
 /// host itself, and needs a chain to a root that hosts have compiled in for precompiled code.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   countersign-gateway precompile app.signed.wasm --target native --output app.code
   countersign sign-code app.code --key tpm:code --chain code-chain.pem --output app.signed.code")]
 pub(crate) struct Arguments {

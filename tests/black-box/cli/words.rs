@@ -20,6 +20,7 @@ fn every_verb_has_help_with_examples() {
         "device detect",
         "device lock",
         "sign",
+        "sign-code",
         "verify",
         "inspect",
         "bundle create",
