@@ -1,5 +1,7 @@
 //! Black-box tests of the built gateway, in a binary of their own: they are built without what tests of other programs need.
 
+#[path = "shared/browser.rs"]
+mod browser;
 #[path = "shared/components.rs"]
 mod components;
 #[allow(dead_code, reason = "tests of other programs use the rest")]

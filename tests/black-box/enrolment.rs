@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::cli::bench::{Bench, Ran};
+use crate::programs::{program, run};
 
 /// A device with a key and a token, and a server of `tests/python/est_server.py` that ends with it.
 struct Device {
@@ -215,4 +216,66 @@ fn waiting_is_for_who_asks_for_it_and_what_stands_in_the_way_is_said() {
     let ran = device.enroll("--token-file token --output tls.pem");
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(!format!("{ran:?}").contains("with blanks"), "{ran:?}");
+}
+
+#[test]
+fn a_gateway_gets_the_certificates_of_the_keys_that_its_configuration_names() {
+    let device = Device::new();
+    let bench = &device.bench;
+    bench.write(
+        "gateway.toml",
+        "[gateway]\nstate = \"state\"\n[[key]]\nname = \"tls\"\nuri = \"file:tls.key\"\nchain = \"gateway.pem\"\n\
+         purpose = \"tls\"\n[[service]]\nname = \"pump\"\ncomponent = \"pump.wasm\"\nsigned-as = \"acme:pump\"\n",
+    );
+    let ask = |verb: &str, more: &str| {
+        let mut command = Command::new(program("countersign-gateway"));
+        command.args([verb, "tls", "--json", "--server", &device.url]);
+        for (option, file) in [("--config", "gateway.toml"), ("--roots", "root.pem")] {
+            command.arg(option).arg(bench.path(file));
+        }
+        run(command
+            .current_dir(bench.path(""))
+            .args(more.split_whitespace()))
+    };
+    let enroll = || ask("enroll", "--device-id gw-17 --token-file token");
+    bench.write("mode", "other-device");
+    let ran = enroll();
+    assert_eq!(ran.status, 112, "{ran:?}");
+    assert!(ran.stderr.contains("enrolment-mismatch"), "{ran:?}");
+    bench.write("mode", "good");
+    let ran = enroll();
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let first = bench.read("gateway.pem");
+    bench.openssl("verify -x509_strict -purpose sslclient -CAfile root.pem -untrusted gateway.pem gateway.pem");
+    // A first certificate is the first: what is there is not lost.
+    let ran = enroll();
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert_eq!(bench.read("gateway.pem"), first);
+    let ran = ask("renew", "--only-if-due");
+    assert_eq!(
+        (ran.status, bench.read("gateway.pem") == first),
+        (0, true),
+        "{ran:?}"
+    );
+    let ran = ask("renew", "");
+    assert_eq!(
+        (ran.status, bench.read("gateway.pem") == first),
+        (0, false),
+        "{ran:?}"
+    );
+    assert_eq!(bench.read("gateway.pem.previous"), first);
+    let nobody = run(Command::new(program("countersign-gateway"))
+        .args([
+            "renew",
+            "other",
+            "--server",
+            &device.url,
+            "--roots",
+            "root.pem",
+            "--config",
+            "gateway.toml",
+        ])
+        .current_dir(bench.path("")));
+    assert_eq!(nobody.status, 2, "{nobody:?}");
+    assert!(nobody.stderr.contains("no [[key]]"), "{nobody:?}");
 }

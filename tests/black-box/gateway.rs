@@ -14,6 +14,10 @@ mod cuts;
 mod keys;
 #[path = "gateway/messages.rs"]
 mod messages;
+#[path = "gateway/package.rs"]
+mod package;
+#[path = "gateway/page.rs"]
+mod page;
 #[path = "gateway/schedule.rs"]
 mod schedule;
 #[path = "gateway/view.rs"]

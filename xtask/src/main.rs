@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod guests;
 mod kryoptic;
+mod package;
 mod process;
 mod programs;
 mod roots;
@@ -28,6 +29,8 @@ cargo xtask COMMAND
   check [--bless]     compare packages and sources with their rules, and docs/threats.md with the tests;
                       --bless writes its index anew
   roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
+  package ROOTS [BINARY]
+                      make a Debian package of the gateway with the roots of ROOTS, from a release build or BINARY
   bench [NAME]        the figures of docs/performance.md: verify, sign, refuse, growth, cold_start,
                       guest_sign, instances, deadlines, neighbours, idle
   soak [NAME …]       the long runs, one or all: minutes to hours; `soak help` lists them
@@ -59,6 +62,8 @@ fn main() -> ExitCode {
         }),
         ["check", "--bless"] => check::all(check::Index::Written),
         ["roots", binary, file] => roots::fill(binary.as_ref(), file.as_ref()),
+        ["package", roots] => package::make(roots.as_ref(), None),
+        ["package", roots, binary] => package::make(roots.as_ref(), Some(binary.as_ref())),
         ["bench"] => bench::play(None),
         ["bench", name] => bench::play(Some(name)),
         ["soak", "help"] => {

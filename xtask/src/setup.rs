@@ -28,6 +28,8 @@ pub(crate) enum Need {
     Curl,
     /// cfssl: another authority with a database, that ours is measured beside.
     Cfssl,
+    /// dpkg's tools for making packages: a Debian package of the gateway.
+    DebianTools,
     /// faketime: the demo shows what a host says two days from now.
     Faketime,
     /// A toolchain for guests: rustup's target where installed, Debian's own Rust otherwise.
@@ -53,6 +55,8 @@ pub(crate) enum Need {
     Pkcs11Tokens,
     /// strace: the gateway is killed, and its disk fails, at each change that is to last.
     Strace,
+    /// systemd's tools: they judge the gateway's unit.
+    Systemd,
     /// strongSwan's pki: a client of EST that is not ours.
     StrongSwanPki,
     /// Python with pip and venv: the demo's foreign component comes from PyPI, and so does what makes a component of
@@ -110,6 +114,9 @@ impl Need {
             Self::CppCompiler => succeeds("c++", &["--version"]),
             Self::Curl => succeeds("curl", &["--version"]),
             Self::Cfssl => succeeds("cfssl", &["version"]),
+            Self::DebianTools => {
+                succeeds("dpkg-deb", &["--version"]) && succeeds("dpkg-shlibdeps", &["--version"])
+            }
             Self::Faketime => succeeds("faketime", &["--version"]),
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
             Self::GuestToolchainC => debian_has_guest_toolchain_c(),
@@ -140,6 +147,7 @@ impl Need {
                 .is_ok_and(|mut versions| versions.next().is_some()),
             Self::Strace => succeeds("strace", &["-V"]),
             Self::StrongSwanPki => succeeds("pki", &["--help"]),
+            Self::Systemd => succeeds("systemd-analyze", &["--version"]),
             Self::Python => {
                 succeeds("python3", &["-m", "pip", "--version"])
                     && succeeds("python3", &["-c", "import ensurepip, venv"])
@@ -154,6 +162,7 @@ impl Need {
             Self::CppCompiler => &["g++"],
             Self::Curl => &["curl"],
             Self::Cfssl => &["golang-cfssl"],
+            Self::DebianTools => &["dpkg-dev"],
             Self::Faketime => &["faketime"],
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
             Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
@@ -186,6 +195,7 @@ impl Need {
             ],
             Self::PostgreSql => &["postgresql"],
             Self::Strace => &["strace"],
+            Self::Systemd => &["systemd"],
             // The plugins compute what is signed; without them it knows no algorithm.
             Self::StrongSwanPki => &["strongswan-pki", "libstrongswan-standard-plugins"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
@@ -208,6 +218,7 @@ impl Need {
             Self::CppCompiler => "building libFuzzer",
             Self::Curl => "asking the authority",
             Self::Cfssl => "comparing with another authority",
+            Self::DebianTools => "making a Debian package",
             Self::Faketime => "setting a clock ahead",
             Self::GuestToolchain => "building guests",
             Self::GuestToolchainC => "building guests in C",
@@ -220,6 +231,7 @@ impl Need {
             Self::PostgreSql => "a registry in PostgreSQL",
             Self::Strace => "killing the gateway at each write",
             Self::StrongSwanPki => "enrolling by EST",
+            Self::Systemd => "judging the gateway's unit",
             Self::Python => "fetching a package from PyPI",
         }
     }

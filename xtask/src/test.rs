@@ -44,6 +44,7 @@ pub(crate) fn all() -> Result<()> {
         Need::Python,
         Need::Strace,
         Need::StrongSwanPki,
+        Need::Systemd,
         Need::Tpm,
     ])?;
     let mut suite = Suite::default();

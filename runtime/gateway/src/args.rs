@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::enrol::{First, Next};
 use countersign_keys::CounterUri;
 use countersign_runtime::CodeTarget;
 
@@ -24,13 +26,18 @@ Examples:
   countersign-gateway status --json
   countersign-gateway logs --service pump --follow
   countersign-gateway trust
+  countersign-gateway doctor
+  countersign-gateway enroll tls --device-id gw-17 --server https://ca.example:8443 --roots root.pem --token-file token
+  countersign-gateway renew tls --server https://ca.example:8443 --roots root.pem --only-if-due
   countersign-gateway verify /media/usb/pump.signed.wasm
   countersign-gateway apply /media/usb/plant-12.bundle
   countersign-gateway reload        (also by SIGHUP)
+  countersign-gateway rollback pump
   countersign-gateway schema > gateway.schema.json
 
-Exit status: 0 done; 2 usage or configuration; 110 to 119 a refusal, listed by `countersign codes`. `apply` ends with that of
-the bundle; `check`, `verify` and `reload` end with that of the first component that is refused.";
+Exit status: 0 done; 2 usage or configuration, or something that `doctor` refuses; 110 to 119 a refusal, listed by
+`countersign codes`. `apply` ends with that of the bundle; `check`, `verify`, `reload` and `rollback` end with that of the first
+component that is refused.";
 
 /// Runs signed components under supervision.
 #[derive(Debug, Parser)]
@@ -101,6 +108,34 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Get the first certificate of a key of the configuration from an authority (EST, RFC 7030)
+    Enroll {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        first: Box<First>,
+        /// Print what came of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Get the certificate that follows the present one of a key of the configuration
+    Renew {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        next: Box<Next>,
+        /// Print what came of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at this machine, its configuration and what they trust: what is wrong or soon will be, and what to do; changes nothing
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print what was found as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Say whether this machine would admit a file now, by its clock, its lists and what its gateway remembers; runs nothing
     Verify {
         #[command(flatten)]
@@ -148,8 +183,25 @@ pub(crate) enum Verb {
     /// How the gateway starts itself to compile a component
     #[command(hide = true)]
     CompileForParent,
+    /// Have a running gateway go back to the version of a service before the one that runs; nothing comes back that is remembered as too old or revoked
+    Rollback {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The service
+        #[arg(value_name = "SERVICE")]
+        service: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the JSON schema of the configuration
     Schema,
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder, which is there already
+        #[arg(value_name = "DIR")]
+        into: PathBuf,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for

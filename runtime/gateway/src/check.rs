@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::admission::{Facts, Host, Lists, Refusal};
 use crate::bundle::{self, Hold};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::gateway::{NotStarted, roots};
 use crate::http::Server;
 use crate::keys::Keys;
@@ -48,19 +48,23 @@ impl Verdict {
 ///
 /// Returns the exit status: that of the first refusal.
 pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
-    let config = bundle::configured(path)?;
-    let (host, memory) = host(&config)?;
-    let verdicts: Vec<_> = config
-        .services
-        .iter()
-        .map(|service| {
-            let verified = host.verify(service, &service.component, &memory);
-            Verdict::of(&service.name, verified.map(|verified| verified.facts))
-        })
-        .collect();
+    let verdicts = verdicts(&bundle::configured(path)?)?;
     overview::print_check(&verdicts, json);
     let first = verdicts.iter().find_map(|verdict| verdict.refused.as_ref());
     Ok(first.map_or(0, Refusal::exit_status))
+}
+
+/// The verdict on every component of a configuration.
+///
+/// # Errors
+/// If there is nothing by which they could be judged.
+pub(crate) fn verdicts(config: &Config) -> Result<Vec<Verdict>, NotStarted> {
+    let (host, memory) = host(config)?;
+    let judge = |service: &Service| {
+        let verified = host.verify(service, &service.component, &memory);
+        Verdict::of(&service.name, verified.map(|verified| verified.facts))
+    };
+    Ok(config.services.iter().map(judge).collect())
 }
 
 /// Verifies a file by this machine's clock and lists and what its gateway remembers, as every service whose component it claims to

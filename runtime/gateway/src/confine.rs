@@ -47,6 +47,9 @@ const KEY_DEVICES: &[&str] = &["i2c-", "tpm", "tpmrm"];
 pub(crate) struct Confinement {
     pub(crate) files: Extent,
     pub(crate) calls: Extent,
+    /// Whether it runs as root, and whether it has capabilities (capabilities(7)).
+    root: bool,
+    capabilities: bool,
     /// Under which reading is possible.
     #[serde(skip)]
     readable: Vec<PathBuf>,
@@ -113,9 +116,15 @@ pub(crate) fn confine(config: &Config) -> anyhow::Result<Confinement> {
 fn confine_to(named: &Named) -> anyhow::Result<Confinement> {
     let (files, readable, writable) = files(named).context("the file system cannot be confined")?;
     let calls = calls::refuse().context("system calls cannot be confined")?;
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let of = |key| status.lines().find_map(|line: &str| line.strip_prefix(key));
+    let user = of("Uid:").and_then(|users| users.split_whitespace().nth(1));
+    let is_nothing = |set: &str| set.trim().chars().all(|digit| digit == '0');
     Ok(Confinement {
         files,
         calls,
+        root: user == Some("0"),
+        capabilities: of("CapEff:").is_some_and(|set| !is_nothing(set)),
         readable,
         writable,
     })

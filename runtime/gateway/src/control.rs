@@ -64,6 +64,11 @@ pub(crate) enum Question {
         /// The name of the file in the folder of what has come.
         file: String,
     },
+    /// To go back to the version of a service before the one that runs.
+    Rollback {
+        /// Which.
+        service: String,
+    },
 }
 
 /// What changes something, and is done by the gateway itself, one after the other.
@@ -73,6 +78,11 @@ pub(crate) enum Order {
     Reload,
     /// To apply the bundle of this name in the folder of what has come.
     Apply(String),
+    /// To go back to the version of a service before the one that runs.
+    RollBack {
+        /// Which.
+        service: String,
+    },
 }
 
 type Asked = (Order, oneshot::Sender<Value>);
@@ -221,6 +231,9 @@ impl Desk {
             }
             Question::Reload => return self.order(Order::Reload).await,
             Question::Apply { file } => return self.order(Order::Apply(file)).await,
+            Question::Rollback { service } => {
+                return self.order(Order::RollBack { service }).await;
+            }
         };
         answer.unwrap_or_default()
     }

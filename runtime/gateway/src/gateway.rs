@@ -3,6 +3,7 @@
 //! Decides that one bad component keeps nothing but itself from running, and that a configuration that is wrong anywhere
 //! changes nothing.
 
+mod roll_back;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -225,7 +226,7 @@ impl Gateway {
                 _ = remembering.tick() => None,
                 _ = hardware.tick() => {
                     goes_on = tokio::select! {
-                        () = self.try_hardware_again() => true,
+                        () = manager.during(self.try_hardware_again()) => true,
                         () = &mut stopping => false,
                     };
                     continue;
@@ -277,6 +278,13 @@ impl Gateway {
                         },
                         serde_json::to_value,
                     )
+                }
+                Order::RollBack { service } => {
+                    let rolled_back = tokio::select! {
+                        rolled_back = manager.during(self.roll_back(&service)) => rolled_back,
+                        () = &mut stopping => break,
+                    };
+                    serde_json::to_value(rolled_back)
                 }
             };
             if let Some(answer) = answer {
@@ -517,6 +525,9 @@ impl Gateway {
         let judged = self.verified(service, &service.component).await;
         // Only where there is another to run: what failed is better than nothing.
         let judged = judged.and_then(|verified| {
+            if let Some(held) = self.held_back(service, &verified.facts)? {
+                return Err(held);
+            }
             if by == By::Itself && self.kept.of(&service.name).is_some() {
                 self.host.not_quarantined(&verified, &self.state)?;
             }

@@ -11,6 +11,9 @@ use anyhow::{Context as _, bail};
 use countersign_format::Digest;
 use countersign_hosting::{MAX_FILE_BYTES, Read, durable, read};
 
+/// The length of a digest in hexadecimal.
+const MAX_DIGEST: u64 = 64;
+
 /// The folder of the copies.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept(PathBuf);
@@ -57,12 +60,64 @@ impl Kept {
     pub(crate) fn keep(&self, service: &str, file_sha256: &str) -> anyhow::Result<()> {
         let (next, copy) = (self.place(service, "next"), self.place(service, "wasm"));
         if is(&next, file_sha256)? {
+            self.keep_before(service)?;
             return durable::rename(&next, &copy);
         }
         if !is(&copy, file_sha256)? {
             bail!("no copy of it is there to be kept");
         }
         Ok(())
+    }
+
+    /// Copies of what proved healthy, the last first.
+    pub(crate) fn copies(&self, service: &str) -> Vec<PathBuf> {
+        let places = ["wasm", "before"].map(|kind| self.place(service, kind));
+        places.into_iter().filter(|path| path.is_file()).collect()
+    }
+
+    /// Gives the copy a second name, under which it stays when another takes its place.
+    fn keep_before(&self, service: &str) -> anyhow::Result<()> {
+        let (copy, link) = (self.place(service, "wasm"), self.place(service, "linked"));
+        if !copy.is_file() {
+            return Ok(());
+        }
+        // Of an end in between.
+        let _ = fs::remove_file(&link);
+        fs::hard_link(&copy, &link)
+            .with_context(|| format!("{} cannot be made", link.display()))?;
+        durable::rename(&link, &self.place(service, "before"))
+    }
+
+    /// Remembers that the file with this digest is not to run for a service.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn hold(&self, service: &str, file_sha256: &str) -> anyhow::Result<()> {
+        durable::replace(&self.place(service, "held"), file_sha256.as_bytes())
+    }
+
+    /// The digest of the file that is not to run for a service.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn held(&self, service: &str) -> anyhow::Result<Option<String>> {
+        let path = self.place(service, "held");
+        if !path.exists() {
+            return Ok(None);
+        }
+        match read(&path, MAX_DIGEST)? {
+            Read::Whole(text) => Ok(String::from_utf8(text).ok()),
+            Read::TooLarge { .. } => Ok(None),
+        }
+    }
+
+    /// Forgets that.
+    ///
+    /// # Errors
+    /// If it cannot be taken away.
+    pub(crate) fn release(&self, service: &str) -> anyhow::Result<()> {
+        let path = self.place(service, "held");
+        fs::remove_file(&path).with_context(|| format!("{} cannot be taken away", path.display()))
     }
 
     fn place(&self, service: &str, kind: &str) -> PathBuf {
@@ -105,6 +160,21 @@ mod tests {
         assert_eq!(fs::read(&copy).expect("readable"), b"healthy");
         kept.keep("pump", &digest(b"another")).expect("kept");
         assert_eq!(fs::read(&copy).expect("readable"), b"another");
+        // The one before it is there still, behind it.
+        let copies: Vec<_> = kept
+            .copies("pump")
+            .into_iter()
+            .map(|path| fs::read(path).expect("readable"))
+            .collect();
+        assert_eq!(copies, [b"another", b"healthy"]);
+        assert_eq!(kept.held("pump").expect("readable"), None);
+        kept.hold("pump", &digest(b"another")).expect("written");
+        assert_eq!(
+            kept.held("pump").expect("readable"),
+            Some(digest(b"another"))
+        );
+        kept.release("pump").expect("taken away");
+        assert_eq!(kept.held("pump").expect("readable"), None);
         assert_eq!(kept.of("door"), None);
     }
 }

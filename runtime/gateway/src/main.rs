@@ -14,6 +14,9 @@ mod code;
 mod config;
 mod confine;
 mod control;
+mod doctor;
+mod enrol;
+mod finding;
 mod gateway;
 mod http;
 mod journal;
@@ -24,6 +27,7 @@ mod manager;
 mod messages;
 mod metrics;
 mod overview;
+mod own;
 mod page;
 mod precompile;
 mod say;
@@ -42,7 +46,7 @@ use args::{Cli, Verb};
 use config::Config;
 use control::Question;
 use gateway::{Gateway, NotStarted};
-use say::complain;
+use say::{complain, warn};
 use state::Made;
 
 /// Usage or configuration.
@@ -80,8 +84,13 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
         Verb::Run { config } => {
             let path = config.path;
             let config = bundle::configured(&path)?;
+            let doubts = own::demand(&path, &config)?;
             // Before there is another thread, and before anything of a stranger's is read.
             let confinement = confine::confine(&config)?;
+            for doubt in doubts {
+                let next = doubt.next.unwrap_or_default();
+                warn("", &format!("{}: {}; next: {next}", doubt.what, doubt.said));
+            }
             let gateway = Gateway::new(&path, config, confinement)?;
             let tokio = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
@@ -104,6 +113,15 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             let answer = control::ask(&Config::load(&config.path)?.control, &Question::Trust)?;
             overview::print_trust(&answer, json);
         }
+        Verb::Enroll {
+            config,
+            first,
+            json,
+        } => enrol::enroll(&Config::load(&config.path)?, &first, json)?,
+        Verb::Renew { config, next, json } => {
+            enrol::renew(&Config::load(&config.path)?, &next, json)?;
+        }
+        Verb::Doctor { config, json } => return Ok(doctor::doctor(&config.path, json)),
         Verb::Verify { config, file, json } => return check::verify(&config.path, &file, json),
         Verb::Reload { config, json } => {
             let answer = control::ask(&Config::load(&config.path)?.control, &Question::Reload)?;
@@ -121,7 +139,18 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             source,
             json,
         } => return bundle::apply(&config.path, &source, json),
+        Verb::Rollback {
+            config,
+            service,
+            json,
+        } => {
+            let question = Question::Rollback { service };
+            let answer = control::ask(&Config::load(&config.path)?.control, &question)?;
+            return Ok(overview::print_rollback(&answer, json));
+        }
         Verb::Schema => overview::out(&config::schema()),
+        Verb::Man { into } => clap_mangen::generate_to(Cli::command(), &into)
+            .with_context(|| format!("{} does not take the pages", into.display()))?,
         Verb::Completions { shell } => clap_complete::generate(
             shell,
             &mut Cli::command(),

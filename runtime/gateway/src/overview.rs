@@ -235,9 +235,33 @@ pub(crate) fn print_reload(answer: &Value, json: bool) -> u8 {
         }
     }
     let first = refused.and_then(|refused| refused.values().next());
-    first.map_or(0, |first| {
-        let word = first.get("code").and_then(Value::as_str);
-        let code = Code::ALL.iter().find(|code| word == Some(code.as_str()));
-        code.map_or(2, |code| code.exit_status())
-    })
+    first.map_or(0, status_of)
+}
+
+/// Prints what came of going back, and gives the exit status: that of the refusal.
+pub(crate) fn print_rollback(answer: &Value, json: bool) -> u8 {
+    let of = |pointer: &str| {
+        let text = answer.pointer(pointer).and_then(Value::as_str);
+        printable(text.unwrap_or_default())
+    };
+    let refused = answer.get("refused");
+    if json {
+        out(&answer.to_string());
+    } else if refused.is_some() {
+        out(&format!(
+            "{}: refused {}",
+            of("/service"),
+            of("/refused/code")
+        ));
+        out(&format!("  why:  {}", of("/refused/why")));
+        out(&format!("  next: {}", of("/refused/next")));
+    } else {
+        out(&format!(
+            "{}: {} {} runs again; the version after it is held back until another file is in its place",
+            of("/service"),
+            of("/runs/component"),
+            of("/runs/version")
+        ));
+    }
+    refused.map_or(0, status_of)
 }

@@ -8,7 +8,6 @@ mod admitted;
 mod counter;
 mod memory;
 mod seal;
-mod storage;
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -117,15 +116,6 @@ impl State {
     /// sealed; [`PutBack`] if it is not the newest.
     pub(crate) fn open(folder: &Path, counter: Option<Guard>) -> anyhow::Result<Self> {
         let mut state = Self::take(folder)?;
-        if let Some(kind) = storage::forgets(folder) {
-            warn(
-                "",
-                &format!(
-                    "{} lies on {kind}, which forgets when this machine is switched off: older versions and lists are not noticed then; put it on a disk",
-                    folder.display()
-                ),
-            );
-        }
         let memory = state.memory();
         let unsettled = check(&memory, counter.as_ref())?;
         state.guard = counter;

@@ -297,7 +297,10 @@ fn refused(reason: String) -> Error {
 }
 
 /// The first and only line of a file.
-fn secret(path: &Path) -> Result<Secret, Error> {
+///
+/// # Errors
+/// If it cannot be read, or holds more than that.
+pub fn secret(path: &Path) -> Result<Secret, Error> {
     let mut bytes = match read(path, MAX_SECRET_BYTES) {
         Ok(Read::Whole(bytes)) => bytes,
         Ok(Read::TooLarge { .. }) => {

@@ -9,7 +9,7 @@ use super::*;
 
 impl Bench {
     /// Has the status page served at a free port of the loopback.
-    fn serve_status(&self) -> SocketAddr {
+    pub(super) fn serve_status(&self) -> SocketAddr {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = free.local_addr().expect("bound");
         let text = fs::read_to_string(self.path("gateway.toml")).expect("a configuration");
@@ -321,4 +321,147 @@ fn a_service_manager_is_told_when_it_is_ready_alive_reloading_and_stopping() {
     until("READY=1");
     assert_eq!(gateway.stop(), 0);
     until("STOPPING=1");
+}
+
+#[test]
+fn th19_th06_nothing_runs_that_others_could_exchange() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new();
+    bench.sign("greeter", "hello", 1);
+    bench.configure(&[("greeter", ONCE)]);
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let refused = |words: &str| {
+        let ran = bench.ran("run", &[]);
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(
+            ran.stderr.contains(words) && ran.stderr.contains("chmod go-w"),
+            "{ran:?}"
+        );
+        let doctor = bench.ran("doctor", &[]);
+        assert_eq!(doctor.status, 2, "{doctor:?}");
+    };
+    mode(&bench.path("countersign-gateway"), 0o775);
+    refused("this program: others than its owner may write");
+    mode(&bench.path("countersign-gateway"), 0o755);
+    mode(&bench.path(""), 0o757);
+    refused("folder: others than its owner may write");
+    mode(&bench.path(""), 0o755);
+    mode(&bench.path("gateway.toml"), 0o666);
+    refused("others than its owner may write it");
+    mode(&bench.path("gateway.toml"), 0o600);
+    let gateway = bench.start();
+    bench.until("greeter", is("ended"));
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th21_what_is_wrong_or_soon_will_be_is_found_with_what_to_do() {
+    let bench = Bench::new();
+    bench.sign("greeter", "hello", 1);
+    bench.configure(&[("greeter", ONCE)]);
+    let found = || -> Value {
+        let ran = bench.ran("doctor", &["--json"]);
+        let found: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let refuses = |finding: &Value| finding["weight"] == "refuse";
+        let all = found["findings"].as_array().expect("a list");
+        assert_eq!(ran.status == 2, all.iter().any(refuses), "{ran:?}");
+        // Whatever is not as it should be says what to do.
+        for finding in all {
+            assert_eq!(
+                finding["weight"] == "ok",
+                finding["next"].is_null(),
+                "{finding}"
+            );
+        }
+        found["findings"].clone()
+    };
+    let weights = |found: &Value, what: &str| -> Vec<String> {
+        let all = found.as_array().expect("a list").iter();
+        let of = all.filter(|finding| finding["what"] == what);
+        of.filter_map(|finding| finding["weight"].as_str().map(str::to_owned))
+            .collect()
+    };
+    let all = found();
+    assert_eq!(weights(&all, "roots"), ["ok"], "{all}");
+    assert_eq!(weights(&all, "what is remembered"), ["ok"], "{all}");
+    assert_eq!(weights(&all, "clock"), ["ok"], "{all}");
+    assert_eq!(weights(&all, "service greeter").len(), 1, "{all}");
+    assert_eq!(weights(&all, "the running gateway"), ["warn"], "{all}");
+    assert_eq!(weights(&all, "storage").len(), 1, "{all}");
+    let gateway = bench.start();
+    bench.until("greeter", is("ended"));
+    let all = found();
+    assert!(
+        weights(&all, "the running gateway").contains(&"ok".to_owned()),
+        "{all}"
+    );
+    // Somebody signed another component into its place, and took the lists away.
+    fs::write(bench.path("greeter.wasm"), b"nothing").expect("our own folder");
+    let all = found();
+    assert_eq!(weights(&all, "service greeter"), ["refuse"], "{all}");
+    fs::remove_file(bench.path("crls.pem")).expect("ours");
+    let all = found();
+    assert_eq!(weights(&all, "revocation lists"), ["refuse"], "{all}");
+    assert_eq!(gateway.stop(), 0);
+    fs::write(bench.path("state/memory"), b"changed").expect("ours");
+    let all = found();
+    assert_eq!(weights(&all, "what is remembered"), ["refuse"], "{all}");
+}
+
+#[test]
+fn td07_an_operator_goes_back_to_the_version_before_and_never_below_what_is_remembered() {
+    let bench = Bench::new();
+    let sign = |version: u64, security_version: u64| {
+        let mut manifest = bench.pki.manifest("test:pump");
+        manifest.security_version = security_version;
+        manifest.version = semver::Version::new(version, 0, 0);
+        let file = bench.pki.sign(&guest("endless-loop"), &manifest);
+        fs::write(bench.path("pump.wasm"), file).expect("our own folder");
+    };
+    let back = || {
+        let ran = bench.ran("rollback", &["--json", "pump"]);
+        let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        (ran.status, answer)
+    };
+    let version =
+        |version: &'static str| move |pump: &Value| healthy(pump) && pump["version"] == version;
+    sign(1, 1);
+    bench.configure(&[("pump", SOON)]);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    let (status, answer) = back();
+    assert_eq!(status, 2, "{answer}");
+    sign(2, 1);
+    assert_eq!(bench.reload().0.status, 0);
+    bench.until("pump", version("2.0.0"));
+    let (status, answer) = back();
+    assert_eq!(
+        (status, &answer["runs"]["version"]),
+        (0, &"1.0.0".into()),
+        "{answer}"
+    );
+    bench.until("pump", version("1.0.0"));
+    // What was gone back from does not come back by itself: not by a reload, and not by a restart.
+    let (_, done) = bench.reload();
+    let why = done["refused"]["pump"]["why"].as_str();
+    assert!(why.is_some_and(|why| why.contains("rolled back")), "{done}");
+    assert_eq!(bench.service("pump")["version"], "1.0.0");
+    assert_eq!(gateway.stop(), 0);
+    let gateway = bench.start();
+    bench.until("pump", version("1.0.0"));
+    // Another does.
+    sign(3, 2);
+    assert_eq!(bench.reload().0.status, 0);
+    bench.until("pump", version("3.0.0"));
+    // From which nobody goes back: the version before has security faults, it says.
+    let (status, answer) = back();
+    assert_eq!(status, i32::from(Code::Rollback.exit_status()), "{answer}");
+    assert_eq!(answer["refused"]["code"], "rollback", "{answer}");
+    assert_eq!(bench.service("pump")["version"], "3.0.0");
+    let nobody = bench.ran("rollback", &["nobody"]);
+    assert_eq!(nobody.status, 2, "{nobody:?}");
+    assert!(nobody.stdout.contains("no service is called"), "{nobody:?}");
+    assert_eq!(gateway.stop(), 0);
 }

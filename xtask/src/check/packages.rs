@@ -188,6 +188,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-runtime",
             "countersign-tls",
             "countersign-trust-store",
+            "countersign-enrolment",
+            "countersign-signer",
         ],
     ),
     (

@@ -1,0 +1,328 @@
+//! `doctor`: what is wrong with this machine, its configuration and what they trust, or soon will be; and what to do.
+//!
+//! It looks and changes nothing, whether a gateway runs or not. What it refuses keeps a gateway from starting, or a component.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_hosting::printable;
+use countersign_keys::KeyUri;
+use countersign_trust_store::UnixTime;
+use rustix::fs::statvfs;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::admission::{Facts, Lists};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::{self, Question};
+use crate::finding::{Finding, Weight};
+use crate::gateway::{NotStarted, roots};
+use crate::overview::out;
+use crate::state::Guard;
+use crate::{bundle, check, own, state};
+
+/// How long before its end a certificate or a root is told of, and a list.
+const CERTIFICATE_SOON: Duration = Duration::from_secs(30 * 86_400);
+const LIST_SOON: Duration = Duration::from_secs(7 * 86_400);
+
+/// Less room than this keeps a gateway from remembering, and less than this is soon less than that (64 MiB, 256 MiB).
+const ROOM: u64 = 64 << 20;
+const LITTLE_ROOM: u64 = 256 << 20;
+
+/// Where the kernel keeps several programs at one TPM apart, and what to do where it cannot be opened.
+const TPM: &str = "/dev/tpmrm0";
+const TPM_NEXT: &str = "Switch the TPM on in the firmware, and make the gateway's user a member of the device's group (tss).";
+const BUS_NEXT: &str =
+    "Switch the bus on, and make the gateway's user a member of the device's group (i2c).";
+
+/// Usage or configuration.
+const MISUSED: u8 = 2;
+
+#[derive(Serialize)]
+struct Findings<'a> {
+    version: u32,
+    findings: &'a [Finding],
+}
+
+/// Looks at everything and prints what was found. The exit status is 0, also with warnings; else 2.
+pub(crate) fn doctor(path: &Path, json: bool) -> u8 {
+    let findings = look(path);
+    if json {
+        let all = Findings {
+            version: 1,
+            findings: &findings,
+        };
+        out(&serde_json::to_string(&all).unwrap_or_default());
+    } else {
+        for finding in &findings {
+            let word = match finding.weight {
+                Weight::Ok => "ok",
+                Weight::Warn => "warn",
+                Weight::Refuse => "refuse",
+            };
+            let (what, said) = (printable(&finding.what), printable(&finding.said));
+            out(&format!("{word:<7} {what}: {said}"));
+            if let Some(next) = &finding.next {
+                out(&format!("        next: {}", printable(next)));
+            }
+        }
+    }
+    let worst = findings.iter().map(|finding| finding.weight).max();
+    if worst == Some(Weight::Refuse) {
+        MISUSED
+    } else {
+        0
+    }
+}
+
+fn look(path: &Path) -> Vec<Finding> {
+    let mut findings = vec![program_roots()];
+    let config = match bundle::configured(path) {
+        Ok(config) => config,
+        Err(error) => {
+            findings.push(Finding::refuse(
+                "the configuration",
+                format!("{error:#}"),
+                "Correct what the message names; `countersign-gateway schema` says what may be written.",
+            ));
+            return findings;
+        }
+    };
+    match own::look(path, &config) {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(unseen("this process", &error)),
+    }
+    findings.push(own::storage(&config.state));
+    findings.push(room(&config.state));
+    findings.extend(devices(&config));
+    let counter = config.counter.as_ref().map(Guard::open).transpose();
+    match counter.and_then(|counter| state::peek(&config.state, counter.as_ref())) {
+        Ok(memory) => {
+            findings.push(Finding::ok(
+                "what is remembered",
+                format!("{} is whole", config.state.display()),
+            ));
+            findings.push(clock(&Clock::start(memory.floor())));
+        }
+        Err(error) => findings.push(Finding::refuse(
+            "what is remembered",
+            format!("{error:#}"),
+            "Without it nothing runs.",
+        )),
+    }
+    findings.extend(lists(&config));
+    match check::verdicts(&config) {
+        Ok(verdicts) => findings.extend(verdicts.into_iter().map(|verdict| {
+            let what = format!("service {}", verdict.name);
+            match (verdict.facts, verdict.refused) {
+                (Some(facts), None) => component(&what, &facts),
+                (_, Some(refused)) => Finding::refuse(&what, refused.why, refused.next),
+                (None, None) => Finding::ok(&what, "nothing is known of it"),
+            }
+        })),
+        // Which was said already.
+        Err(NotStarted::Refused(..)) => {}
+        Err(NotStarted::Misused(error)) => findings.push(unseen("the components", &error)),
+    }
+    findings.extend(running(&config));
+    findings
+}
+
+fn unseen(what: &str, error: &anyhow::Error) -> Finding {
+    Finding::refuse(
+        what,
+        format!("{error:#}"),
+        "Correct what the message names.",
+    )
+}
+
+fn program_roots() -> Finding {
+    let what = "roots";
+    match roots() {
+        Ok(anchors) => {
+            let ends = anchors.iter().map(|anchor| anchor.not_after()).min();
+            let count = anchors.iter().count();
+            let said = format!("{count} compiled in");
+            match ends {
+                Some(end) => until(
+                    what,
+                    &said,
+                    end,
+                    CERTIFICATE_SOON,
+                    "Build or fill in the next root in time.",
+                ),
+                None => Finding::ok(what, said),
+            }
+        }
+        Err(NotStarted::Refused(code, why)) => Finding::refuse(what, why, code.next_step()),
+        Err(NotStarted::Misused(error)) => unseen(what, &error),
+    }
+}
+
+/// That something lasts, or not for long.
+fn until(what: &str, said: &str, end: UnixTime, soon: Duration, next: &str) -> Finding {
+    let now = countersign_roots::system_time();
+    let said = format!("{said}, until {end}");
+    if end < now {
+        Finding::refuse(
+            what,
+            format!("{said}, which has passed by this machine's clock"),
+            next,
+        )
+    } else if end < now.saturating_add(soon) {
+        Finding::warn(what, format!("{said}, which is soon"), next)
+    } else {
+        Finding::ok(what, said)
+    }
+}
+
+fn room(state: &Path) -> Finding {
+    let what = "room";
+    let Ok(disk) = statvfs(state) else {
+        return Finding::refuse(
+            what,
+            format!("{} cannot be looked at", state.display()),
+            "Make it with `countersign-gateway init`, or look as its user or root.",
+        );
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let said = format!("{} MiB are free beside {}", free >> 20, state.display());
+    let next = "Make room: what must not come back has to be written down.";
+    match free {
+        0..ROOM => Finding::refuse(what, said, next),
+        ROOM..LITTLE_ROOM => Finding::warn(what, said, next),
+        _ => Finding::ok(what, said),
+    }
+}
+
+/// The hardware of the keys that the configuration names.
+fn devices(config: &Config) -> Vec<Finding> {
+    let mut paths = std::collections::BTreeMap::new();
+    for key in config.known.keys.values() {
+        match &key.source.uri {
+            // A way of its own leads to another TPM.
+            KeyUri::Tpm(key) if key.tcti().is_none() => {
+                paths.insert(PathBuf::from(TPM), ("TPM", TPM_NEXT));
+            }
+            KeyUri::Atecc608(key) => {
+                paths.insert(key.bus().to_owned(), ("ATECC608", BUS_NEXT));
+            }
+            _ => {}
+        }
+    }
+    let look = |(path, (what, next)): (PathBuf, (&str, &str))| {
+        let shown = path.display();
+        match File::options().read(true).write(true).open(&path) {
+            Ok(_) => Finding::ok(what, format!("{shown} can be opened")),
+            Err(error) => Finding::refuse(what, format!("{shown}: {error}"), next),
+        }
+    };
+    paths.into_iter().map(look).collect()
+}
+
+fn clock(clock: &Clock) -> Finding {
+    let what = "clock";
+    match clock.now().clock() {
+        Some(now) => Finding::ok(what, format!("{now}")),
+        None => Finding::warn(
+            what,
+            format!(
+                "it says {}, though {} has certainly passed; components are judged by that",
+                countersign_roots::system_time(),
+                clock.floor()
+            ),
+            "Set it, or have it set by a time server or a receiver.",
+        ),
+    }
+}
+
+fn lists(config: &Config) -> Vec<Finding> {
+    let what = "revocation lists";
+    let lists = match Lists::read(&config.lists) {
+        Ok(lists) => lists,
+        Err(error) => return vec![unseen(what, &error)],
+    };
+    if lists.is_empty() {
+        return vec![Finding::warn(
+            what,
+            "the configuration names none",
+            "Name them in [gateway] lists, unless they are compiled in.",
+        )];
+    }
+    let one = |list: &countersign_trust_store::Crl| {
+        let said = format!("number {} of {}", list.number(), list.issuer());
+        let next = "Bring a newer one before: without it nothing new is admitted.";
+        until(what, &said, list.next_update(), LIST_SOON, next)
+    };
+    lists.iter().map(one).collect()
+}
+
+fn component(what: &str, facts: &Facts) -> Finding {
+    let said = format!(
+        "{} {}, signed by {}",
+        facts.component,
+        facts.version,
+        facts.signers.join(" and ")
+    );
+    match facts.valid_until.parse::<UnixTime>() {
+        Ok(end) => {
+            let next = "Have it signed anew before, with a certificate that lasts longer.";
+            let mut finding = until(what, &said, end, CERTIFICATE_SOON, next);
+            // It was admitted all the same.
+            finding.weight = finding.weight.min(Weight::Warn);
+            finding
+        }
+        Err(_) => Finding::ok(what, said),
+    }
+}
+
+/// What a running gateway says of itself.
+fn running(config: &Config) -> Vec<Finding> {
+    let what = "the running gateway";
+    let answer = match control::ask(&config.control, &Question::Status) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let next = "Start it, unless that is what you are about to do.";
+            return vec![Finding::warn(what, format!("{error:#}"), next)];
+        }
+    };
+    let confinement = |key: &str| answer.pointer(&format!("/confinement/{key}"));
+    let mut findings = Vec::new();
+    for (key, name) in [("files", "the file system"), ("calls", "system calls")] {
+        let extent = confinement(key).and_then(Value::as_str).unwrap_or_default();
+        let said = format!("{name}: confined {extent}");
+        findings.push(if extent == "whole" {
+            Finding::ok(what, said)
+        } else {
+            let next = "Boot a kernel with landlock (6.10 or newer) and seccomp; until then the unit's walls are all there are.";
+            Finding::warn(what, said, next)
+        });
+    }
+    for (key, said, next) in [
+        (
+            "root",
+            "it runs as root",
+            "Give it a user of its own, as the unit of its package does.",
+        ),
+        (
+            "capabilities",
+            "it has capabilities that it does not need",
+            "Take them from it: CapabilityBoundingSet= in its unit.",
+        ),
+    ] {
+        if confinement(key).and_then(Value::as_bool) == Some(true) {
+            findings.push(Finding::warn(what, said, next));
+        }
+    }
+    let services = answer.get("services").and_then(Value::as_array);
+    for service in services.into_iter().flatten() {
+        if service.get("state").and_then(Value::as_str) == Some("refused") {
+            let of = |key| service.get(key).and_then(Value::as_str).unwrap_or_default();
+            let said = format!("{} was refused: {}", of("name"), of("why"));
+            findings.push(Finding::refuse(what, said, of("next")));
+        }
+    }
+    findings
+}

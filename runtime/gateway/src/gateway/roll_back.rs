@@ -1,0 +1,122 @@
+//! Going back to the version before, because an operator says so.
+//!
+//! Decides that nothing comes back that what is remembered forbids: the copy is verified like any other file. The file that it
+//! takes the place of is held back, at later starts too, until another is in its place.
+
+use serde::Serialize;
+
+use super::{Gateway, Reloaded};
+use crate::admission::{Facts, Refusal};
+use crate::config::Service;
+use crate::say::say;
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct RolledBack {
+    version: u32,
+    service: String,
+    /// What runs now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runs: Option<Facts>,
+    /// Why nothing was changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Refusal>,
+}
+
+impl Gateway {
+    /// Has the version before run in the place of the one that runs.
+    pub(super) async fn roll_back(&mut self, name: &str) -> RolledBack {
+        let outcome = match self
+            .config
+            .services
+            .iter()
+            .find(|service| service.name == name)
+        {
+            Some(service) => self.back(&service.clone()).await,
+            None => Err(refused(
+                format!("no service is called {name:?}"),
+                "`countersign-gateway status` lists them.",
+            )),
+        };
+        self.show();
+        let (runs, refused) = match outcome {
+            Ok(facts) => (Some(facts), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        RolledBack {
+            version: 1,
+            service: name.to_owned(),
+            runs,
+            refused,
+        }
+    }
+
+    async fn back(&mut self, service: &Service) -> Result<Facts, Refusal> {
+        let name = &service.name;
+        let running = self.running.get(name).map(|running| running.status().facts);
+        let current = running.flatten().map(|facts| facts.file_sha256);
+        let mut last = refused(
+            "no version of it that proved healthy is kept but the one that runs".to_owned(),
+            "Put the signed file that should run in its place, and reload.",
+        );
+        // The last that proved healthy; where that is what runs, the one before.
+        for copy in self.kept.copies(name) {
+            let verified = match self.verified(service, &copy).await {
+                Ok(verified) => verified,
+                Err(refusal) => {
+                    last = refusal;
+                    continue;
+                }
+            };
+            if Some(&verified.facts.file_sha256) == current.as_ref() {
+                continue;
+            }
+            let facts = verified.facts.clone();
+            if let Some(current) = &current {
+                // First, so that a power cut does not bring it back.
+                self.kept.hold(name, current)?;
+            }
+            self.take_up(service, verified, &mut Reloaded::default())
+                .await?;
+            self.refused.remove(name);
+            say(
+                name,
+                &format!("rolled back to {} {}", facts.component, facts.version),
+            );
+            return Ok(facts);
+        }
+        Err(last)
+    }
+
+    /// Why a file that verified is not to run: an operator went back from it. Another file in its place ends that.
+    pub(super) fn held_back(
+        &self,
+        service: &Service,
+        facts: &Facts,
+    ) -> Result<Option<Refusal>, Refusal> {
+        let Some(held) = self.kept.held(&service.name)? else {
+            return Ok(None);
+        };
+        if held != facts.file_sha256 {
+            self.kept.release(&service.name)?;
+            return Ok(None);
+        }
+        let why = format!(
+            "{} {} was rolled back by an operator",
+            facts.component, facts.version
+        );
+        Ok(Some(refused(
+            why,
+            "Put another version in its place, and reload.",
+        )))
+    }
+}
+
+fn refused(why: String, next: &str) -> Refusal {
+    Refusal {
+        code: None,
+        why,
+        next: next.to_owned(),
+    }
+}
