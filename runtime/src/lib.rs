@@ -16,7 +16,7 @@
 //! version that this library was built with.
 //!
 //! `docs/embedding.md` leads through it step by step. Examples to start from are in `examples/`: a command, the plug-ins of
-//! a desktop program, refused components.
+//! a desktop program, a server with an interface of its own, refused components.
 //!
 //! # What a guest has without any grant
 //!

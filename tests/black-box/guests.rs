@@ -62,6 +62,12 @@ fn http_faults() {
     serves("http-faults");
 }
 
+/// Its valves are those of `runtime/examples/server`, which asks it.
+#[test]
+fn valves_http() {
+    serves("valves-http");
+}
+
 #[test]
 fn transform() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -5,6 +5,7 @@ const EXAMPLES: &[&str] = &[
     include_str!("../../examples/command.rs"),
     include_str!("../../examples/embedding.rs"),
     include_str!("../../examples/plugins/editor.rs"),
+    include_str!("../../examples/server/main.rs"),
 ];
 
 const PAGE: &str = include_str!("../../../docs/embedding.md");
