@@ -43,6 +43,9 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Most services. Each has threads and memory of its own only while it runs, but all are looked after by one process.
 const MAX_SERVICES: usize = 1_000;
 
+/// Most services that are handed messages: each has a connection, and a thread for it.
+const MAX_CONNECTIONS: usize = 64;
+
 /// The longest name of a service, in characters.
 const MAX_NAME: usize = 64;
 
@@ -268,6 +271,12 @@ impl Config {
         for part in file.schedule {
             let (part, schedule) = part.split()?;
             parts.push((part, Work::Schedule(Box::new(schedule))));
+        }
+        if file.on_message.len() > MAX_CONNECTIONS {
+            return Err(Wrong {
+                place: None,
+                message: format!("it has more than {MAX_CONNECTIONS} [[on-message]]"),
+            });
         }
         for part in file.on_message {
             let (part, messages) = part.split(&brokers)?;
@@ -846,6 +855,80 @@ mod tests {
         let twice = format!("{GOOD}{}", &GOOD[GOOD.find("[[service]]").expect("one")..]);
         assert!(parse(&twice).expect_err("twice").contains("two services"));
         assert!(parse("").expect_err("empty").contains("nothing to run"));
+    }
+
+    #[test]
+    fn th06_schedules_messages_and_rules_are_read_strictly() {
+        let common = "name = \"report\"\ncomponent = \"r.wasm\"\nsigned-as = \"acme:report\"\n";
+        let schedule = |more: &str| parse(&format!("{GOOD}\n[[schedule]]\n{common}{more}"));
+        let config = schedule("cron = \"0 6 * * *\"\n").expect("good");
+        let service = &config.services[1];
+        assert!(matches!(service.work, Work::Schedule(_)));
+        assert_eq!(service.limits.run, Duration::from_secs(3_600));
+        for (more, message) in [
+            ("", "either cron or every"),
+            (
+                "cron = \"0 6 * * *\"\nevery = \"1m\"",
+                "either cron or every",
+            ),
+            ("every = \"10ms\"", "the shortest interval"),
+            ("cron = \"0 6 * *\"", "such as"),
+            ("cron = \"0 6 * * *\"\nutc-offset = \"CET\"", "no offset"),
+            ("every = \"1m\"\nmissed = \"all\"", "unknown variant"),
+        ] {
+            let error = schedule(more).expect_err(message);
+            assert!(error.contains(message), "{more}: {error}");
+        }
+        let key = "[[key]]\nname = \"t\"\npurpose = \"tls\"\nuri = \"tpm:t\"\nchain = \"t.pem\"\n";
+        let messages = |address: &str, broker: &str, more: &str| {
+            parse(&format!(
+                "{GOOD}\n{key}[[broker]]\nname = \"b\"\nclient = \"c\"\naddress = {address:?}\n{broker}\n\
+                 [[on-message]]\n{common}broker = \"b\"\n{more}"
+            ))
+        };
+        let (over_tls, secure) = ("mqtts://b.example", "key = \"t\"\nroots = \"r.pem\"");
+        let topics = "topics = [\"a/#\"]";
+        let config = messages(over_tls, secure, topics).expect("good");
+        let Work::Messages(work) = &config.services[1].work else {
+            panic!("{:?}", config.services[1])
+        };
+        assert_eq!(
+            (work.broker.port, work.tries, work.max_bytes),
+            (8_883, 3, 64 << 10)
+        );
+        messages("mqtt://127.0.0.1:1884", "", topics).expect("good");
+        for (address, broker, more, message) in [
+            ("mqtt://192.0.2.1", "", topics, "on this machine"),
+            ("mqtt://localhost", "", topics, "on this machine"),
+            ("http://127.0.0.1", "", topics, "mqtts://HOST:PORT"),
+            ("mqtts://b.example:99999", secure, topics, "its port"),
+            ("mqtts://user@b.example", secure, topics, "its host"),
+            (over_tls, "", topics, "needs key and roots"),
+            (
+                over_tls,
+                "key = \"x\"\nroots = \"r.pem\"",
+                topics,
+                "of the purpose tls",
+            ),
+            ("mqtt://127.0.0.1", secure, topics, "are for mqtts://"),
+            (over_tls, secure, "", "names no topics"),
+            (over_tls, secure, "topics = [\"a/#/b\"]", "no filter"),
+            (
+                over_tls,
+                secure,
+                "topics = [\"a\"]\ntries = 0",
+                "from 1 to 100",
+            ),
+            (
+                over_tls,
+                secure,
+                "topics = [\"a\"]\nmax-message = \"17MiB\"",
+                "16MiB",
+            ),
+        ] {
+            let error = messages(address, broker, more).expect_err(message);
+            assert!(error.contains(message), "{address} {more}: {error}");
+        }
     }
 
     #[test]

@@ -86,14 +86,12 @@ impl Numbers {
         });
     }
 
-    /// Notes that a connection ended or was not made: whether there was one.
-    fn disconnected(&self, why: &str) -> bool {
-        let mut was = false;
+    /// Notes that a connection ended or was not made.
+    fn disconnected(&self, why: &str) {
         self.change(|counts| {
-            was = std::mem::take(&mut counts.connected);
+            counts.connected = false;
             counts.why = Some(why.to_owned());
         });
-        was
     }
 
     fn now(&self) -> Counts {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use countersign_hosting::{Read, read, read_lists};
@@ -51,6 +51,10 @@ const CONNECTING: Duration = Duration::from_secs(30);
 /// The first and the longest wait after a connection failed.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// After a connection that lasted so long the next wait is the first again. One that is refused at once, after a handshake that
+/// cost a signature, is not made every second.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// The longest file of roots, in bytes.
 const MAX_ROOTS_BYTES: u64 = 1 << 20;
@@ -218,13 +222,14 @@ impl Polling {
         let mut wait = FIRST_WAIT;
         let mut unsent = VecDeque::new();
         loop {
+            let began = Instant::now();
             let ended = tokio::select! {
                 ended = self.connection(&mut unsent) => ended,
                 _ = stopped.changed() => return,
             };
             let why = format!("{ended:#}");
-            // After one that worked, from the beginning.
-            if self.numbers.disconnected(&why) {
+            self.numbers.disconnected(&why);
+            if began.elapsed() >= STEADY {
                 wait = FIRST_WAIT;
             }
             say(
