@@ -465,3 +465,125 @@ fn td07_an_operator_goes_back_to_the_version_before_and_never_below_what_is_reme
     assert!(nobody.stdout.contains("no service is called"), "{nobody:?}");
     assert_eq!(gateway.stop(), 0);
 }
+
+#[test]
+fn th16_another_user_is_not_answered() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let bench = Bench::new();
+    bench.sign("greeter", "hello", 1);
+    bench.configure(&[("greeter", ONCE)]);
+    // Where everybody can get to, and with a socket that everybody may connect to: only the kernel's word is left.
+    let folder = tempfile::tempdir().expect("a folder");
+    open(folder.path(), 0o755);
+    let socket = folder.path().join("control.sock");
+    let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
+    bench.configure_with(&text.replacen(
+        "[gateway]",
+        &format!("[gateway]\ncontrol = {socket:?}"),
+        1,
+    ));
+    let gateway = bench.start();
+    open(&socket, 0o666);
+    let script = "import socket, sys\n\
+        s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print('connected', flush=True)\n\
+        try:\n    s.sendall(b'{\"question\":\"status\"}\\n'); print(len(s.recv(100)))\n\
+        except OSError: print(0)";
+    let ask = |user: Option<u32>| {
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(&socket).current_dir("/");
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        run(&mut command).stdout
+    };
+    assert_eq!(ask(None), "connected\n100\n");
+    // Whoever runs this test without being root is nobody else.
+    let ours = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").expect("ours"));
+    if ours == 0 {
+        assert_eq!(ask(Some(NOBODY)), "connected\n0\n");
+    }
+    assert_eq!(bench.service("greeter")["name"], "greeter");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th17_no_variable_changes_what_a_gateway_trusts() {
+    let bench = Bench::new();
+    let stranger = TestPki::builder().seed(9).scope(&["test:*"]).build();
+    let files = bench.path("stranger");
+    fs::create_dir(&files).expect("our own folder");
+    let _ = stranger.write(&files);
+    let file = stranger.sign(&guest("hello"), &stranger.manifest("test:strange"));
+    fs::write(bench.path("strange.wasm"), file).expect("our own folder");
+    fs::write(bench.path("unsigned.wasm"), guest("hello")).expect("our own folder");
+    bench.configure(&[("strange", ONCE), ("unsigned", ONCE)]);
+    let roots = files.join("roots.toml");
+    let roots = roots.to_str().expect("UTF-8");
+    let gateway = bench.start_with(&[
+        ("COUNTERSIGN_ROOTS", roots),
+        ("COUNTERSIGN_TRUST", roots),
+        ("SSL_CERT_FILE", roots),
+        ("COUNTERSIGN_INSECURE", "1"),
+        ("COUNTERSIGN_SKIP_VERIFY", "1"),
+        ("SOURCE_DATE_EPOCH", "0"),
+        ("WASMTIME_BACKTRACE_DETAILS", "1"),
+        ("RUST_LOG", "trace"),
+    ]);
+    for (name, code) in [
+        ("strange", Code::UntrustedRoot),
+        ("unsigned", Code::SignatureMissing),
+    ] {
+        assert_eq!(bench.until(name, is("refused"))["code"], code.as_str());
+    }
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th18_a_gateway_has_no_option_that_skips_anything() {
+    let help = |verb: &[&str]| {
+        let mut command = Command::new(program("countersign-gateway"));
+        let ran = run(command.args(verb).arg("--help"));
+        assert_eq!(ran.status, 0, "{ran:?}");
+        ran.stdout
+    };
+    let all = help(&[]);
+    let verbs = all.split("Commands:\n").nth(1).expect("a list");
+    let verbs: Vec<_> = verbs
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|verb| !verb.is_empty())
+        .collect();
+    assert!(
+        verbs.contains(&"run") && verbs.contains(&"doctor"),
+        "{verbs:?}"
+    );
+    for verb in verbs {
+        let text = if verb == "help" {
+            all.clone()
+        } else {
+            help(&[verb])
+        };
+        for word in [
+            "--insecure",
+            "--no-",
+            "--allow",
+            "--skip",
+            "--ignore",
+            "--trust",
+            "--force",
+        ] {
+            assert!(!text.contains(word), "{verb}: {word}");
+        }
+    }
+    // And the configuration has no such entry.
+    let schema = include_str!("../../../docs/gateway.schema.json").to_lowercase();
+    for word in ["insecure", "no-verify", "skip-ver", "unsigned", "unverified"] {
+        assert!(!schema.contains(&format!("\"{word}")), "{word}");
+    }
+}
