@@ -10,6 +10,8 @@ mod code;
 mod counter;
 #[path = "gateway/cuts.rs"]
 mod cuts;
+#[path = "gateway/downloads.rs"]
+mod downloads;
 #[path = "gateway/keys.rs"]
 mod keys;
 #[path = "gateway/messages.rs"]

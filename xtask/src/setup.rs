@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Cfssl,
     /// dpkg's tools for making packages: a Debian package of the gateway.
     DebianTools,
+    /// Debian's docker-registry: an OCI registry that bundles are pulled from.
+    DockerRegistry,
     /// faketime: the demo shows what a host says two days from now.
     Faketime,
     /// A toolchain for guests: rustup's target where installed, Debian's own Rust otherwise.
@@ -117,6 +119,7 @@ impl Need {
             Self::DebianTools => {
                 succeeds("dpkg-deb", &["--version"]) && succeeds("dpkg-shlibdeps", &["--version"])
             }
+            Self::DockerRegistry => succeeds("docker-registry", &["--version"]),
             Self::Faketime => succeeds("faketime", &["--version"]),
             Self::GuestToolchain => rustup_has_guest_target() || debian_has_guest_toolchain(),
             Self::GuestToolchainC => debian_has_guest_toolchain_c(),
@@ -163,6 +166,7 @@ impl Need {
             Self::Curl => &["curl"],
             Self::Cfssl => &["golang-cfssl"],
             Self::DebianTools => &["dpkg-dev"],
+            Self::DockerRegistry => &["docker-registry"],
             Self::Faketime => &["faketime"],
             // rust-lld is a dangling link without lld-22; the standard library is built from its source.
             Self::GuestToolchain => &["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"],
@@ -219,6 +223,7 @@ impl Need {
             Self::Curl => "asking the authority",
             Self::Cfssl => "comparing with another authority",
             Self::DebianTools => "making a Debian package",
+            Self::DockerRegistry => "pulling bundles from a registry",
             Self::Faketime => "setting a clock ahead",
             Self::GuestToolchain => "building guests",
             Self::GuestToolchainC => "building guests in C",

@@ -32,6 +32,7 @@ pub(crate) fn all() -> Result<()> {
         Need::Browser,
         Need::CCompiler,
         Need::Curl,
+        Need::DockerRegistry,
         Need::Faketime,
         Need::GuestToolchain,
         Need::GuestToolchainC,

@@ -151,8 +151,8 @@ pub(crate) enum Verb {
     Apply {
         #[command(flatten)]
         config: ConfigFile,
-        /// The bundle
-        #[arg(value_name = "FILE")]
+        /// The bundle: a file, http://… or https://…, or oci://HOST/NAME:TAG in a registry (oci+http:// without TLS)
+        #[arg(value_name = "BUNDLE")]
         source: String,
         /// Print what became of it as JSON
         #[arg(long)]

@@ -6,7 +6,9 @@
 
 mod applied;
 mod apply;
+mod download;
 mod hold;
+mod oci;
 mod places;
 mod record;
 mod stage;

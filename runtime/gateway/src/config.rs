@@ -30,7 +30,7 @@ use toml::Spanned;
 use crate::http::Authorities;
 use crate::messages::{Broker, Messages};
 use crate::schedule::Schedule;
-pub(crate) use bundles::Bundles;
+pub(crate) use bundles::{Bundles, Download};
 use file::{ConfigFile, ConfineMode, GrantsPart, LimitsPart, RestartPart, ServicePart, StatusPart};
 pub(crate) use file::{DirectoryPart, OutputPart, Purpose, When};
 use http::HttpPart;

@@ -6,11 +6,12 @@
 )]
 
 use countersign_format::{
-    Algorithm, Atecc608Proof, Audience, BootId, ComponentClaim, ComponentName, DeviceIdentity,
-    Digest, DirectoryGrant, Document, Envelope, EvidenceClaims, EvidenceDocument, EvidenceNonce,
-    EvidenceProof, Grants, GuestLimits, KeyGrant, LayoutScanner, NamePattern, RuntimeClaim, Scope,
-    SignedFile, SignerEntry, SignerId, SoftwareProof, Statement, StatementFields, Stdio,
-    TpmKeyProof, TpmQuoteProof, capabilities_from_der, capabilities_to_der, evidence_challenge,
+    Algorithm, Atecc608Proof, Audience, BootId, BundleEnvelope, BundleFields, BundleIndex,
+    BundlePart, ComponentClaim, ComponentName, DeviceIdentity, Digest, DirectoryGrant, Document,
+    Envelope, EvidenceClaims, EvidenceDocument, EvidenceNonce, EvidenceProof, Grants, GuestLimits,
+    KeyGrant, LayoutScanner, Minimum, NamePattern, PartKind, RuntimeClaim, Scope, SignedFile,
+    SignerEntry, SignerId, SoftwareProof, Statement, StatementFields, Stdio, TpmKeyProof,
+    TpmQuoteProof, capabilities_from_der, capabilities_to_der, evidence_challenge,
     signature_section, text_from_der, text_to_der,
 };
 use proptest::collection::{btree_map, btree_set, vec};
@@ -407,6 +408,69 @@ fn component() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn bundle_index() -> impl Strategy<Value = BundleIndex> {
+    let digest = || any::<[u8; 32]>().prop_map(Digest::from_bytes);
+    let part = (0..PartKind::ALL.len(), 1..1_000_000_u64, digest());
+    let parts = btree_map("[a-z0-9][a-zA-Z0-9._-]{0,9}", part, 0..6);
+    let minimums = btree_map("[a-z]{1,9}:[a-z]{1,9}", 1..=u64::MAX, 1..4);
+    let signers = btree_map(any::<[u8; 32]>(), (any::<bool>(), any::<[u8; 32]>()), 1..=4);
+    let numbers = (1..=u64::MAX, 0..=253_402_300_799_u64);
+    (
+        "[A-Za-z0-9][A-Za-z0-9._-]{0,9}",
+        numbers,
+        signers,
+        texts("[a-z0-9]{1,8}"),
+        parts,
+        minimums,
+    )
+        .prop_map(
+            |(line, (number, not_after), signers, types, parts, minimums)| {
+                let mut configured = false;
+                let parts = parts.into_iter().map(|(name, (kind, size, digest))| {
+                    let mut kind = PartKind::ALL[kind];
+                    // There is one configuration at most.
+                    if kind == PartKind::Configuration && std::mem::replace(&mut configured, true) {
+                        kind = PartKind::Document;
+                    }
+                    BundlePart {
+                        kind,
+                        name,
+                        size,
+                        digest,
+                    }
+                });
+                let signers = signers.into_iter().map(|(key, (ed25519, chain))| SignerId {
+                    algorithm: if ed25519 {
+                        Algorithm::Ed25519
+                    } else {
+                        Algorithm::Esp256
+                    },
+                    spki_sha256: Digest::from_bytes(key),
+                    chain_sha256: Digest::from_bytes(chain),
+                });
+                let minimums = minimums
+                    .into_iter()
+                    .map(|(name, security_version)| Minimum {
+                        name: ComponentName::parse(&name).unwrap(),
+                        security_version,
+                    });
+                BundleIndex::new(BundleFields {
+                    line,
+                    number,
+                    not_after,
+                    signers: signers.collect(),
+                    audience: Audience {
+                        devices: Vec::new(),
+                        types,
+                    },
+                    parts: parts.collect(),
+                    minimums: minimums.collect(),
+                })
+                .unwrap()
+            },
+        )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -418,6 +482,28 @@ proptest! {
     #[test]
     fn envelopes_round_trip(envelope in envelope()) {
         prop_assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+    }
+
+    #[test]
+    fn indices_of_bundles_round_trip(index in bundle_index()) {
+        prop_assert_eq!(BundleIndex::decode(&index.encode()), Ok(index));
+    }
+
+    #[test]
+    fn ta24_changed_indices_of_bundles_have_one_spelling(index in bundle_index(), changes in changes()) {
+        let bytes = changed(index.encode(), &changes);
+        if let Ok(index) = BundleIndex::decode(&bytes) {
+            prop_assert_eq!(index.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn envelopes_of_bundles_are_none_of_components(envelope in envelope()) {
+        let bytes = envelope.encode();
+        prop_assert!(BundleEnvelope::decode(&bytes).is_err());
+        let bundle = BundleEnvelope::new(b"index".to_vec(), envelope.signers().to_vec()).unwrap();
+        prop_assert_eq!(&BundleEnvelope::decode(&bundle.encode()), &Ok(bundle.clone()));
+        prop_assert!(Envelope::decode(&bundle.encode()).is_err());
     }
 
     #[test]

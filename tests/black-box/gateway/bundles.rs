@@ -1,4 +1,4 @@
-//! Bundles from a stick: what is applied whole, what is refused whole, and the way back from one that does not prove healthy.
+//! Bundles from a stick, a server and a registry: what is applied whole, what is refused whole, and the way back from one that does not prove healthy.
 
 use countersign_format::{Audience, Minimum, PartKind};
 use countersign_signer::{BundlePlan, BundleSource, Overwrite, create_bundle};
@@ -7,18 +7,18 @@ use countersign_testing::Profile;
 use super::*;
 
 /// A gateway that takes bundles of a signer's, of a PKI of their own.
-struct Plant {
-    bench: Bench,
+pub(super) struct Plant {
+    pub(super) bench: Bench,
     releases: TestPki,
 }
 
 /// What a bundle is to bring: files in the stick's folder, by kind.
-type Parts<'a> = &'a [(PartKind, &'a str)];
+pub(super) type Parts<'a> = &'a [(PartKind, &'a str)];
 
 use PartKind::{Component, Configuration, Lists};
 
 impl Plant {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bench = Bench::new();
         let releases = TestPki::builder().profile(Profile::Bundle).seed(7).build();
         fs::create_dir(bench.path("releases")).expect("our own folder");
@@ -32,13 +32,14 @@ impl Plant {
         let plant = Self { bench, releases };
         plant.bench.configure_with(
             "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n\
-             [bundles]\nline = \"plant\"\nanchors = \"releases/roots.pem\"\nhealthy-within = \"60s\"\n",
+             [bundles]\nline = \"plant\"\nanchors = \"releases/roots.pem\"\nhealthy-within = \"60s\"\nmost = \"2MiB\"\n\
+             [bundles.download]\nstalled-after = \"1s\"\nwithin = \"30s\"\n",
         );
         plant
     }
 
     /// Signs a guest as a version of `test:NAME`, into the stick's folder.
-    fn sign(&self, name: &str, guest: &str, version: u64) {
+    pub(super) fn sign(&self, name: &str, guest: &str, version: u64) {
         self.bench.sign(name, guest, version);
         let file = format!("{name}.wasm");
         fs::rename(self.bench.path(&file), self.stick(&file)).expect("our own folder");
@@ -49,7 +50,7 @@ impl Plant {
     }
 
     /// Says what is to run: each service from the component of its name.
-    fn say(&self, services: &[&str]) {
+    pub(super) fn say(&self, services: &[&str]) {
         let text: String = services
             .iter()
             .map(|name| {
@@ -61,7 +62,7 @@ impl Plant {
         fs::write(self.stick("services.toml"), text).expect("our own folder");
     }
 
-    fn plan(&self, number: u64, parts: Parts<'_>) -> BundlePlan {
+    pub(super) fn plan(&self, number: u64, parts: Parts<'_>) -> BundlePlan {
         BundlePlan {
             line: "plant".to_owned(),
             number,
@@ -79,7 +80,7 @@ impl Plant {
     }
 
     /// Signs a bundle, with the lists of its signer's authorities in it.
-    fn bundle(&self, mut plan: BundlePlan) -> PathBuf {
+    pub(super) fn bundle(&self, mut plan: BundlePlan) -> PathBuf {
         plan.parts.push(BundleSource {
             kind: Lists,
             path: self.stick("releases.pem"),
@@ -115,14 +116,14 @@ impl Plant {
     }
 
     /// The version of a service that runs.
-    fn version(&self, name: &str) -> String {
+    pub(super) fn version(&self, name: &str) -> String {
         let service = self.bench.service(name);
         assert_eq!(service["state"], "running", "{service}");
         service["version"].as_str().expect("a version").to_owned()
     }
 }
 
-const WHOLE: Parts<'_> = &[(Configuration, "services.toml"), (Component, "pump.wasm")];
+pub(super) const WHOLE: Parts<'_> = &[(Configuration, "services.toml"), (Component, "pump.wasm")];
 
 #[test]
 fn td10_th12_a_bundle_is_applied_whole_or_not_at_all_and_a_failed_one_gives_the_place_back() {

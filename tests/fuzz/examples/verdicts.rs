@@ -4,7 +4,7 @@
 use std::fs;
 
 use countersign_fuzz::{
-    certificate_and_chain, component_toml, crl, envelope_and_statement, framing, key_uris, tally,
+    bundle, certificate_and_chain, component_toml, crl, envelope_and_statement, framing, key_uris, tally,
     whole_verification,
 };
 
@@ -16,6 +16,7 @@ fn main() -> std::io::Result<()> {
         "envelope_and_statement" => envelope_and_statement::check,
         "certificate_and_chain" => certificate_and_chain::check,
         "crl" => crl::check,
+        "bundle" => bundle::check,
         "whole_verification" => whole_verification::check,
         "component_toml" => component_toml::check,
         "key_uris" => key_uris::check,

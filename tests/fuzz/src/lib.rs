@@ -8,12 +8,13 @@
 //! changes to a good one ([`bytes`], [`tree`]), some of them signed again with the right key, so that what follows the
 //! signature check is reached as well. The PKI is made from a fixed seed ([`world`]), so inputs keep their meaning.
 //!
-//! - [`framing`], [`envelope_and_statement`], [`certificate_and_chain`], [`crl`], [`whole_verification`],
+//! - [`framing`], [`envelope_and_statement`], [`certificate_and_chain`], [`crl`], [`bundle`], [`whole_verification`],
 //!   [`component_toml`], [`key_uris`]: one module for each target; `check` takes one input.
 //! - [`oracle`]: the independent checks: DER by a reader of its own, paths by webpki with ring's signatures.
 //! - [`seeds`]: the inputs to start from. [`tally`]: which verdicts they reach.
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 pub mod bytes;
 pub mod certificate_and_chain;
 pub mod component_toml;

@@ -1,6 +1,9 @@
 //! The inputs to start from: for each target what a good one looks like, and each kind of change once.
 
-use countersign_format::{Algorithm, Envelope, SignedFile, SignerEntry};
+use countersign_format::{
+    Algorithm, Audience, BundleEnvelope, BundleFields, BundleIndex, BundlePart, Digest, Envelope,
+    Minimum, PartKind, SignedFile, SignerEntry, SignerId, bundle_preamble,
+};
 use countersign_testing::TestPki;
 use countersign_trust_store::{UnixTime, encode_sources};
 
@@ -13,6 +16,7 @@ pub fn all() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("envelope_and_statement", envelope_and_statement()),
         ("certificate_and_chain", certificate_and_chain()),
         ("crl", crl()),
+        ("bundle", bundle()),
         ("whole_verification", whole_verification()),
         ("component_toml", component_toml()),
         ("key_uris", key_uris()),
@@ -32,6 +36,53 @@ fn framing() -> Vec<Vec<u8>> {
         b"\x05\x01\x00\x09\x02\x03\x02\x04code\x07\x00\x04good\x42\x00".to_vec(),
         b"\x00\x00\x00\x00\x02\x04\x00\x02aa\x01\x02bb\x22\x03ccc\x02\x12\x01d\x01".to_vec(),
     ]
+}
+
+fn bundle() -> Vec<Vec<u8>> {
+    let part = |kind, name: &str, bytes: &[u8]| BundlePart {
+        kind,
+        name: name.to_owned(),
+        size: bytes.len() as u64,
+        digest: Digest::of(bytes),
+    };
+    let chain = [b"leaf".to_vec()];
+    let fields = BundleFields {
+        line: "plant".to_owned(),
+        number: 12,
+        not_after: 1_900_000_000,
+        signers: vec![SignerId::of(Algorithm::Esp256, Digest::of(b"key"), &chain)],
+        audience: Audience {
+            devices: vec!["gw-1".to_owned()],
+            types: vec!["gateway".to_owned()],
+        },
+        parts: vec![
+            part(PartKind::Lists, "lists.pem", b"lists"),
+            part(PartKind::Configuration, "services.toml", b"toml"),
+            part(PartKind::Component, "pump.signed.wasm", b"pump"),
+        ],
+        minimums: vec![Minimum {
+            name: "acme:pump".parse().expect("a name"),
+            security_version: 7,
+        }],
+    };
+    let least = BundleFields {
+        audience: Audience::default(),
+        parts: Vec::new(),
+        ..fields.clone()
+    };
+    let mut seeds = Vec::new();
+    for (fields, parts) in [(fields, &b"liststomlpump"[..]), (least, b"")] {
+        let index = BundleIndex::new(fields).expect("a good one").encode();
+        let entry = SignerEntry::new(Algorithm::Esp256, chain.to_vec(), [7; 64]);
+        let entries = vec![entry.expect("it is well formed")];
+        let envelope = BundleEnvelope::new(index.clone(), entries).expect("it is well formed");
+        let envelope = envelope.encode();
+        let preamble = bundle_preamble(&envelope).expect("short");
+        seeds.push([&[0], index.as_slice()].concat());
+        seeds.push([&[1], envelope.as_slice()].concat());
+        seeds.push([&[2], &preamble[..], envelope.as_slice(), parts].concat());
+    }
+    seeds
 }
 
 fn envelope_and_statement() -> Vec<Vec<u8>> {

@@ -26,6 +26,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("envelope_and_statement", 8_192),
     ("certificate_and_chain", 2_048),
     ("crl", 2_048),
+    ("bundle", 4_096),
     ("whole_verification", 4_096),
     ("component_toml", 4_096),
     ("key_uris", 4_300),

@@ -1,6 +1,6 @@
 //! `apply`: a bundle from wherever it is into the folder of what has come, and then the order to the gateway that runs.
 //!
-//! It is copied first, since a stick can be pulled out, and the gateway reads nothing outside its own folders. What was copied is
+//! Downloads are this program's, and not the gateway's, which speaks to no server. A stick's file is copied first, since a stick can be pulled out, and the gateway reads nothing outside its own folders. What was copied is
 //! believed by nobody before the gateway has verified it.
 
 use std::fs::{self, File};
@@ -9,8 +9,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use countersign_format::{Digest, DigestWriter};
+use countersign_trust_store::Code;
+use reqwest::header::HeaderMap;
 
-use super::Places;
+use super::download::{Downloader, Partial};
+use super::{Places, oci};
 use crate::config::{Bundles, Config};
 use crate::control::{self, Question};
 use crate::gateway::NotStarted;
@@ -23,12 +27,39 @@ pub(crate) fn apply(config: &Path, source: &str, json: bool) -> Result<u8, NotSt
         "this gateway takes no bundles; say which in its configuration, under [bundles]",
     )?;
     let places = Places::in_state(&config.state);
-    let arrived = Arrived::copy(Path::new(source), bundles, &places, &config.state)?;
+    let arrived = match Address::of(source) {
+        None => Arrived::copy(Path::new(source), bundles, &places, &config.state)?,
+        Some(address) => Arrived::download(&address, bundles, &places, &config.state)
+            .map_err(|error| NotStarted::Refused(Code::Download, format!("{error:#}")))?,
+    };
     let question = Question::Apply {
         file: arrived.name.clone(),
     };
     let answer = control::ask(&config.control, &question)?;
     Ok(overview::print_applied(&answer, json))
+}
+
+/// Where a bundle is to be had that is no file on this machine.
+enum Address<'a> {
+    /// A URL of http or https.
+    Web(&'a str),
+    /// A scheme, and an artefact in an OCI registry.
+    Registry(&'static str, &'a str),
+}
+
+impl<'a> Address<'a> {
+    fn of(source: &'a str) -> Option<Self> {
+        if let Some(reference) = source.strip_prefix("oci://") {
+            return Some(Self::Registry("https", reference));
+        }
+        if let Some(reference) = source.strip_prefix("oci+http://") {
+            return Some(Self::Registry("http", reference));
+        }
+        let web = ["http://", "https://"];
+        web.iter()
+            .any(|scheme| source.starts_with(scheme))
+            .then_some(Self::Web(source))
+    }
 }
 
 /// A copy in the folder of what has come. It goes when this is dropped.
@@ -73,6 +104,48 @@ impl Arrived {
         Ok(arrived)
     }
 
+    fn download(
+        address: &Address<'_>,
+        bundles: &Bundles,
+        places: &Places,
+        state: &Path,
+    ) -> anyhow::Result<Self> {
+        // For the process; another may be there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (arrived, output) = Self::create(places, state)?;
+        drop(output);
+        let tokio = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        tokio.block_on(async {
+            let most = bundles.most.saturating_add(1 << 20);
+            let downloader = Downloader::new(&bundles.download, most)?;
+            let (url, headers, digest) = match address {
+                Address::Web(url) => ((*url).to_owned(), HeaderMap::new(), None),
+                Address::Registry(scheme, reference) => {
+                    let blob = oci::find(&downloader, scheme, reference).await?;
+                    (blob.url, blob.headers, Some(blob.digest))
+                }
+            };
+            // By its address, so that it is found again.
+            let name = format!("{}.part", Digest::of(url.as_bytes()));
+            let partial = Partial::at(&places.incoming().join(name));
+            partial.alone();
+            downloader.fetch(&url, &headers, &partial).await?;
+            partial.finish(&arrived.path)?;
+            if let Some(expected) = digest {
+                let mut writer = DigestWriter::new();
+                io::copy(&mut File::open(&arrived.path)?, &mut writer)?;
+                let found = writer.finish();
+                if found != expected {
+                    bail!("its SHA-256 is {found}, and the registry's manifest says {expected}");
+                }
+            }
+            hand_over(&File::open(&arrived.path)?, state)
+        })?;
+        Ok(arrived)
+    }
+
     /// An empty file that the gateway may read, whoever asks.
     fn create(places: &Places, state: &Path) -> anyhow::Result<(Self, File)> {
         let owner = fs::metadata(state).with_context(|| {
@@ -101,13 +174,18 @@ impl Arrived {
         }
         let file = File::create_new(&path).with_context(failed)?;
         let arrived = Self { name, path };
-        let failed = || format!("{} cannot be handed over", arrived.path.display());
-        file.set_permissions(fs::Permissions::from_mode(0o600))
-            .with_context(failed)?;
-        std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))
-            .with_context(failed)?;
+        hand_over(&file, state)
+            .with_context(|| format!("{} cannot be handed over", arrived.path.display()))?;
         Ok((arrived, file))
     }
+}
+
+/// Gives a file to the gateway's user, and to nobody else.
+fn hand_over(file: &File, state: &Path) -> anyhow::Result<()> {
+    let owner = fs::metadata(state)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    Ok(())
 }
 
 impl Drop for Arrived {

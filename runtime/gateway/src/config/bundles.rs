@@ -38,6 +38,19 @@ pub(crate) struct Bundles {
     pub(crate) most: u64,
     /// How long what it brings may take to prove healthy.
     pub(crate) healthy_within: Duration,
+    pub(crate) download: Download,
+}
+
+/// How bundles are downloaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Download {
+    /// The file of the roots of the servers' certificates.
+    pub(crate) roots: Option<PathBuf>,
+    /// Bytes that must come in a second, on average over `stalled_after`.
+    pub(crate) slowest: u64,
+    pub(crate) stalled_after: Duration,
+    /// How long all tries together may take.
+    pub(crate) within: Duration,
 }
 
 impl Bundles {
@@ -61,6 +74,12 @@ impl Bundles {
             signers,
             most: part.most.0.min(limits::MAX_BUNDLE_BYTES),
             healthy_within,
+            download: Download {
+                roots: part.download.roots.map(|path| folder.join(path)),
+                slowest: part.download.slowest.0,
+                stalled_after: part.download.stalled_after.0,
+                within: part.download.within.0,
+            },
             line: part.line.into_inner(),
         })
     }

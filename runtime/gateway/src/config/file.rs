@@ -184,6 +184,36 @@ pub(super) struct BundlesPart {
     #[serde(default = "five_minutes")]
     #[schemars(with = "Time")]
     pub(super) healthy_within: Spanned<Time>,
+    /// How bundles are downloaded.
+    #[serde(default)]
+    pub(super) download: DownloadPart,
+}
+
+/// How bundles are downloaded.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct DownloadPart {
+    /// The roots of the servers' certificates, in PEM; without them, none is asked over https.
+    #[schemars(with = "Option<String>")]
+    pub(super) roots: Option<PathBuf>,
+    /// How much must come in a second, on average over `stalled-after`.
+    pub(super) slowest: Size,
+    /// For how long less may come before a try is given up.
+    pub(super) stalled_after: Time,
+    /// How long all tries together may take.
+    pub(super) within: Time,
+}
+
+impl Default for DownloadPart {
+    fn default() -> Self {
+        let seconds = |seconds| Time(std::time::Duration::from_secs(seconds));
+        Self {
+            roots: None,
+            slowest: Size(1 << 10),
+            stalled_after: seconds(30),
+            within: seconds(3600),
+        }
+    }
 }
 
 fn one_signer() -> Spanned<u8> {
