@@ -583,7 +583,13 @@ fn th18_a_gateway_has_no_option_that_skips_anything() {
     }
     // And the configuration has no such entry.
     let schema = include_str!("../../../docs/gateway.schema.json").to_lowercase();
-    for word in ["insecure", "no-verify", "skip-ver", "unsigned", "unverified"] {
+    for word in [
+        "insecure",
+        "no-verify",
+        "skip-ver",
+        "unsigned",
+        "unverified",
+    ] {
         assert!(!schema.contains(&format!("\"{word}")), "{word}");
     }
 }
