@@ -64,7 +64,7 @@ impl Bench {
 }
 
 #[test]
-fn th01_th02_th04_th08_killed_or_failed_at_each_lasting_change_it_starts_again() {
+fn th01_th02_th03_th04_th08_killed_or_failed_at_each_lasting_change_it_starts_again() {
     let bench = Bench::new();
     bench.configure(&[("pump", SOON)]);
     bench.sign("pump", "endless-loop", 1);
@@ -74,9 +74,9 @@ fn th01_th02_th04_th08_killed_or_failed_at_each_lasting_change_it_starts_again()
     let image = bench.path("image");
     fs::rename(bench.path("state"), &image).expect("our own folder");
     bench.sign("pump", "endless-loop", 2);
-    for fault in ["signal=KILL", "error=EIO"] {
+    for (fault, numbers) in [("signal=KILL", 4), ("error=EIO", 2), ("error=ENOSPC", 2)] {
         let (mut struck, mut calls) = (0, String::new());
-        for number in 1..=4 {
+        for number in 1..=numbers {
             bench.put_back(&image);
             let first = bench.start_with_fault(fault, number);
             struck += u32::from(first.is_none());
