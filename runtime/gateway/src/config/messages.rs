@@ -34,7 +34,7 @@ const MAX_TOPICS: usize = 64;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(in crate::config) struct BrokerPart {
-    /// What [[on-message]] calls it.
+    /// What `[[on-message]]` calls it.
     #[schemars(with = "String")]
     name: Spanned<String>,
     /// Where it is: "mqtts://HOST:PORT", or "mqtt://127.0.0.1:PORT" on this machine.
@@ -43,7 +43,7 @@ pub(in crate::config) struct BrokerPart {
     /// What it knows this gateway by, which no other may use: each connection adds its service's name.
     #[schemars(with = "String")]
     client: Spanned<String>,
-    /// The [[key]] of purpose "tls" with which the gateway shows who it is.
+    /// The `[[key]]` of purpose "tls" with which the gateway shows who it is.
     #[schemars(with = "Option<String>")]
     key: Option<Spanned<String>>,
     /// The file with the roots that its certificate leads to, PEM.
