@@ -26,7 +26,7 @@ const HEADERS: usize = 128;
 pub(super) async fn serve(
     stream: TcpStream,
     scope: Arc<Scope>,
-    closing: watch::Receiver<Option<Instant>>,
+    mut closing: watch::Receiver<Option<Instant>>,
 ) {
     let _ = stream.set_nodelay(true);
     let stream = Paced::new(stream, scope.settings.pause);
@@ -34,7 +34,12 @@ pub(super) async fn serve(
         None => requests(stream, Scheme::Http, scope, closing).await,
         Some(config) => {
             let by = Instant::now() + scope.settings.head;
-            if let Some(stream) = tls::accept(config, stream, by).await {
+            let accepted = tokio::select! {
+                accepted = tls::accept(config, stream, by) => accepted,
+                // Nothing was asked yet.
+                _ = closing.changed() => None,
+            };
+            if let Some(stream) = accepted {
                 requests(stream, Scheme::Https, scope, closing).await;
             }
         }
