@@ -5,7 +5,7 @@ use std::process::Command;
 
 use countersign_testing::swtpm::Swtpm;
 
-use super::{configure, free, running, sign};
+use super::{configure, free, sign};
 use crate::device::{Device, Store};
 use crate::gateway::Bench;
 use crate::programs::{Ran, run};
@@ -49,7 +49,7 @@ fn tf01_requests_come_over_tls_with_the_devices_key_while_its_hardware_is_there(
     sign(&bench, "hello", "hello-http", 1, &[]);
     protect(&bench, &device, address, "");
     let _gateway = bench.start();
-    bench.until("hello", running);
+    bench.until("hello", |service| service["healthy"] == true);
     let greeted = curl(&device, address, &[]);
     assert_eq!(
         (greeted.status, greeted.stdout.as_str()),
@@ -84,7 +84,7 @@ fn clients_without_the_certificate_that_is_asked_for_are_not_heard() {
     let clients = format!(", clients = {:?}", device.path("pki/root.pem"));
     protect(&bench, &device, address, &clients);
     let _gateway = bench.start();
-    bench.until("hello", running);
+    bench.until("hello", |service| service["healthy"] == true);
     let unknown = curl(&device, address, &[]);
     assert_ne!(unknown.status, 0, "{unknown:?}");
     assert_eq!(unknown.stdout, "");
