@@ -86,7 +86,7 @@ impl Plant {
         Arc::new(fs::read(path).expect("a bundle"))
     }
 
-    fn from_server(&self, answers: Vec<Answer>) -> Ran {
+    fn apply_served(&self, answers: Vec<Answer>) -> Ran {
         let url = format!("http://{}/plant.bundle", serve(answers));
         self.bench.ran("apply", &[&url, "--json"])
     }
@@ -107,7 +107,7 @@ fn th11_a_download_is_taken_up_where_it_was_cut_and_never_from_another_file() {
 
     let one = plant.made(1);
     let half = one.len() / 2;
-    let ran = plant.from_server(vec![cut(&one, half, "\"a\""), rest(&one, half, "\"a\"")]);
+    let ran = plant.apply_served(vec![cut(&one, half, "\"a\""), rest(&one, half, "\"a\"")]);
     assert_eq!(ran.status, 0, "{ran:?}");
     assert_eq!(
         (plant.version("pump"), plant.kept()),
@@ -117,11 +117,11 @@ fn th11_a_download_is_taken_up_where_it_was_cut_and_never_from_another_file() {
     // Another file by then: as a whole, or with another tag, after which it is asked for anew.
     plant.sign("pump", "endless-loop", 4);
     let two = plant.made(2);
-    let ran = plant.from_server(vec![cut(&one, half, "\"a\""), whole(&two, "\"b\"")]);
+    let ran = plant.apply_served(vec![cut(&one, half, "\"a\""), whole(&two, "\"b\"")]);
     assert_eq!(ran.status, 0, "{ran:?}");
     plant.sign("pump", "endless-loop", 5);
     let three = plant.made(3);
-    let ran = plant.from_server(vec![
+    let ran = plant.apply_served(vec![
         cut(&two, half, "\"a\""),
         rest(&three, half, "\"b\""),
         whole(&three, "\"b\""),
@@ -132,7 +132,7 @@ fn th11_a_download_is_taken_up_where_it_was_cut_and_never_from_another_file() {
     // Other bytes under the same tag: no bundle is made of two.
     plant.sign("pump", "endless-loop", 6);
     let four = plant.made(4);
-    let ran = plant.from_server(vec![cut(&four, half, "\"a\""), rest(&three, half, "\"a\"")]);
+    let ran = plant.apply_served(vec![cut(&four, half, "\"a\""), rest(&three, half, "\"a\"")]);
     assert_eq!(
         ran.status,
         i32::from(Code::PartMismatch.exit_status()),
@@ -149,7 +149,7 @@ fn th11_a_download_is_taken_up_where_it_was_cut_and_never_from_another_file() {
 fn th11_a_server_that_never_ends_trickles_or_has_nothing_is_given_up() {
     let plant = Plant::new();
     let refused = |answers, why: &str| {
-        let ran = plant.from_server(answers);
+        let ran = plant.apply_served(answers);
         assert_eq!(
             ran.status,
             i32::from(Code::Download.exit_status()),
