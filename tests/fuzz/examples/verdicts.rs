@@ -4,8 +4,8 @@
 use std::fs;
 
 use countersign_fuzz::{
-    bundle, certificate_and_chain, component_toml, crl, envelope_and_statement, framing, key_uris, tally,
-    whole_verification,
+    bundle, certificate_and_chain, component_toml, crl, envelope_and_statement, framing, key_uris,
+    tally, whole_verification,
 };
 
 fn main() -> std::io::Result<()> {

@@ -29,8 +29,8 @@ fn check_index(bytes: &[u8]) {
         let name = std::path::Path::new(&part.name);
         assert_eq!(name.file_name(), Some(name.as_os_str()));
     }
-    let rising = |a: &_, b: &_| a < b;
-    assert!(fields.parts.is_sorted_by(rising) && fields.minimums.is_sorted_by(rising));
+    assert!(fields.parts.is_sorted_by(|one, next| one < next));
+    assert!(fields.minimums.is_sorted_by(|one, next| one < next));
     assert_eq!(BundleIndex::new(fields.clone()), Ok(index));
 }
 
