@@ -61,6 +61,7 @@ fn tf01_requests_come_over_tls_with_the_devices_key_while_its_hardware_is_there(
     assert!(plain.is_none(), "{plain:?}");
     // Renewed certificates are shown after a reload, and the component runs on.
     let before = shown(&device, address);
+    std::fs::remove_file(device.path("telemetry.chain.pem")).expect("it was written");
     device.certify(PURPOSE, "telemetry.chain.pem");
     let (reloaded, done) = bench.reload();
     assert_eq!(reloaded.status, 0, "{reloaded:?}");
