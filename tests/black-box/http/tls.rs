@@ -69,7 +69,7 @@ fn tf01_requests_come_over_tls_with_the_devices_key_while_its_hardware_is_there(
     assert_ne!(shown(&device, address), before);
     // There is no key in software in its place.
     device.hardware::<Swtpm>().stop();
-    let failed = curl(&device, address, &[]);
+    let failed = curl(&device, address, &["--max-time", "3"]);
     assert_ne!(failed.status, 0, "{failed:?}");
     let (reloaded, _) = bench.reload();
     assert_ne!(reloaded.status, 0, "{reloaded:?}");
