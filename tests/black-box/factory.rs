@@ -1,6 +1,6 @@
 //! The walk through docs/factory.md: its commands, as they stand there but for the port, in one folder and one shell.
 
-use crate::walk::{Walk, commands};
+use crate::walk::{Walk, commands, free_port};
 
 const PAGE: &str = include_str!("../../docs/factory.md");
 
@@ -35,10 +35,4 @@ fn the_page_about_the_factory_does_what_it_says() {
     assert_eq!(report["succeeded"].to_string(), devices);
     let log = String::from_utf8(walk.bench.read("authority.log")).expect("text");
     assert_eq!(log.matches("\"stopped\"").count(), 2, "{log}");
-}
-
-/// A port that nothing listens on.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }

@@ -14,6 +14,7 @@ mod guests;
 mod incidents;
 mod openssl;
 mod pkilint;
+mod plant;
 #[path = "../shared/programs.rs"]
 mod programs;
 mod python;

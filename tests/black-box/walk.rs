@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::cli::bench::{Bench, Ran, program};
-use crate::programs::fill_host;
+use crate::programs::{fill, fill_host};
 
 /// The lines of every block of shell commands on a page.
 pub(crate) fn commands(page: &str) -> Vec<&str> {
@@ -45,12 +45,10 @@ impl Walk {
     /// another shell goes on behind it in the same folder.
     #[track_caller]
     pub(crate) fn run(&self, lines: &[&str], environment: &[(&str, &str)]) -> Ran {
-        let fills = |line: &&str| line.starts_with("cargo xtask roots host ");
+        let fills = |line: &&str| line.starts_with("cargo xtask roots ");
         if let Some(place) = lines.iter().position(fills) {
             self.run(&lines[..place], environment);
-            let file = self.bench.path("roots.toml");
-            let roots = countersign_roots_file::parse(&file).expect("a root file");
-            fill_host(&self.bench.path("host"), &roots);
+            self.fill(lines[place]);
             return self.run(&lines[place + 1..], environment);
         }
         // Whatever happens, no server is left behind.
@@ -68,4 +66,29 @@ impl Walk {
         }
         self.bench.run(command, b"").succeeded()
     }
+
+    /// What `cargo xtask roots PROGRAM FILE` does.
+    fn fill(&self, line: &str) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let ["cargo", "xtask", "roots", program, file] = words[..] else {
+            panic!("{line}");
+        };
+        let roots = countersign_roots_file::parse(&self.bench.path(file)).expect("a root file");
+        let path = self.bench.path(program);
+        if program.ends_with("countersign-gateway") {
+            fill(
+                &crate::programs::program("countersign-gateway"),
+                &path,
+                &roots,
+            );
+        } else {
+            fill_host(&path, &roots);
+        }
+    }
+}
+
+/// A port that nothing listens on.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
 }
