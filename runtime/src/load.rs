@@ -92,8 +92,13 @@ fn component(
         Err(why) => origin = CodeOrigin::Recompiled { why },
     }
     let (code, unkept) = source.compiled(engine, verified, permit)?;
-    if let Some(why) = unkept {
-        origin = CodeOrigin::NotKept { why };
+    if let Some(unkept) = unkept {
+        origin = match origin {
+            CodeOrigin::Recompiled { why } => CodeOrigin::Recompiled {
+                why: format!("{why}; and not kept: {unkept}"),
+            },
+            _ => CodeOrigin::NotKept { why: unkept },
+        };
     }
     let component = instate(engine, &code).map_err(|error| LoadError::ComponentInvalid {
         reason: format!("{error:#}"),

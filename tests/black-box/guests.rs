@@ -65,7 +65,9 @@ fn http_faults() {
 /// Its valves are those of `runtime/examples/server`, which asks it.
 #[test]
 fn valves_http() {
-    serves("valves-http");
+    let ran = HOST.sign("valves-http").run(&[]);
+    ran.is_refused(116, "import-denied");
+    assert!(ran.stderr.contains("acme:plant/valves"), "{ran:?}");
 }
 
 #[test]

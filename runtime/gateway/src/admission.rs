@@ -23,7 +23,7 @@ use countersign_trust_store::{
 };
 use serde::Serialize;
 
-use crate::bundle::Hold;
+use crate::bundle::{Hold, OnTrial};
 use crate::clock::Clock;
 use crate::code;
 use crate::config::{Service, Work};
@@ -160,7 +160,16 @@ pub(crate) struct Admitted {
     pub(crate) links: Arc<[Link]>,
     /// What it sends, if it has to do with messages.
     pub(crate) post: Option<Post>,
+    /// The trial of the bundle that it was admitted in.
+    trial: Option<Arc<OnTrial>>,
     proof: Proof,
+}
+
+impl Admitted {
+    /// Whether it came with a bundle that was refused: it is on its way out.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.trial.as_ref().is_some_and(|trial| trial.has_failed())
+    }
 }
 
 /// What is to be remembered once a component proved healthy.
@@ -271,7 +280,7 @@ impl Host {
         state: &State,
     ) -> Result<Verified, Refusal> {
         let verified = self.verify(service, path, &self.hold.over(state.memory()))?;
-        let numbers = numbers(&verified.component);
+        let numbers = numbers(&verified);
         state.remember(|memory| {
             for (issuer, number) in numbers {
                 memory.raise_list(issuer, number);
@@ -416,6 +425,7 @@ impl Host {
             name: component.statement().name().clone(),
             security_version: component.statement().security_version(),
         };
+        let trial = self.hold.trial();
         let runtime = match service.work {
             Work::Http(_) => self.http.runtime()?,
             Work::Command | Work::Messages(_) | Work::Schedule(_) => &self.runtime,
@@ -460,6 +470,7 @@ impl Host {
             ready,
             links,
             post,
+            trial,
             proof,
         })
     }
@@ -487,8 +498,11 @@ impl Host {
 }
 
 /// The numbers of the lists that were consulted, by their issuers' keys.
-fn numbers(component: &VerifiedComponent) -> Vec<(Digest, CrlNumber)> {
-    let chains = component.signers().iter().map(|signer| signer.chain());
+fn numbers(verified: &Verified) -> Vec<(Digest, CrlNumber)> {
+    let signers = verified.component.signers().iter();
+    let chains = signers
+        .map(|signer| signer.chain())
+        .chain(verified.precompiled.iter().map(VerifiedPrecompiled::chain));
     chains
         .flat_map(|chain| chain.revocation().to_vec())
         .collect()

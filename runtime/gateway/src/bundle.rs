@@ -13,9 +13,9 @@ mod places;
 mod record;
 mod stage;
 
-pub(crate) use applied::{Applied, add_lists, configured, with_remembered};
+pub(crate) use applied::{Applied, add_lists, configured, remembered};
 pub(crate) use apply::apply;
-pub(crate) use hold::Hold;
+pub(crate) use hold::{Hold, OnTrial};
 pub(crate) use places::Places;
 pub(crate) use record::{applied, refused};
 pub(crate) use stage::{Staged, stage};

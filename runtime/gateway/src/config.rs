@@ -30,7 +30,7 @@ use toml::Spanned;
 use crate::http::Authorities;
 use crate::messages::{Broker, Messages};
 use crate::schedule::Schedule;
-pub(crate) use bundles::{Bundles, Download};
+pub(crate) use bundles::{Bundles, Download, is_missing};
 use file::{ConfigFile, ConfineMode, GrantsPart, LimitsPart, RestartPart, ServicePart, StatusPart};
 pub(crate) use file::{DirectoryPart, OutputPart, Purpose, When};
 use http::HttpPart;
@@ -41,7 +41,7 @@ pub(crate) use keys::{Key, KeyGrant};
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Most services. Each has threads and memory of its own only while it runs, but all are looked after by one process.
-const MAX_SERVICES: usize = 1_000;
+pub(crate) const MAX_SERVICES: usize = 1_000;
 
 /// Most services that are handed messages: each has a connection, and a thread for it.
 const MAX_CONNECTIONS: usize = 64;

@@ -114,6 +114,15 @@ enum By {
     Operator,
 }
 
+/// Where a change of the configuration leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To what an operator wants: nothing is changed where something is missing.
+    On,
+    /// To what was before: as much of it as there is.
+    Back,
+}
+
 /// A gateway that runs.
 pub(crate) struct Gateway {
     path: PathBuf,
@@ -217,7 +226,10 @@ impl Gateway {
             let asked = tokio::select! {
                 () = &mut stopping => break,
                 () = trial::glance(self.trial.as_ref()) => {
-                    self.watch_trial().await;
+                    goes_on = tokio::select! {
+                        () = manager.during(self.watch_trial()) => true,
+                        () = &mut stopping => false,
+                    };
                     continue;
                 }
                 () = manager.beat() => continue,
@@ -357,12 +369,16 @@ impl Gateway {
             bail!("a bundle is on trial; reload when it has ended");
         }
         let config = Config::load(&self.path)?;
-        let config = bundle::with_remembered(config, &self.path, &self.state.memory())?;
-        self.change_to(config).await.map(|(done, _)| done)
+        let config = bundle::remembered(config, &self.state.memory())?;
+        self.change_to(config, Way::On).await.map(|(done, _)| done)
     }
 
     /// Has another configuration count, and changes what it changes: what was done, and the configuration before.
-    async fn change_to(&mut self, mut config: Config) -> anyhow::Result<(Reloaded, Config)> {
+    async fn change_to(
+        &mut self,
+        mut config: Config,
+        way: Way,
+    ) -> anyhow::Result<(Reloaded, Config)> {
         if let Some(what) = self.config.beyond_reload(&config) {
             bail!("{what} was changed; that needs a restart");
         }
@@ -372,13 +388,18 @@ impl Gateway {
                 path.display()
             );
         }
-        let lists = Lists::read(&config.lists)?;
-        self.host.http.renew(&config.listeners)?;
-        self.host.lists.exchange(lists);
+        self.host.lists.exchange(Lists::read(&config.lists)?);
         let mut done = Reloaded::default();
-        self.refused.clear();
-        // Before anything takes its time.
+        // Before anything takes its time, or fails.
         self.stop_what_was_revoked(&mut done).await?;
+        match (self.host.http.renew(&config.listeners), way) {
+            (Err(error), Way::Back) => {
+                complain("", &format!("what was shown before is shown on: {error:#}"));
+            }
+            (renewed, _) => renewed?,
+        }
+        self.refused
+            .retain(|name, _| done.refused.contains_key(name));
         let kept: Vec<_> = config
             .services
             .iter()
@@ -459,25 +480,31 @@ impl Gateway {
             }
             numbers.extend(said);
         }
+        let mut stops = Vec::new();
         for name in revoked {
             let refusal = Refusal::revoked(&name);
             warn(&name, &format!("stopped: {}", refusal.why));
             metrics::refused(&refusal);
             if let Some(running) = self.running.remove(&name) {
-                running.stop_at_once().await;
+                // One that takes its time keeps no other from being stopped.
+                stops.push(tokio::spawn(running.stop_at_once()));
                 done.stopped.push(name.clone());
             }
             self.refused.insert(name.clone(), refusal.clone());
             done.refused.insert(name, refusal);
         }
         self.withdraw();
-        tokio::task::block_in_place(|| {
+        let remembered = tokio::task::block_in_place(|| {
             self.state.remember(|memory| {
                 for said in numbers {
                     memory.raise_list(said.issuer_spki_sha256, said.number);
                 }
             })
-        })
+        });
+        for stop in stops {
+            let _ = stop.await;
+        }
+        remembered
     }
 
     /// Takes back the admission of whatever the lists name, whether it runs or not: it must not come back when a list is short

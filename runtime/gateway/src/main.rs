@@ -49,6 +49,9 @@ use gateway::{Gateway, NotStarted};
 use say::{complain, warn};
 use state::Made;
 
+/// Threads for what waits for a disk, a name or hardware: as many as Tokio has by itself.
+const BLOCKING: usize = 512;
+
 /// Usage or configuration.
 const MISUSED: u8 = 2;
 
@@ -94,6 +97,8 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             let gateway = Gateway::new(&path, config, confinement)?;
             let tokio = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
+                // What hands messages over keeps a thread; no number of them takes the others'.
+                .max_blocking_threads(BLOCKING + config::MAX_SERVICES)
                 .build()
                 .context("the threads for the components cannot be started")?;
             tokio.block_on(gateway.run())?;

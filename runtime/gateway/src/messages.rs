@@ -181,6 +181,19 @@ impl Worker {
     /// Hands over one message until it is handled or given up.
     async fn deliver(&self, sender: &Sender, arrived: &Arrived) -> Result<(), RunError> {
         let topic = String::from_utf8_lossy(&arrived.publish.topic).into_owned();
+        // What was asked for earlier, under this name, a broker may go on sending.
+        if !self
+            .messages
+            .topics
+            .iter()
+            .any(|filter| filter.matches(&topic))
+        {
+            self.post.numbers.change(|counts| {
+                counts.dropped = counts.dropped.saturating_add(1);
+            });
+            sender.acknowledge(arrived).await;
+            return Ok(());
+        }
         let mut wait = FIRST_WAIT;
         let mut last = String::new();
         for tried in 1..=self.messages.tries {

@@ -316,7 +316,11 @@ impl Supervision {
                     None => Doing::Ended { ended: how },
                 };
             });
-            match self.pause(wait).await {
+            let event = match wait {
+                None if succeeded => self.rest().await,
+                wait => self.pause(wait).await,
+            };
+            match event {
                 None => {}
                 Some(Event::Exchange(next)) => {
                     self.exchange(*next);
@@ -473,6 +477,18 @@ impl Supervision {
         }
     }
 
+    /// Waits for ever after a run that ended well. If a bundle was on trial then, it is remembered when that has ended.
+    async fn rest(&mut self) -> Option<Event> {
+        while self.host.hold.is_on() && !self.proved {
+            let event = self.pause(Some(HELD)).await;
+            if event.is_some() {
+                return event;
+            }
+            self.prove();
+        }
+        self.pause(None).await
+    }
+
     /// Has it remembered that the component is healthy; while a bundle is on trial, only told.
     fn prove(&mut self) {
         if self.host.hold.is_on() {
@@ -482,6 +498,10 @@ impl Supervision {
                     *healthy = true;
                 }
             });
+            return;
+        }
+        // Asked after the hold, which ends later: what came with a bundle that failed is told to go, and may not have heard it.
+        if self.current.is_refused() {
             return;
         }
         let remembered = tokio::task::block_in_place(|| {
@@ -515,6 +535,14 @@ impl Supervision {
         self.proved = false;
         self.probed = false;
         self.service = service;
+        // Whoever looks sees the next from now on, also while it waits until it is due.
+        self.told.send_modify(|status| {
+            status.doing = running(false);
+            status.proved = false;
+            status.newer = None;
+            status.facts = Some(self.current.facts.clone());
+            status.links = Arc::clone(&self.current.links);
+        });
     }
 
     /// Gives the place to the copy of the last that proved healthy, if there is one and it is admitted.

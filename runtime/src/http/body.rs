@@ -20,6 +20,8 @@ pub(super) struct Bounded<B> {
     pause: Duration,
     too_large: fn() -> Error,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Whether somebody has waited since the last piece.
+    waiting: bool,
 }
 
 impl<B> Bounded<B> {
@@ -30,6 +32,7 @@ impl<B> Bounded<B> {
             pause,
             too_large,
             alarm: None,
+            waiting: false,
         }
     }
 }
@@ -52,15 +55,17 @@ where
             Poll::Pending => {
                 let pause = this.pause;
                 let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep(pause)));
+                // From the moment at which somebody waits: a reader who takes his time is not the sender's pause.
+                if !std::mem::replace(&mut this.waiting, true) {
+                    alarm.as_mut().reset(Instant::now() + pause);
+                }
                 return alarm
                     .as_mut()
                     .poll(cx)
                     .map(|()| Some(Err(Error::ConnectionReadTimeout)));
             }
         };
-        if let Some(alarm) = &mut this.alarm {
-            alarm.as_mut().reset(Instant::now() + this.pause);
-        }
+        this.waiting = false;
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, |data| data.remaining());

@@ -177,9 +177,12 @@ fn a_registry_that_grows_from_nothing_reads_no_more_for_each_certificate() {
             registry.commit(&made, NOW).await.expect("committed");
         }
         registry.close().await;
-        // A connection adds its counts when it ends.
+        // A connection adds its counts when it ends, or has been idle for some seconds.
         let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        while Postgres::shared().sql(&database.url, others).trim() != "0" {
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while Postgres::shared().sql(&database.url, others).trim() != "0"
+            && std::time::Instant::now() < until
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let read = Postgres::shared().sql(

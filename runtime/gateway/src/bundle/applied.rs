@@ -123,26 +123,27 @@ pub(crate) fn configured(path: &Path) -> anyhow::Result<Config> {
 /// A configuration with what the bundle brings that is remembered as applied, and the lists of the last that verified.
 ///
 /// # Errors
-/// If the file cannot be read again.
-pub(crate) fn with_remembered(
-    config: Config,
-    path: &Path,
-    memory: &Memory,
-) -> anyhow::Result<Config> {
+/// If the bundle is not as it was, or does not go with the configuration.
+pub(crate) fn remembered(config: Config, memory: &Memory) -> anyhow::Result<Config> {
     if config.bundles.is_none() {
         return Ok(config);
     }
     let places = Places::in_state(&config.state);
-    let with = |config: Config| -> anyhow::Result<Config> {
-        let current = memory.bundle()?;
-        let mut config = match current {
-            Some(digest) => config.with_bundle(&Applied::open(&places, digest)?)?,
-            None => config,
-        };
-        add_lists(&mut config, current, memory)?;
-        Ok(config)
+    let current = memory.bundle()?;
+    let mut config = match current {
+        Some(digest) => config.with_bundle(&Applied::open(&places, digest)?)?,
+        None => config,
     };
-    match with(config) {
+    add_lists(&mut config, current, memory)?;
+    Ok(config)
+}
+
+/// The same at a start, where the machine's own services run without the bundle rather than not at all.
+///
+/// # Errors
+/// If the file cannot be read again.
+fn with_remembered(config: Config, path: &Path, memory: &Memory) -> anyhow::Result<Config> {
+    match remembered(config, memory) {
         Ok(config) => Ok(config),
         Err(error) => {
             complain(

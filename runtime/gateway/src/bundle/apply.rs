@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -141,7 +141,11 @@ impl Arrived {
                     bail!("its SHA-256 is {found}, and the registry's manifest says {expected}");
                 }
             }
-            hand_over(&File::open(&arrived.path)?, state)
+            let file = fs::OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&arrived.path)?;
+            hand_over(&file, state)
         })?;
         Ok(arrived)
     }
@@ -155,13 +159,20 @@ impl Arrived {
             )
         })?;
         let incoming = places.incoming();
-        if !incoming.is_dir() {
-            places.make()?;
-            for folder in incoming.ancestors().take(2) {
-                std::os::unix::fs::chown(folder, Some(owner.uid()), Some(owner.gid()))
-                    .with_context(|| format!("{} cannot be handed over", folder.display()))?;
+        places.make()?;
+        // Root may ask, in a folder whose owner is not root: nothing there is followed, so that nothing else is handed over.
+        for folder in incoming.ancestors().take(2) {
+            let is_folder = fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir());
+            if !is_folder {
+                bail!(
+                    "{} is no folder; remove it, and try again",
+                    folder.display()
+                );
             }
+            std::os::unix::fs::lchown(folder, Some(owner.uid()), Some(owner.gid()))
+                .with_context(|| format!("{} cannot be handed over", folder.display()))?;
         }
+        sweep(&incoming);
         let name = format!("apply-{}.bundle", std::process::id());
         let path = incoming.join(&name);
         let failed = || format!("{} cannot be written", path.display());
@@ -177,6 +188,19 @@ impl Arrived {
         hand_over(&file, state)
             .with_context(|| format!("{} cannot be handed over", arrived.path.display()))?;
         Ok((arrived, file))
+    }
+}
+
+/// Removes the copies of processes that were killed before they could.
+fn sweep(incoming: &Path) {
+    for entry in fs::read_dir(incoming).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("apply-")?.strip_suffix(".bundle"));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

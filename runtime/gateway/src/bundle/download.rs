@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -312,13 +313,16 @@ impl Partial {
         let file = File::create_new(&self.content)?;
         if let Some(tag) = tag {
             // Without it, a next try begins at the first byte.
-            let _ = fs::write(&self.tag, tag);
+            let _ = File::create_new(&self.tag).and_then(|mut file| file.write_all(tag.as_bytes()));
         }
         Ok(file)
     }
 
     fn continued(&self) -> std::io::Result<File> {
-        OpenOptions::new().append(true).open(&self.content)
+        OpenOptions::new()
+            .append(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&self.content)
     }
 
     /// Removes it.

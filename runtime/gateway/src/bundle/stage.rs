@@ -9,13 +9,13 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use countersign_format::{BundleIndex, Digest, FormatError, PartKind};
+use countersign_format::{BundleIndex, Digest, DigestWriter, FormatError, PartKind};
 use countersign_trust_store::{
     BundleReadError, BundleReader, Code, Crl, CrlNumber, Expectation, Rejection, VerifiedBundle,
     pem,
 };
 
-use super::Places;
+use super::{Applied, Places};
 use crate::admission::{Host, Refusal};
 use crate::config::{Bundles, Config};
 use crate::state::Memory;
@@ -124,7 +124,7 @@ pub(crate) fn stage(
             .collect(),
         index,
     };
-    unpack(reader, &staged, held, places, memory)?;
+    unpack(reader, &staged, held, places)?;
     Ok(staged)
 }
 
@@ -159,7 +159,6 @@ fn unpack<R: io::Read>(
     staged: &Staged,
     lists: Vec<(String, Vec<u8>)>,
     places: &Places,
-    memory: &Memory,
 ) -> Result<(), Refusal> {
     let folder = places.unfinished()?;
     let parts = folder.path().join("parts");
@@ -188,7 +187,8 @@ fn unpack<R: io::Read>(
             .map_err(failed)?;
     }
     let place = places.of(staged.digest);
-    if memory.bundle()? == Some(staged.digest) && place.is_dir() {
+    // A power cut between taking away and putting in its place would leave none of what counts.
+    if is_whole(places, staged) {
         return Ok(());
     }
     if place.exists() {
@@ -198,6 +198,20 @@ fn unpack<R: io::Read>(
     // It is no temporary folder any more.
     let _ = folder.keep();
     Ok(())
+}
+
+/// Whether a bundle lies in its place, byte for byte.
+fn is_whole(places: &Places, staged: &Staged) -> bool {
+    let Ok(there) = Applied::open(places, staged.digest) else {
+        return false;
+    };
+    let parts = &staged.index.fields().parts;
+    parts.iter().all(|part| {
+        let mut digest = DigestWriter::new();
+        let read = File::open(there.folder().join(&part.name))
+            .and_then(|mut file| io::copy(&mut file, &mut digest));
+        read.is_ok_and(|size| size == part.size) && digest.finish() == part.digest
+    })
 }
 
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -230,5 +244,11 @@ impl Refusal {
     /// What a bundle brought did not prove healthy.
     pub(crate) fn unhealthy(why: &str) -> Self {
         Self::of(Code::BundleUnhealthy, &why)
+    }
+
+    /// For what runs already, when a bundle says that nothing so old may.
+    pub(crate) fn withdrawn(service: &str) -> Self {
+        let why = format!("{service} ran, and a bundle withdrew its version");
+        Self::of(Code::Withdrawn, &why)
     }
 }

@@ -12,11 +12,17 @@ use countersign_trust_store::{BundleAnchors, pem};
 use toml::Spanned;
 
 use super::file::BundlesPart;
-use super::{Config, ConfigError, Work, Wrong, place as place_in_text};
+use super::{Config, ConfigError, Service, Work, Wrong, place as place_in_text};
 use crate::bundle::Applied;
 
 /// How a component is named that lies in the bundle that was applied last.
 const IN_BUNDLE: &str = "bundle:";
+
+/// Whether a service takes its component from a bundle that does not bring it.
+pub(crate) fn is_missing(service: &Service) -> bool {
+    let name = service.component.to_str();
+    name.is_some_and(|name| name.starts_with(IN_BUNDLE))
+}
 
 /// The tables that a bundle's configuration may have.
 const TABLES: &[&str] = &["http", "on-message", "schedule", "service"];

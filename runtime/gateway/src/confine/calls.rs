@@ -55,13 +55,19 @@ fn forbidden(arch: TargetArch) -> anyhow::Result<BpfProgram> {
             SeccompRule::new(vec![condition])
         })
         .collect::<Result<Vec<_>, _>>()?;
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_clone | X32, makes_namespace.clone());
     rules.insert(libc::SYS_clone, makes_namespace);
     filter(rules, libc::EPERM, arch)
 }
 
 /// Answers ENOSYS where the arguments lie in memory, which no filter reads: the C library then takes the older call.
 fn unreadable(arch: TargetArch) -> anyhow::Result<BpfProgram> {
-    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let rules = BTreeMap::from([
+        (libc::SYS_clone3, Vec::new()),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_clone3 | X32, Vec::new()),
+    ]);
     filter(rules, libc::ENOSYS, arch)
 }
 

@@ -99,7 +99,10 @@ impl Gateway {
             return Ok(None);
         };
         if held != facts.file_sha256 {
-            self.kept.release(&service.name)?;
+            // What a bundle brings on trial may not stay.
+            if !self.host.hold.is_on() {
+                self.kept.release(&service.name)?;
+            }
             return Ok(None);
         }
         let why = format!(

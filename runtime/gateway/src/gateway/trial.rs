@@ -14,10 +14,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Gateway, blocking};
-use crate::admission::{Lists, Refusal};
+use super::{Gateway, Way, blocking};
+use crate::admission::{Facts, Lists, Refusal};
 use crate::bundle::{self, Applied, Places, Staged};
-use crate::config::{Bundles, Config};
+use crate::config::{Bundles, Config, is_missing};
 use crate::say::{complain, say, warn};
 use crate::service::Doing;
 
@@ -146,6 +146,7 @@ impl Gateway {
             None => {
                 self.host.hold.end();
                 self.tidy();
+                self.stop_what_was_withdrawn(&trial.bundle).await;
                 let fields = trial.bundle.index.fields();
                 say(
                     "",
@@ -238,6 +239,13 @@ impl Gateway {
         }
 
         // Each component of it must verify before anything is changed: by the lists that it brings, and by what it withdraws.
+        if let Some(service) = next.services.iter().find(|service| is_missing(service)) {
+            return Err(as_it_is(anyhow!(
+                "{} takes {} from the bundle, which does not bring it; its revocation lists count nevertheless",
+                service.name,
+                service.component.display()
+            )));
+        }
         self.host
             .lists
             .exchange(Lists::read(&next.lists).map_err(as_it_is)?);
@@ -248,7 +256,7 @@ impl Gateway {
                 verified.map_err(|refusal| (refusal.of_service(&service.name), None))?;
             }
         }
-        let (done, before) = self.change_to(next).await.map_err(as_it_is)?;
+        let (done, before) = self.change_to(next, Way::On).await.map_err(as_it_is)?;
         let refused = done
             .refused
             .into_iter()
@@ -323,24 +331,58 @@ impl Gateway {
         tokio::task::block_in_place(|| {
             bundle::applied(&self.host.records, bundle)
                 .context("the audit record could not be written, so nothing is applied")?;
-            self.state.remember(|memory| {
+            let remembered = self.state.remember(|memory| {
                 memory.raise_bundle(&fields.line, fields.number, bundle.digest);
                 for minimum in &fields.minimums {
                     memory.raise_minimum(&minimum.name, minimum.security_version);
                 }
-            })
+            });
+            match remembered {
+                // It is written, and boots from now on; the counter follows it.
+                Err(error) if self.state.memory().bundle()? == Some(bundle.digest) => {
+                    warn("", &format!("{error:#}"));
+                    Ok(())
+                }
+                remembered => remembered,
+            }
         })
+    }
+
+    /// Ends what a bundle has withdrawn and did not exchange itself.
+    async fn stop_what_was_withdrawn(&mut self, bundle: &Staged) {
+        let minimums = &bundle.index.fields().minimums;
+        let below = |facts: &Facts| {
+            minimums.iter().any(|minimum| {
+                minimum.name.to_string() == facts.component
+                    && facts.security_version < minimum.security_version
+            })
+        };
+        let withdrawn: Vec<_> = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.status().facts.as_ref().is_some_and(below))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in withdrawn {
+            if let Some(running) = self.running.remove(&name) {
+                running.stop_at_once().await;
+            }
+            let refusal = Refusal::withdrawn(&name);
+            warn(&name, &format!("stopped: {}", refusal.why));
+            crate::metrics::refused(&refusal);
+            self.refused.insert(name, refusal);
+        }
     }
 
     /// Has what was configured before run again, under the newest lists.
     async fn go_back(&mut self, mut before: Config) {
-        self.host.hold.end();
+        self.host.hold.fail();
         let memory = self.state.memory();
         let listed = memory
             .bundle()
             .and_then(|current| bundle::add_lists(&mut before, current, &memory));
         let changed = match listed {
-            Ok(()) => self.change_to(before).await.map(|_| ()),
+            Ok(()) => self.change_to(before, Way::Back).await.map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = changed {

@@ -209,6 +209,8 @@ impl Drop for Placed {
         // A listener that is dropped closes.
         drop(self.server.last(&self.serving));
         self.server.remove(&self.serving);
+        // Whoever waits for his turn gets none: what ends makes room, and nothing new is to begin there.
+        self.serving.turns.close();
         self.serving.handler.end_all();
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each handshake is a signature, for which rustls waits; [`accept`] has it made on a thread where waiting is no harm.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
@@ -63,10 +64,16 @@ where
         let hello = hello.await.ok()?;
         let one = SIGNING.acquire().await.ok()?;
         // Here the certificate is shown and signed for; what follows is the other side's part.
-        let signed = tokio::task::spawn_blocking(move || hello.into_stream(config));
-        let signed = signed.await.ok()?;
-        drop(one);
-        signed.await.ok()
+        // The permit goes when the hardware has answered, whether anybody waits for that any more or not.
+        let signed = tokio::task::spawn_blocking(move || {
+            let _one = one;
+            hello.into_stream(config)
+        });
+        let mut rest = signed.await.ok()?;
+        // Whoever is asked for another key share is signed for only now.
+        std::future::poll_fn(move |cx| tokio::task::block_in_place(|| Pin::new(&mut rest).poll(cx)))
+            .await
+            .ok()
     };
     timeout_at(by, handshake).await.ok().flatten()
 }
