@@ -577,14 +577,19 @@ impl Gateway {
             }
             None => {}
         }
-        if let Some(copy) = self.kept.of(&service.name)
-            && let Ok(verified) = self.verified(service, &copy).await
-            && self.take_up(service, verified, done).await.is_ok()
-        {
-            say(
-                &service.name,
-                "the last that proved healthy runs in its place",
-            );
+        for copy in self.kept.copies(&service.name) {
+            if let Ok(verified) = self.verified(service, &copy).await
+                && !self
+                    .kept
+                    .is_held(&service.name, &verified.facts.file_sha256)
+                && self.take_up(service, verified, done).await.is_ok()
+            {
+                say(
+                    &service.name,
+                    "the last that proved healthy runs in its place",
+                );
+                return;
+            }
         }
     }
 

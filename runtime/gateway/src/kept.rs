@@ -111,6 +111,12 @@ impl Kept {
         }
     }
 
+    /// Whether an operator went back from the file with this digest. One that cannot be told from it is taken for it.
+    pub(crate) fn is_held(&self, service: &str, file_sha256: &str) -> bool {
+        self.held(service)
+            .map_or(true, |held| held.as_deref() == Some(file_sha256))
+    }
+
     /// Forgets that.
     ///
     /// # Errors

@@ -66,6 +66,16 @@ pub(crate) fn look(path: &Path, config: &Config) -> anyhow::Result<Vec<Finding>>
         owned("the configuration", path, ours),
         owned("the configuration's folder", &config.folder, ours),
     ];
+    // Who may sign what the configuration could say as well.
+    if let Some(bundles) = &config.bundles {
+        let anchors = &bundles.anchors;
+        findings.push(owned("the roots of bundles", anchors, ours));
+        findings.push(owned(
+            "the folder of the roots of bundles",
+            &folder_of(anchors),
+            ours,
+        ));
+    }
     // Nothing is believed because it lies there: a group of its administrators may.
     for (what, file) in [
         ("the audit log's folder", &config.audit),

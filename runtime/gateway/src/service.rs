@@ -571,14 +571,17 @@ impl Supervision {
 
     /// The copy of the last that proved healthy, admitted; none of what runs already.
     fn copy(&self) -> Option<Admitted> {
-        let path = self.kept.of(&self.service.name)?;
-        // A refusal has its record, and there is nothing else to run then.
-        let verified = self.host.judge(&self.service, &path, &self.state).ok()?;
-        if verified.facts.file_sha256 == self.current.facts.file_sha256 {
-            return None;
-        }
-        let log = lines(&self.service.name);
-        self.host.load(&self.service, verified, log).ok()
+        let name = &self.service.name;
+        self.kept.copies(name).into_iter().find_map(|path| {
+            // A refusal has its record.
+            let verified = self.host.judge(&self.service, &path, &self.state).ok()?;
+            let digest = &verified.facts.file_sha256;
+            if *digest == self.current.facts.file_sha256 || self.kept.is_held(name, digest) {
+                return None;
+            }
+            let log = lines(name);
+            self.host.load(&self.service, verified, log).ok()
+        })
     }
 
     /// Writes a record, which waits for the disk: on no thread that components run on.
