@@ -2,7 +2,7 @@
 //! or a command line.
 //!
 //! A key that cannot be opened is said to be missing, and why. There is no software key in its place. Whether a key is the
-//! one in its certificate is decided by [`DeviceBuilder`](countersign_runtime::host::DeviceBuilder).
+//! one in its certificate is decided by [`DeviceBuilder`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
