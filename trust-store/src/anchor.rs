@@ -99,8 +99,10 @@ pub enum AnchorError {
         /// What cannot be read.
         what: &'static str,
     },
-    /// The same root key stands in the list twice for one purpose.
-    #[error("root {index} ({subject}) has the same key as another root of the list")]
+    /// The same root key stands in the list twice: a key has one purpose.
+    #[error(
+        "root {index} ({subject}) has the same key as another root of the list; each purpose needs a key of its own"
+    )]
     Duplicate {
         /// Its place in the list, from 0.
         index: usize,
@@ -276,10 +278,10 @@ impl Anchors {
         let mut anchors: Vec<Anchor> = Vec::with_capacity(sources.len());
         for (index, source) in sources.into_iter().enumerate() {
             let anchor = Anchor::check(index, source)?;
-            let twice = anchors.iter().any(|other| {
-                other.purpose == anchor.purpose
-                    && other.certificate.spki() == anchor.certificate.spki()
-            });
+            // For two purposes as well: whoever may sign components under it could vouch for native code, too.
+            let twice = anchors
+                .iter()
+                .any(|other| other.certificate.spki() == anchor.certificate.spki());
             if twice {
                 return Err(AnchorError::Duplicate {
                     index,

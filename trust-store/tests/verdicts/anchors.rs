@@ -52,6 +52,13 @@ fn the_same_root_twice_and_too_many_roots_are_refused() {
         twice,
         Err(AnchorError::Duplicate { index: 1, .. })
     ));
+    // Nor may one key vouch for components and for native code.
+    let other = AnchorSource {
+        purpose: Purpose::PrecompiledCode,
+        ..source.clone()
+    };
+    let both = Anchors::new(vec![source.clone(), other]);
+    assert!(matches!(both, Err(AnchorError::Duplicate { index: 1, .. })));
     let many = Anchors::new(vec![source; 17]);
     assert_eq!(many.unwrap_err(), AnchorError::TooMany { actual: 17 });
 }
