@@ -46,6 +46,33 @@ const SERVING_MEMORY: usize = 64 << 20;
 /// Most elements of one table of a guest for one request. Interpreters of scripts have some 20,000.
 const SERVING_TABLE: usize = 65_536;
 
+/// What is laid out for each guest that is served at the same time, and the most that one may have of it. Most components have
+/// few; those that were composed, or bring a language's runtime, have more, and take the places of several.
+const MEMORIES_EACH: u32 = 2;
+const MEMORIES_MOST: u32 = 8;
+const TABLES_EACH: u32 = 4;
+const TABLES_MOST: u32 = 32;
+
+/// Core instances of one guest. They are counted, and nothing is laid out for them.
+const INSTANCES_MOST: u32 = 64;
+
+/// The most places that one guest takes.
+pub(crate) const PLACES_MOST: u32 = {
+    let (of_memories, of_tables) = (MEMORIES_MOST / MEMORIES_EACH, TABLES_MOST / TABLES_EACH);
+    if of_memories > of_tables {
+        of_memories
+    } else {
+        of_tables
+    }
+};
+
+/// How many places a guest with so many memories and tables takes.
+pub(crate) fn places(memories: u32, tables: u32) -> u32 {
+    let of_memories = memories.div_ceil(MEMORIES_EACH);
+    let of_tables = tables.div_ceil(TABLES_EACH);
+    of_memories.max(of_tables).max(1)
+}
+
 /// Bytes of a memory, and of a table, that are cleared instead of given back (64 KiB).
 const SERVING_RESIDENT: usize = 64 << 10;
 
@@ -82,13 +109,12 @@ pub(crate) fn config() -> Config {
 fn serving(guests: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(guests);
-    // Most components have few; those that were composed, or bring a language's runtime, have more.
-    pool.max_core_instances_per_component(64);
-    pool.total_core_instances(guests.saturating_mul(8));
-    pool.max_memories_per_component(8);
-    pool.total_memories(guests.saturating_mul(2));
-    pool.max_tables_per_component(32);
-    pool.total_tables(guests.saturating_mul(4));
+    pool.max_core_instances_per_component(INSTANCES_MOST);
+    pool.total_core_instances(guests.saturating_mul(INSTANCES_MOST));
+    pool.max_memories_per_component(MEMORIES_MOST);
+    pool.total_memories(guests.saturating_mul(MEMORIES_EACH));
+    pool.max_tables_per_component(TABLES_MOST);
+    pool.total_tables(guests.saturating_mul(TABLES_EACH));
     pool.total_stacks(guests);
     pool.table_elements(SERVING_TABLE);
     pool.max_memory_size(SERVING_MEMORY);
@@ -174,6 +200,14 @@ mod tests {
             .filter(|pair| pair[0].starts_with("wasm_") && pair[1] == "true");
         on.map(|pair| pair[0].trim_end_matches(':').to_owned())
             .collect()
+    }
+
+    #[test]
+    fn th14_who_has_more_than_one_place_takes_several() {
+        assert_eq!([places(0, 0), places(1, 1), places(2, 4)], [1; 3]);
+        assert_eq!([places(3, 1), places(1, 5)], [2; 2]);
+        assert_eq!(places(MEMORIES_MOST, 0), 4);
+        assert_eq!(places(0, TABLES_MOST), PLACES_MOST);
     }
 
     const LISTED: &[&str] = &[

@@ -16,6 +16,7 @@ use crate::host::{self, Device, GrantedKey, KeyCeiling};
 use crate::http::Secure;
 use crate::imports::{Import, ImportKind};
 use crate::limits::Limits;
+use crate::lookup::Lookups;
 use crate::wasi::names::{self, Wasi};
 
 /// What the operator of this host allows a component at most, and what is behind it.
@@ -356,6 +357,7 @@ pub struct Granted {
     tls: Option<Arc<dyn Secure>>,
     limits: Limits,
     keys: Vec<GrantedKey>,
+    pub(crate) lookups: Lookups,
     withheld: Vec<String>,
 }
 
@@ -453,6 +455,7 @@ impl Granted {
             tls: ceiling.tls.clone(),
             limits: ceiling.limits.lowered_by(statement.limits()),
             keys,
+            lookups: Lookups::new(),
             withheld,
         }
     }

@@ -45,6 +45,7 @@ pub mod http;
 mod imports;
 mod limits;
 mod load;
+mod lookup;
 pub mod messaging;
 mod runtime;
 mod wasi;

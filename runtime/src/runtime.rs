@@ -275,7 +275,8 @@ impl Builder {
     }
 
     /// Lays out memory for `guests` that run at the same time, each for one request, instead of anew for each: for a host that
-    /// serves many. A memory of such a guest has at most 64 MiB. What [`config`](Self::config) set does not count then.
+    /// serves many. One with many memories or tables takes the places of several
+    /// ([`HttpHandler::places`](crate::http::HttpHandler::places)). A memory of such a guest has at most 64 MiB. What [`config`](Self::config) set does not count then.
     #[must_use]
     pub fn for_serving(mut self, guests: u32) -> Self {
         self.serving = Some(guests);

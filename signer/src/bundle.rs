@@ -2,10 +2,10 @@
 //!
 //! Each file is read twice, 64 KiB at a time: once for the index, and once into the bundle, where it must be the same still.
 
-use crate::output::Output;
 use crate::sign::{entry, open, signer_id, signer_order};
 use crate::staged::scan;
 use crate::{CertifiedKey, Chain, Overwrite, SignError};
+use countersign_durable::{Access, Unfinished};
 use countersign_format::{
     Audience, BundleEnvelope, BundleFields, BundleIndex, BundlePart, Digest, DigestWriter,
     FormatError, Minimum, PartKind, bundle_preamble, bundle_to_be_signed,
@@ -87,7 +87,7 @@ pub fn create_bundle(
             what: "the index reads differently",
         });
     }
-    let mut target = Output::create(output, overwrite)?;
+    let mut target = Unfinished::create(output, Access::Umask, overwrite)?;
     let preamble = bundle_preamble(&envelope).map_err(SignError::Bundle)?;
     for head in [&preamble[..], &envelope] {
         target
@@ -106,7 +106,7 @@ pub fn create_bundle(
             });
         }
     }
-    target.persist()?;
+    target.place()?;
     Ok(index)
 }
 

@@ -4,7 +4,8 @@
 
 use crate::sign::open;
 use crate::staged::{OldSignature, Staged, reread, scan};
-use crate::{Overwrite, SignError, output};
+use crate::{Overwrite, SignError};
+use countersign_durable::{Access, write};
 use countersign_format::{Envelope, FormatError, Statement, limits};
 use std::io::Read;
 use std::path::Path;
@@ -41,7 +42,7 @@ pub fn detach(input: &Path, output: &Path, overwrite: Overwrite) -> Result<(), S
         .signature()
         .ok_or(SignError::Component(FormatError::SignatureMissing))?;
     let (_, payload) = reread(&mut file, range, input)?;
-    output::write(output, &payload, overwrite)
+    Ok(write(output, &payload, Access::Umask, overwrite)?)
 }
 
 /// Writes the component `input` with the signature from the file `signature`, which must have been made for it.

@@ -1,5 +1,6 @@
 //! Why something was not signed. Whatever the reason, no output has been written.
 
+use countersign_durable::DurableError;
 use countersign_format::FormatError;
 use std::path::PathBuf;
 
@@ -91,6 +92,18 @@ pub enum SignError {
         /// What is wrong with them.
         why: String,
     },
+}
+
+impl From<DurableError> for SignError {
+    fn from(error: DurableError) -> Self {
+        match error {
+            DurableError::Exists { path } => Self::Exists { path },
+            error => {
+                let path = error.path().to_owned();
+                Self::write(path)(error.into_io())
+            }
+        }
+    }
 }
 
 impl SignError {

@@ -23,7 +23,6 @@ mod chain;
 mod detached;
 mod error;
 pub mod manifest;
-mod output;
 mod precompiled;
 pub mod request;
 mod sign;
@@ -32,9 +31,10 @@ pub mod two_step;
 
 pub use bundle::{BundlePlan, BundleSource, create_bundle};
 pub use chain::{CertifiedKey, Chain};
+/// What to do when there is something at an output's path.
+pub use countersign_durable::Existing as Overwrite;
 pub use detached::{attach, detach, strip};
 pub use error::SignError;
 pub use manifest::{Manifest, ManifestError};
-pub use output::Overwrite;
 pub use precompiled::sign_precompiled;
 pub use sign::{SignOptions, Signed, default_output, sign_file, sign_reader};

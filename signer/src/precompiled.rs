@@ -6,13 +6,13 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use countersign_durable::{Access, write};
 use countersign_format::{
     PrecompiledFile, PrecompiledSignature, PrecompiledStatement, limits, precompiled_to_be_signed,
 };
 
-use crate::output::{self, Overwrite};
 use crate::sign::open;
-use crate::{CertifiedKey, SignError};
+use crate::{CertifiedKey, Overwrite, SignError};
 
 /// The largest file that is read: the most code, its statement and its name.
 const MAX_BYTES: u64 = limits::MAX_CODE_BYTES + limits::MAX_STATEMENT_BYTES + 64;
@@ -61,6 +61,6 @@ pub fn sign_precompiled(
     {
         return Err(failed("the signature does not verify"));
     }
-    output::write(output, &file, overwrite)?;
+    write(output, &file, Access::Umask, overwrite)?;
     Ok(statement)
 }

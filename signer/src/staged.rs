@@ -1,7 +1,7 @@
 //! A component copied to its output while it is hashed and its layout is scanned: one pass, 64 KiB at a time.
 
-use crate::output::Output;
 use crate::{Overwrite, SignError};
+use countersign_durable::{Access, Unfinished};
 use countersign_format::{Digest, DigestWriter, Layout, LayoutScanner, SignatureRange};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -10,8 +10,8 @@ use std::path::Path;
 const PIECE: usize = 64 * 1024;
 
 /// P, alone, in an output that is not in its place yet.
-pub(crate) struct Staged<'a> {
-    pub(crate) output: Output<'a>,
+pub(crate) struct Staged {
+    pub(crate) output: Unfinished,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
 }
@@ -23,16 +23,16 @@ pub(crate) enum OldSignature {
     Drop,
 }
 
-impl<'a> Staged<'a> {
+impl Staged {
     /// Copies P from `input` (named `name` in errors) to an output at `path`.
     pub(crate) fn copy(
         input: &mut dyn Read,
         name: &Path,
-        path: &'a Path,
+        path: &Path,
         overwrite: Overwrite,
         old: OldSignature,
     ) -> Result<Self, SignError> {
-        let mut output = Output::create(path, overwrite)?;
+        let mut output = Unfinished::create(path, Access::Umask, overwrite)?;
         let (scanned, digest) = {
             let file = output.file();
             scan(input, name, |piece| {
@@ -100,12 +100,12 @@ impl<'a> Staged<'a> {
                 what: "the signature",
             });
         }
-        self.output.persist()
+        Ok(self.output.place()?)
     }
 
     /// Puts P alone in its place.
     pub(crate) fn finish_unsigned(self) -> Result<(), SignError> {
-        self.output.persist()
+        Ok(self.output.place()?)
     }
 }
 

@@ -186,6 +186,19 @@ impl Crl {
         &self.0.der
     }
 
+    /// SHA-256 of the SubjectPublicKeyInfo under which its signature verified, here or in a copy of it, once it did: the key of
+    /// an issuer that was judged.
+    #[must_use]
+    pub fn verified_under(&self) -> Option<Digest> {
+        self.0.verified_under.get().copied()
+    }
+
+    /// Whether both claim to come from the same issuer.
+    #[must_use]
+    pub fn has_issuer_of(&self, other: &Self) -> bool {
+        other.claims_issuer(&self.0.header.issuer, &self.0.header.authority_key)
+    }
+
     /// Whether the list claims to come from the holder of this name and key identifier.
     pub(crate) fn claims_issuer(&self, name: &[u8], key_identifier: &[u8]) -> bool {
         self.0.header.issuer == name && self.0.header.authority_key == key_identifier

@@ -243,6 +243,8 @@ pub enum Rejection {
         serial: String,
         /// Its issuer.
         issuer: String,
+        /// SHA-256 of the issuer's SubjectPublicKeyInfo, and the number of the list that says so.
+        list: Box<(Digest, CrlNumber)>,
     },
     /// The component is older than one that proved healthy here.
     #[error("{name} has security version {version}, and {seen} already ran here")]
@@ -369,6 +371,16 @@ impl Rejection {
             self,
             Self::CrlStale { .. } | Self::Expired { .. } | Self::NotYetValid { .. }
         )
+    }
+
+    /// The list that revoked a certificate: what a host with state hands to
+    /// [`TrustState::note_crl_number`](crate::TrustState::note_crl_number), so that it does not come back when that list is taken away.
+    #[must_use]
+    pub fn revoking_list(&self) -> Option<(Digest, CrlNumber)> {
+        match self {
+            Self::Revoked { list, .. } => Some(**list),
+            _ => None,
+        }
     }
 
     /// The stable code of this refusal.

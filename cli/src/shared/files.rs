@@ -8,6 +8,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+pub(crate) use countersign_durable::Existing;
+use countersign_durable::{Access, DurableError, Unfinished, folder_of};
 use countersign_format::{FormatError, limits};
 
 use crate::shared::failure::Failure;
@@ -83,34 +85,12 @@ pub(crate) fn open(path: &Path, what: &str) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// What happens where the output exists.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
-    Refuse,
-    Replace,
-}
-
-impl Existing {
-    pub(crate) fn from_force(force: bool) -> Self {
-        if force { Self::Replace } else { Self::Refuse }
-    }
-}
-
-impl From<Existing> for countersign_signer::Overwrite {
-    fn from(existing: Existing) -> Self {
-        match existing {
-            Existing::Refuse => Self::Refuse,
-            Existing::Replace => Self::Replace,
-        }
-    }
-}
-
-impl From<Existing> for countersign_backend_file::Overwrite {
-    fn from(existing: Existing) -> Self {
-        match existing {
-            Existing::Refuse => Self::Refuse,
-            Existing::Replace => Self::Replace,
-        }
+/// What `--force` says of an output that exists.
+pub(crate) fn forced(force: bool) -> Existing {
+    if force {
+        Existing::Replace
+    } else {
+        Existing::Refuse
     }
 }
 
@@ -124,7 +104,7 @@ pub(crate) fn check_output(path: &Path, existing: Existing) -> Result<(), Failur
         Ok(_) if existing == Existing::Refuse => Err(already_there(path)),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = folder(path);
+            let folder = folder_of(path);
             if folder.is_dir() {
                 Ok(())
             } else {
@@ -153,46 +133,17 @@ pub(crate) fn write_with(
     fill: impl FnOnce(&mut File) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     check_output(path, existing)?;
-    let folder = folder(path);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".countersign-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // Outputs are public; the process's umask takes away what its owner does not want to give.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder
-        .tempfile_in(&folder)
-        .with_context(|| {
-            format!(
-                "cannot write {}: the folder {} takes no new file",
-                path.display(),
-                folder.display()
-            )
-        })
-        .map_err(Failure::usage)?;
-    fill(file.as_file_mut())?;
-    file.as_file_mut()
-        .sync_all()
-        .with_context(|| format!("cannot write {}", path.display()))
-        .map_err(Failure::usage)?;
-    let persisted = match existing {
-        Existing::Refuse => file.persist_noclobber(path),
-        Existing::Replace => file.persist(path),
+    let failed = |error: DurableError| match error {
+        DurableError::Exists { path } => already_there(&path),
+        error => Failure::usage(anyhow::Error::new(error)),
     };
-    match persisted {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(already_there(path))
-        }
-        Err(error) => Err(Failure::usage(
-            anyhow::Error::new(error.error).context(format!("cannot write {}", path.display())),
-        )),
-    }?;
-    // The name is on disk only once its folder is. Not every file system can sync a folder; the content is safe.
-    let _ = File::open(&folder).and_then(|folder| folder.sync_all());
-    Ok(())
+    let mut file = Unfinished::create(path, Access::Umask, existing).map_err(failed)?;
+    fill(file.file())?;
+    match file.place() {
+        // Not every file system can sync a folder; the content is safe.
+        Err(error) if error.is_in_place() => Ok(()),
+        placed => placed.map_err(failed),
+    }
 }
 
 fn already_there(path: &Path) -> Failure {
@@ -200,13 +151,6 @@ fn already_there(path: &Path) -> Failure {
         "{} exists already; choose another --output, or say --force to overwrite it",
         path.display()
     ))
-}
-
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 /// The output that was asked for, or the name derived from the input's.

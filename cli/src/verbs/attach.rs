@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use countersign_signer::Overwrite;
-
 use crate::shared::failure::Failure;
 use crate::shared::files;
 use crate::shared::output::Output;
@@ -45,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         &arguments.signature,
         &target,
         arguments.replace,
-        Overwrite::from(files::Existing::from_force(arguments.force)),
+        files::forced(arguments.force),
     )?;
     output.line(&format!("Wrote {}", target.display()));
     Ok(())

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use countersign_signer::Overwrite;
-
 use crate::shared::failure::Failure;
 use crate::shared::files;
 use crate::shared::output::Output;
@@ -30,7 +28,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
     let target = files::output_or_beside(arguments.output.as_ref(), &arguments.file, "sig")?;
-    let overwrite = Overwrite::from(files::Existing::from_force(arguments.force));
+    let overwrite = files::forced(arguments.force);
     countersign_signer::detach(&arguments.file, &target, overwrite)?;
     output.line(&format!("Wrote {}", target.display()));
     Ok(())

@@ -75,10 +75,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
-    let existing = Existing::from_force(arguments.force);
+    let existing = files::forced(arguments.force);
     let options = SignOptions {
         replace_signature: arguments.replace,
-        overwrite: existing.into(),
+        overwrite: existing,
         issued_at: source_date_epoch()?,
     };
     if let Some(target) = &arguments.prepare {

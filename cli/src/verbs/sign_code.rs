@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::shared::certificates::read_chain;
 use crate::shared::failure::Failure;
-use crate::shared::files::{self, Existing};
+use crate::shared::files;
 use crate::shared::output::{Output, Paint};
 use crate::shared::secrets;
 
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
-    let existing = Existing::from_force(arguments.force);
+    let existing = files::forced(arguments.force);
     drop(files::open(&arguments.code, "code")?);
     files::check_output(&arguments.output, existing)?;
     let chain = Chain::from_der(read_chain(&arguments.chain)?)
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
             format!("{path} does not belong to {}", arguments.key)
         })
         .map_err(Failure::usage)?;
-    let statement = sign_precompiled(&arguments.code, &arguments.output, &signer, existing.into())?;
+    let statement = sign_precompiled(&arguments.code, &arguments.output, &signer, existing)?;
     let path = arguments.output.display().to_string();
     if arguments.json {
         output.json(&json!({

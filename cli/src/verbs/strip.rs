@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use countersign_signer::Overwrite;
-
 use crate::shared::failure::Failure;
 use crate::shared::files;
 use crate::shared::output::Output;
@@ -28,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
-    let overwrite = Overwrite::from(files::Existing::from_force(arguments.force));
+    let overwrite = files::forced(arguments.force);
     countersign_signer::strip(&arguments.file, &arguments.output, overwrite)?;
     output.line(&format!("Wrote {}", arguments.output.display()));
     Ok(())

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use base64ct::{Base64, Encoding as _};
+use countersign_durable::{Access, Existing, Unfinished};
 use countersign_format::DeviceIdentity;
 use countersign_privacy_tokens::{
     Assignment, HardwareHash, KeyEncryptionKey, KeyRing, TableId, TableStore as _, Token, Verdict,
@@ -135,13 +136,9 @@ impl PrivacyTokens {
         };
         let path = folder.join(TABLES);
         let failed = || format!("{} could not be written", path.display());
-        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-        writeln!(file, "{}", *given).with_context(failed)?;
-        file.as_file().sync_all().with_context(failed)?;
-        file.persist(&path).with_context(failed)?;
-        fs::File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .with_context(failed)
+        let mut file = Unfinished::create(&path, Access::Owner, Existing::Replace)?;
+        writeln!(file.file(), "{}", *given).with_context(failed)?;
+        Ok(file.place()?)
     }
 
     /// Hands the counts to the registry; what it does not take is counted on.

@@ -623,7 +623,7 @@ mod tests {
         let directory = CaDirectory::create(&path, NOW).expect("made");
         fs::create_dir(directory.authorities().join(".root")).expect("a leftover");
         fs::write(directory.authorities().join(".root/key.pem"), "half").expect("a leftover");
-        fs::write(path.join(".countersign-x"), "half").expect("a leftover");
+        fs::write(path.join(".unfinished-x"), "half").expect("a leftover");
         drop(directory);
         assert!(
             CaDirectory::open(&path)
@@ -633,7 +633,7 @@ mod tests {
         );
         let directory = CaDirectory::create(&path, NOW).expect("continued");
         assert!(!directory.authorities().join(".root").exists());
-        assert!(!path.join(".countersign-x").exists());
+        assert!(!path.join(".unfinished-x").exists());
         authority(&directory);
         drop(directory);
         assert!(

@@ -1,10 +1,10 @@
 //! What is handed over with a device, in a folder of its own: certificate, chain, public key and a summary. Nothing of it is
 //! secret; a private key never gets here.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use countersign_durable::{Access, Existing};
 use der::pem::{self, LineEnding};
 use serde::Serialize;
 
@@ -62,20 +62,6 @@ pub(crate) fn folder(output: &Path, device: &str) -> Result<PathBuf, Error> {
 
 /// Replaces a file: what is there afterwards is the old one or the whole new one, on the disk.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let failed = || Error::written(path);
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".countersign-")
-        .tempfile_in(folder)
-        .map_err(failed())?;
-    file.write_all(bytes).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(path).map_err(|error| failed()(error.error))?;
-    // A new name lives in the folder (fsync(2)).
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed())
+    countersign_durable::write(path, bytes, Access::Owner, Existing::Replace)
+        .map_err(|error| Error::written(path)(error.into_io()))
 }

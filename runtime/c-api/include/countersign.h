@@ -213,8 +213,8 @@ void countersign_buffer_free(countersign_buffer *buffer);
 /* ---- Guests ---- */
 
 /*
- * Holds the imports against statement and ceiling, compiles (about a second for 4 MB) and links. Takes the component's content:
- * a second time, verify again. The component is still yours to free.
+ * Holds the imports against statement and ceiling, compiles (about a second for 4 MB) and links. The runtime must be the one that
+ * verified the component (else "misuse"). Takes the component's content: a second time, verify again. The component is still yours to free.
  */
 countersign_error *countersign_load(countersign_runtime *runtime, countersign_component *component,
                                     const countersign_ceiling *ceiling, countersign_guest **guest);

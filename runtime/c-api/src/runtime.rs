@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use countersign_roots::{build_time, system_time};
 use countersign_runtime::format::{ComponentName, Digest, limits};
 use countersign_runtime::trust_store::{
-    Anchors, Code, Crl, MAX_CRL_BYTES, Now, TrustState, UnixTime, VerifiedComponent, pem,
+    Anchors, Code, Crl, MAX_CRL_BYTES, Now, Rejection, TrustState, UnixTime, VerifiedComponent, pem,
 };
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{CodeCache, GuestContext, Runtime as Verified};
@@ -219,9 +219,11 @@ pub(crate) extern "C" fn countersign_verify(
         let bytes = file.read(length, "file")?.to_vec();
         let now = Now::new(runtime.floor, Some(system_time()));
         let state = runtime.remembered().state();
-        let verified = runtime.shared.runtime.verify(bytes, &now, &state)?;
+        let verified = runtime.shared.runtime.verify(bytes, &now, &state);
+        let verified = verified.inspect_err(|rejection| runtime.note_revoking(rejection))?;
         runtime.note_lists(&verified);
-        component.put(Some(Box::new(Component::new(verified))), "the component")
+        let verified = Component::new(verified, &runtime.shared);
+        component.put(Some(Box::new(verified)), "the component")
     })
 }
 
@@ -237,7 +239,7 @@ pub(crate) extern "C" fn countersign_load(
         let runtime = given(runtime, "runtime")?;
         let component = given(component, "component")?;
         let ceiling = given(ceiling, "ceiling")?.get();
-        let verified = component.take()?;
+        let verified = component.take(&runtime.shared)?;
         let linker = Linker::<GuestContext>::new(runtime.shared.runtime.engine());
         let ready = runtime.shared.runtime.load(verified, &ceiling, &linker)?;
         let loaded = Guest::new(Arc::clone(&runtime.shared), ready);
@@ -248,6 +250,13 @@ pub(crate) extern "C" fn countersign_load(
 impl Runtime {
     fn remembered(&self) -> MutexGuard<'_, Remembered> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, no older list than one that revoked will do, and it must not be away.
+    fn note_revoking(&self, rejection: &Rejection) {
+        if let Some((issuer, number)) = rejection.revoking_list() {
+            self.remembered().seen.note_crl_number(issuer, number);
+        }
     }
 
     /// From now on, no older list of these issuers will do.

@@ -9,7 +9,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::lending::NotLent;
 use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, code_beside, read, read_lists};
@@ -23,10 +23,10 @@ use countersign_trust_store::{
 };
 use serde::Serialize;
 
-use crate::bundle::{Hold, OnTrial};
+use crate::bundle::{self, Hold, OnTrial, Places};
 use crate::clock::Clock;
 use crate::code;
-use crate::config::{Service, Work};
+use crate::config::{Config, Service, Work};
 use crate::http::Server;
 use crate::keys::Keys;
 use crate::messages::Post;
@@ -55,10 +55,22 @@ pub(crate) struct Host {
 pub(crate) struct Lists(Mutex<Arc<Vec<Crl>>>);
 
 impl Lists {
-    /// Those in these files.
+    /// Those of a configuration: in its files, and what bundles have brought.
     ///
     /// # Errors
     /// If one of them cannot be read: what it would have revoked must not run because it is missing.
+    pub(crate) fn of(config: &Config) -> anyhow::Result<Vec<Crl>> {
+        let mut all = Self::read(&config.lists)?;
+        if let Some(digest) = config.carried {
+            all.extend(bundle::carried(&Places::in_state(&config.state), digest)?);
+        }
+        Ok(all)
+    }
+
+    /// Those in these files.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
     pub(crate) fn read<'a>(
         paths: impl IntoIterator<Item = &'a PathBuf>,
     ) -> anyhow::Result<Vec<Crl>> {
@@ -189,23 +201,33 @@ pub(crate) struct Refusal {
     pub(crate) code: Option<&'static str>,
     pub(crate) why: String,
     pub(crate) next: String,
+    /// Of one whose certificate was revoked, the issuer's key and the number of the list that says so.
+    #[serde(skip)]
+    pub(crate) revoked_by: Option<(Digest, CrlNumber)>,
 }
 
 impl Refusal {
     pub(crate) fn of(code: Code, why: &impl ToString) -> Self {
         Self {
             code: Some(code.as_str()),
-            why: why.to_string(),
             next: code.next_step().to_owned(),
+            ..Self::without_code(why.to_string(), "")
+        }
+    }
+
+    /// For what no code is for.
+    pub(crate) fn without_code(why: String, next: &str) -> Self {
+        Self {
+            code: None,
+            why,
+            next: next.to_owned(),
+            revoked_by: None,
         }
     }
 
     fn of_machine(error: &anyhow::Error) -> Self {
-        Self {
-            code: None,
-            why: format!("{error:#}"),
-            next: "Correct what the message names, and reload.".to_owned(),
-        }
+        let next = "Correct what the message names, and reload.";
+        Self::without_code(format!("{error:#}"), next)
     }
 
     /// For a component that needs a key which is not lent.
@@ -228,14 +250,12 @@ impl Refusal {
 
     /// For a version that failed too often before it proved healthy.
     fn quarantined(facts: &Facts) -> Self {
-        Self {
-            code: None,
-            why: format!(
-                "{} {} failed three times before it proved healthy, so it is not tried again by itself",
-                facts.component, facts.version
-            ),
-            next: "Put another version in its place, or have it tried once more by `countersign-gateway reload`.".to_owned(),
-        }
+        let why = format!(
+            "{} {} failed three times before it proved healthy, so it is not tried again by itself",
+            facts.component, facts.version
+        );
+        let next = "Put another version in its place, or have it tried once more by `countersign-gateway reload`.";
+        Self::without_code(why, next)
     }
 
     /// For what runs already, when a newer list names one of its signers' certificates.
@@ -269,7 +289,7 @@ impl From<LoadError> for Refusal {
 
 impl Host {
     /// Reads and verifies the file at `path` as the component of a service, and remembers the numbers of the lists that were
-    /// consulted.
+    /// consulted, that of one that revoked it above all: it does not come back when that list is taken away.
     ///
     /// # Errors
     /// As [`Self::verify`]; or that they could not be remembered.
@@ -279,14 +299,29 @@ impl Host {
         path: &Path,
         state: &State,
     ) -> Result<Verified, Refusal> {
-        let verified = self.verify(service, path, &self.hold.over(state.memory()))?;
-        let numbers = numbers(&verified);
-        state.remember(|memory| {
+        let verified = self.verify(service, path, &self.hold.over(state.memory()));
+        let numbers = match &verified {
+            Ok(verified) => numbers(verified),
+            Err(refusal) => refusal.revoked_by.into_iter().collect(),
+        };
+        let remembered = state.remember(|memory| {
             for (issuer, number) in numbers {
                 memory.raise_list(issuer, number);
             }
-        })?;
-        Ok(verified)
+        });
+        match (verified, remembered) {
+            (Err(refusal), Err(error)) => {
+                warn(
+                    &service.name,
+                    &format!("what revoked it is not remembered: {error:#}"),
+                );
+                Err(refusal)
+            }
+            (verified, remembered) => verified.and_then(|verified| {
+                remembered?;
+                Ok(verified)
+            }),
+        }
     }
 
     /// Reads and verifies the file at `path` as the component of a service, under what is remembered and the lists.
@@ -341,7 +376,7 @@ impl Host {
         let component = self
             .runtime
             .verify(bytes.clone(), &self.clock.now(), &state)
-            .map_err(|rejection| Refusal::of(rejection.code(), &rejection))?;
+            .map_err(Refusal::from)?;
         let facts = facts(&component, file);
         let now = self.clock.now();
         let precompiled = code_beside(&self.runtime, path, &component, &now, &state)
@@ -478,8 +513,11 @@ impl Host {
     /// Has it remembered that a component proved healthy: no older version is admitted from now on.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If it cannot be written; or it came with a bundle that was refused.
     pub(crate) fn prove(&self, admitted: &Admitted, state: &State) -> anyhow::Result<()> {
+        if admitted.is_refused() {
+            bail!("it came with a bundle that was refused, and is on its way out");
+        }
         state.remember(|memory| {
             for root in &admitted.proof.roots {
                 let (name, version) =

@@ -6,6 +6,7 @@
 
 mod applied;
 mod apply;
+mod carried;
 mod download;
 mod hold;
 mod oci;
@@ -13,8 +14,9 @@ mod places;
 mod record;
 mod stage;
 
-pub(crate) use applied::{Applied, add_lists, configured, remembered};
+pub(crate) use applied::{Applied, configured, remembered, with_lists};
 pub(crate) use apply::apply;
+pub(crate) use carried::{carried, carry};
 pub(crate) use hold::{Hold, OnTrial};
 pub(crate) use places::Places;
 pub(crate) use record::{applied, refused};

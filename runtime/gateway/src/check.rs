@@ -107,7 +107,7 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     let counter = config.counter.as_ref().map(Guard::open).transpose()?;
     let memory = state::peek(&config.state, counter.as_ref()).map_err(NotStarted::of_state)?;
     let lists = Lists::default();
-    lists.exchange(Lists::read(&config.lists)?);
+    lists.exchange(Lists::of(config)?);
     let records = Arc::new(AuditLog::open(None)?);
     let host = Host {
         // Nothing is loaded here.

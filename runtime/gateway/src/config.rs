@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_format::{ComponentName, limits as format_limits};
+use countersign_format::{ComponentName, Digest, limits as format_limits};
 use countersign_keys::CounterUri;
 use countersign_runtime::messaging::PRODUCER;
 use countersign_runtime::{Access, Ceiling, Limits, LineSink, LoadError, Output};
@@ -66,6 +66,8 @@ pub(crate) struct Config {
     /// By which a memory that was put back is noticed.
     pub(crate) counter: Option<CounterUri>,
     pub(crate) lists: Vec<PathBuf>,
+    /// SHA-256 of the file with the revocation lists that bundles have brought, in the state's folder.
+    pub(crate) carried: Option<Digest>,
     pub(crate) policy: Policy,
     pub(crate) compile: Compile,
     pub(crate) bundles: Option<Bundles>,
@@ -340,6 +342,7 @@ impl Config {
                 .into_iter()
                 .map(|path| folder.join(path))
                 .collect(),
+            carried: None,
             compile: Compile {
                 memory: gateway.compile.memory.0,
                 cpu: gateway.compile.cpu.0,

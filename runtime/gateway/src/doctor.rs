@@ -240,7 +240,7 @@ fn clock(clock: &Clock) -> Finding {
 
 fn lists(config: &Config) -> Vec<Finding> {
     let what = "revocation lists";
-    let lists = match Lists::read(&config.lists) {
+    let lists = match Lists::of(config) {
         Ok(lists) => lists,
         Err(error) => return vec![unseen(what, &error)],
     };

@@ -35,6 +35,7 @@ use crate::kept::Kept;
 use crate::keys::{Keys, Try};
 use crate::manager::Manager;
 use crate::metrics;
+use crate::own;
 use crate::say::{complain, say, warn};
 use crate::serve::Pages;
 use crate::service::{self, Running};
@@ -318,7 +319,7 @@ impl Gateway {
     }
 
     async fn start(&mut self) {
-        match Lists::read(&self.config.lists) {
+        match Lists::of(&self.config) {
             Ok(lists) => {
                 self.host.lists.exchange(lists);
                 self.withdraw();
@@ -388,10 +389,13 @@ impl Gateway {
                 path.display()
             );
         }
-        self.host.lists.exchange(Lists::read(&config.lists)?);
+        self.host.lists.exchange(Lists::of(&config)?);
         let mut done = Reloaded::default();
         // Before anything takes its time, or fails.
         self.stop_what_was_revoked(&mut done).await?;
+        if way == Way::On {
+            own::demand_named(&config)?;
+        }
         match (self.host.http.renew(&config.listeners), way) {
             (Err(error), Way::Back) => {
                 complain("", &format!("what was shown before is shown on: {error:#}"));

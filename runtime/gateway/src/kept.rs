@@ -8,8 +8,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use countersign_durable as durable;
 use countersign_format::Digest;
-use countersign_hosting::{MAX_FILE_BYTES, Read, durable, read};
+use countersign_hosting::{MAX_FILE_BYTES, Read, read};
 
 /// The length of a digest in hexadecimal.
 const MAX_DIGEST: u64 = 64;
@@ -49,7 +50,7 @@ impl Kept {
         if there("wasm") || there("next") {
             return Ok(());
         }
-        durable::replace(&self.place(service, "next"), bytes)
+        Ok(durable::replace(&self.place(service, "next"), bytes)?)
     }
 
     /// Makes what was put down the copy, if it is the file with this digest: it proved healthy. Does nothing where the copy is
@@ -61,7 +62,7 @@ impl Kept {
         let (next, copy) = (self.place(service, "next"), self.place(service, "wasm"));
         if is(&next, file_sha256)? {
             self.keep_before(service)?;
-            return durable::rename(&next, &copy);
+            return Ok(durable::rename(&next, &copy)?);
         }
         if !is(&copy, file_sha256)? {
             bail!("no copy of it is there to be kept");
@@ -85,7 +86,7 @@ impl Kept {
         let _ = fs::remove_file(&link);
         fs::hard_link(&copy, &link)
             .with_context(|| format!("{} cannot be made", link.display()))?;
-        durable::rename(&link, &self.place(service, "before"))
+        Ok(durable::rename(&link, &self.place(service, "before"))?)
     }
 
     /// Remembers that the file with this digest is not to run for a service.
@@ -93,7 +94,8 @@ impl Kept {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn hold(&self, service: &str, file_sha256: &str) -> anyhow::Result<()> {
-        durable::replace(&self.place(service, "held"), file_sha256.as_bytes())
+        let held = self.place(service, "held");
+        Ok(durable::replace(&held, file_sha256.as_bytes())?)
     }
 
     /// The digest of the file that is not to run for a service.

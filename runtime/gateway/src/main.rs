@@ -16,6 +16,7 @@ mod confine;
 mod control;
 mod doctor;
 mod enrol;
+mod failures;
 mod finding;
 mod gateway;
 mod http;

@@ -18,6 +18,7 @@ use countersign_trust_store::Code;
 use serde::{Serialize, Serializer};
 use tokio::time::sleep;
 
+use crate::failures::{Failures, Paced};
 use crate::say::say;
 use broker::{Arrived, Connected, Sender};
 pub(crate) use broker::{Broker, BrokerTls};
@@ -27,6 +28,15 @@ pub(crate) use topics::Filter;
 /// The first and the longest wait before a message is handed over again.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Most bytes of messages that wait in either direction (4 MiB), but for one that is larger.
+const MAX_WAITING_BYTES: u64 = 4 << 20;
+
+/// How many messages of this size may wait, of `most`: one at least.
+fn as_many(most: u16, bytes: u64) -> u16 {
+    let fit = MAX_WAITING_BYTES.checked_div(bytes).unwrap_or(u64::MAX);
+    u16::try_from(fit).unwrap_or(most).clamp(1, most)
+}
 
 /// What of a component's own words about a message is logged, in characters.
 const MAX_TEXT: usize = 200;
@@ -145,6 +155,12 @@ pub(crate) struct Worker {
     pub(crate) records: Arc<AuditLog>,
 }
 
+/// What is told of messages that a component does not handle: a stranger may send as many as he likes.
+struct Told {
+    tries: Paced,
+    dropped: Failures,
+}
+
 impl Worker {
     /// Goes on until the component turns out to be none for messages, which is returned.
     pub(crate) async fn run(self) -> RunError {
@@ -155,11 +171,15 @@ impl Worker {
             self.messages.max_bytes,
             self.post.numbers.clone(),
         );
+        let told = Told {
+            tries: Paced::new(),
+            dropped: Failures::new(&self.name, self.ready.record(), &self.records),
+        };
         let sender = connected.sender();
         let sending = connected.sender();
         let receiving = async {
             while let Some(arrived) = connected.arrived.recv().await {
-                if let Err(error) = self.deliver(&sender, &arrived).await {
+                if let Err(error) = self.deliver(&sender, &arrived, &told).await {
                     return error;
                 }
             }
@@ -179,7 +199,12 @@ impl Worker {
     }
 
     /// Hands over one message until it is handled or given up.
-    async fn deliver(&self, sender: &Sender, arrived: &Arrived) -> Result<(), RunError> {
+    async fn deliver(
+        &self,
+        sender: &Sender,
+        arrived: &Arrived,
+        told: &Told,
+    ) -> Result<(), RunError> {
         let topic = String::from_utf8_lossy(&arrived.publish.topic).into_owned();
         // What was asked for earlier, under this name, a broker may go on sending.
         if !self
@@ -219,10 +244,10 @@ impl Worker {
                 counts.failed = counts.failed.saturating_add(1);
             });
             last = describe(code, &why);
-            say(
-                &self.name,
-                &format!("a message on {topic} was not handled, try {tried}: {last}"),
-            );
+            let what = format!("a message on {topic} was not handled, try {tried}: {last}");
+            if let Some(what) = told.tries.tell(&what) {
+                say(&self.name, &what);
+            }
             if tried < self.messages.tries {
                 sleep(wait).await;
                 wait = wait.saturating_mul(2).min(LONGEST_WAIT);
@@ -233,8 +258,7 @@ impl Worker {
             arrived.publish.payload.len(),
             self.messages.tries
         );
-        say(&self.name, &why);
-        self.records.write(&self.ready.record().stopped(None, &why));
+        told.dropped.note(None, &why);
         self.post.numbers.change(|counts| {
             counts.dropped = counts.dropped.saturating_add(1);
         });

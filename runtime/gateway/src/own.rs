@@ -4,13 +4,14 @@
 //! Looked at before every start. A signature protects a component wherever it lies; the program that checks it, and the file that
 //! says what it may touch, are protected by nothing but their owners and modes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::config::Config;
+use crate::config::{Config, Work};
 use crate::finding::{Finding, Weight};
 
 /// The bits of a mode that let the group and all others write, and the one that keeps them from exchanging what is another's.
@@ -56,9 +57,7 @@ pub(crate) fn demand(path: &Path, config: &Config) -> anyhow::Result<Vec<Finding
 /// # Errors
 /// If it cannot be looked at.
 pub(crate) fn look(path: &Path, config: &Config) -> anyhow::Result<Vec<Finding>> {
-    let ours = fs::metadata("/proc/self")
-        .context("this process cannot be looked at")?
-        .uid();
+    let ours = this_user()?;
     let program = std::env::current_exe().context("this program's file is not known")?;
     let mut findings = vec![
         owned("this program", &program, ours),
@@ -66,16 +65,7 @@ pub(crate) fn look(path: &Path, config: &Config) -> anyhow::Result<Vec<Finding>>
         owned("the configuration", path, ours),
         owned("the configuration's folder", &config.folder, ours),
     ];
-    // Who may sign what the configuration could say as well.
-    if let Some(bundles) = &config.bundles {
-        let anchors = &bundles.anchors;
-        findings.push(owned("the roots of bundles", anchors, ours));
-        findings.push(owned(
-            "the folder of the roots of bundles",
-            &folder_of(anchors),
-            ours,
-        ));
-    }
+    findings.extend(all_owned(&named(config), ours));
     // Nothing is believed because it lies there: a group of its administrators may.
     for (what, file) in [
         ("the audit log's folder", &config.audit),
@@ -98,6 +88,89 @@ pub(crate) fn look(path: &Path, config: &Config) -> anyhow::Result<Vec<Finding>>
         Finding::ok("user", format!("it runs as user {ours}"))
     });
     Ok(findings)
+}
+
+/// Demands of a configuration that is to count from now on that nobody else can change the files that it names.
+///
+/// # Errors
+/// If somebody can; the message says what to do.
+pub(crate) fn demand_named(config: &Config) -> anyhow::Result<()> {
+    let ours = this_user()?;
+    let found = all_owned(&named(config), ours);
+    match found.iter().find(|found| found.weight == Weight::Refuse) {
+        Some(found) => {
+            let next = found.next.as_deref().unwrap_or_default();
+            bail!("{}: {}; next: {next}", found.what, found.said)
+        }
+        None => Ok(()),
+    }
+}
+
+fn this_user() -> anyhow::Result<u32> {
+    let process = fs::metadata("/proc/self").context("this process cannot be looked at")?;
+    Ok(process.uid())
+}
+
+/// A file that a configuration names, and what it is for.
+type Named = (String, PathBuf);
+
+/// The files on which it rests what a configuration says: code that runs for keys, their secrets and certificates, and whom the
+/// gateway believes in its connections and in bundles. Components and lists answer for themselves.
+fn named(config: &Config) -> Vec<Named> {
+    let mut named: Vec<Named> = Vec::new();
+    for (name, key) in &config.known.keys {
+        let programs = key.source.programs().into_iter();
+        named.extend(programs.map(|file| (format!("what runs for the key {name}"), file)));
+        let files = key.files().into_iter();
+        named.extend(files.map(|file| (format!("a file of the key {name}"), file)));
+    }
+    let authorities = config.certificates();
+    named.extend(authorities.map(|file| ("authorities".to_owned(), file.to_owned())));
+    for service in &config.services {
+        if let Work::Messages(messages) = &service.work {
+            let files = messages.files().into_iter();
+            named.extend(files.map(|file| ("whom a broker is believed by".to_owned(), file)));
+        }
+    }
+    if let Some(bundles) = &config.bundles {
+        named.push(("the roots of bundles".to_owned(), bundles.anchors.clone()));
+        let roots = bundles.download.roots.iter();
+        named.extend(roots.map(|file| ("the roots of downloads".to_owned(), file.clone())));
+    }
+    named
+}
+
+/// What is wrong with these files, and with the folders in which they have their names; or that nothing is.
+fn all_owned(named: &[Named], ours: u32) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let mut findings = Vec::new();
+    for (what, file) in named {
+        // The name that is given, and the one that a link leads to.
+        for path in [Some(file.clone()), file.canonicalize().ok()]
+            .into_iter()
+            .flatten()
+        {
+            let folder = folder_of(&path);
+            for (what, path) in [
+                (what.clone(), path),
+                (format!("the folder of {what}"), folder),
+            ] {
+                // What is not there is missed by whoever needs it.
+                if path.exists() && seen.insert(path.clone()) {
+                    findings.push(owned(&what, &path, ours));
+                }
+            }
+        }
+    }
+    let count = findings.len();
+    findings.retain(|finding| finding.weight != Weight::Ok);
+    if findings.is_empty() && count > 0 {
+        findings.push(Finding::ok(
+            "what the configuration names",
+            format!("{count} files and folders are their owners' alone"),
+        ));
+    }
+    findings
 }
 
 /// Whether nobody but this user and root can change what is at a path.
@@ -252,6 +325,60 @@ mod tests {
         let is_named =
             |finding: &Finding| finding.said.contains(&folder.path().display().to_string());
         assert!(found.iter().any(is_named), "{found:?}");
+    }
+
+    #[test]
+    fn th06_th19_what_a_configuration_rests_on_is_nobody_elses_to_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+        };
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("open")).expect("ours");
+        for file in ["program", "pin", "chain.pem", "roots.pem", "open/module.so"] {
+            fs::write(at(file), "").expect("ours");
+            mode(&at(file), 0o644);
+        }
+        std::os::unix::fs::symlink(at("open/module.so"), at("module.so")).expect("a link");
+        let text = format!(
+            "[bundles]\nline = \"plant\"\nanchors = \"roots.pem\"\n\
+             [[key]]\nname = \"one\"\nuri = \"exec:{program} 3\"\nchain = \"chain.pem\"\nsecret = \"pin\"\n\
+             [[key]]\nname = \"two\"\nuri = \"pkcs11:token=a;object=b?module-path={module}\"\nchain = \"missing.pem\"\n",
+            program = at("program").display(),
+            module = at("module.so").display(),
+        );
+        fs::write(at("gateway.toml"), text).expect("ours");
+        mode(&at("gateway.toml"), 0o644);
+        let config = Config::load(&at("gateway.toml")).expect("good");
+        demand_named(&config).expect("all of it is ours");
+        let looked = || look(&at("gateway.toml"), &config).expect("seen");
+        let told = |findings: &[Finding], path: &Path| {
+            let shown = path.display().to_string();
+            findings
+                .iter()
+                .any(|found| found.weight == Weight::Refuse && found.said.contains(&shown))
+        };
+        for file in [
+            "program",
+            "pin",
+            "chain.pem",
+            "roots.pem",
+            "open/module.so",
+            "open",
+        ] {
+            assert!(!told(&looked(), &at(file)), "{file}");
+            let before = fs::metadata(at(file)).expect("there").permissions();
+            mode(&at(file), if file == "open" { 0o777 } else { 0o664 });
+            let error = demand_named(&config).expect_err(file).to_string();
+            assert!(
+                error.contains("chmod go-w") && error.contains(file),
+                "{error}"
+            );
+            // The same is told at a start, and by who asks what is wrong.
+            assert!(told(&looked(), &at(file)), "{file}");
+            fs::set_permissions(at(file), before).expect("ours");
+        }
+        demand_named(&config).expect("all of it is ours again");
     }
 
     #[test]

@@ -146,8 +146,7 @@ mod tests {
             newer: Some(hostile.to_owned()),
             doing: Doing::Refused(Refusal {
                 code: Some("expired"),
-                why: hostile.to_owned(),
-                next: hostile.to_owned(),
+                ..Refusal::without_code(hostile.to_owned(), hostile)
             }),
             ..crate::service::refused("pump", Refusal::not_tried())
         };

@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
-use countersign_hosting::{MAX_FILE_BYTES, Read, durable, read};
+use anyhow::Context as _;
+use countersign_durable::{Access, Existing};
+use countersign_hosting::{MAX_FILE_BYTES, Read, read};
 use countersign_runtime::{CodeTarget, Runtime};
 use countersign_trust_store::{Now, TrustState, UnixTime};
 
@@ -45,7 +46,7 @@ pub(crate) fn precompile(
     let code = runtime
         .precompile(&verified, target)
         .map_err(|error| NotStarted::Refused(error.code(), error.to_string()))?;
-    write(output, &code)?;
+    countersign_durable::write(output, &code, Access::Owner, Existing::Refuse)?;
     overview::out(&format!(
         "{}: code of {}, for {}; sign it with `countersign sign-code`",
         output.display(),
@@ -53,16 +54,4 @@ pub(crate) fn precompile(
         countersign_runtime::build_id()
     ));
     Ok(())
-}
-
-fn write(output: &Path, code: &[u8]) -> anyhow::Result<()> {
-    if output.exists() {
-        bail!("{} is there already; it was not touched", output.display());
-    }
-    // A bare name has an empty folder.
-    let output = match output.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new(".").join(output),
-        _ => output.to_owned(),
-    };
-    durable::replace(&output, code)
 }

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, bail};
-use countersign_hosting::{Read, durable, read};
+use countersign_durable::{self as durable, DurableError};
+use countersign_hosting::{Read, read};
 use countersign_keys::CounterUri;
 
 use crate::say::warn;
@@ -88,7 +89,10 @@ fn bind(folder: &Path, counter: &CounterUri) -> anyhow::Result<()> {
     }
     next.bind(Guard::make(counter)?.stands()?);
     next.rise()?;
-    durable::replace(&folder.join(MEMORY), &state.seal.seal(&next)?)
+    Ok(durable::replace(
+        &folder.join(MEMORY),
+        &state.seal.seal(&next)?,
+    )?)
 }
 
 /// The folder of a gateway, held by this process alone.
@@ -104,6 +108,8 @@ pub(crate) struct State {
 /// What is on the disk.
 struct Held {
     memory: Memory,
+    /// Whether the file that has the memory's name may lose it with the power.
+    uncertain: bool,
     /// Whether the counter has yet to move to what the memory carries.
     unsettled: bool,
 }
@@ -157,6 +163,7 @@ impl State {
             guard: None,
             held: Mutex::new(Held {
                 memory,
+                uncertain: false,
                 unsettled: false,
             }),
             _lock: lock,
@@ -171,8 +178,9 @@ impl State {
     /// Changes what is remembered, and has it on the disk, and counted, before it returns.
     ///
     /// # Errors
-    /// If it cannot be written: then nothing has changed. Or if the counter does not move: then it is remembered, and could be
-    /// put back from a copy until the counter has moved, which is tried first of all the next time.
+    /// If it cannot be written: then nothing has changed. If it is not certain to stay on the disk, or the counter does not move:
+    /// then it is remembered, and could be lost with the power or put back from a copy, until both are made good for, which is
+    /// tried first of all the next time.
     pub(crate) fn remember(&self, change: impl FnOnce(&mut Memory)) -> anyhow::Result<()> {
         let mut held = self.lock();
         let mut next = held.memory.clone();
@@ -184,13 +192,39 @@ impl State {
         }
         let counts = next.count_after(&held.memory)?;
         next.rise()?;
-        durable::replace(&self.folder.join(MEMORY), &self.seal.seal(&next)?)?;
-        held.memory = next;
-        held.unsettled = counts;
-        self.settle(&mut held)
+        let sealed = self.seal.seal(&next)?;
+        let written = durable::replace(&self.folder.join(MEMORY), &sealed);
+        self.take_over(&mut held, next, counts, written)
     }
 
+    /// Has what was written count, and the counter follow it. `counts` is whether that is to move.
+    fn take_over(
+        &self,
+        held: &mut Held,
+        next: Memory,
+        counts: bool,
+        written: Result<(), DurableError>,
+    ) -> anyhow::Result<()> {
+        if written.as_ref().is_err_and(|error| !error.is_in_place()) {
+            return Ok(written?);
+        }
+        // What is remembered is what the file says, certain or not.
+        held.memory = next;
+        held.unsettled = counts;
+        held.uncertain = written.is_err();
+        written?;
+        self.settle(held)
+    }
+
+    /// Makes good for what went wrong after the memory had its name: first that it is on the disk, then that the counter moves,
+    /// which must not be ahead of what a power cut leaves.
     fn settle(&self, held: &mut Held) -> anyhow::Result<()> {
+        if held.uncertain {
+            // Written anew: a folder that once failed to be synchronised may take itself for clean.
+            let sealed = self.seal.seal(&held.memory)?;
+            durable::replace(&self.folder.join(MEMORY), &sealed)?;
+            held.uncertain = false;
+        }
         if held.unsettled
             && let (Some(guard), Some(counted)) = (&self.guard, held.memory.counted())
         {
@@ -209,11 +243,7 @@ impl State {
 /// Takes away what was being written when power was lost, or this process was killed.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(b".unfinished-")
-        {
+        if durable::is_unfinished(&entry.file_name()) {
             // What cannot be taken away lies there, and is nobody's.
             let _ = fs::remove_file(entry.path());
         }
@@ -446,6 +476,59 @@ mod tests {
             let refused = looked.expect_err("put back");
             assert!(refused.is::<PutBack>(), "{refused}");
         }
+    }
+
+    #[test]
+    fn th04_what_has_its_name_is_remembered_though_its_folder_was_not_synchronised() {
+        let (_outer, folder) = made();
+        let wheel = counter::tests::Wheel::default();
+        let unbound = State::take(&folder).expect("opens");
+        let mut memory = unbound.memory();
+        memory.bind(0);
+        let sealed = unbound.seal.seal(&memory).expect("sealed");
+        durable::replace(&folder.join(MEMORY), &sealed).expect("ours");
+        drop(unbound);
+        let state = State::open(&folder, Some(wheel.guard())).expect("opens");
+        let name = || "acme:pump".parse().expect("a name");
+        let raised = |version| {
+            let mut next = state.memory();
+            next.raise_version(Digest::of(b"root"), name(), version);
+            assert!(next.count_after(&state.memory()).expect("counts"));
+            next.rise().expect("rises");
+            next
+        };
+        let eio = || std::io::Error::from_raw_os_error(5);
+        let path = folder.join(MEMORY);
+        // Nothing was written: nothing has changed.
+        let fault = DurableError::Write {
+            path: path.clone(),
+            source: eio(),
+        };
+        let before = state.memory();
+        state
+            .take_over(&mut state.lock(), raised(7), true, Err(fault))
+            .expect_err("not written");
+        assert_eq!(state.memory(), before);
+        // It was, and only the folder failed: memory and file say the same, and the counter does not run ahead of them.
+        let next = raised(7);
+        durable::replace(&path, &state.seal.seal(&next).expect("sealed")).expect("ours");
+        let fault = DurableError::Unsettled {
+            path: path.clone(),
+            source: eio(),
+        };
+        state
+            .take_over(&mut state.lock(), next.clone(), true, Err(fault))
+            .expect_err("not certain");
+        assert_eq!(state.memory(), next);
+        assert_eq!(wheel.at.load(SeqCst), 0);
+        // It is made good for before anything else is remembered, also where nothing changes.
+        let written = fs::metadata(&path).expect("there").ino();
+        state.remember(|_| ()).expect("made good for");
+        assert_ne!(fs::metadata(&path).expect("there").ino(), written);
+        assert_eq!(wheel.at.load(SeqCst), 1);
+        drop(state);
+        let state = State::open(&folder, Some(wheel.guard())).expect("the newest");
+        assert_eq!(state.memory(), next);
     }
 
     #[test]

@@ -128,6 +128,12 @@ impl KeySource {
         }
     }
 
+    /// The files whose code runs when it is opened.
+    #[must_use]
+    pub fn programs(&self) -> Vec<PathBuf> {
+        countersign_stores::programs_of(&self.uri)
+    }
+
     /// Opens the key. Blocks while hardware answers.
     ///
     /// # Errors

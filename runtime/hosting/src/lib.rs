@@ -9,7 +9,6 @@
 mod audit;
 mod code;
 pub mod counter;
-pub mod durable;
 pub mod lending;
 mod lists;
 mod printable;

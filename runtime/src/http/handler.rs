@@ -22,6 +22,7 @@ use super::body::{Bounded, ResponseBody};
 use super::view;
 use crate::context::{GuestContext, HasGuestContext};
 use crate::deadline::{Budget, bounded};
+use crate::engine::{PLACES_MOST, places};
 use crate::error::{LoadError, RunError};
 use crate::guest::{ReadyGuest, flatten};
 use crate::limits::LimitKind;
@@ -171,6 +172,15 @@ impl<T: HasGuestContext> HttpHandler<T> {
     #[must_use]
     pub fn ready(&self) -> &ReadyGuest<T> {
         &self.ready
+    }
+
+    /// How many of the guests that are laid out for serving ([`Builder::for_serving`](crate::Builder::for_serving)) it is in the
+    /// place of while it answers one request: one, unless it has many memories or tables. [`MAX_PLACES`](super::MAX_PLACES) at most.
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        let needed = self.ready.pre().component().resources_required();
+        let places = needed.map(|needed| places(needed.num_memories, needed.num_tables));
+        places.unwrap_or(PLACES_MOST).min(PLACES_MOST)
     }
 
     /// Ends every guest that still answers.

@@ -26,6 +26,9 @@ pub use outgoing::{Connected, Secure, SecureFuture};
 /// What ends a body before its end.
 pub use wasmtime_wasi_http::Error as BodyError;
 
+/// The most of the guests laid out for serving that one is in the place of: [`HttpHandler::places`].
+pub const MAX_PLACES: u32 = crate::engine::PLACES_MOST;
+
 /// Most bytes of a set of headers that a guest makes, with what they take in memory (64 KiB).
 const HEADER_BYTES: usize = 64 << 10;
 

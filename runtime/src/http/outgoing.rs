@@ -15,7 +15,7 @@ use hyper::client::conn::http1;
 use hyper::http::uri::{self, Authority};
 use hyper::{Request, Response, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
@@ -209,12 +209,13 @@ async fn connect(
         // It was granted as such.
         Some(address) => vec![SocketAddr::new(address, target.port)],
         None => {
-            let all = lookup_host((target.host.as_str(), target.port)).await;
+            let all = granted.lookups.addresses(&target.host, target.port).await;
             let all = all.map_err(|_| Error::DnsError {
                 rcode: None,
                 info_code: None,
             })?;
-            all.filter(|found| passes(found, hosts, target.secure))
+            all.into_iter()
+                .filter(|found| passes(found, hosts, target.secure))
                 .collect()
         }
     };

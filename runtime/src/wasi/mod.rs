@@ -95,7 +95,7 @@ pub(crate) fn context(granted: &Granted, outputs: &[Metered; 2]) -> WasiCtx {
     if !granted.wall_clock {
         builder.wall_clock(StoppedClock);
     }
-    sockets::configure(&mut builder, granted.sockets.as_deref());
+    sockets::configure(&mut builder, granted);
     builder.build()
 }
 

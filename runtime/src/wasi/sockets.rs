@@ -13,10 +13,12 @@ use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{
     Host, HostResolveAddressStream, ResolveAddressStream,
 };
 use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddress, Network};
-use wasmtime_wasi::p2::{DynPollable, IoError, SocketError, SocketResult};
+use wasmtime_wasi::p2::{DynPollable, IoError, SocketError, SocketResult, subscribe};
 use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtxView};
 
 use crate::context::{GuestContext, HasGuestContext};
+use crate::grants::Granted;
+use crate::lookup::{Lookup, Lookups};
 
 /// One entry of a `sockets` grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,26 +63,28 @@ fn parse(entry: &str) -> Option<Peer> {
 }
 
 /// Installs the address check. Without a grant every use is denied; the interfaces are then not linked either.
-pub(super) fn configure(builder: &mut WasiCtxBuilder, granted: Option<&[String]>) {
-    let peers: Arc<[Peer]> = granted
+pub(super) fn configure(builder: &mut WasiCtxBuilder, granted: &Granted) {
+    let sockets = granted.sockets.as_deref();
+    let peers: Arc<[Peer]> = sockets
         .unwrap_or_default()
         .iter()
         .filter_map(|entry| parse(entry))
         .collect();
     builder.allow_tcp(peers.iter().any(|peer| !peer.udp));
     builder.allow_udp(peers.iter().any(|peer| peer.udp));
-    builder.allow_ip_name_lookup(
-        peers
-            .iter()
-            .any(|peer| matches!(peer.host, PeerHost::Name(_))),
-    );
+    let lookups = granted.lookups.clone();
     builder.socket_addr_check(move |address, reason| {
-        let peers = Arc::clone(&peers);
-        Box::pin(async move { allowed(&peers, address, reason).await })
+        let (peers, lookups) = (Arc::clone(&peers), lookups.clone());
+        Box::pin(async move { allowed(&peers, &lookups, address, reason).await })
     });
 }
 
-async fn allowed(peers: &[Peer], address: SocketAddr, reason: SocketAddrUse) -> bool {
+async fn allowed(
+    peers: &[Peer],
+    lookups: &Lookups,
+    address: SocketAddr,
+    reason: SocketAddrUse,
+) -> bool {
     let (udp, listen) = match reason {
         SocketAddrUse::TcpConnect => (false, false),
         // The peers of a listening socket choose themselves; that the socket may listen was checked.
@@ -103,7 +107,7 @@ async fn allowed(peers: &[Peer], address: SocketAddr, reason: SocketAddrUse) -> 
     {
         let matches = match &peer.host {
             PeerHost::Address(granted) => granted.to_canonical() == address.ip().to_canonical(),
-            PeerHost::Name(name) => means(name, peer.port, address.ip()).await,
+            PeerHost::Name(name) => means(lookups, name, peer.port, address.ip()).await,
         };
         if matches {
             return true;
@@ -114,7 +118,7 @@ async fn allowed(peers: &[Peer], address: SocketAddr, reason: SocketAddrUse) -> 
 
 /// Whether the name means this address now. Names never reach loopback or link-local addresses: whoever answers for
 /// the name does not decide about this machine.
-async fn means(name: &str, port: u16, address: IpAddr) -> bool {
+async fn means(lookups: &Lookups, name: &str, port: u16, address: IpAddr) -> bool {
     let address = address.to_canonical();
     let local = match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
@@ -123,12 +127,13 @@ async fn means(name: &str, port: u16, address: IpAddr) -> bool {
     if local {
         return false;
     }
-    tokio::net::lookup_host((name, port))
-        .await
-        .is_ok_and(|mut found| found.any(|found| found.ip().to_canonical() == address))
+    let found = lookups.addresses(name, port).await;
+    let is_it = |found: &SocketAddr| found.ip().to_canonical() == address;
+    found.is_ok_and(|found| found.iter().any(is_it))
 }
 
-/// `wasi:sockets/ip-name-lookup`, which resolves granted names only: a lookup carries data out.
+/// `wasi:sockets/ip-name-lookup`, which resolves granted names only, and few at once: a lookup carries data out, and keeps a
+/// thread of the host's. What stands in the table for a stream of addresses is a [`Lookup`].
 pub(super) struct NameLookup;
 
 impl HasData for NameLookup {
@@ -137,6 +142,7 @@ impl HasData for NameLookup {
 
 pub(super) struct View<'a> {
     granted: &'a [String],
+    lookups: &'a Lookups,
     inner: WasiSocketsCtxView<'a>,
 }
 
@@ -149,6 +155,7 @@ pub(super) fn view<T: HasGuestContext>(host: &mut T) -> View<'_> {
     } = host.guest_context();
     View {
         granted: granted.sockets.as_deref().unwrap_or_default(),
+        lookups: &granted.lookups,
         inner: WasiSocketsCtxView {
             ctx: wasi.sockets(),
             table,
@@ -173,7 +180,11 @@ impl Host for View<'_> {
         if !granted {
             return Err(SocketError::from(ErrorCode::AccessDenied));
         }
-        self.inner.resolve_addresses(network, name)
+        // That it may use the network at all.
+        self.inner.table.get(&network)?;
+        let lookup = Lookup::begin(self.lookups, name);
+        let lookup = self.inner.table.push(lookup)?;
+        Ok(Resource::new_own(lookup.rep()))
     }
 }
 
@@ -202,19 +213,27 @@ impl HostResolveAddressStream for View<'_> {
         &mut self,
         stream: Resource<ResolveAddressStream>,
     ) -> SocketResult<Option<IpAddress>> {
-        self.inner.resolve_next_address(stream)
+        let lookup = self.inner.table.get_mut(&lookup(&stream))?;
+        Ok(lookup.next()?.map(IpAddress::from))
     }
 
     fn subscribe(
         &mut self,
         stream: Resource<ResolveAddressStream>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        self.inner.subscribe(stream)
+        subscribe(self.inner.table, lookup(&stream))
     }
 
     fn drop(&mut self, stream: Resource<ResolveAddressStream>) -> wasmtime::Result<()> {
-        HostResolveAddressStream::drop(&mut self.inner, stream)
+        let owned = Resource::<Lookup>::new_own(stream.rep());
+        self.inner.table.delete(owned)?;
+        Ok(())
     }
+}
+
+/// What stands in the table for a stream of addresses.
+fn lookup(stream: &Resource<ResolveAddressStream>) -> Resource<Lookup> {
+    Resource::new_borrow(stream.rep())
 }
 
 #[cfg(test)]
@@ -235,8 +254,9 @@ mod tests {
             "udp:[2001:db8::1]:123",
             "tcp-listen:127.0.0.1:8080",
         ]);
-        let may =
-            async |address: &str, reason| allowed(&peers, address.parse().unwrap(), reason).await;
+        let may = async |address: &str, reason| {
+            allowed(&peers, &Lookups::new(), address.parse().unwrap(), reason).await
+        };
         assert!(may("192.0.2.7:502", SocketAddrUse::TcpConnect).await);
         assert!(may("[::ffff:192.0.2.7]:502", SocketAddrUse::TcpConnect).await);
         assert!(may("[2001:db8::1]:123", SocketAddrUse::UdpSend).await);
@@ -261,7 +281,7 @@ mod tests {
             SocketAddrUse::UdpBind,
         ] {
             assert!(
-                !allowed(&[], "0.0.0.0:0".parse().unwrap(), reason).await,
+                !allowed(&[], &Lookups::new(), "0.0.0.0:0".parse().unwrap(), reason).await,
                 "{reason:?}"
             );
         }
@@ -273,6 +293,7 @@ mod tests {
         assert!(
             !allowed(
                 &peers,
+                &Lookups::new(),
                 "127.0.0.1:80".parse().unwrap(),
                 SocketAddrUse::TcpConnect
             )

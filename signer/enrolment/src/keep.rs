@@ -1,10 +1,11 @@
 //! A chain on disk: the old one, then the new one, and at no moment neither.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use countersign_durable::{Access, DurableError, Existing, Unfinished, folder_of};
 use der::pem::{self, LineEnding};
 
 use crate::{EnrolError, IssuedChain, Received};
@@ -38,19 +39,16 @@ pub fn keep(path: &Path, chain: &IssuedChain) -> Result<Kept, EnrolError> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<Kept> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
+    let mut file = Unfinished::create(path, Access::Owner, Existing::Replace)
+        .map_err(DurableError::into_io)?;
+    file.file().write_all(bytes)?;
     // Certificates are public; a service under another name has to read them.
-    file.as_file()
+    file.file()
         .set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    let previous = set_aside(path, folder)?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()?;
+    // Before what is there gets its second name, which may be what is wanted.
+    file.file().sync_all()?;
+    let previous = set_aside(path, folder_of(path))?;
+    file.place().map_err(DurableError::into_io)?;
     Ok(Kept { previous })
 }
 

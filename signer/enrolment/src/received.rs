@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use countersign_durable::{Access, DurableError, Existing, Unfinished};
 use der::pem::{self, LineEnding};
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject as _;
-use tempfile::NamedTempFile;
 
 use crate::EnrolError;
 
@@ -58,14 +58,11 @@ impl Received {
     /// # Errors
     /// [`EnrolError::Write`].
     pub(crate) fn room(&self) -> Result<Room, EnrolError> {
-        let folder = match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
         let take = || {
-            let mut file = NamedTempFile::new_in(folder)?;
-            io::copy(&mut io::repeat(b'\n').take(MOST), &mut file)?;
-            file.as_file().sync_all()?;
+            let mut file = Unfinished::create(&self.path, Access::Owner, Existing::Replace)
+                .map_err(DurableError::into_io)?;
+            io::copy(&mut io::repeat(b'\n').take(MOST), file.file())?;
+            file.file().sync_all()?;
             Ok(file)
         };
         let file = take().map_err(|source| self.failed(source))?;
@@ -79,6 +76,7 @@ impl Received {
     pub(crate) fn fill(&self, room: Room, certificates: &[&[Vec<u8>]]) -> Result<(), EnrolError> {
         let Room { mut file } = room;
         let mut write = || {
+            let file = file.file();
             file.rewind()?;
             for der in certificates.iter().copied().flatten() {
                 let block = pem::encode_string("CERTIFICATE", LineEnding::LF, der)
@@ -86,13 +84,11 @@ impl Received {
                 file.write_all(block.as_bytes())?;
             }
             let end = file.stream_position()?;
-            file.as_file().set_len(end)?;
-            file.as_file().sync_all()
+            file.set_len(end)
         };
         write().map_err(|source| self.failed(source))?;
-        let persisted = file.persist(&self.path);
-        persisted.map_err(|error| self.failed(error.error))?;
-        Ok(())
+        let placed = file.place();
+        placed.map_err(|error| self.failed(error.into_io()))
     }
 
     /// Removes it, once its chain is written or it turned out to be another's. One that stays is judged again the next time.
@@ -111,5 +107,5 @@ impl Received {
 /// Room on the disk that nothing else can take.
 #[derive(Debug)]
 pub(crate) struct Room {
-    file: NamedTempFile,
+    file: Unfinished,
 }

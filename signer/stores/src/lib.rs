@@ -32,6 +32,7 @@
 mod counter;
 mod detect;
 pub mod exec;
+mod programs;
 mod tpm;
 mod uri;
 
@@ -39,6 +40,7 @@ mod uri;
 pub use countersign_backend_atecc608 as atecc608;
 pub use countersign_backend_pkcs11::Tries;
 pub use detect::{Kind, detect};
+pub use programs::programs_of;
 pub use uri::StoreUri;
 
 use countersign_backend_file::{FileProvider, PassphraseFor};

@@ -147,7 +147,7 @@ fn a_signed_input_is_refused_unless_it_is_replaced() {
     assert!(
         !names(pki.folder.path())
             .iter()
-            .any(|name| name.starts_with(".countersign-"))
+            .any(|name| name.starts_with(".unfinished-"))
     );
 
     let replace = SignOptions {
@@ -250,7 +250,7 @@ fn bad_inputs_leave_no_output() {
     assert!(
         !names(pki.folder.path())
             .iter()
-            .any(|name| name.starts_with(".countersign-"))
+            .any(|name| name.starts_with(".unfinished-"))
     );
 }
 

@@ -198,9 +198,9 @@ fn td10_th12_a_bundle_is_applied_whole_or_not_at_all_and_a_failed_one_gives_the_
     assert_eq!(events.len(), 7, "{events:?}");
     assert_eq!(events[0], ("bundle-applied".to_owned(), Some(5)));
     assert_eq!(events[6], ("bundle-applied".to_owned(), Some(6)));
-    // Of what came nothing is left but the bundle that runs.
+    // Of what came nothing is left but the bundle that runs, and the lists.
     let left = fs::read_dir(plant.bench.path("state/bundles")).expect("a folder");
-    assert_eq!(left.count(), 2);
+    assert_eq!(left.count(), 3);
     let incoming = fs::read_dir(plant.bench.path("state/bundles/incoming")).expect("a folder");
     assert_eq!(incoming.count(), 0);
     drop(gateway);
@@ -320,5 +320,32 @@ fn td18_a_bundle_withdraws_versions_and_brings_lists_that_are_never_taken_back()
     let gateway = plant.bench.start();
     let pump = plant.bench.until("pump", is("refused"));
     assert_eq!(pump["code"], "revoked", "{pump}");
+    // A bundle that brings lists of other issuers alone takes that one not away.
+    plant.refused(&plant.bundle(plant.plan(3, WHOLE)), Code::Revoked);
+    assert_eq!(gateway.stop(), 0);
+    // Where they are lost, nothing starts, as without a list that the machine's own file names.
+    let lists = fs::read_dir(plant.bench.path("state/bundles")).expect("a folder");
+    let lists = lists.flatten().map(|entry| entry.path());
+    let lists: Vec<_> = lists
+        .filter(|path| path.extension() == Some("lists".as_ref()))
+        .collect();
+    let [lists] = &lists[..] else {
+        panic!("{lists:?}")
+    };
+    fs::remove_file(lists).expect("our own folder");
+    let gateway = plant.bench.start();
+    let pump = plant.bench.until("pump", is("refused"));
+    assert!(
+        pump["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("bundles have brought")),
+        "{pump}"
+    );
+    let mut all = plant.plan(3, WHOLE);
+    all.parts.push(BundleSource {
+        kind: Lists,
+        path: plant.stick("newer.crl"),
+    });
+    plant.refused(&plant.bundle(all), Code::Revoked);
     assert_eq!(gateway.stop(), 0);
 }

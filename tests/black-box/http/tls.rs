@@ -74,6 +74,15 @@ fn tf01_requests_come_over_tls_with_the_devices_key_while_its_hardware_is_there(
     let (reloaded, _) = bench.reload();
     assert_ne!(reloaded.status, 0, "{reloaded:?}");
     assert_eq!(bench.service("hello")["state"], "running");
+    // A list that came counts all the same: it is read before the key is opened.
+    let revoked = bench.pki.crl_against_device(1_000);
+    std::fs::write(bench.path("newer.crl"), revoked).expect("our own folder");
+    let text = std::fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
+    let text = text.replace("\"crls.pem\"", "\"crls.pem\", \"newer.crl\"");
+    bench.configure_with(&text);
+    let (reloaded, _) = bench.reload();
+    assert_ne!(reloaded.status, 0, "{reloaded:?}");
+    assert_eq!(bench.service("hello")["code"], "revoked");
 }
 
 #[test]

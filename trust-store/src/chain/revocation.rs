@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use x509_cert::ext::pkix::KeyUsages;
 
-use crate::{Anchor, Certificate, Crl, Rejection, algorithm::VerifyError};
+use crate::{Anchor, Certificate, Crl, CrlNumber, Rejection, algorithm::VerifyError};
 
 use super::{
     ChainVerifier, issuer_of,
@@ -13,7 +13,8 @@ use super::{
 
 impl ChainVerifier<'_> {
     /// A verified, current list for each certificate, or none for an end entity that says noRevAvail (RFC 9608 §4): that
-    /// excuses the absence of a list, not what a list says. Of what was admitted before, a list that is not current any more
+    /// excuses the absence of a list, not what a list says, and not that of one of which it was seen that there are some: it may
+    /// be away because of what it says. Of what was admitted before, a list that is not current any more
     /// still says whether it was revoked, and stops nothing else.
     pub(super) fn choose_crls<'c>(
         &'c self,
@@ -27,7 +28,7 @@ impl ChainVerifier<'_> {
             let excused = depth == 0 && certificate.is_no_rev_avail();
             let crl = match self.choose_crl(certificate, issuer, anchor)? {
                 Some(crl) => crl,
-                None if excused => {
+                None if excused && self.seen(issuer).is_none() => {
                     chosen.push(None);
                     continue;
                 }
@@ -43,8 +44,10 @@ impl ChainVerifier<'_> {
                     subject: certificate.subject(),
                     serial: certificate.serial(),
                     issuer: certificate.issuer(),
+                    list: Box::new((issuer.spki_sha256(), crl.number())),
                 });
             }
+            self.check_number(crl, issuer)?;
             if excused {
                 chosen.push(None);
                 continue;
@@ -113,6 +116,23 @@ impl ChainVerifier<'_> {
         Ok(chosen)
     }
 
+    /// The highest number of an issuer's lists that was seen.
+    fn seen(&self, issuer: &Certificate) -> Option<CrlNumber> {
+        self.state.seen_crl_number(&issuer.spki_sha256())
+    }
+
+    fn check_number(&self, crl: &Crl, issuer: &Certificate) -> Result<(), Rejection> {
+        let number = crl.number();
+        match self.seen(issuer) {
+            Some(seen) if number < seen => Err(Rejection::CrlRollback {
+                issuer: issuer.subject(),
+                number,
+                seen,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn check_crl(
         &self,
         crl: &Crl,
@@ -126,16 +146,6 @@ impl ChainVerifier<'_> {
             return Err(Rejection::CrlInvalid {
                 issuer: issuer.subject(),
                 reason: "its issuer's key usage lacks cRLSign",
-            });
-        }
-        let number = crl.number();
-        if let Some(seen) = self.state.seen_crl_number(&issuer.spki_sha256())
-            && number < seen
-        {
-            return Err(Rejection::CrlRollback {
-                issuer: issuer.subject(),
-                number,
-                seen,
             });
         }
         if judging.admitted {

@@ -1,5 +1,6 @@
 //! Revocation lists: missing, wrong, old, and what they say.
 
+use countersign_format::Digest;
 use countersign_testing::{Role, TestPki};
 use countersign_trust_store::{
     AnchorSource, Anchors, Code, CrlNumber, Now, Policy, Rejection, TrustState, UnixTime,
@@ -67,6 +68,42 @@ fn td12_a_list_older_than_one_seen() {
     assert_eq!(verdict(6), Err(Code::CrlRollback));
     assert_eq!(verdict(5), Ok(()));
     assert_eq!(verdict(4), Ok(()));
+}
+
+#[test]
+fn td12_td14_what_a_list_revoked_stays_so_when_the_list_is_taken_away() {
+    let verdict = |pki: &TestPki, lists: &[Vec<u8>], seen: Option<(Digest, CrlNumber)>| {
+        let mut state = TrustState::stateless();
+        if let Some((issuer, number)) = seen {
+            state.note_crl_number(issuer, number);
+        }
+        deliver(pki, lists, state, &pki.now()).map(drop)
+    };
+    // One that says there are no lists for it; its issuer made one all the same.
+    for excused in [false, true] {
+        let builder = TestPki::builder();
+        let pki = if excused {
+            builder.no_rev_avail()
+        } else {
+            builder
+        }
+        .build();
+        let lists = [pki.crls(), &[pki.crl_against_device(9)]].concat();
+        let refused = verdict(&pki, &lists, None).expect_err("revoked");
+        assert_eq!(refused.code(), Code::Revoked);
+        let seen = refused.revoking_list();
+        assert!(
+            seen.is_some_and(|(_, number)| number.to_string() == "9"),
+            "{seen:?}"
+        );
+        // With the lists as they were, or none of its issuer.
+        let code = |lists: &[Vec<u8>]| verdict(&pki, lists, seen).map_err(|refused| refused.code());
+        assert_eq!(code(pki.crls()), Err(Code::CrlRollback));
+        assert_eq!(code(&pki.crls()[..1]), Err(Code::RevocationUnknown));
+        assert_eq!(code(&lists), Err(Code::Revoked));
+        // Of which nothing was seen, nothing is demanded of it.
+        assert_eq!(verdict(&pki, &pki.crls()[..1], None).is_ok(), excused);
+    }
 }
 
 #[test]

@@ -10,11 +10,16 @@ use crate::process::{capture, cargo};
 /// What each package of the workspace may depend on. Three floors, and arrows point down: programs and
 /// runtime; trust store and provisioning; formats, keys and signing.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("countersign-durable", &[]),
     ("countersign-format", &[]),
     ("countersign-keys", &["countersign-format"]),
     (
         "countersign-backend-file",
-        &["countersign-format", "countersign-keys"],
+        &[
+            "countersign-durable",
+            "countersign-format",
+            "countersign-keys",
+        ],
     ),
     ("countersign-atecc608-rules", &[]),
     (
@@ -36,11 +41,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("countersign-tls", &["countersign-keys"]),
     (
         "countersign-signer",
-        &["countersign-format", "countersign-keys"],
+        &[
+            "countersign-durable",
+            "countersign-format",
+            "countersign-keys",
+        ],
     ),
     (
         "countersign-enrolment",
         &[
+            "countersign-durable",
             "countersign-format",
             "countersign-keys",
             "countersign-signer",
@@ -100,6 +110,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign-sessions",
         &[
+            "countersign-durable",
             "countersign-backend-atecc608",
             "countersign-backend-tpm",
             "countersign-format",
@@ -114,6 +125,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign-authority",
         &[
+            "countersign-durable",
             "countersign-audit-log",
             "countersign-backend-file",
             "countersign-format",
@@ -131,6 +143,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign-ca",
         &[
+            "countersign-durable",
             "countersign-provisioning",
             "countersign-keys",
             "countersign-backend-file",
@@ -144,6 +157,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign",
         &[
+            "countersign-durable",
             "countersign-enrolment",
             "countersign-format",
             "countersign-keys",
@@ -181,6 +195,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign-gateway",
         &[
+            "countersign-durable",
             "countersign-format",
             "countersign-hosting",
             "countersign-keys",

@@ -13,7 +13,7 @@ use countersign_trust_store::{Certificate, CertifiedDevice};
 
 use crate::shared::certificates::read_chain;
 use crate::shared::failure::Failure;
-use crate::shared::files::{self, Existing};
+use crate::shared::files;
 use crate::shared::output::Output;
 use crate::verbs::verify::wall_clock;
 
@@ -75,7 +75,7 @@ pub(super) struct Attestation<'a> {
 impl Making {
     /// Looks at everything that can be wrong before any device is asked.
     pub(super) fn begin(&self) -> Result<Attestation<'_>, Failure> {
-        files::check_output(&self.output, Existing::from_force(self.force))?;
+        files::check_output(&self.output, files::forced(self.force))?;
         let chain = read_chain(&self.chain)?;
         let name = self.chain.display();
         let Some(leaf) = chain.first() else {
@@ -186,11 +186,7 @@ impl Attestation<'_> {
         self.check_hardware(claims.kind())?;
         let path = &self.making.output;
         let document = EvidenceDocument::new(claims, self.chain, proof)?;
-        files::write(
-            path,
-            &document.encode(),
-            Existing::from_force(self.making.force),
-        )?;
+        files::write(path, &document.encode(), files::forced(self.making.force))?;
         output.line(&format!(
             "{}: an attestation of {} by {}",
             path.display(),

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::inspect;
 use crate::shared::failure::Failure;
-use crate::shared::files::{self, Existing};
+use crate::shared::files;
 use crate::shared::output::{Output, Paint};
 use crate::verbs::sign::signers;
 
@@ -104,7 +104,7 @@ impl FromStr for Least {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
-    let existing = Existing::from_force(arguments.force);
+    let existing = files::forced(arguments.force);
     files::check_output(&arguments.output, existing)?;
     let of = |kind, paths: &[PathBuf]| -> Vec<BundleSource> {
         let source = |path: &PathBuf| BundleSource {
@@ -142,7 +142,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         )));
     }
     let signers = signers(&arguments.key, &arguments.chain, &arguments.passphrase_file)?;
-    let index = create_bundle(&plan, &signers, &arguments.output, existing.into())?;
+    let index = create_bundle(&plan, &signers, &arguments.output, existing)?;
     let path = arguments.output.display().to_string();
     if arguments.json {
         output.json(&json!({

@@ -9,7 +9,7 @@ use countersign_signer::request::{self, RequestFields, Subject};
 
 use crate::shared::authority::{self, AuthorityArguments, IdentityArguments, Patient};
 use crate::shared::failure::Failure;
-use crate::shared::files::{self, Existing};
+use crate::shared::files;
 use crate::shared::output::Output;
 use crate::verbs::key::ExistingKey;
 
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
     let device = DeviceIdentity::parse(&arguments.device_id)
         .context("the device id")
         .map_err(Failure::usage)?;
-    files::check_output(&arguments.output, Existing::from_force(arguments.force))?;
+    files::check_output(&arguments.output, files::forced(arguments.force))?;
     let roots = arguments.authority.roots()?;
     let client = arguments.authority.client(credential(arguments)?)?;
     let key = arguments.key.open()?;

@@ -10,7 +10,7 @@ use countersign_signer::request::{self, RequestError, RequestFields, Subject};
 
 use super::ExistingKey;
 use crate::shared::failure::Failure;
-use crate::shared::files::{self, Existing};
+use crate::shared::files;
 use crate::shared::output::Output;
 
 /// Make a certification request (PKCS#10) for a key
@@ -85,7 +85,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
     let fields = fields(arguments)?;
-    let existing = Existing::from_force(arguments.force);
+    let existing = files::forced(arguments.force);
     if let Some(path) = &arguments.output {
         files::check_output(path, existing)?;
     }

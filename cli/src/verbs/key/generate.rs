@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::show;
 use crate::shared::failure::Failure;
-use crate::shared::files::{self, Existing};
+use crate::shared::files;
 use crate::shared::output::{Output, say};
 use crate::shared::passphrase;
 use crate::shared::secrets::SecretArguments;
@@ -115,7 +115,7 @@ fn template(arguments: &Arguments) -> KeyTemplate {
 
 /// A file may be replaced, which no store of keys does by itself.
 fn in_file(path: &Path, algorithm: Algorithm, arguments: &Arguments) -> Result<KeyInfo, Failure> {
-    let existing = Existing::from_force(arguments.force);
+    let existing = files::forced(arguments.force);
     files::check_output(path, existing)?;
     let passphrase = if arguments.unencrypted {
         None
@@ -126,7 +126,7 @@ fn in_file(path: &Path, algorithm: Algorithm, arguments: &Arguments) -> Result<K
         )?)
     };
     let key = FileKey::generate(algorithm, &mut SystemRandom)?;
-    key.save(path, passphrase.as_ref(), existing.into())?;
+    key.save(path, passphrase.as_ref(), existing)?;
     if passphrase.is_none() {
         say(&format!(
             "note: {} is not encrypted; whoever can read the file can sign with it",

@@ -5,11 +5,11 @@
 //! that a second request gets the first one's certificate or none.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use countersign_durable::{Access, Existing};
 use countersign_trust_store::UnixTime;
 use serde::{Deserialize, Serialize};
 
@@ -72,18 +72,14 @@ impl TokenFolder {
             scope,
         };
         let path = self.path(hash);
-        let failed = || format!("{} could not be written", path.display());
-        let mut file = tempfile::Builder::new()
-            .prefix(".countersign-")
-            .tempfile_in(&self.0)
-            .with_context(failed)?;
-        file.write_all(&serde_json::to_vec(&kept).with_context(failed)?)
-            .with_context(failed)?;
-        file.as_file().sync_all().with_context(failed)?;
-        file.persist_noclobber(&path).with_context(failed)?;
-        fs::File::open(&self.0)
-            .and_then(|folder| folder.sync_all())
-            .with_context(failed)
+        let kept = serde_json::to_vec(&kept)
+            .with_context(|| format!("{} could not be written", path.display()))?;
+        Ok(countersign_durable::write(
+            &path,
+            &kept,
+            Access::Owner,
+            Existing::Refuse,
+        )?)
     }
 
     /// The scope of a token that has not expired at `now`.

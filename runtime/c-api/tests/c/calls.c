@@ -227,6 +227,31 @@ static void refusals(countersign_runtime *runtime, file hello, file lists, const
     free(greedy.bytes);
 }
 
+/* What another runtime verified is not loaded; and what a list revoked does not come back with the lists before. */
+static void apart(countersign_runtime *runtime, file roots, file lists, file hello, const char *folder) {
+    countersign_config *config = countersign_config_new();
+    DONE(countersign_config_roots(config, roots.bytes, roots.length));
+    countersign_runtime *other;
+    DONE(countersign_runtime_new(config, &other));
+    countersign_config_free(config);
+    DONE(countersign_runtime_lists(other, lists.bytes, lists.length));
+    countersign_component *component = verified(other, hello);
+    countersign_ceiling *ceiling = countersign_ceiling_new();
+    countersign_guest *guest;
+    MISUSED(countersign_load(runtime, component, ceiling, &guest));
+    ENSURE(guest == NULL);
+    countersign_ceiling_free(ceiling);
+    countersign_component_free(component);
+
+    file revoked = in_folder(folder, "revoked.crl");
+    DONE(countersign_runtime_lists(other, revoked.bytes, revoked.length));
+    REFUSED(countersign_verify(other, hello.bytes, hello.length, &component), "revoked");
+    free(revoked.bytes);
+    DONE(countersign_runtime_lists(other, lists.bytes, lists.length));
+    REFUSED(countersign_verify(other, hello.bytes, hello.length, &component), "crl-rollback");
+    countersign_runtime_free(other);
+}
+
 static void ceilings(countersign_ceiling *ceiling, const char *folder) {
     const char *args[] = {"hello", NULL};
     MISUSED(countersign_ceiling_args(ceiling, args, 2));
@@ -447,6 +472,7 @@ int main(int count, char **words) {
     int audited = 0;
     countersign_runtime *runtime = configured(roots, lists_file, folder, &audited);
     refusals(runtime, hello, lists_file, folder);
+    apart(runtime, roots, lists_file, hello, folder);
     lines(runtime, hello);
     plug_in(runtime, folder);
     stop(runtime, folder);

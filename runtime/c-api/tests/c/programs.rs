@@ -64,6 +64,7 @@ impl Bench {
         manifest.grants.args = true;
         let hello = binary(HELLO);
         put("unsigned.wasm", &hello);
+        put("revoked.crl", &pki.crl_against_device(9));
         put("hello.wasm", &pki.sign(&hello, &manifest));
         put("stranger.wasm", &TestPki::new().sign(&hello, &manifest));
         put(

@@ -134,6 +134,126 @@ fn td14_what_was_revoked_once_does_not_come_back_when_a_list_is_short_of_it_agai
     assert_eq!(bench.code(), Some("expired"), "and admitted no longer");
 }
 
+#[test]
+fn td12_td14_what_was_never_admitted_and_is_revoked_stays_so_without_the_list() {
+    static WALL: AtomicU64 = AtomicU64::new(0);
+    let bench = Bench::new(|| UnixTime::from_secs(WALL.load(Ordering::SeqCst)));
+    WALL.store(bench.pki.time().as_secs(), Ordering::SeqCst);
+    let list = Crl::parse(&bench.pki.crl_against_device(9)).expect("a list");
+    bench.host.lists.exchange(vec![list]);
+    assert_eq!(bench.code(), Some("revoked"));
+    bench.host.lists.exchange(Vec::new());
+    assert_eq!(bench.code(), Some("crl-rollback"));
+    // And after a restart.
+    let folder = bench.folder.path().join("state");
+    let Bench {
+        host,
+        state,
+        pki,
+        service,
+        folder: outer,
+    } = bench;
+    drop(state);
+    let bench = Bench {
+        host,
+        state: State::open(&folder, None).expect("opens"),
+        pki,
+        service,
+        folder: outer,
+    };
+    assert_eq!(bench.code(), Some("crl-rollback"));
+}
+
+#[test]
+fn td10_what_came_with_a_bundle_that_failed_is_never_remembered_to_be_healthy() {
+    static WALL: AtomicU64 = AtomicU64::new(0);
+    let bench = Bench::new(|| UnixTime::from_secs(WALL.load(Ordering::SeqCst)));
+    WALL.store(bench.pki.time().as_secs(), Ordering::SeqCst);
+    let load = || {
+        let verified = bench.judge().expect("valid");
+        let log = crate::service::lines("pump");
+        bench
+            .host
+            .load(&bench.service, verified, log)
+            .expect("it loads")
+    };
+    let versions = || bench.state.memory().versions().count();
+    bench.host.hold.begin(Vec::new());
+    let failed = load();
+    bench.host.hold.fail();
+    bench
+        .host
+        .prove(&failed, &bench.state)
+        .expect_err("it failed");
+    assert_eq!(versions(), 0);
+    bench.host.hold.begin(Vec::new());
+    let passed = load();
+    bench.host.hold.end();
+    bench.host.prove(&passed, &bench.state).expect("it passed");
+    assert_eq!(versions(), 1);
+}
+
+/// A bundle that is taken, and what takes it.
+#[test]
+fn th01_th12_a_bundle_that_comes_again_is_not_taken_away_first() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use countersign_format::{Audience, PartKind};
+    use countersign_signer::{BundlePlan, BundleSource, Overwrite, create_bundle};
+    use countersign_testing::Profile;
+
+    use crate::bundle::stage;
+
+    static WALL: AtomicU64 = AtomicU64::new(0);
+    let bench = Bench::new(|| UnixTime::from_secs(WALL.load(Ordering::SeqCst)));
+    WALL.store(bench.pki.time().as_secs(), Ordering::SeqCst);
+    let at = |name: &str| bench.folder.path().join(name);
+    let releases = TestPki::builder().profile(Profile::Bundle).build();
+    let files = releases.write(bench.folder.path());
+    let part = |kind, path: &Path| BundleSource {
+        kind,
+        path: path.to_owned(),
+    };
+    let plan = BundlePlan {
+        line: "plant".to_owned(),
+        number: 1,
+        not_after: releases.time().as_secs() + 86_400,
+        audience: Audience::default(),
+        parts: vec![
+            part(PartKind::Lists, &files.crls),
+            part(PartKind::Component, &at("pump.wasm")),
+        ],
+        minimums: Vec::new(),
+    };
+    let signers = [releases.certified_key()];
+    create_bundle(&plan, &signers, &at("plant.bundle"), Overwrite::Refuse).expect("a bundle");
+    let text = "[bundles]\nline = \"plant\"\nanchors = \"roots.pem\"\n";
+    fs::write(at("gateway.toml"), text).expect("ours");
+    let config = Config::load(&at("gateway.toml")).expect("good");
+    let places = Places::in_state(&at("state"));
+    places.make().expect("made");
+    let staged = || {
+        let bundles = config.bundles.as_ref().expect("named");
+        let memory = bench.state.memory();
+        let (path, host) = (at("plant.bundle"), &bench.host);
+        stage(&path, &places, &config, bundles, host, &memory).expect("it verifies")
+    };
+    let folder = places.of(staged().digest);
+    let pump = folder.join("parts/pump.wasm");
+    let number = |path: &Path| fs::metadata(path).expect("there").ino();
+    let before = [number(&folder), number(&pump)];
+    staged();
+    assert_eq!([number(&folder), number(&pump)], before);
+    // One that is not whole is none.
+    fs::write(&pump, b"torn").expect("ours");
+    staged();
+    assert_ne!(number(&folder), before[0]);
+    assert_eq!(
+        fs::read(&pump).expect("there"),
+        fs::read(at("pump.wasm")).expect("there")
+    );
+}
+
 /// A copy of a folder, as a disk holds it after power was lost.
 fn copy(from: &Path, to: &Path) {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};

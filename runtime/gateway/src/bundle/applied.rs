@@ -38,26 +38,16 @@ impl Applied {
         if bundle.digest() != digest {
             bail!("{}", damaged());
         }
-        let applied = Self {
+        // Components answer for themselves, and its lists were carried over.
+        Ok(Self {
             parts: folder.join("parts"),
             index: bundle.claimed_index().clone(),
-        };
-        // Components answer for themselves.
-        for part in applied.of(PartKind::Lists) {
-            applied.content(part).with_context(damaged)?;
-        }
-        Ok(applied)
+        })
     }
 
     /// The folder of its parts.
     pub(crate) fn folder(&self) -> &Path {
         &self.parts
-    }
-
-    /// Its files of revocation lists.
-    pub(crate) fn lists(&self) -> impl Iterator<Item = PathBuf> {
-        self.of(PartKind::Lists)
-            .map(|part| self.parts.join(&part.name))
     }
 
     /// A component in it, by its name.
@@ -103,79 +93,51 @@ fn whole(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// The configuration of the file at `path` with what the applied bundle brings, for whoever does not hold the state.
+/// The configuration of the file at `path` with what the applied bundle brings, for whoever does not hold the state. Where the
+/// bundle cannot be used, that is said, and the machine's own services stand alone; lists are missing to nobody unnoticed.
 ///
 /// # Errors
-/// If the file cannot be used. Where the state or the bundle cannot, that is said, and the file stands alone: what is missing
-/// then is refused when it is needed.
+/// If the file cannot be used. Where the state cannot, it stands alone.
 pub(crate) fn configured(path: &Path) -> anyhow::Result<Config> {
     let config = Config::load(path)?;
-    if config.bundles.is_none() {
-        return Ok(config);
-    }
-    match state::glance(&config.state) {
-        Ok(memory) => with_remembered(config, path, &memory),
+    let Ok(memory) = state::glance(&config.state) else {
         // Whoever opens the state says what is wrong with it.
-        Err(_) => Ok(config),
-    }
+        return Ok(config);
+    };
+    let own = with_lists(config, &memory)?;
+    with_current(own.clone(), &memory).or_else(|error| {
+        complain(
+            "",
+            &format!("nothing of the bundle that was applied runs: {error:#}"),
+        );
+        Ok(own)
+    })
 }
 
-/// A configuration with what the bundle brings that is remembered as applied, and the lists of the last that verified.
+/// A configuration with what the bundle brings that is remembered as applied, and the lists of all that verified.
 ///
 /// # Errors
 /// If the bundle is not as it was, or does not go with the configuration.
 pub(crate) fn remembered(config: Config, memory: &Memory) -> anyhow::Result<Config> {
-    if config.bundles.is_none() {
-        return Ok(config);
-    }
-    let places = Places::in_state(&config.state);
-    let current = memory.bundle()?;
-    let mut config = match current {
-        Some(digest) => config.with_bundle(&Applied::open(&places, digest)?)?,
-        None => config,
-    };
-    add_lists(&mut config, current, memory)?;
+    with_current(with_lists(config, memory)?, memory)
+}
+
+/// Has the lists count that bundles have brought. Whoever reads them finds out whether they are there.
+///
+/// # Errors
+/// If what is remembered holds what this program does not write.
+pub(crate) fn with_lists(mut config: Config, memory: &Memory) -> anyhow::Result<Config> {
+    config.carried = memory.carried_lists()?;
     Ok(config)
 }
 
-/// The same at a start, where the machine's own services run without the bundle rather than not at all.
-///
-/// # Errors
-/// If the file cannot be read again.
-fn with_remembered(config: Config, path: &Path, memory: &Memory) -> anyhow::Result<Config> {
-    match remembered(config, memory) {
-        Ok(config) => Ok(config),
-        Err(error) => {
-            complain(
-                "",
-                &format!("nothing of the bundle that was applied runs: {error:#}"),
-            );
-            Ok(Config::load(path)?)
+fn with_current(config: Config, memory: &Memory) -> anyhow::Result<Config> {
+    let current = memory.bundle()?.filter(|_| config.bundles.is_some());
+    match current {
+        Some(digest) => {
+            let places = Places::in_state(&config.state);
+            config.with_bundle(&Applied::open(&places, digest)?)
         }
+        None => Ok(config),
     }
-}
-
-/// Has the lists of the last bundle that verified count in a configuration that runs the bundle `current`, and of other bundles
-/// none.
-///
-/// # Errors
-/// If they are not as they were.
-pub(crate) fn add_lists(
-    config: &mut Config,
-    current: Option<Digest>,
-    memory: &Memory,
-) -> anyhow::Result<()> {
-    let places = Places::in_state(&config.state);
-    let own = current.map(|digest| places.of(digest));
-    config.lists.retain(|path| {
-        let is_own = own.as_ref().is_some_and(|own| path.starts_with(own));
-        is_own || !places.hold(path)
-    });
-    match memory.bundle_of_lists()? {
-        Some(digest) if Some(digest) != current => {
-            config.lists.extend(Applied::open(&places, digest)?.lists());
-        }
-        _ => {}
-    }
-    Ok(())
 }

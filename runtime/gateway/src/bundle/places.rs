@@ -50,14 +50,14 @@ impl Places {
         Some(self.incoming().join(name))
     }
 
-    /// Whether a file lies in one of them.
-    pub(crate) fn hold(&self, path: &Path) -> bool {
-        path.starts_with(&self.0)
-    }
-
     /// The folder of a bundle.
     pub(crate) fn of(&self, index: Digest) -> PathBuf {
         self.0.join(index.to_string())
+    }
+
+    /// The file with this digest of the lists that bundles have brought.
+    pub(crate) fn lists(&self, digest: Digest) -> PathBuf {
+        self.0.join(format!("{digest}.lists"))
     }
 
     /// A folder to fill. It goes when it is dropped, unless it is given its name before.
@@ -71,14 +71,18 @@ impl Places {
             .with_context(|| format!("nothing can be unpacked in {}", self.0.display()))
     }
 
-    /// Removes what a power cut or an earlier bundle has left, but for the bundles that are kept.
-    pub(crate) fn tidy(&self, kept: &[Digest]) {
-        let kept: Vec<_> = kept.iter().map(|index| self.of(*index)).collect();
+    /// Removes what a power cut or an earlier bundle has left, but for the bundle and the lists that are kept.
+    pub(crate) fn tidy(&self, bundle: Option<Digest>, lists: Option<Digest>) {
+        let bundle = bundle.map(|index| self.of(index));
+        let kept: Vec<_> = bundle
+            .into_iter()
+            .chain(lists.map(|digest| self.lists(digest)))
+            .collect();
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let path = entry.path();
             if path != self.incoming() && !kept.contains(&path) {
                 // What cannot be removed is tried again at the next start.
-                let _ = fs::remove_dir_all(&path);
+                let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
             }
         }
     }
@@ -103,10 +107,13 @@ mod tests {
         for folder in [places.of(one), places.of(two)] {
             fs::create_dir(folder).expect("ours");
         }
+        for file in [places.lists(one), places.lists(two)] {
+            fs::write(file, b"lists").expect("ours");
+        }
         let _ = places.unfinished().expect("made").keep();
-        places.tidy(&[two]);
+        places.tidy(Some(two), Some(one));
         let left = fs::read_dir(state.path().join("bundles")).expect("readable");
-        assert_eq!(left.count(), 2);
-        assert!(places.of(two).is_dir() && arrived.is_file());
+        assert_eq!(left.count(), 3);
+        assert!(places.of(two).is_dir() && places.lists(one).is_file() && arrived.is_file());
     }
 }

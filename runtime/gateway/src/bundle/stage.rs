@@ -21,7 +21,7 @@ use crate::config::{Bundles, Config};
 use crate::state::Memory;
 
 /// Most bytes of revocation lists in one bundle (96 MiB): they are held in memory while its signers are judged.
-const MAX_LISTS: u64 = 96 << 20;
+pub(super) const MAX_LISTS: u64 = 96 << 20;
 
 /// A bundle that verified, unpacked.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Staged {
     pub(crate) digest: Digest,
     /// The devices that signed it, or the subjects of their certificates.
     pub(crate) signers: Vec<String>,
+    /// The lists in it.
+    pub(crate) lists: Vec<Crl>,
     /// The numbers of the lists that were consulted, by their issuers' keys.
     pub(crate) numbers: Vec<(Digest, CrlNumber)>,
 }
@@ -85,7 +87,7 @@ pub(crate) fn stage(
     for list in host.lists.now().iter() {
         state.add_parsed_crl(list.clone());
     }
-    let mut held = Vec::new();
+    let (mut held, mut brought) = (Vec::new(), Vec::new());
     for part in &index.fields().parts {
         if part.kind != PartKind::Lists {
             break;
@@ -99,7 +101,9 @@ pub(crate) fn stage(
         for list in pem::crls(&bytes)
             .with_context(|| format!("{:?} in the bundle holds no revocation list", part.name))?
         {
-            state.add_parsed_crl(Crl::parse(&list).map_err(Refusal::from)?);
+            let list = Crl::parse(&list).map_err(Refusal::from)?;
+            state.add_parsed_crl(list.clone());
+            brought.push(list);
         }
         held.push((part.name.clone(), bytes));
     }
@@ -117,6 +121,7 @@ pub(crate) fn stage(
                 )
             })
             .collect(),
+        lists: brought,
         numbers: verified
             .signers()
             .iter()
@@ -182,9 +187,7 @@ fn unpack<R: io::Read>(
     let envelope = reader.bundle().envelope().encode();
     put(&folder.path().join("envelope"), &envelope).map_err(failed)?;
     for synced in [&parts, folder.path()] {
-        File::open(synced)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)?;
+        countersign_durable::sync_folder(synced).map_err(failed)?;
     }
     let place = places.of(staged.digest);
     // A power cut between taking away and putting in its place would leave none of what counts.
@@ -194,7 +197,7 @@ fn unpack<R: io::Read>(
     if place.exists() {
         fs::remove_dir_all(&place).map_err(failed)?;
     }
-    countersign_hosting::durable::rename(folder.path(), &place)?;
+    countersign_durable::rename(folder.path(), &place).map_err(anyhow::Error::from)?;
     // It is no temporary folder any more.
     let _ = folder.keep();
     Ok(())
@@ -236,7 +239,10 @@ fn refusal(error: BundleReadError) -> Refusal {
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        Self::of(rejection.code(), &rejection)
+        Self {
+            revoked_by: rejection.revoking_list(),
+            ..Self::of(rejection.code(), &rejection)
+        }
     }
 }
 

@@ -133,12 +133,11 @@ pub(super) fn place(component: &Spanned<PathBuf>, folder: &Path) -> Result<PathB
 }
 
 impl Config {
-    /// This configuration with what a bundle brings: its components, its lists, and what it says is to run.
+    /// This configuration with what a bundle brings: its components, and what it says is to run.
     ///
     /// # Errors
     /// If what it says is wrong anywhere, or says more than what runs.
     pub(crate) fn with_bundle(mut self, bundle: &Applied) -> anyhow::Result<Self> {
-        self.lists.extend(bundle.lists());
         if let Some((path, text)) = bundle.configuration()? {
             let brought = self.brought(&text, bundle).map_err(|wrong| ConfigError {
                 file: path,

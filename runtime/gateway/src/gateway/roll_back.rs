@@ -34,7 +34,7 @@ impl Gateway {
             .find(|service| service.name == name)
         {
             Some(service) => self.back(&service.clone()).await,
-            None => Err(refused(
+            None => Err(Refusal::without_code(
                 format!("no service is called {name:?}"),
                 "`countersign-gateway status` lists them.",
             )),
@@ -56,7 +56,7 @@ impl Gateway {
         let name = &service.name;
         let running = self.running.get(name).map(|running| running.status().facts);
         let current = running.flatten().map(|facts| facts.file_sha256);
-        let mut last = refused(
+        let mut last = Refusal::without_code(
             "no version of it that proved healthy is kept but the one that runs".to_owned(),
             "Put the signed file that should run in its place, and reload.",
         );
@@ -109,17 +109,9 @@ impl Gateway {
             "{} {} was rolled back by an operator",
             facts.component, facts.version
         );
-        Ok(Some(refused(
+        Ok(Some(Refusal::without_code(
             why,
             "Put another version in its place, and reload.",
         )))
-    }
-}
-
-fn refused(why: String, next: &str) -> Refusal {
-    Refusal {
-        code: None,
-        why,
-        next: next.to_owned(),
     }
 }

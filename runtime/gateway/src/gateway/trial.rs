@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use countersign_format::PartKind;
+use countersign_format::Digest;
+use countersign_trust_store::{Crl, CrlNumber};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -19,7 +20,7 @@ use crate::admission::{Facts, Lists, Refusal};
 use crate::bundle::{self, Applied, Places, Staged};
 use crate::config::{Bundles, Config, is_missing};
 use crate::say::{complain, say, warn};
-use crate::service::Doing;
+use crate::service::{Doing, Status};
 
 /// How often a trial is looked at.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -71,6 +72,7 @@ pub(super) async fn glance(trial: Option<&Trial>) {
 }
 
 /// What a glance shows.
+#[derive(Debug, PartialEq, Eq)]
 enum Health {
     NotYet,
     Proved,
@@ -84,9 +86,8 @@ impl Gateway {
             return;
         }
         let memory = self.state.memory();
-        if let (Ok(current), Ok(lists)) = (memory.bundle(), memory.bundle_of_lists()) {
-            let kept: Vec<_> = current.into_iter().chain(lists).collect();
-            Places::in_state(&self.config.state).tidy(&kept);
+        if let (Ok(current), Ok(lists)) = (memory.bundle(), memory.carried_lists()) {
+            Places::in_state(&self.config.state).tidy(current, lists);
         }
     }
 
@@ -98,7 +99,10 @@ impl Gateway {
         }
         let staged = match self.staged(file).await {
             Ok(staged) => staged,
-            Err(refusal) => return self.refuse_bundle(None, &refusal),
+            Err(refusal) => {
+                self.note_revoking(&refusal);
+                return self.refuse_bundle(None, &refusal);
+            }
         };
         match self.state.memory().bundle() {
             Ok(Some(current)) if current == staged.digest => {
@@ -183,8 +187,9 @@ impl Gateway {
     }
 
     /// Switches to what a bundle brings. If that cannot be, all is as it was, and its lists count nevertheless.
-    async fn switch(&mut self, bundle: Staged) -> Result<(), Box<(Staged, Refusal)>> {
-        match self.try_to_switch(&bundle).await {
+    async fn switch(&mut self, mut bundle: Staged) -> Result<(), Box<(Staged, Refusal)>> {
+        let lists = std::mem::take(&mut bundle.lists);
+        match self.try_to_switch(&bundle, lists).await {
             Ok((before, expected, within)) => {
                 self.trial = Some(Trial {
                     bundle,
@@ -208,18 +213,18 @@ impl Gateway {
     async fn try_to_switch(
         &mut self,
         bundle: &Staged,
+        lists: Vec<Crl>,
     ) -> Result<(Config, BTreeMap<String, String>, Duration), (Refusal, Option<Config>)> {
         let as_it_is = |error: anyhow::Error| (Refusal::from(error), None);
         let fields = bundle.index.fields();
-        let has_lists = fields.parts.iter().any(|part| part.kind == PartKind::Lists);
-        self.remember_lists(bundle, has_lists).map_err(as_it_is)?;
+        self.remember_lists(bundle, lists)
+            .map_err(|refusal| (refusal, None))?;
         let places = Places::in_state(&self.config.state);
         let applied = Applied::open(&places, bundle.digest).map_err(as_it_is)?;
         let next = Config::load(&self.path).map_err(|error| as_it_is(error.into()))?;
         let within = bundles(&next).map_err(as_it_is)?.healthy_within;
-        let mut next = next.with_bundle(&applied).map_err(as_it_is)?;
-        bundle::add_lists(&mut next, Some(bundle.digest), &self.state.memory())
-            .map_err(as_it_is)?;
+        let next = next.with_bundle(&applied).map_err(as_it_is)?;
+        let next = bundle::with_lists(next, &self.state.memory()).map_err(as_it_is)?;
         let brought: BTreeMap<_, _> = next
             .services
             .iter()
@@ -248,7 +253,7 @@ impl Gateway {
         }
         self.host
             .lists
-            .exchange(Lists::read(&next.lists).map_err(as_it_is)?);
+            .exchange(Lists::of(&next).map_err(as_it_is)?);
         self.host.hold.begin(fields.minimums.clone());
         for service in &next.services {
             if brought.contains_key(&service.name) {
@@ -267,18 +272,66 @@ impl Gateway {
         Ok((before, brought, within))
     }
 
-    /// Lists that verified are never taken back, whatever becomes of the bundle that brought them.
-    fn remember_lists(&self, bundle: &Staged, has_lists: bool) -> anyhow::Result<()> {
+    /// Lists of a bundle that verified are never taken back, whatever becomes of it, nor are those that came with others.
+    fn remember_lists(&self, bundle: &Staged, brought: Vec<Crl>) -> Result<(), Refusal> {
         tokio::task::block_in_place(|| {
-            self.state.remember(|memory| {
-                if has_lists {
-                    memory.keep_lists_of(bundle.digest);
+            let carried = match (self.state.memory().carried_lists()?, brought.is_empty()) {
+                (before, true) => before,
+                (before, false) => {
+                    let places = Places::in_state(&self.config.state);
+                    let before = before.map(|digest| bundle::carried(&places, digest));
+                    let before = before.transpose().unwrap_or_else(|error| {
+                        // What is remembered of their numbers still holds.
+                        complain("", &format!("{error:#}"));
+                        None
+                    });
+                    let before = self.as_consulted(before.unwrap_or_default());
+                    Some(bundle::carry(&places, before, brought)?)
+                }
+            };
+            let remembered = self.state.remember(|memory| {
+                if let Some(file) = carried {
+                    memory.carry_lists(file);
                 }
                 for (issuer, number) in &bundle.numbers {
                     memory.raise_list(*issuer, *number);
                 }
-            })
+            });
+            remembered.map_err(Refusal::from)
         })
+    }
+
+    /// The same lists, with what was found out about their signatures since they were read.
+    fn as_consulted(&self, lists: Vec<Crl>) -> Vec<Crl> {
+        let consulted = self.host.lists.now();
+        let of = |list: Crl| {
+            let same = consulted.iter().find(|other| other.der() == list.der());
+            same.cloned().unwrap_or(list)
+        };
+        lists.into_iter().map(of).collect()
+    }
+
+    /// Has the number of a list remembered that revoked a signer of a bundle, if it is one of those that count here. What a
+    /// stranger's bundle brings is nothing to be held against what runs.
+    fn note_revoking(&self, refusal: &Refusal) {
+        let lists = self.host.lists.now();
+        let counts = |(issuer, number): &(Digest, CrlNumber)| {
+            let mut lists = lists.iter();
+            lists.any(|list| list.verified_under() == Some(*issuer) && list.number() == *number)
+        };
+        let Some((issuer, number)) = refusal.revoked_by.filter(counts) else {
+            return;
+        };
+        let remembered = tokio::task::block_in_place(|| {
+            self.state
+                .remember(|memory| memory.raise_list(issuer, number))
+        });
+        if let Err(error) = remembered {
+            complain(
+                "",
+                &format!("what was revoked is not remembered: {error:#}"),
+            );
+        }
     }
 
     fn health(&self, trial: &Trial) -> Health {
@@ -287,33 +340,10 @@ impl Gateway {
             let Some(running) = self.running.get(name) else {
                 return Health::Failed(format!("{name} does not run"));
             };
-            let status = running.status();
-            let is_it = status
-                .facts
-                .as_ref()
-                .is_some_and(|facts| facts.file_sha256 == *file);
-            if !is_it {
-                let why = status.newer.unwrap_or_else(|| "another runs".to_owned());
-                return Health::Failed(format!("{name}: {why}"));
-            }
-            match status.doing {
-                Doing::Running { healthy: true, .. } => {}
-                Doing::Running { .. } => all = false,
-                _ if status.proved || status.starts == 0 => {}
-                // Nobody waits for a due time that is days ahead.
-                Doing::Scheduled { ended: None, .. } => {}
-                Doing::Waiting { ended, .. }
-                | Doing::Ended { ended }
-                | Doing::Scheduled {
-                    ended: Some(ended), ..
-                } => {
-                    return Health::Failed(format!(
-                        "{name}: its component {ended} before it proved healthy"
-                    ));
-                }
-                Doing::Refused(refusal) => {
-                    return Health::Failed(format!("{name}: {}", refusal.why));
-                }
+            match of_one(&running.status(), file) {
+                Health::Proved => {}
+                Health::NotYet => all = false,
+                Health::Failed(why) => return Health::Failed(format!("{name}: {why}")),
             }
         }
         if all {
@@ -375,14 +405,10 @@ impl Gateway {
     }
 
     /// Has what was configured before run again, under the newest lists.
-    async fn go_back(&mut self, mut before: Config) {
+    async fn go_back(&mut self, before: Config) {
         self.host.hold.fail();
-        let memory = self.state.memory();
-        let listed = memory
-            .bundle()
-            .and_then(|current| bundle::add_lists(&mut before, current, &memory));
-        let changed = match listed {
-            Ok(()) => self.change_to(before, Way::Back).await.map(|_| ()),
+        let changed = match bundle::with_lists(before, &self.state.memory()) {
+            Ok(before) => self.change_to(before, Way::Back).await.map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = changed {
@@ -405,6 +431,28 @@ impl Gateway {
             complain("", &format!("that could not be recorded: {error}"));
         }
         Begun::Said(told("refused", bundle, Some(refusal)))
+    }
+}
+
+/// How it is with one service, which must run the file with this digest.
+fn of_one(status: &Status, file: &str) -> Health {
+    let facts = status.facts.as_ref();
+    if facts.is_none_or(|facts| facts.file_sha256 != file) {
+        let why = status.newer.clone();
+        return Health::Failed(why.unwrap_or_else(|| "another runs".to_owned()));
+    }
+    match &status.doing {
+        Doing::Running { healthy: true, .. } => Health::Proved,
+        Doing::Running { .. } => Health::NotYet,
+        _ if status.proved || status.starts == 0 => Health::Proved,
+        // Nobody waits for a due time that is days ahead.
+        Doing::Scheduled { ended: None, .. } => Health::Proved,
+        Doing::Waiting { ended, .. }
+        | Doing::Ended { ended }
+        | Doing::Scheduled {
+            ended: Some(ended), ..
+        } => Health::Failed(format!("its component {ended} before it proved healthy")),
+        Doing::Refused(refusal) => Health::Failed(refusal.why.clone()),
     }
 }
 
@@ -432,5 +480,79 @@ impl Refusal {
     fn of_service(mut self, name: &str) -> Self {
         self.why = format!("{name}: {}", self.why);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(doing: Doing, starts: u64) -> Status {
+        let facts = Facts {
+            component: "acme:report".to_owned(),
+            version: "2.0.0".to_owned(),
+            security_version: 2,
+            file_sha256: "new".to_owned(),
+            signers: Vec::new(),
+            valid_until: String::new(),
+            admitted_at: None,
+        };
+        Status {
+            doing,
+            starts,
+            facts: Some(facts),
+            ..crate::service::refused("report", Refusal::not_tried())
+        }
+    }
+
+    fn scheduled(ended: Option<&str>) -> Doing {
+        Doing::Scheduled {
+            due: None,
+            milliseconds: 86_400_000,
+            ended: ended.map(str::to_owned),
+            missed: 0,
+        }
+    }
+
+    #[test]
+    fn td10_what_is_due_in_days_keeps_no_bundle_waiting_and_fails_none() {
+        // Not due yet; and due once before the bundle came, whose component was exchanged since.
+        for starts in [0, 1] {
+            assert_eq!(
+                of_one(&status(scheduled(None), starts), "new"),
+                Health::Proved
+            );
+        }
+        let Health::Failed(why) = of_one(&status(scheduled(Some("trapped")), 1), "new") else {
+            panic!("it failed when it was due")
+        };
+        assert!(why.contains("trapped"), "{why}");
+        let proved = Status {
+            proved: true,
+            ..status(scheduled(Some("ended with 0")), 1)
+        };
+        assert_eq!(of_one(&proved, "new"), Health::Proved);
+    }
+
+    #[test]
+    fn td10_what_runs_must_be_what_came_and_prove_itself() {
+        let running = |healthy| Doing::Running {
+            since: String::new(),
+            healthy,
+        };
+        assert_eq!(of_one(&status(running(false), 1), "new"), Health::NotYet);
+        assert_eq!(of_one(&status(running(true), 1), "new"), Health::Proved);
+        assert!(matches!(
+            of_one(&status(running(true), 1), "old"),
+            Health::Failed(_)
+        ));
+        let waiting = Doing::Waiting {
+            milliseconds: 1,
+            ended: "trapped".to_owned(),
+        };
+        assert!(matches!(
+            of_one(&status(waiting, 1), "new"),
+            Health::Failed(_)
+        ));
     }
 }

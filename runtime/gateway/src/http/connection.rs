@@ -1,4 +1,5 @@
-//! One connection: protected if its address is, its requests one after the other, and none that takes for ever to arrive.
+//! One connection: protected if its address is, its requests one after the other, and none that takes for ever to arrive. It
+//! ends with its address, and with the rules under which it came.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,13 +17,13 @@ use tokio::time::Instant;
 use super::answer;
 use super::listener::Scope;
 use super::paced::Paced;
-use super::tls;
+use super::tls::{self, Protection};
 
 /// Most bytes of a request's head, and most headers in it.
 const HEAD_BYTES: usize = 32 << 10;
 const HEADERS: usize = 128;
 
-/// Serves a connection until it ends, or until its address closes and it has its answer.
+/// Serves a connection until it ends, or until its address closes or is protected otherwise and it has its answer.
 pub(super) async fn serve(
     stream: TcpStream,
     scope: Arc<Scope>,
@@ -30,8 +31,10 @@ pub(super) async fn serve(
 ) {
     let _ = stream.set_nodelay(true);
     let stream = Paced::new(stream, scope.settings.pause);
-    match scope.tls() {
-        None => requests(stream, Scheme::Http, scope, closing).await,
+    let mut rules = scope.protection();
+    let protection = rules.borrow_and_update().clone();
+    match protection.config {
+        None => requests(stream, Scheme::Http, scope, closing, rules).await,
         Some(config) => {
             let by = Instant::now() + scope.settings.head;
             let accepted = tokio::select! {
@@ -40,7 +43,7 @@ pub(super) async fn serve(
                 _ = closing.changed() => None,
             };
             if let Some(stream) = accepted {
-                requests(stream, Scheme::Https, scope, closing).await;
+                requests(stream, Scheme::Https, scope, closing, rules).await;
             }
         }
     }
@@ -51,6 +54,7 @@ async fn requests<S>(
     scheme: Scheme,
     scope: Arc<Scope>,
     mut closing: watch::Receiver<Option<Instant>>,
+    mut rules: watch::Receiver<Protection>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -72,11 +76,61 @@ async fn requests<S>(
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        _ = connection.as_mut() => {}
-        _ = closing.changed() => {
-            connection.as_mut().graceful_shutdown();
-            // What ends it early is the other side's fault or its address's end.
-            let _ = connection.await;
-        }
+        _ = connection.as_mut() => return,
+        _ = closing.changed() => {}
+        _ = rules.changed() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    // What ends it early is the other side's fault or its address's end.
+    let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::HttpServer;
+
+    #[tokio::test]
+    async fn what_came_under_other_rules_goes_when_it_has_its_answer() {
+        let before = Protection::in_words("a revoked authority");
+        let settings = HttpServer {
+            requests: 1,
+            connections: 1,
+            connections_per_address: 1,
+            head: Duration::from_secs(60),
+            pause: Duration::from_secs(60),
+        };
+        let scope = Arc::new(Scope::new(settings, before.clone()));
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let (_open, closing) = watch::channel(None);
+        let rules = scope.protection();
+        let served = requests(server, Scheme::Https, Arc::clone(&scope), closing, rules);
+        let served = tokio::spawn(served);
+        let ask = async |client: &mut tokio::io::DuplexStream| {
+            let request = b"GET / HTTP/1.1\r\nHost: plant\r\n\r\n";
+            client.write_all(request).await.expect("open");
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).await.expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 404");
+            let mut rest = [0; 4_096];
+            let _ = timeout(Duration::from_millis(50), client.read(&mut rest)).await;
+        };
+        ask(&mut client).await;
+        // The same rules with a key that was opened anew end nothing.
+        scope.protect(before);
+        ask(&mut client).await;
+        scope.protect(Protection::in_words("another authority"));
+        timeout(Duration::from_secs(10), served)
+            .await
+            .expect("it ends")
+            .expect("well");
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.expect("its end");
+        assert_eq!(rest, b"");
     }
 }

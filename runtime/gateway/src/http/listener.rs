@@ -1,11 +1,10 @@
 //! An address on which requests come in: opened, bounded in its connections, closed when what is on them is answered.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -14,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::addresses::Addresses;
 use super::connection;
 use super::routes::Routes;
+use super::tls::Protection;
 use crate::config::HttpServer;
 
 /// How long nothing is accepted after the system had no room for another connection.
@@ -30,15 +30,30 @@ pub(super) struct Listener {
 pub(super) struct Scope {
     pub(super) routes: Routes,
     pub(super) settings: HttpServer,
-    tls: RwLock<Option<Arc<ServerConfig>>>,
+    protection: watch::Sender<Protection>,
 }
 
 impl Scope {
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(super) fn new(settings: HttpServer, protection: Protection) -> Self {
+        Self {
+            routes: Routes::default(),
+            settings,
+            protection: watch::Sender::new(protection),
+        }
+    }
+
+    /// What protects the next connection; it hears when that changes.
+    pub(super) fn protection(&self) -> watch::Receiver<Protection> {
+        self.protection.subscribe()
+    }
+
+    /// Protects the next connections so. Those of other rules hear of it.
+    pub(super) fn protect(&self, protection: Protection) {
+        self.protection.send_if_modified(|before| {
+            let is_other = !before.is_as(&protection);
+            *before = protection;
+            is_other
+        });
     }
 }
 
@@ -49,7 +64,7 @@ impl Listener {
     /// If another program has it, or this one may not have it.
     pub(super) fn open(
         address: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
+        protection: Protection,
         settings: HttpServer,
     ) -> anyhow::Result<Self> {
         let socket = std::net::TcpListener::bind(address)
@@ -58,11 +73,7 @@ impl Listener {
                 TcpListener::from_std(socket)
             })
             .with_context(|| format!("{address} cannot be listened on"))?;
-        let scope = Arc::new(Scope {
-            routes: Routes::default(),
-            settings,
-            tls: RwLock::new(tls),
-        });
+        let scope = Arc::new(Scope::new(settings, protection));
         let (closing, closed) = watch::channel(None);
         let task = tokio::spawn(accept(socket, Arc::clone(&scope), closed));
         Ok(Self {
@@ -76,13 +87,9 @@ impl Listener {
         &self.scope.routes
     }
 
-    /// Protects its next connections so.
-    pub(super) fn protect(&self, tls: Option<Arc<ServerConfig>>) {
-        *self
-            .scope
-            .tls
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = tls;
+    /// Protects its next connections so. Those of other rules end when they have their answers.
+    pub(super) fn protect(&self, protection: Protection) {
+        self.scope.protect(protection);
     }
 
     /// Takes no more connections, and waits until those that are open have their answers, until `by` at most.

@@ -7,7 +7,6 @@ mod addresses;
 mod answer;
 mod authorities;
 mod connection;
-mod failures;
 mod listener;
 mod paced;
 mod routes;
@@ -21,31 +20,34 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::Context as _;
 use countersign_hosting::AuditLog;
 use countersign_runtime::audit::Record;
+use countersign_runtime::http::MAX_PLACES;
 use countersign_runtime::{Builder, Runtime};
-use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use crate::config::{HttpServer, Listeners, Tls};
 pub(crate) use authorities::Authorities;
 use listener::Listener;
 pub(crate) use serving::{Placed, Serving};
+use tls::Protection;
 
 /// What all components that answer requests share.
 pub(crate) struct Server {
     settings: HttpServer,
     /// How each address is to be protected, and with what it is, once it was opened.
     wanted: Mutex<Listeners>,
-    tls: Mutex<TlsOf>,
+    protection: Mutex<Protections>,
     open: Mutex<BTreeMap<SocketAddr, Listener>>,
-    /// Requests at the same time, of all components.
+    /// Requests at the same time, of all components; a component with many memories or tables counts as several.
     room: Arc<Semaphore>,
+    /// Beside those, so that no flood of requests makes a component look ill: questions about health.
+    probing: Arc<Semaphore>,
     records: Arc<AuditLog>,
     build: Box<dyn Fn() -> anyhow::Result<Runtime> + Send + Sync>,
     runtime: OnceLock<Runtime>,
 }
 
-/// What protects each address: none where nothing does.
-type TlsOf = BTreeMap<SocketAddr, Option<Arc<ServerConfig>>>;
+/// What protects each address.
+type Protections = BTreeMap<SocketAddr, Protection>;
 
 impl Server {
     /// Nothing is open yet. `equip` begins to build a runtime as this gateway's others are.
@@ -55,21 +57,24 @@ impl Server {
         equip: impl Fn() -> anyhow::Result<Builder> + Send + Sync + 'static,
     ) -> Self {
         let sink = Arc::clone(&records);
+        // One of any kind fits, however few requests there may be; and one that is asked about its health beside them.
+        let guests = settings.requests.max(MAX_PLACES).saturating_add(MAX_PLACES);
         let build = move || {
             let sink = Arc::clone(&sink);
             equip()?
-                .for_serving(settings.requests)
+                .for_serving(guests)
                 .audit(move |record: &Record| sink.write(record))
                 .build()
                 .context("the runtime for requests cannot be built")
         };
-        let room = usize::try_from(settings.requests).unwrap_or(usize::MAX);
+        let semaphore = |places| Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX));
         Self {
             settings,
             wanted: Mutex::default(),
-            tls: Mutex::default(),
+            protection: Mutex::default(),
             open: Mutex::default(),
-            room: Arc::new(Semaphore::new(room)),
+            room: Arc::new(semaphore(settings.requests)),
+            probing: Arc::new(semaphore(MAX_PLACES)),
             records,
             build: Box::new(build),
             runtime: OnceLock::new(),
@@ -102,37 +107,99 @@ impl Server {
         let made = tokio::task::block_in_place(|| {
             let all = listeners.iter();
             all.map(|(address, tls)| Ok((*address, made(*address, tls.as_ref())?)))
-                .collect::<anyhow::Result<TlsOf>>()
+                .collect::<anyhow::Result<Protections>>()
         })?;
+        {
+            // Both at once: whoever makes one meanwhile finds this one, or that another is wanted.
+            let mut current = lock(&self.protection);
+            current.clone_from(&made);
+            self.want(listeners);
+        }
+        // After that: what is opened from now on has the new one by itself.
         for (address, listener) in lock(&self.open).iter() {
             if let Some(protection) = made.get(address) {
                 listener.protect(protection.clone());
             }
         }
-        *lock(&self.tls) = made;
-        self.want(listeners);
         Ok(())
     }
 
     /// What protects an address. A key that is not there yet is tried again by whoever asks again.
-    fn protection(&self, address: SocketAddr) -> anyhow::Result<Option<Arc<ServerConfig>>> {
-        if let Some(tls) = lock(&self.tls).get(&address) {
-            return Ok(tls.clone());
+    fn protection(&self, address: SocketAddr) -> anyhow::Result<Protection> {
+        self.protection_by(address, |wanted| {
+            tokio::task::block_in_place(|| made(address, wanted))
+        })
+    }
+
+    fn protection_by(
+        &self,
+        address: SocketAddr,
+        make: impl Fn(Option<&Tls>) -> anyhow::Result<Protection>,
+    ) -> anyhow::Result<Protection> {
+        loop {
+            if let Some(protection) = lock(&self.protection).get(&address) {
+                return Ok(protection.clone());
+            }
+            let wanted = lock(&self.wanted).get(&address).cloned();
+            let wanted = wanted.with_context(|| format!("nobody wants {address}"))?;
+            let made = make(wanted.as_ref())?;
+            let mut current = lock(&self.protection);
+            // It took its time. What was renewed by then is newer than this.
+            let is_wanted = lock(&self.wanted).get(&address) == Some(&wanted);
+            if is_wanted && !current.contains_key(&address) {
+                current.insert(address, made.clone());
+                return Ok(made);
+            }
         }
-        let wanted = lock(&self.wanted).get(&address).cloned();
-        let wanted = wanted.with_context(|| format!("nobody wants {address}"))?;
-        let made = tokio::task::block_in_place(|| made(address, wanted.as_ref()))?;
-        lock(&self.tls).insert(address, made.clone());
-        Ok(made)
+    }
+
+    /// What protects an address that is about to be opened, whoever made it last.
+    fn newest(&self, address: SocketAddr, made: Protection) -> Protection {
+        let current = lock(&self.protection);
+        current.get(&address).cloned().unwrap_or(made)
     }
 }
 
-fn made(address: SocketAddr, tls: Option<&Tls>) -> anyhow::Result<Option<Arc<ServerConfig>>> {
-    let made = tls.map(tls::server).transpose();
-    made.with_context(|| format!("TLS on {address}"))
+fn made(address: SocketAddr, tls: Option<&Tls>) -> anyhow::Result<Protection> {
+    Protection::of(tls).with_context(|| format!("TLS on {address}"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is kept under these locks is whole between any two statements.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_renewed_while_another_was_made_is_not_overwritten() {
+        let settings = HttpServer {
+            requests: 1,
+            connections: 1,
+            connections_per_address: 1,
+            head: std::time::Duration::from_secs(1),
+            pause: std::time::Duration::from_secs(1),
+        };
+        let records = Arc::new(AuditLog::open(None).expect("nowhere"));
+        let server = Server::new(settings, records, || anyhow::bail!("nothing runs here"));
+        let address: SocketAddr = "127.0.0.1:8443".parse().expect("an address");
+        server.want(&Listeners::from([(address, None)]));
+        let newer = || Protection::in_words("newer");
+        let taken = server.protection_by(address, |_| {
+            lock(&server.protection).insert(address, newer());
+            Ok(Protection::in_words("older"))
+        });
+        assert!(taken.expect("made").is_as(&newer()));
+        let opened = server.newest(address, Protection::in_words("older"));
+        assert!(opened.is_as(&newer()));
+        // What nobody wants any more by then is not made.
+        lock(&server.protection).clear();
+        let gone = server.protection_by(address, |_| {
+            server.want(&Listeners::new());
+            Ok(newer())
+        });
+        assert!(gone.is_err() && lock(&server.protection).is_empty());
+    }
 }

@@ -15,10 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Body};
-use super::failures::Failures;
 use super::listener::Listener;
 use super::{Server, lock};
 use crate::config::Http;
+use crate::failures::Failures;
 
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(1);
@@ -33,8 +33,11 @@ pub(crate) struct Serving {
     handler: HttpHandler<GuestContext>,
     /// Requests of this component at the same time.
     turns: Arc<Semaphore>,
-    /// Requests of all components.
+    /// What is laid out for requests of all components, of which each takes as many as the component has places.
     room: Arc<Semaphore>,
+    places: u32,
+    /// The same for questions about health, which no request takes from them.
+    probing: Arc<Semaphore>,
     failures: Arc<Failures>,
 }
 
@@ -53,10 +56,13 @@ impl Serving {
         limits.request_bytes = http.body;
         limits.pause = server.settings.pause;
         let turns = usize::try_from(http.concurrent).unwrap_or(usize::MAX);
+        let handler = ready.http_handler(limits)?;
         Ok(Arc::new(Self {
             name: name.to_owned(),
             http: http.clone(),
-            handler: ready.http_handler(limits)?,
+            places: handler.places().min(server.settings.requests),
+            probing: Arc::clone(&server.probing),
+            handler,
             turns: Arc::new(Semaphore::new(turns)),
             room: Arc::clone(&server.room),
             failures: Arc::new(Failures::new(name, ready.record(), &server.records)),
@@ -85,8 +91,12 @@ impl Serving {
             .header(HOST, host)
             .body(Empty::<Bytes>::new())
             .map_err(|error| error.to_string())?;
+        // It waits for none but others who are asked, and none of those takes longer than this.
+        let place = Arc::clone(&self.probing).acquire_many_owned(self.handler.places());
+        let place = place.await.map_err(|error| error.to_string())?;
+        let ended = move |_: &Result<(), RunError>| drop(place);
         let by = Instant::now() + HEALTH;
-        let answered = timeout_at(by, self.handler.serve(Scheme::Http, request, |_| ())).await;
+        let answered = timeout_at(by, self.handler.serve(Scheme::Http, request, ended)).await;
         match answered {
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
             Ok(Ok(response)) => Err(format!("{path} answered {}", response.status())),
@@ -102,14 +112,16 @@ impl Serving {
         B::Error: Into<countersign_runtime::http::BodyError>,
     {
         let by = Instant::now() + TURN;
-        let (Some(turn), Some(room)) = (take(&self.turns, by).await, take(&self.room, by).await)
-        else {
+        let (Some(turn), Some(room)) = (
+            take(&self.turns, 1, by).await,
+            take(&self.room, self.places, by).await,
+        ) else {
             return answer::without(StatusCode::SERVICE_UNAVAILABLE);
         };
         let failures = Arc::clone(&self.failures);
         let ended = move |ended: &Result<(), RunError>| {
             if let Err(error) = ended {
-                failures.note(error);
+                note(&failures, error);
             }
             // Until then, answer or not, it is one of those under way.
             drop((turn, room));
@@ -120,7 +132,7 @@ impl Serving {
                 if let ServeError::Ended(RunError::Context(_) | RunError::WrongContext) = &error {
                     // Nothing of it ran, and so nothing of it ended.
                     if let ServeError::Ended(error) = &error {
-                        self.failures.note(error);
+                        note(&self.failures, error);
                     }
                 }
                 answer::without(error.status())
@@ -134,11 +146,15 @@ impl Serving {
     }
 }
 
-async fn take(of: &Arc<Semaphore>, by: Instant) -> Option<OwnedSemaphorePermit> {
-    if let Ok(one) = Arc::clone(of).try_acquire_owned() {
-        return Some(one);
+fn note(failures: &Failures, error: &RunError) {
+    failures.note(Some(error.code()), &format!("a request: {error}"));
+}
+
+async fn take(of: &Arc<Semaphore>, many: u32, by: Instant) -> Option<OwnedSemaphorePermit> {
+    if let Ok(taken) = Arc::clone(of).try_acquire_many_owned(many) {
+        return Some(taken);
     }
-    timeout_at(by, Arc::clone(of).acquire_owned())
+    timeout_at(by, Arc::clone(of).acquire_many_owned(many))
         .await
         .ok()?
         .ok()
@@ -158,12 +174,14 @@ impl Server {
     /// A sentence, if the address cannot be opened.
     pub(crate) fn place(self: &Arc<Self>, serving: Arc<Serving>) -> anyhow::Result<Placed> {
         let listen = serving.http.listen;
-        let tls = self.protection(listen)?;
+        let protection = self.protection(listen)?;
         let mut open = lock(&self.open);
         match open.get(&listen) {
             Some(listener) => listener.routes().put(&serving),
             None => {
-                let listener = Listener::open(listen, tls, self.settings)?;
+                // One that was renewed meanwhile did not find this address open.
+                let protection = self.newest(listen, protection);
+                let listener = Listener::open(listen, protection, self.settings)?;
                 listener.routes().put(&serving);
                 open.insert(listen, listener);
             }

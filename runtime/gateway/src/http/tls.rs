@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use countersign_format::{Digest, DigestWriter};
 use countersign_tls::TlsIdentity;
 use rustls::ServerConfig;
 use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
@@ -23,11 +24,58 @@ const SIGNATURES: usize = 4;
 
 static SIGNING: Semaphore = Semaphore::const_new(SIGNATURES);
 
-/// What protects an address. Opens the key, and blocks.
-pub(super) fn server(tls: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
+/// What protects an address.
+#[derive(Clone)]
+pub(super) struct Protection {
+    /// None where nothing does.
+    pub(super) config: Option<Arc<ServerConfig>>,
+    /// SHA-256 of what is shown and who is believed. Whoever came under other rules than those of now is to go.
+    rules: Digest,
+}
+
+impl Protection {
+    /// Of an address as it is wanted. Opens the key, and blocks.
+    pub(super) fn of(tls: Option<&Tls>) -> anyhow::Result<Self> {
+        let mut rules = DigestWriter::new();
+        let config = match tls {
+            Some(tls) => Some(server(tls, &mut rules)?),
+            None => None,
+        };
+        Ok(Self {
+            config,
+            rules: rules.finish(),
+        })
+    }
+
+    /// Under rules that a test makes up.
+    #[cfg(test)]
+    pub(super) fn in_words(rules: &str) -> Self {
+        Self {
+            config: None,
+            rules: Digest::of(rules.as_bytes()),
+        }
+    }
+
+    /// Whether the other lets in the same, and shows them the same.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.rules == other.rules
+    }
+}
+
+fn server(tls: &Tls, rules: &mut DigestWriter) -> anyhow::Result<Arc<ServerConfig>> {
     let source = &tls.key.source;
     let key = source.open().map_err(|reason| anyhow!("{reason}"))?;
-    let identity = TlsIdentity::new(Arc::new(key), &source.certificates()?)?;
+    let chain = source.certificates()?;
+    let clients = tls.clients.iter().flat_map(|clients| &clients.all);
+    for (kind, certificate) in chain
+        .iter()
+        .map(|one| (1, one))
+        .chain(clients.map(|one| (2, one)))
+    {
+        rules.update(&[kind]);
+        rules.update(Digest::of(certificate).as_bytes());
+    }
+    let identity = TlsIdentity::new(Arc::new(key), &chain)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;

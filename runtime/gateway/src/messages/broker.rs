@@ -19,21 +19,21 @@ use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions, Request};
 use rumqttc::{TlsConfiguration, Transport};
 use rustls::client::WebPkiServerVerifier;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::sleep;
 
-use super::Numbers;
 use super::outbox::Outbox;
+use super::{MAX_WAITING_BYTES, Numbers, as_many};
 use crate::config::Key;
 use crate::say::say;
 
-/// Messages that a broker may have sent before the first of them is acknowledged.
+/// Messages that a broker may have sent before the first of them is acknowledged; fewer where they may be large.
 const RECEIVE_MAXIMUM: u16 = 16;
 
 /// Messages that wait for the component: those, and what a broker sends that asks for no acknowledgement.
 const MAX_WAITING: usize = 64;
 
-/// Messages that were sent and not acknowledged by the broker.
+/// Messages that were sent and not acknowledged by the broker; fewer where they may be large.
 const SEND_MAXIMUM: u16 = 16;
 
 /// What a packet has beside its message, in bytes: a topic, and properties.
@@ -86,6 +86,8 @@ pub(super) struct Arrived {
     pub(super) publish: Publish,
     /// In which connection. What arrived in an earlier one arrives again, and must not be acknowledged in a later.
     pub(super) connection: u64,
+    /// What of the room for its kind it takes until it was handled.
+    _room: OwnedSemaphorePermit,
 }
 
 /// A connection that is kept up until this is dropped.
@@ -108,6 +110,10 @@ impl Connected {
         numbers: Numbers,
     ) -> Self {
         let packet = max_bytes.saturating_add(BESIDE);
+        let (receive, send) = (
+            as_many(RECEIVE_MAXIMUM, packet),
+            as_many(SEND_MAXIMUM, packet),
+        );
         let mut options = MqttOptions::new(
             format!("{}-{name}", broker.client),
             broker.host.clone(),
@@ -117,12 +123,12 @@ impl Connected {
             .set_keep_alive(KEEP_ALIVE)
             .set_clean_start(false)
             .set_session_expiry_interval(u32::try_from(SESSION.as_secs()).ok())
-            .set_receive_maximum(Some(RECEIVE_MAXIMUM))
+            .set_receive_maximum(Some(receive))
             .set_max_packet_size(u32::try_from(packet).ok())
             .set_connection_timeout(CONNECTING.as_secs())
-            .set_outgoing_inflight_upper_limit(SEND_MAXIMUM)
+            .set_outgoing_inflight_upper_limit(send)
             .set_manual_acks(true);
-        let (client, events) = AsyncClient::new(options, usize::from(SEND_MAXIMUM));
+        let (client, events) = AsyncClient::new(options, usize::from(send));
         let (until, stopped) = watch::channel(());
         let (number, connection) = watch::channel(0);
         let (sender, arrived) = mpsc::channel(MAX_WAITING);
@@ -132,6 +138,7 @@ impl Connected {
             events,
             number,
             sender,
+            room: Room::new(packet, receive),
             numbers,
         };
         let tokio = tokio::runtime::Handle::current();
@@ -214,7 +221,40 @@ struct Polling {
     events: EventLoop,
     number: watch::Sender<u64>,
     sender: mpsc::Sender<Arrived>,
+    room: Room,
     numbers: Numbers,
+}
+
+/// Bytes of messages that wait: of those that the broker counts, as many as it was told, and of those that it only sends.
+struct Room {
+    asking: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
+
+impl Room {
+    /// For packets of so many bytes at most, of which so many may be sent before one is acknowledged.
+    fn new(packet: u64, receive: u16) -> Self {
+        let of = |bytes: u64| {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
+        };
+        Self {
+            asking: of(packet.saturating_mul(u64::from(receive))),
+            others: of(packet.max(MAX_WAITING_BYTES)),
+        }
+    }
+
+    /// That of a message, if there is so much.
+    fn take(&self, publish: &Publish) -> Option<OwnedSemaphorePermit> {
+        let of = match publish.qos {
+            QoS::AtMostOnce => &self.others,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => &self.asking,
+        };
+        let bytes = publish.payload.len().saturating_add(publish.topic.len());
+        Arc::clone(of)
+            .try_acquire_many_owned(u32::try_from(bytes).ok()?)
+            .ok()
+    }
 }
 
 impl Polling {
@@ -288,11 +328,14 @@ impl Polling {
                 Event::Incoming(Packet::Publish(publish)) => {
                     let asks = publish.qos != QoS::AtMostOnce;
                     let connection = *self.number.borrow();
-                    let arrived = Arrived {
+                    let room = self.room.take(&publish);
+                    let arrived = room.map(|room| Arrived {
                         publish,
                         connection,
-                    };
-                    if self.sender.try_send(arrived).is_err() {
+                        _room: room,
+                    });
+                    let taken = arrived.is_some_and(|one| self.sender.try_send(one).is_ok());
+                    if !taken {
                         // It was told how much it may send before it waits.
                         if asks {
                             self.events.clean();
@@ -353,5 +396,34 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
             "{} has {size} bytes, too many for roots",
             path.display()
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn te29_what_a_broker_sends_waits_in_bytes_and_not_only_in_number() {
+        let packet = (16 << 20) + BESIDE;
+        let receive = as_many(RECEIVE_MAXIMUM, packet);
+        assert_eq!(
+            [receive, as_many(RECEIVE_MAXIMUM, 1 << 10)],
+            [1, RECEIVE_MAXIMUM]
+        );
+        let room = Room::new(packet, receive);
+        let message = |qos, bytes: usize| Publish::new("a", qos, vec![0; bytes], None);
+        // Those that it counts: as many as it was told.
+        let one = room
+            .take(&message(QoS::AtLeastOnce, 16 << 20))
+            .expect("room");
+        assert!(room.take(&message(QoS::AtLeastOnce, 16 << 20)).is_none());
+        // Those that it does not count take none of that, and have an end too.
+        let others: Vec<_> = (0..64)
+            .map_while(|_| room.take(&message(QoS::AtMostOnce, 1 << 20)))
+            .collect();
+        assert!((4..=16).contains(&others.len()), "{}", others.len());
+        drop(one);
+        assert!(room.take(&message(QoS::AtLeastOnce, 16 << 20)).is_some());
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use countersign_runtime::messaging::{PublishError, Publisher};
 use tokio::sync::Notify;
 
+use super::MAX_WAITING_BYTES;
 use super::topics::{Filter, is_topic};
 
 /// Most messages that wait for the broker.
@@ -40,8 +41,19 @@ pub(crate) struct Outbox {
 
 struct State {
     waiting: VecDeque<Outgoing>,
+    /// Of what waits.
+    bytes: u64,
     tokens: f64,
     filled: Instant,
+}
+
+impl State {
+    fn next(&mut self) -> Option<Outgoing> {
+        let message = self.waiting.pop_front()?;
+        let bytes = u64::try_from(message.payload.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(message)
+    }
 }
 
 impl Outbox {
@@ -50,6 +62,7 @@ impl Outbox {
             bounds: bounds.clone(),
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
+                bytes: 0,
                 tokens: f64::from(bounds.per_minute),
                 filled: Instant::now(),
             }),
@@ -61,7 +74,7 @@ impl Outbox {
     pub(super) async fn next(&self) -> Outgoing {
         loop {
             let arrived = self.arrived.notified();
-            if let Some(message) = self.lock().waiting.pop_front() {
+            if let Some(message) = self.lock().next() {
                 return message;
             }
             arrived.await;
@@ -84,7 +97,10 @@ impl Outbox {
             return Err(PublishError::MessageTooLarge);
         }
         let mut state = self.lock();
-        if state.waiting.len() >= MAX_WAITING {
+        let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        let waiting = state.bytes.saturating_add(bytes);
+        let fits = waiting <= MAX_WAITING_BYTES || state.waiting.is_empty();
+        if state.waiting.len() >= MAX_WAITING || !fits {
             return Err(PublishError::Busy);
         }
         let most = f64::from(self.bounds.per_minute);
@@ -101,6 +117,7 @@ impl Outbox {
             return Err(PublishError::QuotaExceeded(wait));
         }
         state.tokens -= 1.0;
+        state.bytes = waiting;
         state.waiting.push_back(Outgoing {
             topic: topic.to_owned(),
             payload,
@@ -126,11 +143,33 @@ mod tests {
     use super::*;
 
     fn outbox(per_minute: u32) -> Outbox {
+        sized(per_minute, 8)
+    }
+
+    fn sized(per_minute: u32, bytes: u64) -> Outbox {
         Outbox::new(&Bounds {
             topics: vec![Filter::parse("devices/gateway-7/#").expect("a filter")],
-            bytes: 8,
+            bytes,
             per_minute,
         })
+    }
+
+    #[tokio::test]
+    async fn te27_what_waits_is_bounded_in_bytes() {
+        let outbox = sized(1_000, 16 << 20);
+        let publish = |bytes: usize| outbox.publish("devices/gateway-7/a", vec![0; bytes]);
+        let taken = (0..64).filter(|_| publish(1 << 20).is_ok()).count();
+        assert_eq!(taken, 4);
+        assert_eq!(publish(1), Err(PublishError::Busy));
+        assert_eq!(outbox.next().await.payload.len(), 1 << 20);
+        assert_eq!(publish(1), Ok(()));
+        // The largest that is allowed goes alone.
+        let outbox = sized(1_000, 16 << 20);
+        let publish = |bytes: usize| outbox.publish("devices/gateway-7/a", vec![0; bytes]);
+        assert_eq!(publish(16 << 20), Ok(()));
+        assert_eq!(publish(1), Err(PublishError::Busy));
+        outbox.next().await;
+        assert_eq!(publish(16 << 20), Ok(()));
     }
 
     #[test]

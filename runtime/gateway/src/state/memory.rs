@@ -55,8 +55,9 @@ struct Bundles {
     last: BTreeMap<String, (u64, String)>,
     /// SHA-256 of the index of the one that runs.
     current: Option<String>,
-    /// The same of the last that verified and brought revocation lists, whatever became of it: lists are not taken back.
-    lists: Option<String>,
+    /// SHA-256 of the file with the revocation lists of all that verified, whatever became of them: lists are not taken back.
+    #[serde(default)]
+    carried: Option<String>,
 }
 
 /// How far the floor may rise without the counter (a day, in seconds): an older memory of that time is not noticed, and a
@@ -72,12 +73,12 @@ impl Memory {
         digest(self.bundles.current.as_deref())
     }
 
-    /// The last bundle that verified and brought lists.
+    /// The file with the lists that bundles have brought, by SHA-256.
     ///
     /// # Errors
     /// As [`Self::bundle`].
-    pub(crate) fn bundle_of_lists(&self) -> anyhow::Result<Option<Digest>> {
-        digest(self.bundles.lists.as_deref())
+    pub(crate) fn carried_lists(&self) -> anyhow::Result<Option<Digest>> {
+        digest(self.bundles.carried.as_deref())
     }
 
     /// Number and index of the last bundle of a line that proved healthy.
@@ -91,9 +92,9 @@ impl Memory {
         Ok(digest(Some(index))?.map(|index| (*number, index)))
     }
 
-    /// That a bundle with lists verified.
-    pub(crate) fn keep_lists_of(&mut self, index: Digest) {
-        self.bundles.lists = Some(index.to_string());
+    /// That this file has the lists that bundles have brought.
+    pub(crate) fn carry_lists(&mut self, file: Digest) {
+        self.bundles.carried = Some(file.to_string());
     }
 
     /// That a bundle proved healthy: it is the one that runs from now on, and none before it comes back.

@@ -1,24 +1,16 @@
 //! Private bytes on disk: mode 0600 on the way in and on the way out, whole or not at all.
 
+use countersign_durable::{Access, DurableError, Existing, folder_of, sync_folder};
 use countersign_keys::{Error, ErrorKind};
 use std::fs::{self, File};
-use std::io::{ErrorKind as IoKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::{ErrorKind as IoKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
 /// The largest key file that is read, in bytes. Ours have below 600; the rest is room for the text that other tools
 /// write above a PEM block.
 const MAX_FILE_BYTES: usize = 16 * 1024;
-
-/// What to do when there is something at the path already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overwrite {
-    /// Leave it as it is, and report [`ErrorKind::Exists`].
-    Refuse,
-    /// Replace it. A symbolic link is itself replaced; what it points to stays as it is.
-    Replace,
-}
 
 /// Reads a private file. All checks are on the opened file, so that it cannot be swapped between check and use.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -72,46 +64,16 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 }
 
 /// Writes a private file through a temporary one in the same folder.
-pub(crate) fn write(path: &Path, contents: &[u8], overwrite: Overwrite) -> Result<(), Error> {
-    let shown = path.display();
-    let failed = |source: std::io::Error| failed(path, "written", source);
-
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => {
-            return Err(Error::new(
-                ErrorKind::Exists,
-                format!("{shown} is a folder; name a file in it"),
-            ));
-        }
-        // Persisting below would find it as well; this spares the temporary file.
-        Ok(_) if overwrite == Overwrite::Refuse => return Err(exists(path)),
-        _ => {}
-    }
-    let folder = folder_of(path);
-    // Created exclusively, under a random name, and private from its first moment.
-    let mut file = tempfile::Builder::new()
-        .prefix(".key-")
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    // The umask may have taken more away than we asked for.
-    file.as_file()
-        .set_permissions(fs::Permissions::from_mode(0o600))
-        .map_err(failed)?;
-    file.write_all(contents).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    // Renaming replaces a symbolic link instead of following it.
-    let persisted = match overwrite {
-        Overwrite::Refuse => file.persist_noclobber(path),
-        Overwrite::Replace => file.persist(path),
-    };
-    persisted.map_err(|error| match error.error.kind() {
-        IoKind::AlreadyExists => exists(path),
-        _ => failed(error.error),
-    })?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)
+pub(crate) fn write(path: &Path, contents: &[u8], overwrite: Existing) -> Result<(), Error> {
+    let written = countersign_durable::write(path, contents, Access::Owner, overwrite);
+    written.map_err(|error| match error {
+        DurableError::Exists { .. } => exists(path),
+        DurableError::IsFolder { .. } => Error::new(
+            ErrorKind::Exists,
+            format!("{} is a folder; name a file in it", path.display()),
+        ),
+        error => failed(path, "written", error.into_io()),
+    })
 }
 
 /// Removes a private file, if it is one: a regular file of this very name that satisfies `is_ours`.
@@ -131,9 +93,7 @@ pub(crate) fn remove(path: &Path, is_ours: fn(&[u8]) -> bool) -> Result<(), Erro
         ));
     }
     fs::remove_file(path).map_err(failed)?;
-    File::open(folder_of(path))
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)
+    sync_folder(folder_of(path)).map_err(failed)
 }
 
 /// Whether there is a regular file whose beginning satisfies `is_ours`; what cannot be read does not.
@@ -187,11 +147,4 @@ pub(crate) fn failed(path: &Path, verb: &str, source: std::io::Error) -> Error {
         ),
         source,
     )
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }

@@ -34,7 +34,8 @@ mod disk;
 mod pem;
 mod provider;
 
-pub use disk::Overwrite;
+/// What to do when there is something at a key file's path.
+pub use countersign_durable::Existing as Overwrite;
 /// The operating system's source of random numbers; its failure is an error, not a panic.
 pub use getrandom::SysRng as SystemRandom;
 pub use provider::{FileProvider, PassphraseFor};

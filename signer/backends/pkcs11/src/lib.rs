@@ -41,5 +41,6 @@ mod token;
 mod worker;
 
 pub use detect::{detect, detect_among};
+pub use module::candidates as modules_of;
 pub use pin::{PinFor, Tries};
 pub use provider::Pkcs11Provider;

@@ -38,8 +38,11 @@ const NOT_FOR_KEYS: [&str; 2] = ["p11-kit-trust.so", "pkcs11-spy.so"];
 /// provider's, so that finalising or unloading one would take it away from others.
 static LOADED: Mutex<BTreeMap<PathBuf, Arc<Mutex<Option<Pkcs11>>>>> = Mutex::new(BTreeMap::new());
 
-/// The modules in which a URI's token may be: the one that it names, or all that the system has.
-pub(crate) fn candidates(token: &Pkcs11Token) -> Result<Vec<PathBuf>, Error> {
+/// The modules in which a URI's token may be: the one that it names, or all that the system has. None is loaded here.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::Unsupported`] if the one that is named has no absolute path.
+pub fn candidates(token: &Pkcs11Token) -> Result<Vec<PathBuf>, Error> {
     if let Some(path) = token.get("module-path") {
         let path = PathBuf::from(String::from_utf8_lossy(path).into_owned());
         if !path.is_absolute() {

@@ -1,13 +1,13 @@
-//! Requests that a component failed, as records: whoever sends requests decides how many, and must not fill the log.
+//! What strangers have a component fail at, as records: whoever sends requests or messages decides how many there are, and must
+//! not fill the log.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_hosting::AuditLog;
-use countersign_runtime::RunError;
 use countersign_runtime::audit::Record;
+use countersign_trust_store::Code;
 
-use super::lock;
 use crate::say::say;
 
 /// Records at once, and then one each so long.
@@ -15,11 +15,29 @@ const AT_ONCE: u32 = 10;
 const EVERY: Duration = Duration::from_secs(60);
 
 /// The failures of one component.
-pub(super) struct Failures {
+pub(crate) struct Failures {
     name: String,
     accepted: Record,
     records: Arc<AuditLog>,
-    rate: Mutex<Rate>,
+    told: Paced,
+}
+
+/// What is told ten times at once, and then once a minute, with how often it was not.
+pub(crate) struct Paced(Mutex<Rate>);
+
+impl Paced {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Rate::new(Instant::now())))
+    }
+
+    /// What is told of something that happened now, if it is told.
+    pub(crate) fn tell(&self, what: &str) -> Option<String> {
+        let mut rate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(match rate.take(Instant::now())? {
+            0 => what.to_owned(),
+            omitted => format!("{what}; {omitted} more before it were not told of"),
+        })
+    }
 }
 
 struct Rate {
@@ -58,27 +76,22 @@ impl Rate {
 }
 
 impl Failures {
-    pub(super) fn new(name: &str, accepted: &Record, records: &Arc<AuditLog>) -> Self {
+    pub(crate) fn new(name: &str, accepted: &Record, records: &Arc<AuditLog>) -> Self {
         Self {
             name: name.to_owned(),
             accepted: accepted.clone(),
             records: Arc::clone(records),
-            rate: Mutex::new(Rate::new(Instant::now())),
+            told: Paced::new(),
         }
     }
 
-    /// Records and says that a request ended so.
-    pub(super) fn note(&self, error: &RunError) {
-        let Some(omitted) = lock(&self.rate).take(Instant::now()) else {
+    /// Records and says that something ended so.
+    pub(crate) fn note(&self, code: Option<Code>, what: &str) {
+        let Some(why) = self.told.tell(what) else {
             return;
         };
-        let mut why = format!("a request: {error}");
-        if omitted > 0 {
-            why.push_str(&format!("; {omitted} more before it were not recorded"));
-        }
         say(&self.name, &why);
-        let record = self.accepted.stopped(Some(error.code()), &why);
-        self.records.write(&record);
+        self.records.write(&self.accepted.stopped(code, &why));
     }
 }
 
