@@ -504,9 +504,9 @@ mod tests {
             path: path.clone(),
             source: eio(),
         };
-        let before = state.memory();
+        let (before, next) = (state.memory(), raised(7));
         state
-            .take_over(&mut state.lock(), raised(7), true, Err(fault))
+            .take_over(&mut state.lock(), next, true, Err(fault))
             .expect_err("not written");
         assert_eq!(state.memory(), before);
         // It was, and only the folder failed: memory and file say the same, and the counter does not run ahead of them.
