@@ -3,7 +3,6 @@
 use wasmtime::Store;
 
 use crate::context::{GuestContext, HasGuestContext};
-use crate::deadline::Budget;
 use crate::error::RunError;
 use crate::guest::ReadyGuest;
 
@@ -18,7 +17,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
     /// # Errors
     /// As [`start`](Self::start), and whatever ended the guest instead of an exit.
     pub async fn run_command_in(self, store: Store<T>) -> Result<u8, RunError> {
-        let mut budget = Budget::new(self.granted().limits());
+        let mut budget = self.budget();
         let ended = match self.start_within(store, &mut budget).await {
             Ok(mut guest) => {
                 let run = guest.export::<(), (Result<(), ()>,)>(Some(RUN_INTERFACE), "run")?;

@@ -41,7 +41,7 @@ impl GuestContext {
                 .iter()
                 .map(Preopen::new)
                 .collect::<Result<_, _>>()?,
-            limiter: Limiter::new(granted.limits()),
+            limiter: Limiter::new(granted.limits(), &granted.usage),
             session,
             granted: Arc::clone(granted),
         })

@@ -15,6 +15,7 @@ use wasmtime::Engine;
 use wasmtime::EngineWeak;
 
 use crate::limits::Limits;
+use crate::usage::Usage;
 
 /// How often a computing guest yields (5 ms): it is gone at most twice this after its deadline.
 const TICK: Duration = Duration::from_millis(5);
@@ -101,17 +102,19 @@ pub(crate) struct Budget {
     /// `None` where there is none: a limit of centuries.
     deadline: Option<Instant>,
     cpu: Duration,
+    usage: Arc<Usage>,
 }
 
 impl Budget {
     /// The whole time that `limits` give, from now on.
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, usage: &Arc<Usage>) -> Self {
         let deadline = Instant::now()
             .checked_add(limits.run)
             .filter(|_| limits.run < WITHOUT_END);
         Self {
             deadline,
             cpu: limits.cpu,
+            usage: Arc::clone(usage),
         }
     }
 }
@@ -144,7 +147,9 @@ pub(crate) async fn bounded<F: Future>(
         let entered = Instant::now();
         // The store that a panic may have left in disorder is dropped by the caller, and nothing else is shared.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        budget.cpu = budget.cpu.saturating_sub(entered.elapsed());
+        let computed = entered.elapsed();
+        budget.cpu = budget.cpu.saturating_sub(computed);
+        budget.usage.computed(computed);
         match polled {
             Err(panic) => Poll::Ready(Err(Stop::Panic(panic_message(panic.as_ref())))),
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),

@@ -17,6 +17,7 @@ use crate::http::Secure;
 use crate::imports::{Import, ImportKind};
 use crate::limits::Limits;
 use crate::lookup::Lookups;
+use crate::usage::Usage;
 use crate::wasi::names::{self, Wasi};
 
 /// What the operator of this host allows a component at most, and what is behind it.
@@ -359,6 +360,7 @@ pub struct Granted {
     keys: Vec<GrantedKey>,
     pub(crate) lookups: Lookups,
     withheld: Vec<String>,
+    pub(crate) usage: Arc<Usage>,
 }
 
 impl fmt::Debug for Granted {
@@ -457,7 +459,14 @@ impl Granted {
             keys,
             lookups: Lookups::new(),
             withheld,
+            usage: Arc::default(),
         }
+    }
+
+    /// What it has used so far, over all its instances.
+    #[must_use]
+    pub fn usage(&self) -> &Arc<Usage> {
+        &self.usage
     }
 
     /// The limits that hold: the lower of both sides.

@@ -20,6 +20,7 @@ use crate::error::{LoadError, RunError};
 use crate::grants::Granted;
 use crate::host::Session;
 use crate::limits::{LimitKind, Limits};
+use crate::usage::Usage;
 use crate::wasi::LogBytesExhausted;
 
 /// Most names of a backtrace that are kept, and most characters of guest text in one of them.
@@ -139,8 +140,13 @@ impl<T: HasGuestContext> ReadyGuest<T> {
     /// [`RunError::WrongContext`] if the store was made with another engine, or for another component;
     /// otherwise whatever ended the guest while it was starting.
     pub async fn start(self, store: Store<T>) -> Result<RunningGuest<T>, RunError> {
-        let mut budget = Budget::new(self.granted.limits());
+        let mut budget = self.budget();
         self.start_within(store, &mut budget).await
+    }
+
+    /// The whole time that its limits give, from now on.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget::new(self.granted.limits(), &self.granted.usage)
     }
 
     pub(crate) async fn start_within(
@@ -157,6 +163,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
                     store,
                     instance,
                     limits,
+                    usage: Arc::clone(&self.granted.usage),
                     ticker: self.ticker,
                 })
             }
@@ -193,6 +200,7 @@ pub struct RunningGuest<T: 'static> {
     store: Option<Store<T>>,
     instance: Instance,
     limits: Limits,
+    usage: Arc<Usage>,
     ticker: Arc<Ticker>,
 }
 
@@ -238,7 +246,7 @@ impl<T: HasGuestContext> RunningGuest<T> {
     where
         F: for<'a> FnOnce(StoreContextMut<'a, T>, Instance) -> CallFuture<'a, R>,
     {
-        let mut budget = Budget::new(&self.limits);
+        let mut budget = Budget::new(&self.limits, &self.usage);
         self.call_within(&mut budget, call).await
     }
 

@@ -48,6 +48,7 @@ mod load;
 mod lookup;
 pub mod messaging;
 mod runtime;
+mod usage;
 mod wasi;
 
 pub use countersign_format as format;
@@ -65,3 +66,4 @@ pub use guest::{CallFuture, ReadyGuest, RunningGuest};
 pub use imports::ImportKind;
 pub use limits::{LimitKind, Limits};
 pub use runtime::{AuditSink, BuildError, Builder, Runtime};
+pub use usage::Usage;

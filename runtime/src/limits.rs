@@ -10,6 +10,8 @@ use std::time::Duration;
 use countersign_format::GuestLimits;
 use wasmtime::ResourceLimiter;
 
+use crate::usage::Usage;
+
 use crate::engine::GUEST_STACK;
 
 /// Most core instances, memories and tables in one component. Large language runtimes have a few dozen.
@@ -145,13 +147,15 @@ impl fmt::Display for LimitKind {
 pub(crate) struct Limiter {
     memory: Account,
     tables: Account,
+    usage: Arc<Usage>,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, usage: &Arc<Usage>) -> Self {
         Self {
             memory: Account::new(limits.memory_bytes),
             tables: Account::new(limits.table_elements),
+            usage: Arc::clone(usage),
         }
     }
 
@@ -166,6 +170,13 @@ impl Limiter {
     }
 }
 
+/// With the store its memories go.
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.usage.gave_back(self.memory.total);
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
@@ -173,10 +184,13 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.memory.grow(current, desired))
+        let granted = self.memory.grow(current, desired);
+        self.usage.took(self.memory.pending);
+        Ok(granted)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.usage.gave_back(self.memory.pending);
         self.memory.undo();
         Ok(())
     }
@@ -280,20 +294,27 @@ mod tests {
 
     #[test]
     fn te03_memories_are_added_up() {
-        let mut limiter = Limiter::new(&Limits {
-            memory_bytes: 100,
-            ..Limits::default()
-        });
+        let usage = Arc::new(Usage::default());
+        let mut limiter = Limiter::new(
+            &Limits {
+                memory_bytes: 100,
+                ..Limits::default()
+            },
+            &usage,
+        );
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
         assert_eq!(limiter.refused(), Some(LimitKind::Memory));
         assert!(limiter.memory_growing(60, 100, None).unwrap());
         assert!(!limiter.memory_growing(0, 1, None).unwrap());
+        assert_eq!(usage.memory_bytes(), 100);
+        drop(limiter);
+        assert_eq!(usage.memory_bytes(), 0);
     }
 
     #[test]
     fn te04_a_table_as_large_as_the_address_space_is_refused() {
-        let mut limiter = Limiter::new(&Limits::default());
+        let mut limiter = Limiter::new(&Limits::default(), &Arc::default());
         assert!(!limiter.table_growing(0, usize::MAX, None).unwrap());
         assert!(limiter.table_growing(0, 10, None).unwrap());
         assert!(!limiter.table_growing(10, usize::MAX, None).unwrap());
@@ -302,14 +323,19 @@ mod tests {
 
     #[test]
     fn a_growth_that_failed_is_given_back() {
-        let mut limiter = Limiter::new(&Limits {
-            memory_bytes: 100,
-            ..Limits::default()
-        });
+        let usage = Arc::new(Usage::default());
+        let mut limiter = Limiter::new(
+            &Limits {
+                memory_bytes: 100,
+                ..Limits::default()
+            },
+            &usage,
+        );
         assert!(limiter.memory_growing(0, 100, None).unwrap());
         limiter
             .memory_grow_failed(wasmtime::Error::msg("no memory"))
             .unwrap();
+        assert_eq!(usage.memory_bytes(), 0);
         assert!(limiter.memory_growing(0, 100, None).unwrap());
     }
 

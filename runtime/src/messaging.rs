@@ -10,7 +10,6 @@ use wasmtime::Store;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 
 use crate::context::{GuestContext, HasGuestContext};
-use crate::deadline::Budget;
 use crate::error::RunError;
 use crate::guest::ReadyGuest;
 
@@ -106,7 +105,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
         topic: String,
         payload: Vec<u8>,
     ) -> Result<Result<(), String>, RunError> {
-        let mut budget = Budget::new(self.granted().limits());
+        let mut budget = self.budget();
         let mut guest = self.start_within(store, &mut budget).await?;
         let handle = guest
             .export::<(String, Vec<u8>), (Result<(), String>,)>(Some(HANDLER), "on-message")?;

@@ -20,8 +20,12 @@ mod messages;
 mod package;
 #[path = "gateway/page.rs"]
 mod page;
+#[path = "gateway/records.rs"]
+mod records;
 #[path = "gateway/schedule.rs"]
 mod schedule;
+#[path = "gateway/traces.rs"]
+mod traces;
 #[path = "gateway/view.rs"]
 mod view;
 
@@ -165,11 +169,25 @@ impl Bench {
         (ran, json)
     }
 
+    /// The records, but for that of their own beginning.
     pub(crate) fn records(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.path("state/audit.jsonl")).expect("a file of records");
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect("every line is JSON"))
+        let ran = self.audit("show", &[]);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ran.stdout
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("every line is JSON"))
+            .filter(|record| record["event"] != "records-began")
             .collect()
+    }
+
+    /// `audit verify` or `audit show`.
+    pub(crate) fn audit(&self, verb: &str, arguments: &[&str]) -> Ran {
+        run(self
+            .command("audit")
+            .arg(verb)
+            .arg("--config")
+            .arg(self.path("gateway.toml"))
+            .args(arguments))
     }
 
     /// Starts the gateway, and waits until it can be asked.

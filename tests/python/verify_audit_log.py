@@ -44,7 +44,7 @@ def tree(hashes):
 
 
 def checkpoint(vkey, note):
-    """Size and root, from a note that the key signed."""
+    """Size, root and the first entry that is left, from a note that the key signed."""
     name, key_id, key = vkey.split("+", 2)
     key = base64.b64decode(key, validate=True)
     if key[0] == 1:
@@ -74,10 +74,11 @@ def checkpoint(vkey, note):
             verified = True
     if not verified:
         raise Refused("not signed by this key")
-    origin, size, root = text.splitlines()[:3]
+    origin, size, root, *more = text.splitlines()
     if origin != name:
         raise Refused(f"a checkpoint of {origin}")
-    return int(size), base64.b64decode(root, validate=True)
+    first = [int(line[6:]) for line in more if line.startswith("first ")]
+    return int(size), base64.b64decode(root, validate=True), sum(first)
 
 
 def read(folder, kind, index, width):
@@ -104,10 +105,31 @@ def bundle(data):
     return entries
 
 
+def root_with_dropped(folder, size, first, leaves):
+    """The root, with the hashes over the entries before `first` taken from tiles."""
+
+    def over(start, count):
+        if start >= first:
+            return tree(leaves[start - first : start - first + count])
+        if start + count <= first and count & (count - 1) == 0:
+            height = count.bit_length() - 1
+            level = height // 8
+            index, at = divmod(start >> (8 * level), 256)
+            tile = read(folder, str(level), index, min(256, (size >> (8 * level)) - 256 * index))
+            hashes = [tile[32 * (at + i) : 32 * (at + i) + 32] for i in range(1 << (height % 8))]
+            return tree(hashes)
+        k = 1
+        while k * 2 < count:
+            k *= 2
+        return node(over(start, k), over(start + k, count - k))
+
+    return over(0, size)
+
+
 def verify_log(vkey, folder):
-    size, root = checkpoint(vkey, (folder / "checkpoint").read_bytes())
+    size, root, first = checkpoint(vkey, (folder / "checkpoint").read_bytes())
     leaves = []
-    for index in range((size + 255) // 256):
+    for index in range(first // 256, (size + 255) // 256):
         width = min(256, size - 256 * index)
         tile = read(folder, "0", index, width)
         found = bundle(read(folder, "entries", index, width))[:width]
@@ -118,8 +140,10 @@ def verify_log(vkey, folder):
             leaves.append(leaf(found[position]))
             if leaves[-1] != tile[32 * position : 32 * position + 32]:
                 raise Refused(f"entry {at} does not have the hash in its tile")
-    if tree(leaves) != root:
+    if root_with_dropped(folder, size, first, leaves) != root if first else tree(leaves) != root:
         raise Refused("the entries do not lead to the signed root")
+    if first:
+        return f"verified {size - first} entries, from {first} on"
     level, hashes = 1, leaves
     while len(hashes) >= 256:
         hashes = [tree(hashes[at : at + 256]) for at in range(0, len(hashes) - 255, 256)]
@@ -133,7 +157,7 @@ def verify_log(vkey, folder):
 
 def verify_proof(vkey, proof, entry):
     head, _, note = proof.partition(b"\n\n")
-    size, root = checkpoint(vkey, note)
+    size, root, _ = checkpoint(vkey, note)
     lines = head.decode().split("\n")
     if lines.pop(0) != "c2sp.org/tlog-proof@v1":
         raise Refused("not a proof")

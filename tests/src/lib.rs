@@ -24,6 +24,7 @@
 
 mod builder;
 pub mod cases;
+mod collector;
 pub mod conformance;
 mod files;
 mod issuer_key;
@@ -37,6 +38,7 @@ pub mod swtpm;
 pub mod tokens;
 
 pub use builder::{Role, TestPkiBuilder};
+pub use collector::{collector, spans};
 pub use countersign_backend_file::SystemRandom;
 pub use countersign_provisioning::Profile;
 pub use files::Files;

@@ -111,19 +111,7 @@ impl NotAccepted {
             Self::NotInRegistry { entry } => ("not-in-registry", Some(*entry)),
             Self::Older { entry, .. } => ("rollback", Some(*entry)),
             Self::Unreadable(_) => ("unreadable", None),
-            Self::Altered(finding) => match finding {
-                Finding::Altered { index, .. } => ("altered", Some(*index)),
-                Finding::Inserted { index, .. } => ("inserted", Some(*index)),
-                Finding::Missing { index, .. } => ("missing", Some(*index)),
-                Finding::Reordered { index, .. } => ("reordered", Some(*index)),
-                Finding::Rewritten { first, .. } => ("rewritten", Some(*first)),
-                Finding::Trailing { index } => ("trailing", Some(*index)),
-                Finding::TileAltered { .. } => ("tile-altered", None),
-                Finding::TileBroken { .. } => ("tile-broken", None),
-                Finding::TileMissing { .. } => ("tile-missing", None),
-                Finding::Diverges { .. } => ("diverges", None),
-                _ => ("altered", None),
-            },
+            Self::Altered(finding) => (finding.code(), finding.entry()),
         }
     }
 

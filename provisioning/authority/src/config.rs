@@ -307,11 +307,7 @@ impl Config {
             );
         }
         if let Some(telemetry) = &self.telemetry {
-            anyhow::ensure!(
-                telemetry.otlp.starts_with("http://"),
-                "telemetry.otlp is {:?}: write http://HOST:PORT; a collector elsewhere is reached by one on this machine",
-                telemetry.otlp
-            );
+            countersign_telemetry::check(&telemetry.otlp).context("telemetry.otlp")?;
         }
         for operator in &self.operators {
             operator

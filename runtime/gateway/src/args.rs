@@ -25,6 +25,7 @@ Examples:
   countersign-gateway run --config /etc/countersign/gateway.toml
   countersign-gateway status --json
   countersign-gateway logs --service pump --follow
+  countersign-gateway audit verify
   countersign-gateway trust
   countersign-gateway doctor
   countersign-gateway enroll tls --device-id gw-17 --server https://ca.example:8443 --roots root.pem --token-file token
@@ -100,6 +101,9 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Prove or print the records: every acceptance, refusal, signature and end on this machine
+    #[command(subcommand)]
+    Audit(Audit),
     /// Show what a running gateway trusts and remembers: roots, revocation lists, time, versions
     Trust {
         #[command(flatten)]
@@ -206,6 +210,33 @@ pub(crate) enum Verb {
     Completions {
         /// The shell to complete for
         shell: Shell,
+    },
+}
+
+/// What is done with the records.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Prove that every record is the one that was written, and name the first that is not; needs no running gateway
+    ///
+    /// Ends with 0 when the records are sound, 111 when they were altered, 115 when they are older than the checkpoint that they
+    /// are held against, and 119 when they could not be read.
+    Verify {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// A checkpoint that was kept elsewhere; the records must continue it
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+        /// Print the verdict as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the records, one line of JSON for each, the oldest first
+    Show {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// From this entry on, counted from 0
+        #[arg(long, value_name = "ENTRY", default_value_t = 0)]
+        from: u64,
     },
 }
 

@@ -20,6 +20,8 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use self::trial::Trial;
 use crate::admission::{Admitted, Host, Lists, Refusal, Verified};
@@ -40,6 +42,7 @@ use crate::say::{complain, say, warn};
 use crate::serve::Pages;
 use crate::service::{self, Running};
 use crate::state::{Guard, PutBack, State};
+use crate::traces;
 use crate::view::{Phase, Shown, View};
 
 /// How often the time that has certainly passed is remembered (10 minutes): what a power cut may take of it, and a write to
@@ -151,7 +154,7 @@ impl Gateway {
         let state = Arc::new(state);
         let kept = Kept::in_state(&config.state)?;
         let clock = Clock::start(state.memory().floor());
-        let records = Arc::new(AuditLog::open_kept(&config.audit)?);
+        let records = Arc::new(AuditLog::open_kept(&config.records())?);
         let http = {
             let (anchors, policy) = (anchors.clone(), config.policy.clone());
             let (state, compile) = (config.state.clone(), config.compile);
@@ -218,7 +221,7 @@ impl Gateway {
         hardware.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Admitting takes its time, and whoever stops the gateway does not wait for it.
         let mut goes_on = tokio::select! {
-            () = manager.starting(self.start()) => true,
+            () = manager.starting(self.start().instrument(info_span!("start"))) => true,
             () = &mut stopping => false,
         };
         self.view.enter(Phase::Running);
@@ -254,7 +257,7 @@ impl Gateway {
                     self.view.enter(Phase::Reloading);
                     manager.reloading();
                     let begun = tokio::select! {
-                        begun = manager.during(self.apply(&file)) => Some(begun),
+                        begun = manager.during(self.apply(&file).instrument(info_span!("apply"))) => Some(begun),
                         () = &mut stopping => None,
                     };
                     self.view.enter(Phase::Running);
@@ -273,7 +276,7 @@ impl Gateway {
                     self.view.enter(Phase::Reloading);
                     manager.reloading();
                     let reloaded = tokio::select! {
-                        reloaded = manager.during(self.reload()) => reloaded,
+                        reloaded = manager.during(self.reload().instrument(info_span!("reload"))) => reloaded,
                         () = &mut stopping => {
                             goes_on = false;
                             Err(anyhow::anyhow!("the gateway is stopping"))
@@ -315,6 +318,12 @@ impl Gateway {
             let _ = stopped.await;
         }
         self.remember_floor();
+        if let Err(error) = tokio::task::block_in_place(|| self.host.records.flush()) {
+            warn(
+                "",
+                &format!("the records are whole only with their journal: {error:#}"),
+            );
+        }
         Ok(())
     }
 
@@ -644,18 +653,43 @@ impl Gateway {
     async fn verified(&self, service: &Service, path: &Path) -> Result<Verified, Refusal> {
         let (host, service, path) = (Arc::clone(&self.host), service.clone(), path.to_owned());
         let state = Arc::clone(&self.state);
-        blocking(move || host.judge(&service, &path, &state)).await
+        let span = info_span!(
+            "verify",
+            service = service.name,
+            component = Empty,
+            version = Empty,
+            digest = Empty,
+            verdict = Empty
+        );
+        blocking(move || {
+            let judged = span.in_scope(|| host.judge(&service, &path, &state));
+            traces::judged(&span, judged.as_ref().map(|verified| &verified.facts));
+            judged
+        })
+        .await
     }
 
     async fn loaded(&self, service: &Service, verified: Verified) -> Result<Admitted, Refusal> {
         let (host, service) = (Arc::clone(&self.host), service.clone());
         let (kept, state) = (self.kept.clone(), Arc::clone(&self.state));
+        let span = info_span!(
+            "compile",
+            service = service.name,
+            component = Empty,
+            version = Empty,
+            digest = Empty,
+            verdict = Empty,
+            code = Empty
+        );
         blocking(move || {
             let log = service::lines(&service.name);
             // The very bytes that are about to run; what lies in their place may be another file by then.
             let bytes = verified.bytes.clone();
             let (signatures, admission) = verified.admission();
-            let admitted = host.load(&service, verified, log)?;
+            let loaded = span.in_scope(|| host.load(&service, verified, log));
+            traces::judged(&span, loaded.as_ref().map(|admitted| &admitted.facts));
+            let admitted = loaded?;
+            span.record("code", admitted.ready.code_origin().as_str());
             kept.put_down(&service.name, &bytes)?;
             state.remember(|memory| memory.admit(signatures, admission))?;
             Ok(admitted)

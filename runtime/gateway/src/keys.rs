@@ -148,6 +148,11 @@ impl Keys {
         })
     }
 
+    /// How many signatures wait for the hardware.
+    pub(crate) fn waiting(&self) -> usize {
+        self.now().device.as_ref().map_or(0, Device::waiting)
+    }
+
     /// Has the key lent with the certificates that are in its file now. `known` are those with which it is lent already, and
     /// goes on to be while those in the file cannot be had.
     fn open(

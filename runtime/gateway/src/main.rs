@@ -31,11 +31,13 @@ mod overview;
 mod own;
 mod page;
 mod precompile;
+mod records;
 mod say;
 mod schedule;
 mod serve;
 mod service;
 mod state;
+mod traces;
 mod view;
 
 use std::io;
@@ -43,7 +45,7 @@ use std::io;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 
-use args::{Cli, Verb};
+use args::{Audit, Cli, Verb};
 use config::Config;
 use control::Question;
 use gateway::{Gateway, NotStarted};
@@ -95,6 +97,7 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
                 let next = doubt.next.unwrap_or_default();
                 warn("", &format!("{}: {}; next: {next}", doubt.what, doubt.said));
             }
+            let collector = config.traces.clone();
             let gateway = Gateway::new(&path, config, confinement)?;
             let tokio = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
@@ -102,7 +105,10 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
                 .max_blocking_threads(BLOCKING + config::MAX_SERVICES)
                 .build()
                 .context("the threads for the components cannot be started")?;
+            // After the walls: whoever sends them is a thread.
+            let traces = traces::Traces::begin(collector.as_deref())?;
             tokio.block_on(gateway.run())?;
+            traces.end();
             tokio.shutdown_background();
         }
         Verb::Status { config, json } => {
@@ -115,6 +121,17 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             follow,
             json,
         } => logs::logs(&Config::load(&config.path)?, service, follow, json)?,
+        Verb::Audit(Audit::Verify {
+            config,
+            since,
+            json,
+        }) => {
+            let config = Config::load(&config.path)?;
+            return Ok(records::prove(&config, since.as_deref(), json)?);
+        }
+        Verb::Audit(Audit::Show { config, from }) => {
+            records::show(&Config::load(&config.path)?, from)?;
+        }
         Verb::Trust { config, json } => {
             let answer = control::ask(&Config::load(&config.path)?.control, &Question::Trust)?;
             overview::print_trust(&answer, json);

@@ -17,9 +17,12 @@ use countersign_runtime::{GuestContext, ReadyGuest, RunError};
 use countersign_trust_store::Code;
 use serde::{Serialize, Serializer};
 use tokio::time::sleep;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::failures::{Failures, Paced};
 use crate::say::say;
+use crate::traces;
 use broker::{Arrived, Connected, Sender};
 pub(crate) use broker::{Broker, BrokerTls};
 pub(crate) use outbox::{Bounds, Outbox};
@@ -72,16 +75,16 @@ pub(crate) struct Numbers(Arc<Mutex<Counts>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Counts {
-    connected: bool,
+    pub(crate) connected: bool,
     /// Why it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    handled: u64,
+    pub(crate) handled: u64,
     /// Tries that failed.
-    failed: u64,
+    pub(crate) failed: u64,
     /// Messages that nobody handled.
-    dropped: u64,
-    published: u64,
+    pub(crate) dropped: u64,
+    pub(crate) published: u64,
 }
 
 impl Numbers {
@@ -104,7 +107,8 @@ impl Numbers {
         });
     }
 
-    fn now(&self) -> Counts {
+    /// What was counted so far.
+    pub(crate) fn now(&self) -> Counts {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -179,7 +183,12 @@ impl Worker {
         let sending = connected.sender();
         let receiving = async {
             while let Some(arrived) = connected.arrived.recv().await {
-                if let Err(error) = self.deliver(&sender, &arrived, &told).await {
+                let span = match traces::is_sampled() {
+                    true => info_span!("message", service = self.name, verdict = Empty),
+                    false => Span::none(),
+                };
+                let delivered = self.deliver(&sender, &arrived, &told).instrument(span);
+                if let Err(error) = delivered.await {
                     return error;
                 }
             }
@@ -233,6 +242,7 @@ impl Worker {
                     self.post.numbers.change(|counts| {
                         counts.handled = counts.handled.saturating_add(1);
                     });
+                    Span::current().record("verdict", "handled");
                     sender.acknowledge(arrived).await;
                     return Ok(());
                 }
@@ -259,6 +269,7 @@ impl Worker {
             self.messages.tries
         );
         told.dropped.note(None, &why);
+        Span::current().record("verdict", "dropped");
         self.post.numbers.change(|counts| {
             counts.dropped = counts.dropped.saturating_add(1);
         });

@@ -3,6 +3,7 @@
 //! Ends are told as times, seconds since 1970: whoever reads them knows how long before one they want to be woken.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
 use countersign_trust_store::UnixTime;
@@ -14,6 +15,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::admission::Refusal;
+use crate::http::figures;
 use crate::service::{Doing, Status};
 use crate::view::{Overview, Trust};
 
@@ -41,6 +43,12 @@ struct OfService {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfMessages {
+    service: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCode {
     code: &'static str,
 }
@@ -56,6 +64,15 @@ type Gauges<Labels> = Family<Labels, Gauge>;
 pub(crate) fn text(overview: &Overview, trust: &Trust) -> String {
     let mut registry = Registry::with_prefix("countersign_gateway");
     services(&mut registry, overview);
+    used(&mut registry, overview);
+    messages(&mut registry, overview);
+    figures::register(&mut registry);
+    let waiting = i64::try_from(overview.signatures_waiting).unwrap_or(i64::MAX);
+    registry.register(
+        "signatures_waiting",
+        "Signatures that wait for the hardware of the device's keys",
+        ConstGauge::new(waiting),
+    );
     ends(&mut registry, overview, trust);
     let refusals = Family::<OfCode, Counter>::default();
     for (code, count) in REFUSALS
@@ -111,6 +128,67 @@ fn services(registry: &mut Registry, overview: &Overview) {
         healthy,
     );
     registry.register("service_starts", "Starts of a service's component", starts);
+}
+
+/// What components use. The figures of a service begin anew with each component that is loaded for it.
+fn used(registry: &mut Registry, overview: &Overview) {
+    let (time, memory) = (
+        Family::<OfService, Counter<f64, AtomicU64>>::default(),
+        Gauges::<OfService>::default(),
+    );
+    for service in &overview.services {
+        let used = &service.used.0;
+        time.get_or_create(&label(service))
+            .inc_by(used.cpu().as_secs_f64());
+        let bytes = i64::try_from(used.memory_bytes()).unwrap_or(i64::MAX);
+        memory.get_or_create(&label(service)).set(bytes);
+    }
+    registry.register_with_unit(
+        "service_cpu",
+        "Processor time of a service's component since it was loaded",
+        Unit::Seconds,
+        time,
+    );
+    registry.register_with_unit(
+        "service_memory",
+        "Linear memory of a service's instances",
+        Unit::Bytes,
+        memory,
+    );
+}
+
+fn messages(registry: &mut Registry, overview: &Overview) {
+    let all = Family::<OfMessages, Counter>::default();
+    let connected = Gauges::<OfService>::default();
+    for service in &overview.services {
+        let Some(numbers) = &service.messages else {
+            continue;
+        };
+        let counts = numbers.now();
+        for (outcome, count) in [
+            ("handled", counts.handled),
+            ("failed", counts.failed),
+            ("dropped", counts.dropped),
+            ("published", counts.published),
+        ] {
+            let service = service.name.clone();
+            all.get_or_create(&OfMessages { service, outcome })
+                .inc_by(count);
+        }
+        connected
+            .get_or_create(&label(service))
+            .set(counts.connected.into());
+    }
+    registry.register(
+        "messages",
+        "Messages of a service since its component was loaded, by what became of them",
+        all,
+    );
+    registry.register(
+        "broker_connected",
+        "1 for a service that is connected with its broker",
+        connected,
+    );
 }
 
 fn ends(registry: &mut Registry, overview: &Overview, trust: &Trust) {

@@ -10,12 +10,15 @@ mod work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign_runtime::Usage;
 use countersign_runtime::audit::Record;
-use countersign_trust_store::Link;
+use countersign_trust_store::{Code, Link};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::admission::{Admitted, Facts, Host, Refusal};
 use crate::config::{Restart, Service, When, Work};
@@ -24,6 +27,7 @@ use crate::messages::Numbers;
 use crate::say::{complain, say, warn};
 use crate::schedule::{Due, LOOK_EVERY, Look, Reading};
 use crate::state::State;
+use crate::traces;
 pub(crate) use log::lines;
 use waits::Waits;
 use work::{AtWork, Ended, Failure, probe};
@@ -95,7 +99,22 @@ pub(crate) struct Status {
     /// What it has done with messages, if it has to do with them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<Numbers>,
+    /// What its component has used.
+    #[serde(skip)]
+    pub(crate) used: Used,
 }
+
+/// What a component has used since it was loaded, for those who look. Copies are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Used(pub(crate) Arc<Usage>);
+
+impl PartialEq for Used {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Used {}
 
 /// What a running service can be told.
 enum Command {
@@ -132,6 +151,7 @@ impl Running {
             newer: None,
             proved: false,
             messages: admitted.post.as_ref().map(|post| post.numbers.clone()),
+            used: Used(Arc::clone(admitted.ready.granted().usage())),
         });
         let supervision = Supervision {
             host,
@@ -252,6 +272,7 @@ impl Supervision {
                 status.links = Arc::clone(&self.current.links);
                 let post = self.current.post.as_ref();
                 status.messages = post.map(|post| post.numbers.clone());
+                status.used = Used(Arc::clone(self.current.ready.granted().usage()));
             });
             // After it was told what is about to run: whoever exchanges the lists looks there afterwards, so that one of the two
             // sees the other's.
@@ -273,7 +294,8 @@ impl Supervision {
             self.told
                 .send_modify(|status| status.starts = status.starts.saturating_add(1));
             let started = Instant::now();
-            let event = self.watch().await;
+            let run = self.run_span();
+            let event = self.watch().instrument(run.clone()).await;
             let ended = match event {
                 Event::Stop => {
                     let accepted = self.current.ready.record();
@@ -294,6 +316,12 @@ impl Supervision {
             };
             let succeeded = matches!(ended, Ok(0));
             let how = self.record(&ended);
+            let verdict = match &ended {
+                Ok(_) => "ended",
+                Err(failure) => failure.code.map_or("cannot be used", Code::as_str),
+            };
+            run.record("verdict", verdict);
+            drop(run);
             say(&self.service.name, &format!("its component {how}"));
             if succeeded && !self.proved && self.service.restart.when != When::Always {
                 self.prove();
@@ -340,6 +368,23 @@ impl Supervision {
         }
     }
 
+    /// A run that ends by itself, for whoever watches; one that goes on for years has no span.
+    fn run_span(&self) -> Span {
+        let Work::Schedule(_) = self.service.work else {
+            return Span::none();
+        };
+        let span = info_span!(
+            "run",
+            service = self.service.name,
+            component = Empty,
+            version = Empty,
+            digest = Empty,
+            verdict = Empty
+        );
+        traces::of(&span, &self.current.facts);
+        span
+    }
+
     fn reading(&self) -> Reading {
         Reading {
             steady: self.began.elapsed(),
@@ -382,7 +427,22 @@ impl Supervision {
     /// Runs the component until something happens. Whatever it is, the component is gone afterwards; but one that hands its place
     /// over stays until the next has it.
     async fn watch(&mut self) -> Event {
-        let begun = self.begin().await;
+        let span = info_span!(
+            "start-component",
+            service = self.service.name,
+            component = Empty,
+            version = Empty,
+            digest = Empty,
+            verdict = Empty
+        );
+        traces::of(&span, &self.current.facts);
+        let begun = self.begin().instrument(span.clone()).await;
+        let verdict = match &begun {
+            Ok(_) => "started",
+            Err(failure) => failure.code.map_or("cannot be used", Code::as_str),
+        };
+        span.record("verdict", verdict);
+        drop(span);
         if let Some(leaving) = self.leaving.take() {
             // It finishes what it has under way, while the next one does the rest.
             tokio::spawn(leaving.end());
@@ -621,6 +681,7 @@ pub(crate) fn refused(name: &str, refusal: Refusal) -> Status {
         newer: None,
         proved: false,
         messages: None,
+        used: Used::default(),
     }
 }
 

@@ -44,6 +44,9 @@ pub(crate) struct Overview {
     pub(crate) floor: String,
     /// How often what it remembers was written.
     pub(crate) generation: u64,
+    /// How many signatures wait for the hardware of the device's keys.
+    #[serde(skip)]
+    pub(crate) signatures_waiting: usize,
     /// What it has taken from itself.
     pub(crate) confinement: Confinement,
     pub(crate) services: Vec<Status>,
@@ -173,6 +176,7 @@ impl View {
             now: time.now,
             floor: time.floor,
             generation: self.state.memory().generation(),
+            signatures_waiting: self.host.keys.waiting(),
             confinement: self.confinement.clone(),
             services,
         }

@@ -1,9 +1,11 @@
-//! The audit log: one line of JSON for every acceptance, refusal, signature and end, appended to a file or written to
-//! stderr.
+//! The audit log: one line of JSON for every acceptance, refusal, signature and end, appended to a file, written to stderr,
+//! or kept as a log that shows when it was changed.
 //!
 //! What a line says is decided in `countersign_runtime`. Here it is decided that nothing runs unless its line was written.
 
-mod segments;
+mod kept;
+mod key;
+mod reserve;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,8 +13,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
+use countersign_audit_log::Checkpoint;
 use countersign_runtime::audit::Record;
-use segments::{Segments, What};
+use kept::{Kept, Wait, What};
+pub use key::LogPlace;
 
 /// Where records go. The last one is kept for whoever reports it.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub struct AuditLog {
 #[derive(Debug)]
 enum Target {
     File(File),
-    Kept(Mutex<Segments>),
+    Kept(Box<Mutex<Kept>>),
     Nowhere,
     Stderr,
 }
@@ -67,23 +71,50 @@ impl AuditLog {
         })
     }
 
-    /// Opens the log of a machine that runs for years: it is put aside when it is long, and room for the last records is kept
-    /// free. Where there is none left, no start and no signature is recorded, and so none happens.
+    /// Opens the log of a machine that runs for years: a Merkle log of bounded size, with room for the last records kept free.
+    /// Where there is none left, no start and no signature is recorded, and so none happens.
     ///
     /// # Errors
-    /// As [`Self::open`].
-    pub fn open_kept(path: &Path) -> anyhow::Result<Self> {
-        let segments = Segments::open(path).with_context(|| {
-            format!(
-                "the audit file {} cannot be written, so nothing is run",
-                path.display()
-            )
-        })?;
+    /// As [`Self::open`], and if what was signed there is not there any more.
+    pub fn open_kept(place: &LogPlace) -> anyhow::Result<Self> {
+        let kept = Kept::open(place).context("the records cannot be written, so nothing is run")?;
         Ok(Self {
-            target: Target::Kept(Mutex::new(segments)),
+            target: Target::Kept(Box::new(Mutex::new(kept))),
             torn: Mutex::default(),
             state: Mutex::default(),
         })
+    }
+
+    /// The newest signed checkpoint of a log that is kept, with everything that it covers on the disk; none for one that is
+    /// not. It may leave this machine: whatever becomes of it, the log continues that checkpoint.
+    ///
+    /// # Errors
+    /// If the disk does not take what the checkpoint covers.
+    pub fn head(&self) -> anyhow::Result<Option<Checkpoint>> {
+        match &self.target {
+            Target::Kept(kept) => Ok(Some(locked(kept).head()?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Has a log that is kept whole in its files, for whoever copies them.
+    ///
+    /// # Errors
+    /// If the disk does not take them.
+    pub fn flush(&self) -> anyhow::Result<()> {
+        match &self.target {
+            Target::Kept(kept) => Ok(locked(kept).flush()?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a log that is kept lies.
+    #[must_use]
+    pub fn place(&self) -> Option<LogPlace> {
+        match &self.target {
+            Target::Kept(kept) => Some(locked(kept).place().clone()),
+            _ => None,
+        }
     }
 
     /// Writes a record. Whether that worked is asked by [`check`](Self::check).
@@ -93,15 +124,13 @@ impl AuditLog {
             Target::File(file) => self
                 .append(&line)
                 .and_then(|()| file.sync_data().or_else(unsyncable)),
-            Target::Kept(segments) => {
+            Target::Kept(kept) => {
                 let what = if record.is_accepted() {
                     What::New
                 } else {
                     What::Happened
                 };
-                let mut segments = segments.lock().unwrap_or_else(PoisonError::into_inner);
-                let written = segments.append(&line, what);
-                written.and_then(|()| segments.sync().or_else(unsyncable))
+                locked(kept).append(&line, what, Wait::ForDisk)
             }
             Target::Nowhere | Target::Stderr => self.append(&line),
         };
@@ -124,10 +153,7 @@ impl AuditLog {
                 let mut torn = self.torn.lock().unwrap_or_else(PoisonError::into_inner);
                 append(file, &mut torn, line)
             }
-            Target::Kept(segments) => segments
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .append(line, What::New),
+            Target::Kept(kept) => locked(kept).append(line, What::New, Wait::ForNothing),
             Target::Nowhere => Ok(()),
             Target::Stderr => io::stderr().write_all(line.as_bytes()),
         }
@@ -170,6 +196,10 @@ impl AuditLog {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Appends a line. After one that was cut off it begins with a line end, so that it is not lost as the rest of that one.

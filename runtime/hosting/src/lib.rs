@@ -15,7 +15,7 @@ mod printable;
 pub mod quantity;
 mod read;
 
-pub use audit::AuditLog;
+pub use audit::{AuditLog, LogPlace};
 pub use code::code_beside;
 pub use lists::read_lists;
 pub use printable::printable;

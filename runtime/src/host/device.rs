@@ -161,6 +161,15 @@ impl Device {
         self.0.keys.get(name).map(Arc::as_ref)
     }
 
+    /// How many signatures wait for the hardware's turn, those of the device's predecessors included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let queues = self.0.common.queues.lock();
+        let queues = queues.unwrap_or_else(PoisonError::into_inner);
+        let queues = queues.values().filter_map(Weak::upgrade);
+        queues.map(|queue| queue.waiting()).sum()
+    }
+
     /// Whether something is lent under this name: a key, or the device's attestation.
     #[must_use]
     pub fn lends(&self, name: &str) -> bool {

@@ -95,6 +95,12 @@ impl Queue {
         Ok(queue)
     }
 
+    /// How much waits for its turn.
+    pub(super) fn waiting(&self) -> usize {
+        let state = self.shared.lock();
+        state.waiting.values().map(VecDeque::len).sum()
+    }
+
     /// Has `work` done on one of the store's threads in this component's turn. It records nothing and gives nothing away
     /// before [`Wanted::keep`] says that there is somebody to have it.
     ///

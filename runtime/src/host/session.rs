@@ -13,6 +13,9 @@ use countersign_trust_store::VerifiedComponent;
 use super::device::Device;
 use super::queue::{NoAnswer, Wanted};
 use super::record::{SigningOutcome, SigningRecord};
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
+
 use crate::grants::Ceiling;
 
 /// Signatures a minute if the operator says nothing: one a second.
@@ -258,8 +261,13 @@ impl OpenKey {
         let queue = device.queue(&lent.store).ok_or(SignError::UnknownKey)?;
         let (key, signing_context) = (self.clone(), context.to_owned());
         let work = move |wanted: &Wanted| key.sign_now(&signing_context, payload, wanted);
-        let failed = match queue.ask(component, device.deadline(), work).await {
-            Ok(signed) => return signed,
+        let span = info_span!("sign", component, verdict = Empty);
+        let asked = queue.ask(component, device.deadline(), work);
+        let failed = match asked.instrument(span.clone()).await {
+            Ok(signed) => {
+                span.record("verdict", if signed.is_ok() { "signed" } else { "refused" });
+                return signed;
+            }
             Err(NoAnswer::Failed) => SigningOutcome::HardwareFailure("it panicked".to_owned()),
             Err(NoAnswer::Full) => {
                 SigningOutcome::Busy("too many of its signatures wait".to_owned())

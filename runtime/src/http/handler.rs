@@ -240,11 +240,12 @@ impl<T: HasGuestContext> HttpHandler<T> {
         let failed = Arc::new(AtomicBool::new(false));
         let (tell, told) = oneshot::channel();
         let (proxy, ticker) = (self.proxy.clone(), Arc::clone(self.ready.ticker()));
+        let usage = Arc::clone(&self.ready.granted().usage);
         let fails = Arc::clone(&failed);
         let guest = async move {
             // Gone before the store, and its answer's end with that.
             let mut whole = Whole::not_yet(fails);
-            let mut budget = Budget::new(&limits);
+            let mut budget = Budget::new(&limits, &usage);
             let called = bounded(&ticker, &mut budget, async {
                 let outputs = store.data_mut().guest_context().outputs.clone();
                 let proxy = proxy.instantiate_async(&mut store).await?;

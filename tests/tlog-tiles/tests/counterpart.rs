@@ -10,7 +10,7 @@ use tlog_tiles::{Hash, HashReader, Tile, TileHashReader, TileReader};
 
 use support::{Log, entry, key_of, verifier};
 
-#[path = "../../../provisioning/audit-log/tests/log/support.rs"]
+#[path = "../../../signer/audit-log/tests/log/support.rs"]
 #[allow(dead_code, reason = "the log's own tests use more of it")]
 mod support;
 

@@ -38,7 +38,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-keys",
         ],
     ),
+    ("countersign-telemetry", &[]),
     ("countersign-tls", &["countersign-keys"]),
+    (
+        "countersign-audit-log",
+        &["countersign-format", "countersign-keys"],
+    ),
     (
         "countersign-signer",
         &[
@@ -81,10 +86,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-keys",
             "countersign-trust-store",
         ],
-    ),
-    (
-        "countersign-audit-log",
-        &["countersign-format", "countersign-keys"],
     ),
     ("countersign-privacy-tokens", &[]),
     (
@@ -136,6 +137,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "countersign-registry",
             "countersign-sessions",
             "countersign-stores",
+            "countersign-telemetry",
             "countersign-tls",
             "countersign-trust-store",
         ],
@@ -184,6 +186,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign-hosting",
         &[
+            "countersign-audit-log",
+            "countersign-backend-file",
+            "countersign-durable",
             "countersign-format",
             "countersign-keys",
             "countersign-roots",
@@ -195,12 +200,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "countersign-gateway",
         &[
+            "countersign-audit-log",
             "countersign-durable",
             "countersign-format",
             "countersign-hosting",
             "countersign-keys",
             "countersign-roots",
             "countersign-runtime",
+            "countersign-telemetry",
             "countersign-tls",
             "countersign-trust-store",
             "countersign-enrolment",

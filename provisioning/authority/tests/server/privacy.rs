@@ -9,11 +9,11 @@ use countersign_privacy_tokens::{
     DeviceTables, HardwareHash, KeyIndex, MasterKey, TableId, TableStore as _, Token,
 };
 use countersign_registry::{Device, Order, Registry};
+use countersign_testing::collector;
 use getrandom::SysRng;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, now};
-use crate::telemetry::collector;
 
 const VALIDATE: &str = "/api/v1/validate/nuc";
 const PROVISION: &str = "/api/v1/devices/provision";

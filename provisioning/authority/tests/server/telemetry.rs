@@ -1,60 +1,12 @@
 //! Traces: what a collector is told of a request, and what not.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use countersign_testing::{collector, spans};
 use serde_json::Value;
 
 use crate::bench::Bench;
-
-/// A collector on this machine: its address, and the bodies of what it is sent.
-pub(crate) fn collector() -> (String, Receiver<(String, String)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (told, bodies) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let mut stream = BufReader::new(stream);
-            let mut head = String::new();
-            while stream.read_line(&mut head).is_ok_and(|read| read > 2) {}
-            let length = head
-                .lines()
-                .find_map(|line| {
-                    line.to_lowercase()
-                        .strip_prefix("content-length: ")?
-                        .parse()
-                        .ok()
-                })
-                .unwrap_or(0);
-            let mut body = vec![0; length];
-            if stream.read_exact(&mut body).is_err() {
-                continue;
-            }
-            let _ = stream.get_mut().write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-            );
-            let body = String::from_utf8(body).expect("JSON");
-            if told.send((head, body)).is_err() {
-                return;
-            }
-        }
-    });
-    (format!("http://{address}"), bodies)
-}
-
-/// The spans in a body.
-fn spans(body: &str) -> Vec<Value> {
-    let body: Value = serde_json::from_str(body).expect("JSON");
-    let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-    list(&body, "resourceSpans")
-        .iter()
-        .flat_map(|resource| list(resource, "scopeSpans"))
-        .flat_map(|scope| list(&scope, "spans"))
-        .collect()
-}
 
 #[test]
 fn tg31_a_trace_goes_on_through_every_step_and_tells_no_secret() {

@@ -12,7 +12,8 @@ use countersign_trust_store::{BundleAnchors, pem};
 use toml::Spanned;
 
 use super::file::BundlesPart;
-use super::{Config, ConfigError, Service, Work, Wrong, place as place_in_text};
+use super::text::{Wrong, place as place_in_text};
+use super::{Config, ConfigError, Service, Work};
 use crate::bundle::Applied;
 
 /// How a component is named that lies in the bundle that was applied last.

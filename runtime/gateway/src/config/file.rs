@@ -27,6 +27,9 @@ pub(super) struct ConfigFile {
     /// The status page, metrics and answers to whoever watches over the machine; none if not given.
     #[serde(default)]
     pub(super) status: Option<StatusPart>,
+    /// Where traces are sent; nowhere if not given.
+    #[serde(default)]
+    pub(super) traces: Option<TracesPart>,
     /// Which bundles are taken; none if this is not there.
     pub(super) bundles: Option<BundlesPart>,
     /// Components that run for as long as the gateway does.
@@ -62,7 +65,7 @@ pub(super) struct GatewayPart {
     /// The socket over which `status` and `reload` reach a running gateway; in the state's folder if not given.
     #[schemars(with = "Option<String>")]
     pub(super) control: Option<PathBuf>,
-    /// The file to which a record of every acceptance, refusal and end is appended; in the state's folder if not given.
+    /// The folder of the records of every acceptance, refusal, signature and end; in the state's folder if not given.
     #[schemars(with = "Option<String>")]
     pub(super) audit: Option<PathBuf>,
     /// A counter in hardware, by which a memory that was put back from a copy is noticed: "tpm:0x01800100", or
@@ -161,6 +164,16 @@ pub(super) struct StatusPart {
     /// Whether others than this machine may look: without it, the address must be one of the loopback.
     #[serde(default)]
     pub(super) open_to_others: bool,
+}
+
+/// Where traces are sent.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct TracesPart {
+    /// A collector of OpenTelemetry that takes OTLP as JSON over HTTP, such as "http://127.0.0.1:4318". A collector elsewhere is
+    /// reached by one on this machine.
+    #[schemars(with = "String")]
+    pub(super) endpoint: Spanned<String>,
 }
 
 /// Which bundles are taken.

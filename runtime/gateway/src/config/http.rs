@@ -13,9 +13,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Wrong;
 use super::file::{GrantsPart, LimitsPart, Purpose, Size, Time};
 use super::keys::Key;
+use super::text::Wrong;
 
 /// The longest file of certificates, in bytes (128 KiB).
 const MAX_CERTIFICATES: u64 = 128 << 10;

@@ -9,8 +9,8 @@ use countersign_keys::KeyUri;
 use countersign_runtime::host::KeyCeiling;
 use toml::Spanned;
 
-use super::Wrong;
 use super::file::{KeyGrantPart, KeyPart, Purpose};
+use super::text::Wrong;
 
 /// Most keys of one device.
 const MAX_KEYS: usize = 64;

@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Key;
 use super::file::{GrantsPart, LimitsPart, Purpose, ServicePart, Size, Time};
-use super::{Key, Wrong};
+use super::text::Wrong;
 use crate::messages::{Bounds, Broker, BrokerTls, Filter, Messages};
 
 /// How long handling a message may take where the operator does not say.

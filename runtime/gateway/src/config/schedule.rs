@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Restart;
 use super::file::{GrantsPart, LimitsPart, ServicePart, Time};
-use super::{Restart, Wrong};
+use super::text::Wrong;
 use crate::config::When;
 use crate::schedule::{CronTimes, Missed, Schedule, Times};
 

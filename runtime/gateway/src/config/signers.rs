@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Wrong;
+use super::text::Wrong;
 
 /// Most rules, and most names in one of them.
 const MAX_RULES: usize = 256;

@@ -7,6 +7,7 @@ mod addresses;
 mod answer;
 mod authorities;
 mod connection;
+pub(crate) mod figures;
 mod listener;
 mod paced;
 mod routes;

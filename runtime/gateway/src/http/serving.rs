@@ -13,12 +13,16 @@ use hyper::body::{Body as HttpBody, Bytes};
 use hyper::header::HOST;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use tracing::field;
+use tracing::{Instrument as _, info_span};
 
 use super::answer::{self, Body};
+use super::figures::Figures;
 use super::listener::Listener;
 use super::{Server, lock};
 use crate::config::Http;
 use crate::failures::Failures;
+use crate::traces;
 
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(1);
@@ -39,6 +43,7 @@ pub(crate) struct Serving {
     /// The same for questions about health, which no request takes from them.
     probing: Arc<Semaphore>,
     failures: Arc<Failures>,
+    figures: Figures,
 }
 
 impl Serving {
@@ -66,6 +71,7 @@ impl Serving {
             turns: Arc::new(Semaphore::new(turns)),
             room: Arc::clone(&server.room),
             failures: Arc::new(Failures::new(name, ready.record(), &server.records)),
+            figures: Figures::of(name),
         }))
     }
 
@@ -107,6 +113,40 @@ impl Serving {
 
     /// Its answer to a request, or what is said in its place.
     pub(super) async fn answer<B>(&self, scheme: Scheme, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<countersign_runtime::http::BodyError>,
+    {
+        let began = Instant::now();
+        let response = self.traced(scheme, request).await;
+        self.figures.note(response.status(), began.elapsed());
+        response
+    }
+
+    async fn traced<B>(&self, scheme: Scheme, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<countersign_runtime::http::BodyError>,
+    {
+        if !traces::is_sampled() {
+            return self.answered(scheme, request).await;
+        }
+        let span = info_span!(
+            "request",
+            otel.kind = "server",
+            service = self.name,
+            http.request.method = %request.method(),
+            http.response.status_code = field::Empty
+        );
+        let response = self
+            .answered(scheme, request)
+            .instrument(span.clone())
+            .await;
+        span.record("http.response.status_code", response.status().as_u16());
+        response
+    }
+
+    async fn answered<B>(&self, scheme: Scheme, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<countersign_runtime::http::BodyError>,

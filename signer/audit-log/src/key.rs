@@ -88,13 +88,26 @@ impl LogKey {
     /// # Errors
     /// What the key's store reports.
     pub fn sign(&self, head: TreeHead) -> Result<Checkpoint, countersign_keys::Error> {
-        let text = head.text(&self.verifier.origin);
+        self.sign_from(head, 0)
+    }
+
+    /// The same, for a log that still has its entries from `first` on.
+    pub(crate) fn sign_from(
+        &self,
+        head: TreeHead,
+        first: u64,
+    ) -> Result<Checkpoint, countersign_keys::Error> {
+        let text = head.text(&self.verifier.origin, first);
         let signature = self.key.sign(text.as_bytes())?;
         // The DER form is what signed-note's type 0x02 carries; for Ed25519 it is the 64 bytes themselves.
         let signature = signature.to_x509();
         let name = self.verifier.origin.as_str();
         let line = signature_line(name, self.verifier.key_id, &signature);
-        Ok(Checkpoint::of_verified(head, format!("{text}\n{line}")))
+        Ok(Checkpoint::of_verified(
+            head,
+            first,
+            format!("{text}\n{line}"),
+        ))
     }
 }
 
@@ -264,7 +277,7 @@ impl LogVerifier {
                 .map_err(|_| CheckpointInvalid::Forged)?;
         }
         // Only what is signed is looked at.
-        let (origin, head) =
+        let (origin, head, first) =
             TreeHead::parse(parsed.text).ok_or(CheckpointInvalid::NotACheckpoint)?;
         if origin != self.origin.as_str() {
             return Err(CheckpointInvalid::OtherLog {
@@ -272,6 +285,6 @@ impl LogVerifier {
             });
         }
         let note = String::from_utf8(note.to_vec()).map_err(|_| CheckpointInvalid::NotANote)?;
-        Ok(Checkpoint::of_verified(head, note))
+        Ok(Checkpoint::of_verified(head, first, note))
     }
 }

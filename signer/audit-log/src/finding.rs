@@ -123,6 +123,43 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// A word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Altered { .. } | Self::Edge { .. } => "altered",
+            Self::Diverges { .. } => "diverges",
+            Self::Inserted { .. } => "inserted",
+            Self::Missing { .. } => "missing",
+            Self::Reordered { .. } => "reordered",
+            Self::Rewritten { .. } => "rewritten",
+            Self::TileAltered { .. } => "tile-altered",
+            Self::TileBroken { .. } => "tile-broken",
+            Self::TileMissing { .. } => "tile-missing",
+            Self::Trailing { .. } => "trailing",
+        }
+    }
+
+    /// The first entry that is not what it was, or may not be; none where the entries are sound.
+    #[must_use]
+    pub fn entry(&self) -> Option<u64> {
+        match self {
+            Self::Altered { index, .. }
+            | Self::Inserted { index, .. }
+            | Self::Missing { index, .. }
+            | Self::Reordered { index, .. }
+            | Self::Trailing { index } => Some(*index),
+            Self::Rewritten { first, .. } => Some(*first),
+            Self::Diverges { .. }
+            | Self::Edge { .. }
+            | Self::TileAltered { .. }
+            | Self::TileBroken { .. }
+            | Self::TileMissing { .. } => None,
+        }
+    }
+}
+
 fn of_hash(expected: &Option<Digest>) -> String {
     expected.map_or_else(String::new, |hash| format!(" (its hash is {hash})"))
 }
@@ -131,6 +168,16 @@ fn of_hash(expected: &Option<Digest>) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
+    /// An earlier checkpoint ends before the first entry that the log still has, so that nothing can be said of the two.
+    #[error(
+        "the log has dropped its entries before {first}, so that it cannot show that it continues the checkpoint of {size}: give a later one, or verify a copy that was made before"
+    )]
+    Dropped {
+        /// Entries that the earlier checkpoint covers.
+        size: u64,
+        /// The first entry that the log still has.
+        first: u64,
+    },
     /// It is not what its checkpoint says.
     #[error(transparent)]
     Unsound(#[from] Finding),
@@ -150,7 +197,7 @@ impl VerifyError {
     pub fn finding(&self) -> Option<&Finding> {
         match self {
             Self::Unsound(finding) => Some(finding),
-            Self::Unreadable { .. } => None,
+            Self::Dropped { .. } | Self::Unreadable { .. } => None,
         }
     }
 }

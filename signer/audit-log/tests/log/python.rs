@@ -10,7 +10,7 @@ use countersign_keys::Algorithm;
 use crate::support::{Log, entries, entry, key_of, verifier};
 
 /// The verdict of the Python program on these arguments.
-fn judge(vkey: &str, arguments: &[&Path]) -> Output {
+pub(crate) fn judge(vkey: &str, arguments: &[&Path]) -> Output {
     let program =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python/verify_audit_log.py");
     let output = Command::new("python3")

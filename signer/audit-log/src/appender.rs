@@ -222,6 +222,13 @@ impl Appender {
         }
     }
 
+    /// Every file of the right edge that is not full.
+    pub(crate) fn partial_files_now(&self) -> Vec<(Resource, Vec<u8>)> {
+        let mut files = Vec::new();
+        self.partial_files(0, &mut files);
+        files
+    }
+
     /// The tiles that are not full, one for a level at most.
     pub(crate) fn partial_tiles(&self) -> impl Iterator<Item = (Resource, Vec<u8>)> {
         (0u8..).zip(&self.edge).filter_map(|(level, tile)| {

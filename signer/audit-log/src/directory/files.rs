@@ -68,11 +68,16 @@ impl Files {
             .create_new(true)
             .open(&new)
             .map_err(failed)?;
-        file.write_all(bytes).map_err(failed)?;
+        let mut written = file.write_all(bytes);
         if is_durable {
-            file.sync_all().map_err(failed)?;
+            written = written.and_then(|()| file.sync_all());
         }
         drop(file);
+        if let Err(error) = written {
+            // On a full disk what is cut off takes room from the rest.
+            let _ = fs::remove_file(&new);
+            return Err(failed(error));
+        }
         fs::rename(&new, &path).map_err(failed)?;
         if !is_durable {
             self.unsynced_folders.insert(parent(&path));

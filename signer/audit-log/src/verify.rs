@@ -13,23 +13,23 @@ use crate::{Appender, Checkpoint, TreeHead};
 use judge::Judge;
 
 /// Verifies every entry and every tile that `checkpoint` covers, and that the log continues each of the `earlier`
-/// checkpoints, which were kept elsewhere. Reads the log once, 256 entries at a time.
+/// checkpoints, which were kept elsewhere. Reads the log once, 256 entries at a time. Of a log that dropped its oldest
+/// entries it verifies those that are left, and that the tiles before them lead to the same root.
 ///
 /// # Errors
 /// [`VerifyError::Unsound`] names the first entry that is not what the checkpoint says; [`VerifyError::Unreadable`] a
-/// file that the system would not give.
+/// file that the system would not give; [`VerifyError::Dropped`] an earlier checkpoint that ends before the first entry that
+/// is left.
 pub fn verify(
     source: &impl Source,
     checkpoint: &Checkpoint,
     earlier: &[Checkpoint],
 ) -> Result<(), VerifyError> {
-    match compare(source, checkpoint.head(), earlier) {
-        Err(VerifyError::Unsound(difference)) => {
-            Err(Judge::new(source, checkpoint.head(), earlier)
-                .first_finding()?
-                .unwrap_or(difference)
-                .into())
-        }
+    match compare(source, checkpoint, earlier) {
+        Err(VerifyError::Unsound(difference)) => Err(Judge::new(source, checkpoint, earlier)
+            .first_finding()?
+            .unwrap_or(difference)
+            .into()),
         other => other,
     }
 }
@@ -43,6 +43,12 @@ pub fn verify_consistency(
     old: &Checkpoint,
     new: &Checkpoint,
 ) -> Result<(), VerifyError> {
+    if old.size() < new.first() {
+        return Err(VerifyError::Dropped {
+            size: old.size(),
+            first: new.first(),
+        });
+    }
     let tiles = Tiles {
         source,
         size: new.size(),
@@ -83,17 +89,27 @@ fn shorter(size: u64) -> Finding {
 /// The one pass over a sound log. What it finds is a difference, not yet a verdict on who is wrong.
 fn compare(
     source: &impl Source,
-    head: TreeHead,
+    checkpoint: &Checkpoint,
     earlier: &[Checkpoint],
 ) -> Result<(), VerifyError> {
+    let (head, from) = (checkpoint.head(), checkpoint.first());
     let mut earlier: Vec<TreeHead> = earlier.iter().map(Checkpoint::head).collect();
     earlier.sort_by_key(|head| head.size);
     if earlier.last().is_some_and(|old| old.size > head.size) {
         return Err(shorter(head.size).into());
     }
-    let mut appender = Appender::new();
+    if let Some(old) = earlier.first().filter(|old| old.size < from) {
+        return Err(VerifyError::Dropped {
+            size: old.size,
+            first: from,
+        });
+    }
+    let mut appender = edge_at(source, head, from)?;
     let mut earlier = earlier.into_iter().peekable();
-    for index in 0..head.size.div_ceil(TILE_WIDTH) {
+    while let Some(old) = earlier.next_if(|old| old.size <= from) {
+        same_head(&appender, old)?;
+    }
+    for index in from / TILE_WIDTH..head.size.div_ceil(TILE_WIDTH) {
         let width = width_at(head.size, 0, index);
         let found = read(source, Resource::Entries { index, width })?;
         let (entries, rest) = bundle::entries(&found.bytes);
@@ -120,14 +136,7 @@ fn compare(
                 .unwrap_or((entries, &[]));
             add(source, head, &mut appender, until)?;
             entries = after;
-            if appender.head() != old {
-                return Err(Finding::Diverges {
-                    size: old.size,
-                    expected: old.root,
-                    found: appender.head().root,
-                }
-                .into());
-            }
+            same_head(&appender, old)?;
         }
         add(source, head, &mut appender, entries)?;
     }
@@ -137,7 +146,7 @@ fn compare(
     let found = appender.head().root;
     if found != head.root {
         return Err(Finding::Rewritten {
-            first: 0,
+            first: from,
             last: head.size.saturating_sub(1),
             expected: head.root,
             found,
@@ -145,6 +154,31 @@ fn compare(
         .into());
     }
     Ok(())
+}
+
+/// The tree as it was with the first `size` entries, by the tiles of the one with this head: where entries were dropped, all
+/// that is known of them. Nothing of it is believed until the entries that follow lead to the signed root.
+fn edge_at(source: &impl Source, head: TreeHead, size: u64) -> Result<Appender, VerifyError> {
+    if size == 0 {
+        return Ok(Appender::new());
+    }
+    let tiles = Tiles {
+        source,
+        size: head.size,
+    };
+    Appender::resume(source, tiles.head_at(size)?)
+}
+
+fn same_head(appender: &Appender, old: TreeHead) -> Result<(), VerifyError> {
+    if appender.head() == old {
+        return Ok(());
+    }
+    Err(Finding::Diverges {
+        size: old.size,
+        expected: old.root,
+        found: appender.head().root,
+    }
+    .into())
 }
 
 fn missing_from(first: u64, entries: usize) -> Finding {

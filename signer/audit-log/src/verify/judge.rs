@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::missing_from;
+use super::{edge_at, missing_from};
 use crate::appender::{peaks_of, read_hashes};
 use crate::bundle::{self, Rest};
 use crate::finding::{Finding, VerifyError, read};
@@ -16,6 +16,8 @@ use crate::{Appender, Checkpoint, Digest, TreeHead};
 pub(super) struct Judge<'a, S> {
     source: &'a S,
     head: TreeHead,
+    /// The first entry that the log still has.
+    first: u64,
     earlier: &'a [Checkpoint],
     /// Of each level, the tile that was judged last: its index, and its hashes if they are believed.
     judged: BTreeMap<u8, (u64, Option<Vec<Digest>>)>,
@@ -24,7 +26,8 @@ pub(super) struct Judge<'a, S> {
 }
 
 impl<'a, S: Source> Judge<'a, S> {
-    pub(super) fn new(source: &'a S, head: TreeHead, earlier: &'a [Checkpoint]) -> Self {
+    pub(super) fn new(source: &'a S, checkpoint: &Checkpoint, earlier: &'a [Checkpoint]) -> Self {
+        let head = checkpoint.head();
         let mut edge = Vec::new();
         let mut whole = true;
         for level in 0..=top_level(head.size) {
@@ -47,6 +50,7 @@ impl<'a, S: Source> Judge<'a, S> {
         Self {
             source,
             head,
+            first: checkpoint.first(),
             earlier,
             judged: BTreeMap::new(),
             edge_is_sound: whole && root == head.root,
@@ -55,7 +59,7 @@ impl<'a, S: Source> Judge<'a, S> {
 
     /// The first entry, or else the first tile, that is not what the checkpoint vouches for.
     pub(super) fn first_finding(&mut self) -> Result<Option<Finding>, VerifyError> {
-        let mut index = 0;
+        let mut index = self.first / TILE_WIDTH;
         while index < self.head.size.div_ceil(TILE_WIDTH) {
             if let Some(expected) = self.believed(0, index) {
                 if let Some(finding) = self.judge_bundle(index, &expected)? {
@@ -119,6 +123,7 @@ impl<'a, S: Source> Judge<'a, S> {
                 && let Some(hashes) = self.believed(level, index)
                 // The hash over the bundle must be in it: a tile that is not full may end before.
                 && self.span(level, bundle).1.is_some_and(|position| position < hashes.len())
+                && self.span(level, bundle).0 >= self.first
             {
                 return level;
             }
@@ -141,7 +146,7 @@ impl<'a, S: Source> Judge<'a, S> {
     ) -> Result<(Option<Finding>, u64), VerifyError> {
         let top = top_level(self.head.size);
         let (first, end, expected) = if level > top {
-            (0, self.head.size, self.head.root)
+            (self.first, self.head.size, self.head.root)
         } else {
             let (first, position) = self.span(level, bundle);
             let tile = self.believed(level, shifted(bundle, level));
@@ -154,7 +159,10 @@ impl<'a, S: Source> Judge<'a, S> {
             )
         };
         let next = end.div_ceil(TILE_WIDTH);
-        let mut appender = Appender::new();
+        let mut appender = match level > top {
+            true => edge_at(self.source, self.head, first)?,
+            false => Appender::new(),
+        };
         for index in first / TILE_WIDTH..next {
             match self.bundle(index)? {
                 Ok(entries) => drop(appender.append(&entries)),
@@ -179,7 +187,8 @@ impl<'a, S: Source> Judge<'a, S> {
     fn narrow(&self) -> Result<(u64, u64), VerifyError> {
         let mut olds: Vec<TreeHead> = self.earlier.iter().map(Checkpoint::head).collect();
         olds.sort_by_key(|old| old.size);
-        let (mut appender, mut index, mut agreed) = (Appender::new(), 0, 0);
+        let mut appender = edge_at(self.source, self.head, self.first)?;
+        let (mut index, mut agreed) = (self.first / TILE_WIDTH, self.first);
         for old in olds {
             // To the last whole bundle, and from there to the checkpoint in a copy.
             while index < old.size / TILE_WIDTH {
@@ -306,7 +315,7 @@ impl<'a, S: Source> Judge<'a, S> {
     /// else the first of all.
     fn find(&mut self, leaf: Digest, index: u64) -> Option<u64> {
         let mut before = None;
-        for tile in 0..self.head.size.div_ceil(TILE_WIDTH) {
+        for tile in self.first / TILE_WIDTH..self.head.size.div_ceil(TILE_WIDTH) {
             let first = tile.saturating_mul(TILE_WIDTH);
             for (at, hash) in (first..).zip(self.believed(0, tile).unwrap_or_default()) {
                 if hash == leaf {

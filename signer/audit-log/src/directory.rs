@@ -18,17 +18,26 @@
 //! Whoever opens a log reads the journal's first checkpoint, compares the right edge of the tree with it, and takes each
 //! batch after it only if it leads to the root that was signed with it. A batch that the journal has not wholly was
 //! never acknowledged: it is dropped, and [`Recovery`] says so. If a checkpoint covers it, the log is not opened.
+//!
+//! [`LogDirectory::append_soon`] does not wait; what it wrote is as sure as the next batch that was waited for. A batch of its
+//! kind that the disk has not wholly is dropped with what follows it, unless something was waited for behind it.
+//!
+//! [`LogDirectory::kept_within`] is for a machine that keeps its own log for years, on flash: readers' files are written when
+//! the journal is long and not with each batch, and the oldest entries go.
 
 mod error;
 mod files;
 mod journal;
+mod kept;
 mod open;
+mod overlay;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Appender;
@@ -39,8 +48,9 @@ use crate::resource::Resource;
 pub use error::Error;
 use error::system;
 use files::Files;
-use journal::Journal;
+use journal::{Journal, Wait};
 pub use open::Recovery;
+pub use overlay::LogView;
 
 /// The most that a batch may have, in bytes, with two for the length of each entry: what is held in memory and written
 /// at once.
@@ -57,16 +67,20 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct LogDirectory {
     path: PathBuf,
-    key: LogKey,
+    key: Arc<LogKey>,
     appender: Appender,
     checkpoint: Checkpoint,
     journal: Journal,
     files: Files,
+    /// Of a log that is kept: the most that its files may have, in bytes.
+    within: Option<u64>,
+    /// Full files that are in the journal alone.
+    unpublished: BTreeMap<Resource, Vec<u8>>,
     /// Places whose full file has come, so that the narrower ones can go once it is durable.
     superseded: BTreeSet<Resource>,
     /// After a failed write nobody knows what is on the disk until it is read again.
     is_broken: bool,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 impl LogDirectory {
@@ -102,14 +116,16 @@ impl LogDirectory {
         files::sync_folder(&files::parent(path))?;
         Ok(Self {
             path: path.to_owned(),
-            key,
+            key: Arc::new(key),
             appender,
             checkpoint,
             journal,
             files,
+            within: None,
+            unpublished: BTreeMap::new(),
             superseded: BTreeSet::new(),
             is_broken: false,
-            _lock: lock,
+            lock: Arc::new(lock),
         })
     }
 
@@ -120,11 +136,20 @@ impl LogDirectory {
     /// [`Error`]; nothing was acknowledged. After [`Error::System`] the log must be opened anew, which tells whether the
     /// batch is in it.
     pub fn append<E: AsRef<[u8]>>(&mut self, entries: &[E]) -> Result<&Checkpoint, Error> {
-        if self.is_broken {
-            return Err(Error::Broken {
-                path: self.path.clone(),
-            });
-        }
+        self.add(entries, Wait::ForDisk)
+    }
+
+    /// Appends a batch without waiting for the disk: it outlives this process, and is there after a power cut if
+    /// [`Self::append`] or [`Self::vouched`] returned since. Its checkpoint must not leave the machine before.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_soon<E: AsRef<[u8]>>(&mut self, entries: &[E]) -> Result<(), Error> {
+        self.add(entries, Wait::ForNothing).map(|_| ())
+    }
+
+    fn add<E: AsRef<[u8]>>(&mut self, entries: &[E], wait: Wait) -> Result<&Checkpoint, Error> {
+        self.sound()?;
         if entries.is_empty() {
             return Ok(&self.checkpoint);
         }
@@ -137,24 +162,66 @@ impl LogDirectory {
         // Everything that can be refused is, before anything is written.
         let mut appender = self.appender.clone();
         let growth = appender.append(entries)?;
-        let checkpoint = self.key.sign(growth.head).map_err(Error::Key)?;
+        let first = self.checkpoint.first();
+        let checkpoint = self.key.sign_from(growth.head, first).map_err(Error::Key)?;
 
+        self.write(entries, &checkpoint, wait)?;
         self.is_broken = true;
-        self.journal.append(entries, &checkpoint)?;
-        self.files.put_all(&growth)?;
-        self.files.put(CHECKPOINT, checkpoint.as_str().as_bytes())?;
+        if self.within.is_none() {
+            self.files.put_all(&growth)?;
+            self.files.put(CHECKPOINT, checkpoint.as_str().as_bytes())?;
+        }
         self.appender = appender;
         self.checkpoint = checkpoint;
-        let full = growth.files.iter().map(|(resource, _)| *resource);
-        self.superseded.extend(full.filter(Resource::is_full));
-        if self.journal.is_long() {
-            self.settle()?;
+        for (resource, bytes) in growth.files {
+            if resource.is_full() {
+                self.superseded.insert(resource);
+                if self.within.is_some() {
+                    self.unpublished.insert(resource, bytes);
+                }
+            }
         }
         self.is_broken = false;
+        if self.journal.is_long(self.within.is_some()) {
+            self.settle_in_time()?;
+        }
         Ok(&self.checkpoint)
     }
 
-    /// The newest checkpoint.
+    fn write<E: AsRef<[u8]>>(
+        &mut self,
+        entries: &[E],
+        checkpoint: &Checkpoint,
+        wait: Wait,
+    ) -> Result<(), Error> {
+        let written = self.journal.append(entries, checkpoint, wait);
+        self.is_broken = self.journal.is_torn();
+        written
+    }
+
+    fn sound(&self) -> Result<(), Error> {
+        match self.is_broken {
+            true => Err(Error::Broken {
+                path: self.path.clone(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// The newest checkpoint, when everything that it covers is on the disk: one that may leave the machine.
+    ///
+    /// # Errors
+    /// [`Error::System`], after which the log must be opened anew.
+    pub fn vouched(&mut self) -> Result<&Checkpoint, Error> {
+        self.sound()?;
+        if self.journal.is_behind() {
+            let checkpoint = self.checkpoint.clone();
+            self.write::<&[u8]>(&[], &checkpoint, Wait::ForDisk)?;
+        }
+        Ok(&self.checkpoint)
+    }
+
+    /// The newest checkpoint. What it covers may not be on the disk yet, where [`Self::append_soon`] was used.
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
@@ -171,23 +238,31 @@ impl LogDirectory {
     /// # Errors
     /// [`Error::System`], after which the log must be opened anew.
     pub fn flush(&mut self) -> Result<(), Error> {
-        if self.is_broken {
-            return Err(Error::Broken {
-                path: self.path.clone(),
-            });
+        self.sound()?;
+        self.settle()
+    }
+
+    /// Settles, where the log is kept with no more effort than that: what there is no room for now stays in the journal.
+    fn settle_in_time(&mut self) -> Result<(), Error> {
+        match self.settle() {
+            Err(error) if self.within.is_some() && error.is_of_room() && !self.is_broken => Ok(()),
+            settled => settled,
         }
-        self.is_broken = true;
-        self.settle()?;
-        self.is_broken = false;
-        Ok(())
     }
 
     /// Everything durable, then a new journal, then what nobody needs any more away: in this order a crash between any
     /// two steps loses nothing.
     fn settle(&mut self) -> Result<(), Error> {
+        self.publish()?;
+        self.is_broken = true;
         self.files.sync()?;
-        self.journal = Journal::start(&self.path, &mut self.files, &self.checkpoint)?;
-        self.remove_superseded()
+        let base = self.kept()?;
+        self.journal = Journal::start(&self.path, &mut self.files, &base)?;
+        self.checkpoint = base;
+        self.remove_superseded()?;
+        self.remove_dropped()?;
+        self.is_broken = false;
+        Ok(())
     }
 
     /// Removes the narrower forms of what is full (C2SP tlog-tiles, "Partial Tiles").

@@ -1,20 +1,22 @@
 //! Opening a log for writing: what is signed must be there, and what its last writer left unfinished is taken up.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::system;
 use super::files::Files;
 use super::journal::{Batch, JOURNAL, Journal};
 use super::{Error, LogDirectory, lock};
-use crate::Appender;
 use crate::checkpoint::{Checkpoint, TreeHead};
 use crate::finding::{Finding, VerifyError};
 use crate::folder::{CHECKPOINT, LogFolder};
-use crate::key::LogKey;
+use crate::key::{LogKey, LogVerifier};
 use crate::resource::{Resource, Source, TILE_WIDTH};
 use crate::tree::Tiles;
+use crate::{Appender, EntryRefused, Growth};
 
 /// What opening a log met that its last writer left unfinished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,28 @@ impl LogDirectory {
     /// [`Error`] if there is no log, somebody else writes to it, the key is not the log's, or what is signed is not
     /// there any more. The older part of the log is not read: [`crate::verify()`] does that.
     pub fn open(path: &Path, key: LogKey) -> Result<(Self, Recovery), Error> {
+        Self::open_with(path, Arc::new(key), None)
+    }
+
+    /// Opens the log anew after a failed write, which tells whether the last batch is in it.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; then nothing has changed.
+    pub fn reopen(&mut self) -> Result<(), Error> {
+        let lock = Some(Arc::clone(&self.lock));
+        let (fresh, _) = Self::open_with(&self.path, Arc::clone(&self.key), lock)?;
+        *self = Self {
+            within: self.within,
+            ..fresh
+        };
+        Ok(())
+    }
+
+    fn open_with(
+        path: &Path,
+        key: Arc<LogKey>,
+        held: Option<Arc<File>>,
+    ) -> Result<(Self, Recovery), Error> {
         let folder = LogFolder::new(path);
         let not_a_log = || Error::NotALog {
             path: path.to_owned(),
@@ -42,7 +66,10 @@ impl LogDirectory {
         if !path.join(CHECKPOINT).exists() && !path.join(JOURNAL).exists() {
             return Err(not_a_log());
         }
-        let lock = lock(path)?;
+        let lock = match held {
+            Some(held) => held,
+            None => Arc::new(lock(path)?),
+        };
         let invalid = |source| Error::Checkpoint {
             path: path.to_owned(),
             source,
@@ -55,7 +82,7 @@ impl LogDirectory {
         let read = Journal::read(path)?;
 
         // A copy of a log may come without a journal: then the checkpoint is all there is, and must be good.
-        let (base, batches, mut dropped_bytes) = match read {
+        let (base, batches, dropped_bytes) = match read {
             Some(read) => {
                 let base = key.verifier().open(&read.base).map_err(invalid)?;
                 (base, read.batches, read.rest)
@@ -70,24 +97,23 @@ impl LogDirectory {
             source,
         };
         let at_base = Appender::resume(&folder, base.head()).map_err(unsound)?;
-        let mut appender = at_base.clone();
-        let mut checkpoint = base.clone();
-        let mut signed = vec![base.head()];
-        for (number, batch) in batches.iter().enumerate() {
-            let is_last = number.saturating_add(1) == batches.len();
-            if let Some(covering) = replay(&key, &mut appender, batch) {
-                signed.push(covering.head());
-                checkpoint = covering;
-            } else if is_last && dropped_bytes == 0 {
-                // Of the last one the disk may have got less than its length.
-                dropped_bytes = batch.bytes;
-            } else {
-                return Err(Error::Journal {
-                    path: path.to_owned(),
-                    first: checkpoint.size(),
-                });
-            }
-        }
+        let replayed = replay(
+            key.verifier(),
+            at_base.clone(),
+            &base,
+            &batches,
+            dropped_bytes,
+        );
+        let replayed = replayed.map_err(|first| Error::Journal {
+            path: path.to_owned(),
+            first,
+        })?;
+        let Replayed {
+            appender,
+            checkpoint,
+            signed,
+            dropped_bytes,
+        } = replayed;
 
         // The published checkpoint is never ahead of the journal, unless somebody took from the journal.
         if let Some(Ok(published)) = &published {
@@ -123,13 +149,9 @@ impl LogDirectory {
 
         // Everything is judged; only now is anything written.
         let mut files = Files::new(path);
-        let mut superseded = BTreeSet::new();
-        let mut again = at_base;
-        for batch in batches.iter().take(signed.len().saturating_sub(1)) {
-            let growth = again.append(&batch.entries)?;
-            files.put_all(&growth)?;
-            superseded.extend(growth.files.iter().map(|(resource, _)| *resource));
-        }
+        let growth = growth(at_base, &batches, signed.len())?;
+        files.put_all(&growth)?;
+        let superseded = growth.files.iter().map(|(resource, _)| *resource).collect();
         let replayed = checkpoint.size().saturating_sub(base.size());
         files.put(CHECKPOINT, checkpoint.as_str().as_bytes())?;
         files.sync()?;
@@ -141,12 +163,15 @@ impl LogDirectory {
             checkpoint,
             journal,
             files,
+            within: None,
+            unpublished: BTreeMap::new(),
             superseded,
             is_broken: false,
-            _lock: lock,
+            lock,
         };
         log.superseded.extend(log.left_over());
         log.remove_superseded()?;
+        log.remove_dropped()?;
         let recovery = Recovery {
             replayed,
             dropped_bytes,
@@ -185,9 +210,58 @@ impl LogDirectory {
     }
 }
 
+/// What the batches of a journal make of the log at which it starts.
+pub(super) struct Replayed {
+    pub(super) appender: Appender,
+    pub(super) checkpoint: Checkpoint,
+    /// Every head that was signed, from the first on.
+    pub(super) signed: Vec<TreeHead>,
+    /// Bytes at the end that were never acknowledged.
+    pub(super) dropped_bytes: u64,
+}
+
+/// Adds each batch that leads to what was signed with it. `rest` is what stands behind the last whole one, in bytes.
+///
+/// # Errors
+/// The first entry that cannot be relied on, where something that was acknowledged is not what was signed.
+pub(super) fn replay(
+    verifier: &LogVerifier,
+    mut appender: Appender,
+    base: &Checkpoint,
+    batches: &[Batch],
+    rest: u64,
+) -> Result<Replayed, u64> {
+    let mut checkpoint = base.clone();
+    let mut signed = vec![base.head()];
+    let mut dropped_bytes = rest;
+    for (number, batch) in batches.iter().enumerate() {
+        if let Some(covering) = add(verifier, &mut appender, batch) {
+            signed.push(covering.head());
+            checkpoint = covering;
+            continue;
+        }
+        // The disk may lack any part of what nobody waited for, and of what the last writer was waiting for at its end: of
+        // that one it may have got less than its length.
+        let behind = batches.get(number..).unwrap_or_default();
+        let until = behind.len().saturating_sub(usize::from(rest == 0));
+        if behind.iter().take(until).any(|batch| batch.awaited) {
+            return Err(checkpoint.size());
+        }
+        let bytes = behind.iter().map(|batch| batch.bytes);
+        dropped_bytes = bytes.fold(rest, u64::saturating_add);
+        break;
+    }
+    Ok(Replayed {
+        appender,
+        checkpoint,
+        signed,
+        dropped_bytes,
+    })
+}
+
 /// Adds a batch of the journal, if it leads to what was signed with it: the checkpoint that covers it.
-fn replay(key: &LogKey, appender: &mut Appender, batch: &Batch) -> Option<Checkpoint> {
-    let checkpoint = key.verifier().open(&batch.note).ok()?;
+fn add(verifier: &LogVerifier, appender: &mut Appender, batch: &Batch) -> Option<Checkpoint> {
+    let checkpoint = verifier.open(&batch.note).ok()?;
     let mut next = appender.clone();
     next.append(&batch.entries).ok()?;
     if next.head() != checkpoint.head() {
@@ -195,6 +269,20 @@ fn replay(key: &LogKey, appender: &mut Appender, batch: &Batch) -> Option<Checkp
     }
     *appender = next;
     Some(checkpoint)
+}
+
+/// The files that the batches change which lead to the first `signed` heads, the journal's own among these. Narrow ones of
+/// the sizes between are nobody's any more.
+pub(super) fn growth(
+    mut at_base: Appender,
+    batches: &[Batch],
+    signed: usize,
+) -> Result<Growth, EntryRefused> {
+    let taken = batches.iter().take(signed.saturating_sub(1));
+    let entries: Vec<&[u8]> = taken
+        .flat_map(|batch| batch.entries.iter().map(Vec::as_slice))
+        .collect();
+    at_base.append(&entries)
 }
 
 /// Root and size that the log had when a checkpoint of before the journal was signed.

@@ -6,10 +6,12 @@
 //! journal = record without entries, with the checkpoint at which it starts ‖ records
 //! ```
 //!
-//! Numbers are big-endian. There is no checksum: the signed root of the checkpoint is one over everything before it.
+//! Numbers are big-endian. There is no checksum: the signed root of the checkpoint is one over everything before it. The
+//! first bit of the number of entries says that nobody waited for the disk: such a record was not acknowledged as durable
+//! until one without the bit was, and the disk may lack any part of it.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::Error;
@@ -24,11 +26,17 @@ pub(super) const JOURNAL: &str = ".journal";
 /// second.
 const LONG_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The same of a log that is kept: what is written for readers when it ends must fit into the room that is kept free.
+const LONG_BYTES_KEPT: u64 = 1024 * 1024;
+
 /// Batches from which on it is ended: each may have left narrow tiles and a narrow bundle, which are removed then.
 const LONG_BATCHES: u64 = 1024;
 
-/// The largest journal that is read: almost long, and one batch more, with its checkpoint.
+/// The largest journal that is written or read: almost long, and one batch more, with its checkpoint.
 const MAX_BYTES: u64 = 16 * 1024 * 1024 + 32 * 1024 * 1024 + 1024 * 1024;
+
+/// In the number of entries: nobody waited for the disk.
+const NOT_AWAITED: u32 = 1 << 31;
 
 /// The journal that is written to.
 #[derive(Debug)]
@@ -37,6 +45,17 @@ pub(super) struct Journal {
     file: File,
     bytes: u64,
     batches: u64,
+    /// Whether there is a record that nobody waited for.
+    is_behind: bool,
+    /// Whether a write failed and could not be taken back.
+    is_torn: bool,
+}
+
+/// Whether an append waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    ForDisk,
+    ForNothing,
 }
 
 /// What a journal says. Nothing of it is verified.
@@ -54,6 +73,8 @@ pub(super) struct Contents {
 pub(super) struct Batch {
     pub(super) entries: Vec<Vec<u8>>,
     pub(super) note: Vec<u8>,
+    /// Whether its writer waited until the disk had it.
+    pub(super) awaited: bool,
     /// Bytes of the record.
     pub(super) bytes: u64,
 }
@@ -61,7 +82,7 @@ pub(super) struct Batch {
 impl Journal {
     /// Puts a journal without batches in the place of the present one. Durable when this returns.
     pub(super) fn start(path: &Path, files: &mut Files, base: &Checkpoint) -> Result<Self, Error> {
-        let first = record::<&[u8]>(&[], base);
+        let first = record::<&[u8]>(&[], base, Wait::ForDisk);
         files.put_durably(JOURNAL, &first)?;
         let path = path.join(JOURNAL);
         let file = File::options()
@@ -73,28 +94,58 @@ impl Journal {
             file,
             bytes: length(&first),
             batches: 0,
+            is_behind: false,
+            is_torn: false,
         })
     }
 
-    /// Adds a batch, and waits until the disk has it.
+    /// Adds a batch, and waits until the disk has it, if that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::System`]. Where it could not be written whole, what was written of it is taken away again; [`Self::is_torn`]
+    /// says whether that failed too.
     pub(super) fn append<E: AsRef<[u8]>>(
         &mut self,
         entries: &[E],
         checkpoint: &Checkpoint,
+        wait: Wait,
     ) -> Result<(), Error> {
-        let record = record(entries, checkpoint);
-        self.file
-            .write_all(&record)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|source| system(&self.path, "written", source))?;
-        self.bytes = self.bytes.saturating_add(length(&record));
+        let record = record(entries, checkpoint, wait);
+        let bytes = self.bytes.saturating_add(length(&record));
+        let failed = |source| system(&self.path, "written", source);
+        if bytes > MAX_BYTES {
+            return Err(failed(io::ErrorKind::StorageFull.into()));
+        }
+        if let Err(error) = self.file.write_all(&record) {
+            self.is_torn = self.file.set_len(self.bytes).is_err();
+            return Err(failed(error));
+        }
+        if wait == Wait::ForDisk {
+            self.file.sync_data().map_err(|error| {
+                self.is_torn = true;
+                system(&self.path, "made durable", error)
+            })?;
+        }
+        self.is_behind = wait == Wait::ForNothing;
+        self.bytes = bytes;
         self.batches = self.batches.saturating_add(1);
         Ok(())
     }
 
+    /// Whether the disk may lack a record.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Whether nobody knows what it ends with until it is read again.
+    pub(super) fn is_torn(&self) -> bool {
+        self.is_torn
+    }
+
     /// Whether it is time for another one.
-    pub(super) fn is_long(&self) -> bool {
-        self.bytes >= LONG_BYTES || self.batches >= LONG_BATCHES
+    pub(super) fn is_long(&self, is_kept: bool) -> bool {
+        let long = if is_kept { LONG_BYTES_KEPT } else { LONG_BYTES };
+        self.bytes >= long || self.batches >= LONG_BATCHES
     }
 
     /// Reads the journal of a log; `None` if there is none.
@@ -127,8 +178,13 @@ impl Journal {
     }
 }
 
-fn record<E: AsRef<[u8]>>(entries: &[E], checkpoint: &Checkpoint) -> Vec<u8> {
-    let mut body = number(entries.len()).to_vec();
+fn record<E: AsRef<[u8]>>(entries: &[E], checkpoint: &Checkpoint, wait: Wait) -> Vec<u8> {
+    let flag = match wait {
+        Wait::ForDisk => 0,
+        Wait::ForNothing => NOT_AWAITED,
+    };
+    let count = u32::from_be_bytes(number(entries.len())) | flag;
+    let mut body = count.to_be_bytes().to_vec();
     for entry in entries {
         // The appender refused those that are too long.
         let _whole = bundle::push(&mut body, entry.as_ref());
@@ -154,6 +210,8 @@ fn next_batch(rest: &mut &[u8]) -> Option<Batch> {
 fn parse(mut body: &[u8]) -> Option<Batch> {
     let (count, rest) = body.split_first_chunk::<4>()?;
     let count = u32::from_be_bytes(*count);
+    let awaited = count & NOT_AWAITED == 0;
+    let count = count & !NOT_AWAITED;
     body = rest;
     let mut entries = Vec::new();
     for _ in 0..count {
@@ -166,6 +224,7 @@ fn parse(mut body: &[u8]) -> Option<Batch> {
     (body.is_empty() && note.len() <= MAX_NOTE_BYTES).then(|| Batch {
         entries,
         note: note.to_vec(),
+        awaited,
         bytes: 0,
     })
 }
