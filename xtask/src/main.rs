@@ -62,8 +62,10 @@ fn main() -> ExitCode {
         }),
         ["check", "--bless"] => check::all(check::Index::Written),
         ["roots", binary, file] => roots::fill(binary.as_ref(), file.as_ref()),
-        ["package", roots] => package::make(roots.as_ref(), None),
-        ["package", roots, binary] => package::make(roots.as_ref(), Some(binary.as_ref())),
+        ["package", roots] => package::make(roots.as_ref(), None, package::FIRST).map(drop),
+        ["package", roots, binary] => {
+            package::make(roots.as_ref(), Some(binary.as_ref()), package::FIRST).map(drop)
+        }
         ["bench"] => bench::play(None),
         ["bench", name] => bench::play(Some(name)),
         ["soak", "help"] => {

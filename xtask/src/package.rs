@@ -11,18 +11,21 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::process::{cargo, root, run, say, target};
+use crate::process::{capture, cargo, root, run, say, target};
 use crate::setup::{self, Need};
 use crate::{roots, tools};
 
 /// The version of cargo-deb that is installed where there is none.
 const CARGO_DEB: &str = "3.8.0";
 
+/// The revision of a package if nothing is said: the first of its version.
+pub(crate) const FIRST: &str = "1";
+
 /// Shells, as the program calls them.
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
-/// Makes the package and shows what is in it.
-pub(crate) fn make(source: &Path, binary: Option<&Path>) -> Result<()> {
+/// Makes the package of this revision, shows what is in it, and returns where it is.
+pub(crate) fn make(source: &Path, binary: Option<&Path>, revision: &str) -> Result<PathBuf> {
     setup::ensure(&[Need::DebianTools])?;
     let built = match binary {
         Some(binary) => binary.to_owned(),
@@ -47,20 +50,38 @@ pub(crate) fn make(source: &Path, binary: Option<&Path>) -> Result<()> {
             .args(["completions", shell])
             .stdout(script))?;
     }
+    fs::write(stage.join("changelog"), changelog(revision)?)?;
     say("packing");
-    let cargo_deb = tools::program("cargo-deb", CARGO_DEB, &[])?;
+    let cargo_deb = tools::program("cargo-deb", CARGO_DEB, &["--no-default-features"])?;
     let output = target().join("debian");
     let _ = fs::remove_dir_all(&output);
     fs::create_dir_all(&output)?;
     let mut pack = Command::new(cargo_deb);
     pack.current_dir(root().join("runtime/gateway"));
-    pack.args(["--no-build", "--no-strip", "--locked", "--output"]);
+    pack.args(["--no-build", "--no-strip", "--locked"]);
+    pack.args(["--deb-revision", revision, "--output"]);
     run(pack.arg(&output))?;
     let package = only(&output)?;
     run(Command::new("dpkg-deb").arg("--info").arg(&package))?;
     run(Command::new("dpkg-deb").arg("--contents").arg(&package))?;
     println!("{}", package.display());
-    Ok(())
+    Ok(package)
+}
+
+/// A changelog of Debian's form (deb-changelog(5)), with the one entry that is due: what changed stands in CHANGELOG.md.
+fn changelog(revision: &str) -> Result<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let when =
+        capture(
+            Command::new("git")
+                .current_dir(root())
+                .args(["log", "-1", "--format=%cD"]),
+        )?;
+    Ok(format!(
+        "countersign-gateway ({version}-{revision}) unstable; urgency=medium\n\n  * What changed is in changelog.gz beside this.\n\n \
+         -- Countersign <packages@countersign.invalid>  {}\n",
+        when.trim()
+    ))
 }
 
 /// A release of the gateway with keys in TPMs.

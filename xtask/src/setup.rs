@@ -61,6 +61,8 @@ pub(crate) enum Need {
     Systemd,
     /// strongSwan's pki: a client of EST that is not ours.
     StrongSwanPki,
+    /// QEMU, debootstrap and lintian: the Debian package on a machine of its own.
+    VirtualMachine,
     /// Python with pip and venv: the demo's foreign component comes from PyPI, and so does what makes a component of
     /// a guest in Python.
     Python,
@@ -151,6 +153,12 @@ impl Need {
             Self::Strace => succeeds("strace", &["-V"]),
             Self::StrongSwanPki => succeeds("pki", &["--help"]),
             Self::Systemd => succeeds("systemd-analyze", &["--version"]),
+            Self::VirtualMachine => {
+                succeeds("qemu-system-x86_64", &["--version"])
+                    && succeeds("debootstrap", &["--version"])
+                    && succeeds("lintian", &["--version"])
+                    && succeeds("mkfs.ext4", &["-V"])
+            }
             Self::Python => {
                 succeeds("python3", &["-m", "pip", "--version"])
                     && succeeds("python3", &["-c", "import ensurepip, venv"])
@@ -202,6 +210,7 @@ impl Need {
             Self::Systemd => &["systemd"],
             // The plugins compute what is signed; without them it knows no algorithm.
             Self::StrongSwanPki => &["strongswan-pki", "libstrongswan-standard-plugins"],
+            Self::VirtualMachine => &["qemu-system-x86", "debootstrap", "lintian", "e2fsprogs"],
             Self::Python => &["python3", "python3-pip", "python3-venv"],
         }
     }
@@ -237,6 +246,7 @@ impl Need {
             Self::Strace => "killing the gateway at each write",
             Self::StrongSwanPki => "enrolling by EST",
             Self::Systemd => "judging the gateway's unit",
+            Self::VirtualMachine => "a machine of its own",
             Self::Python => "fetching a package from PyPI",
         }
     }

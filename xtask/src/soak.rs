@@ -8,6 +8,7 @@ mod faults;
 pub(crate) mod fuzz;
 mod issuing;
 mod mutants;
+mod package;
 mod tamper;
 
 use anyhow::{Result, bail};
@@ -60,6 +61,12 @@ const FORMS: &[Form] = &[
         arguments: "[PACKAGE [TEXT]]",
         about: "whether a test fails for each small change of the verifying code",
         run: mutants::play,
+    },
+    Form {
+        name: "package",
+        arguments: "[RELEASE [GATEWAY]]",
+        about: "the Debian package on a virtual machine with a release of Debian (bookworm), systemd and a TPM; as root",
+        run: package::play,
     },
     Form {
         name: "tamper",

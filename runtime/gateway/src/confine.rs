@@ -8,9 +8,11 @@
 mod calls;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use countersign_keys::KeyUri;
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
     Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
@@ -39,6 +41,9 @@ const SYSTEM: &[&str] = &[
     "/usr",
 ];
 
+/// Where a signer of the operator's own (`exec:`) finds what runs it and what it runs.
+const PROGRAMS: &[&str] = &["/bin", "/lib", "/lib64", "/usr"];
+
 /// Devices that hold keys and counters, by the beginning of their names in /dev.
 const KEY_DEVICES: &[&str] = &["i2c-", "tpm", "tpmrm"];
 
@@ -56,6 +61,9 @@ pub(crate) struct Confinement {
     /// Under which everything but starting programs is possible.
     #[serde(skip)]
     writable: Vec<PathBuf>,
+    /// What may be started, and under which everything may.
+    #[serde(skip)]
+    runnable: Vec<PathBuf>,
 }
 
 /// How much of a wall there is.
@@ -81,9 +89,11 @@ impl fmt::Display for Extent {
 }
 
 /// What a configuration names.
+#[derive(Default)]
 struct Named {
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
+    runnable: Vec<PathBuf>,
 }
 
 /// Takes from this thread, and from all that it starts from now on, whatever the configuration does not name. The process has no
@@ -114,7 +124,7 @@ pub(crate) fn confine(config: &Config) -> anyhow::Result<Confinement> {
 }
 
 fn confine_to(named: &Named) -> anyhow::Result<Confinement> {
-    let (files, readable, writable) = files(named).context("the file system cannot be confined")?;
+    let (files, real) = files(named).context("the file system cannot be confined")?;
     let calls = calls::refuse().context("system calls cannot be confined")?;
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let of = |key| status.lines().find_map(|line: &str| line.strip_prefix(key));
@@ -125,8 +135,9 @@ fn confine_to(named: &Named) -> anyhow::Result<Confinement> {
         calls,
         root: user == Some("0"),
         capabilities: of("CapEff:").is_some_and(|set| !is_nothing(set)),
-        readable,
-        writable,
+        readable: real.readable,
+        writable: real.writable,
+        runnable: real.runnable,
     })
 }
 
@@ -144,8 +155,13 @@ impl Confinement {
         let is_readable =
             |path: &PathBuf| within(path, &self.readable) || within(path, &self.writable);
         let is_writable = |path: &PathBuf| within(path, &self.writable);
+        let is_runnable = |path: &PathBuf| within(path, &self.runnable);
         let unreadable = named.readable.into_iter().find(|path| !is_readable(path));
-        Ok(unreadable.or_else(|| named.writable.into_iter().find(|path| !is_writable(path))))
+        let unwritable = || named.writable.into_iter().find(|path| !is_writable(path));
+        // Not every system has all of its own folders.
+        let missed = |path: &PathBuf| path.exists() && !is_runnable(path);
+        let not_runnable = || named.runnable.into_iter().find(missed);
+        Ok(unreadable.or_else(unwritable).or_else(not_runnable))
     }
 }
 
@@ -167,8 +183,18 @@ impl Named {
                 .into_iter()
                 .filter_map(|path| folder_of(path)),
         );
-        let keys = config.known.keys.values().flat_map(Key::files);
-        readable.extend(keys.filter_map(|path| folder_of(&path)));
+        let keys = config.known.keys.values();
+        readable.extend(
+            keys.clone()
+                .flat_map(Key::files)
+                .filter_map(|path| folder_of(&path)),
+        );
+        let mut runnable = itself()?;
+        for key in keys.filter(|key| matches!(key.source.uri, KeyUri::Exec(_))) {
+            runnable.extend(PROGRAMS.iter().map(PathBuf::from));
+            let programs = key.source.programs();
+            runnable.extend(programs.iter().filter_map(|path| folder_of(path)));
+        }
         for service in &config.services {
             readable.extend(folder_of(&service.component));
             if let Work::Messages(messages) = &service.work {
@@ -183,8 +209,41 @@ impl Named {
                 }
             }
         }
-        Ok(Self { readable, writable })
+        Ok(Self {
+            readable,
+            writable,
+            runnable,
+        })
     }
+}
+
+/// What the kernel opens to start this program once more, as its compiler: its file, and that of its loader.
+fn itself() -> anyhow::Result<Vec<PathBuf>> {
+    let program = std::env::current_exe().context("this program's file is not known")?;
+    let loader = loader().context("this program's loader is not known")?;
+    Ok(std::iter::once(program).chain(loader).collect())
+}
+
+/// The file of the loader that the kernel put beside this program; one that is linked statically has none.
+fn loader() -> io::Result<Option<PathBuf>> {
+    let vector = std::fs::read("/proc/self/auxv")?;
+    let (words, _) = vector.as_chunks::<{ size_of::<libc::c_ulong>() }>();
+    let words: Vec<_> = words
+        .iter()
+        .map(|word| libc::c_ulong::from_ne_bytes(*word))
+        .collect();
+    let (pairs, _) = words.as_chunks::<2>();
+    let base = pairs
+        .iter()
+        .find(|[kind, _]| *kind == libc::AT_BASE)
+        .map(|[_, value]| *value);
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    Ok(maps.lines().find_map(|line| {
+        let (start, _) = line.split_once('-')?;
+        let start = libc::c_ulong::from_str_radix(start, 16).ok()?;
+        (Some(start) == base).then_some(())?;
+        Some(PathBuf::from(line.get(line.find('/')?..)?))
+    }))
 }
 
 fn folder_of(path: &Path) -> Option<PathBuf> {
@@ -206,8 +265,9 @@ fn key_devices() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Confines this thread to these folders: how far, and the folders as they are.
-fn files(named: &Named) -> anyhow::Result<(Extent, Vec<PathBuf>, Vec<PathBuf>)> {
+/// Confines this thread to these folders: how far, and the folders as they are. Nothing that is merely readable or writable can
+/// be started: what a component writes into a folder of its own stays data. Libraries are read, and need no more.
+fn files(named: &Named) -> anyhow::Result<(Extent, Named)> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let run = read | AccessFs::Execute;
     let write = AccessFs::from_all(LANDLOCK) & !BitFlags::from(AccessFs::Execute);
@@ -232,28 +292,33 @@ fn files(named: &Named) -> anyhow::Result<(Extent, Vec<PathBuf>, Vec<PathBuf>)> 
     };
     for path in SYSTEM {
         let null = ["/dev/null", "/dev/zero"].contains(path);
-        allow(Path::new(path), if null { device } else { run })?;
+        allow(Path::new(path), if null { device } else { read })?;
     }
     for path in key_devices() {
         allow(&path, device)?;
     }
-    let (mut readable, mut writable) = (Vec::new(), Vec::new());
-    for path in &named.readable {
-        readable.extend(allow(path, run)?);
-    }
-    for path in &named.writable {
-        writable.extend(allow(path, write)?);
+    let mut real = Named::default();
+    for (paths, access, found) in [
+        (&named.readable, read, &mut real.readable),
+        (&named.writable, write, &mut real.writable),
+        (&named.runnable, run, &mut real.runnable),
+    ] {
+        for path in paths {
+            found.extend(allow(path, access)?);
+        }
     }
     let extent = match rules.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Extent::Whole,
         RulesetStatus::PartiallyEnforced => Extent::Part,
         RulesetStatus::NotEnforced => Extent::None,
     };
-    Ok((extent, readable, writable))
+    Ok((extent, real))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -269,6 +334,7 @@ mod tests {
             let confinement = confine_to(&Named {
                 readable: vec![inside.path().to_owned(), inside.path().join("missing")],
                 writable: Vec::new(),
+                runnable: itself().expect("known"),
             })
             .expect("confined");
             assert_eq!(std::fs::read_to_string(&readable).expect("named"), "text");
@@ -298,8 +364,60 @@ mod tests {
             for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
                 assert!(status.contains(line), "{status}");
             }
-            let ran = std::process::Command::new("/bin/true").status();
-            assert!(ran.expect("programs start").success());
+        });
+        confined.join().expect("as it must be");
+    }
+
+    #[test]
+    fn th19_nothing_is_started_but_this_program_and_what_an_operator_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [readable, writable, runnable] = ["readable", "writable", "runnable"].map(|name| {
+            let folder = folder.path().join(name);
+            std::fs::create_dir(&folder).expect("our own folder");
+            std::fs::copy("/bin/true", folder.join("program")).expect("copied");
+            folder
+        });
+        let start = |program: &Path| {
+            let ran = Command::new(program)
+                .arg("--list")
+                .stdout(Stdio::null())
+                .status();
+            ran.map(|status| assert!(status.success(), "{}", program.display()))
+        };
+        // Without walls all of them start, so that the refusals below are the walls'.
+        for folder in [&readable, &writable, &runnable] {
+            start(&folder.join("program")).expect("started");
+        }
+        let confined = std::thread::spawn(move || {
+            let mut may = itself().expect("known");
+            assert_eq!(may.len(), 2, "{may:?}");
+            may.push(runnable.clone());
+            let confinement = confine_to(&Named {
+                readable: vec![readable.clone()],
+                writable: vec![writable.clone()],
+                runnable: may,
+            })
+            .expect("confined");
+            // As the compiler is started.
+            start(Path::new("/proc/self/exe")).expect("this program starts");
+            start(&runnable.join("program")).expect("named");
+            if confinement.files == Extent::None {
+                return;
+            }
+            let inside = [&readable, &writable].map(|folder| folder.join("program"));
+            for program in inside
+                .iter()
+                .map(PathBuf::as_path)
+                .chain([Path::new("/bin/true")])
+            {
+                let error = start(program).expect_err("data");
+                let kind = std::io::ErrorKind::PermissionDenied;
+                assert_eq!(error.kind(), kind, "{}: {error}", program.display());
+            }
+            // What was written just now is no better.
+            let new = writable.join("new");
+            std::fs::copy(runnable.join("program"), &new).expect("written");
+            assert!(start(&new).is_err());
         });
         confined.join().expect("as it must be");
     }

@@ -90,6 +90,11 @@ fn look(path: &Path) -> Vec<Finding> {
             return findings;
         }
     };
+    // What is looked at belongs to the gateway's user, and who else looks would be told to give it away.
+    if let Some(finding) = own::another_user(&config.state) {
+        findings.push(finding);
+        return findings;
+    }
     match own::look(path, &config) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(unseen("this process", &error)),

@@ -106,6 +106,22 @@ pub(crate) fn demand_named(config: &Config) -> anyhow::Result<()> {
     }
 }
 
+/// What to say to who is not the user to whom the memory belongs.
+pub(crate) fn another_user(state: &Path) -> Option<Finding> {
+    let owner = fs::symlink_metadata(state).ok()?.uid();
+    let ours = this_user().ok()?;
+    (owner != ours).then(|| {
+        let state = state.display();
+        Finding::refuse(
+            "user",
+            format!("user {ours} looks, and {state} belongs to user {owner}"),
+            format!(
+                "Look as that user: runuser -u $(stat -c %U {state}) -- countersign-gateway doctor"
+            ),
+        )
+    })
+}
+
 fn this_user() -> anyhow::Result<u32> {
     let process = fs::metadata("/proc/self").context("this process cannot be looked at")?;
     Ok(process.uid())

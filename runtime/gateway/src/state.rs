@@ -319,7 +319,10 @@ fn closed_to_others(folder: &Path) -> anyhow::Result<()> {
     }
     let ours = fs::metadata("/proc/self").map(|process| process.uid());
     if ours.is_ok_and(|ours| ours != metadata.uid()) {
-        bail!("{} belongs to another user", folder.display());
+        let folder = folder.display();
+        bail!(
+            "{folder} belongs to another user; do this as that one: runuser -u $(stat -c %U {folder}) -- countersign-gateway …"
+        );
     }
     if metadata.mode() & 0o077 != 0 {
         bail!(

@@ -351,6 +351,17 @@ fn th19_th06_nothing_runs_that_others_could_exchange() {
     mode(&bench.path("gateway.toml"), 0o666);
     refused("others than its owner may write it");
     mode(&bench.path("gateway.toml"), 0o600);
+    // Root is not asked to take away what belongs to the gateway's user. Only root can give it to another here.
+    let give = |user| std::os::unix::fs::chown(bench.path("state"), Some(user), None);
+    let ours =
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(bench.path("state")).expect("there"));
+    if give(ours + 1).is_ok() {
+        let doctor = bench.ran("doctor", &[]);
+        assert_eq!(doctor.status, 2, "{doctor:?}");
+        assert!(doctor.stdout.contains("runuser -u"), "{doctor:?}");
+        assert!(!doctor.stdout.contains("Give it to root"), "{doctor:?}");
+        give(ours).expect("given back");
+    }
     let gateway = bench.start();
     bench.until("greeter", is("ended"));
     assert_eq!(gateway.stop(), 0);

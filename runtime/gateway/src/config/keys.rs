@@ -39,10 +39,7 @@ impl Key {
         }
         match &self.source.uri {
             KeyUri::File(path) => files.push(path.clone()),
-            KeyUri::Exec(command) => {
-                let program = command.split_ascii_whitespace().next();
-                files.extend(program.map(PathBuf::from));
-            }
+            KeyUri::Exec(_) => files.extend(self.source.programs()),
             _ => {}
         }
         files
