@@ -147,11 +147,11 @@ mod tests {
             }
             panic!("{} asked, {most} were to", ASKED.load(SeqCst));
         };
-        impatient(&one, 1_000).await;
+        impatient(&one, 50).await;
         settled(OF_ONE).await;
         // The others of the process are bounded together.
-        for _ in 0..100 {
-            impatient(&Lookups::new(), 10).await;
+        for _ in 0..20 {
+            impatient(&Lookups::new(), 2).await;
         }
         settled(AT_ONCE).await;
         // When the answers are there, it is somebody's turn again.
