@@ -111,8 +111,8 @@ END
     holds 'it is told by the journal what is to be looked at' 'install -m 644 unsigned.wasm $etc/stranger.wasm
         printf "[[service]]\nname = \"stranger\"\ncomponent = \"stranger.wasm\"\nsigned-as = \"acme:stranger\"\n" >> $etc/gateway.toml
         systemctl reload $unit || :
-        within 30 "journalctl --unit $unit --output cat --no-pager --priority warning..warning | grep "stranger: refused: signature-missing""
-        ! journalctl --unit $unit --output cat --no-pager --priority info..info | grep "^countersign-gateway: stranger: refused"'
+        within 30 "journalctl --unit $unit --output cat --no-pager --priority warning..warning | grep stranger:.refused:.signature-missing"
+        ! journalctl --unit $unit --output cat --no-pager --priority info..info | grep ^countersign-gateway:.stranger:.refused'
     holds 'whose component is refused does not disturb the others' 'service stranger ".state == \"refused\"" && answers'
     show 'journalctl --unit $unit --output short --no-pager --priority warning'
 
