@@ -7,7 +7,9 @@
 use std::io;
 
 use countersign_format::Digest;
-use countersign_trust_store::{Anchors, Code, UnixTime, VerifiedComponent, VerifiedSigner};
+use countersign_trust_store::{
+    Anchors, Code, UnixTime, VerifiedChain, VerifiedComponent, VerifiedPrecompiled,
+};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
@@ -26,7 +28,12 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn accepted(verified: &VerifiedComponent, origin: &CodeOrigin) -> Self {
+    /// `vouched` is for whom its code is believed, if that came with it.
+    pub(crate) fn accepted(
+        verified: &VerifiedComponent,
+        origin: &CodeOrigin,
+        vouched: Option<Vouched>,
+    ) -> Self {
         let not_used = match origin {
             CodeOrigin::Recompiled { why } => Some(cut(why)),
             _ => None,
@@ -35,6 +42,7 @@ impl Record {
             body: Body {
                 native_code: Some(origin.as_str()),
                 cache_not_used: not_used,
+                vouched,
                 ..Body::of(verified, Event::Accepted, None, None)
             },
         }
@@ -43,6 +51,14 @@ impl Record {
     pub(crate) fn refused(verified: &VerifiedComponent, code: Code, reason: &str) -> Self {
         Self {
             body: Body::of(verified, Event::Refused, Some(code), Some(reason)),
+        }
+    }
+
+    /// Code that came with a component that verified, and that its host does not use.
+    #[must_use]
+    pub fn code_refused(verified: &VerifiedComponent, code: Option<Code>, reason: &str) -> Self {
+        Self {
+            body: Body::of(verified, Event::CodeRefused, code, Some(reason)),
         }
     }
 
@@ -70,6 +86,7 @@ impl Record {
                 component: None,
                 native_code: None,
                 cache_not_used: None,
+                vouched: None,
                 signers: Vec::new(),
                 uncounted: Vec::new(),
                 anchors: anchors
@@ -162,12 +179,15 @@ struct Body {
     file_sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     component: Option<Component>,
-    /// Where the code came from that runs: `compiled`, `cached` or `recompiled`.
+    /// Where the code came from that runs: `compiled`, `cached`, `precompiled` or `recompiled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     native_code: Option<&'static str>,
     /// Why the code in the cache was not used, where there is some.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_not_used: Option<String>,
+    /// For whom code is believed that came with the component.
+    #[serde(flatten)]
+    vouched: Option<Vouched>,
     signers: Vec<Signer>,
     /// Why signers beside them do not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -181,10 +201,32 @@ struct Body {
     admitted_at: Option<String>,
 }
 
+/// Code that came with a component, and who vouches for it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Vouched {
+    code_sha256: String,
+    code_signer: Signer,
+    /// When the code was admitted on this machine, where that counts because its certificates or lists are not current any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code_admitted_at: Option<String>,
+}
+
+impl Vouched {
+    pub(crate) fn of(code: &VerifiedPrecompiled) -> Self {
+        let admitted_at = code.chain().admitted_at();
+        Self {
+            code_sha256: code.statement().code_digest().to_string(),
+            code_signer: signer(code.chain()),
+            code_admitted_at: admitted_at.map(|at| at.to_string()),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Event {
     Accepted,
+    CodeRefused,
     Exited,
     Refused,
     Stopped,
@@ -236,7 +278,10 @@ impl Body {
             }),
             native_code: None,
             cache_not_used: None,
-            signers: verified.signers().iter().map(signer).collect(),
+            vouched: None,
+            signers: (verified.signers().iter())
+                .map(|by| signer(by.chain()))
+                .collect(),
             uncounted: verified
                 .uncounted()
                 .iter()
@@ -249,8 +294,7 @@ impl Body {
     }
 }
 
-fn signer(signer: &VerifiedSigner) -> Signer {
-    let chain = signer.chain();
+fn signer(chain: &VerifiedChain) -> Signer {
     Signer {
         subject: chain.leaf().subject(),
         device: chain.device().map(|device| device.identity().to_string()),

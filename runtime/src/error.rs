@@ -111,8 +111,9 @@ impl LoadError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::CodeForAnother { .. }
-            | Self::ComponentInvalid { .. }
+            Self::CodeForAnother { .. } => Code::CodeForAnother,
+            Self::NoCompiler => Code::NoCompiler,
+            Self::ComponentInvalid { .. }
             | Self::CompilerStopped { .. }
             | Self::ExportMissing { .. }
             | Self::FeatureForbidden { .. } => Code::ComponentInvalid,
@@ -120,10 +121,9 @@ impl LoadError {
             Self::HttpDenied | Self::ImportDenied { .. } | Self::ImportMissing { .. } => {
                 Code::ImportDenied
             }
-            Self::CompilerFailed { .. }
-            | Self::LinkerConflict { .. }
-            | Self::LinkerEngine
-            | Self::NoCompiler => Code::HostFailure,
+            Self::CompilerFailed { .. } | Self::LinkerConflict { .. } | Self::LinkerEngine => {
+                Code::HostFailure
+            }
             Self::Rejected(rejection) => rejection.code(),
         }
     }

@@ -12,7 +12,7 @@ use countersign_trust_store::{VerifiedComponent, VerifiedPrecompiled};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::audit::Record;
+use crate::audit::{Record, Vouched};
 use crate::code::{self, Code, CodeOrigin, Permit, Source};
 use crate::context::HasGuestContext;
 use crate::deadline::{Ticker, panic_message};
@@ -39,6 +39,7 @@ pub(crate) fn load<T: HasGuestContext>(
     }
     let granted = Granted::new(verified.statement(), ceiling);
     let permit = |imports: &[Import]| granted.check_imports(imports, ceiling);
+    let by = precompiled.as_ref().map(Vouched::of);
     let (component, origin) = match precompiled {
         Some(precompiled) => vouched(engine, verified, precompiled, &permit)?,
         None => component(engine, source, verified, &permit)?,
@@ -64,7 +65,7 @@ pub(crate) fn load<T: HasGuestContext>(
         Arc::new(granted),
         session,
         Arc::clone(ticker),
-        Record::accepted(verified, &origin),
+        Record::accepted(verified, &origin, by),
         origin,
     ))
 }

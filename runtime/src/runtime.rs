@@ -6,6 +6,7 @@ use std::sync::Arc;
 use countersign_format::Digest;
 use countersign_trust_store::{
     Anchors, Now, Policy, Refused, Rejection, TrustState, VerifiedComponent, VerifiedPrecompiled,
+    VerifiedVoucher,
 };
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine};
@@ -146,9 +147,24 @@ impl Runtime {
         now: &Now,
         state: &TrustState,
     ) -> Result<VerifiedPrecompiled, LoadError> {
-        let code = (self.anchors).verify_precompiled(bytes, component, now, state)?;
-        code::fits(&self.engine, code.statement())?;
-        Ok(code)
+        let voucher = self.verify_voucher(&bytes, component, now, state)?;
+        Ok(voucher.hold_against(bytes)?)
+    }
+
+    /// As [`verify_precompiled`](Self::verify_precompiled), of the first bytes of the file, before the code is read.
+    ///
+    /// # Errors
+    /// The same, but for the code itself.
+    pub fn verify_voucher(
+        &self,
+        bytes: &[u8],
+        component: &VerifiedComponent,
+        now: &Now,
+        state: &TrustState,
+    ) -> Result<VerifiedVoucher, LoadError> {
+        let voucher = (self.anchors).verify_voucher(bytes, component, now, state)?;
+        code::fits(&self.engine, voucher.statement())?;
+        Ok(voucher)
     }
 
     /// As [`load`](Self::load), with code that came with the component: nothing is compiled.

@@ -106,7 +106,10 @@ impl Spans {
     /// Sends what is left; says why, where that does not work.
     #[must_use]
     pub fn stop(self) -> Option<String> {
-        self.provider.shutdown().err().map(|error| error.to_string())
+        self.provider
+            .shutdown()
+            .err()
+            .map(|error| error.to_string())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use countersign_format::Digest;
 
-use crate::{Now, UnixTime, VerifiedSigner};
+use crate::{Now, UnixTime, VerifiedChain};
 
 /// A component was admitted on this machine.
 ///
@@ -27,22 +27,20 @@ impl Admission {
         }
     }
 
-    /// The admission of what has just verified with these signers; the one before, where that still holds.
-    pub(crate) fn of(
+    /// The admission of what has just verified with these signers' chains; the one before, where that still holds.
+    pub(crate) fn of<'a>(
         signatures: Digest,
-        signers: &[VerifiedSigner],
+        chains: impl IntoIterator<Item = &'a VerifiedChain>,
         now: &Now,
         before: Option<&Self>,
     ) -> Self {
-        let chains = || signers.iter().map(VerifiedSigner::chain);
-        let anchors: Vec<_> = chains().map(|chain| chain.anchor_spki_sha256()).collect();
+        let (mut anchors, mut recalled) = (Vec::new(), false);
+        for chain in chains {
+            anchors.push(chain.anchor_spki_sha256());
+            recalled |= chain.admitted_at().is_some();
+        }
         match before {
-            Some(before)
-                if before.anchors == anchors
-                    || chains().any(|chain| chain.admitted_at().is_some()) =>
-            {
-                before.clone()
-            }
+            Some(before) if before.anchors == anchors || recalled => before.clone(),
             _ => Self::new(signatures, anchors, *now),
         }
     }
@@ -61,7 +59,7 @@ impl Admission {
         Self::new(signatures, anchors, Now::new(floor, clock))
     }
 
-    /// SHA-256 of the file's signature section: its name.
+    /// SHA-256 of the file's signature section, and of a file of code of all before the code: its name.
     #[must_use]
     pub const fn signatures(&self) -> Digest {
         self.signatures

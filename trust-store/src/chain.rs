@@ -110,6 +110,19 @@ impl Anchors {
         state: &TrustState,
         passed: &mut dyn FnMut(Check, String),
     ) -> Result<VerifiedChain, Rejection> {
+        self.verify_chain_admitted(chain, profile, now, state, None, passed)
+    }
+
+    /// The same for the chain of what may have been admitted here before.
+    pub(crate) fn verify_chain_admitted(
+        &self,
+        chain: &[Vec<u8>],
+        profile: &PathProfile,
+        now: &Now,
+        state: &TrustState,
+        admission: Option<&Admission>,
+        passed: &mut dyn FnMut(Check, String),
+    ) -> Result<VerifiedChain, Rejection> {
         let checks = Checks::new(CHAIN_SIGNATURE_CHECKS);
         let chain = parse(0, chain)?;
         let verifier = ChainVerifier {
@@ -118,7 +131,7 @@ impl Anchors {
             profile,
             now,
             state,
-            admission: None,
+            admission,
             checks: &checks,
         };
         match verifier.verify(&chain, passed)? {

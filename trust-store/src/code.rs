@@ -261,6 +261,9 @@ codes! {
         "Correct the guest; the message says where it stopped.";
 
     // 119: the host.
+    CodeForAnother, "code-for-another", 119,
+        "The code that came with a component was compiled for another host.",
+        "Compile it with `countersign-gateway precompile` on a gateway of this very build, for this target and processor, and have it signed.";
     Download, "download", 119,
         "A download did not come whole, in time and within its size.",
         "Check the address and the network, and try again: what had come is kept and taken up.";
@@ -270,6 +273,9 @@ codes! {
     KeyHardware, "key-hardware", 119,
         "The key hardware failed or is missing.",
         "Check that the device is there, may be opened, and is not locked.";
+    NoCompiler, "no-compiler", 119,
+        "This host has no compiler, and no code that it may run came with the component.",
+        "Put code beside it that was compiled for this host and is signed, or run it on a host with a compiler.";
 }
 
 impl fmt::Display for Code {

@@ -302,7 +302,12 @@ impl Anchors {
                 signers,
                 uncounted,
             }) => Ok(VerifiedComponent {
-                admission: Admission::of(signatures, &signers, now, admission),
+                admission: Admission::of(
+                    signatures,
+                    signers.iter().map(VerifiedSigner::chain),
+                    now,
+                    admission,
+                ),
                 unverified: component,
                 digest,
                 signers,

@@ -85,7 +85,7 @@ pub use explain::{Check, Outcome, Step};
 pub use fault::Fault;
 pub use guest_data::VerifiedGuestData;
 pub use policy::{Policy, PolicyError, SignerRule};
-pub use precompiled::VerifiedPrecompiled;
+pub use precompiled::{VerifiedPrecompiled, VerifiedVoucher};
 pub use rejection::Rejection;
 pub use state::{MAX_VERSION_STEP, TrustState};
 pub use time::{Now, TimeBasis, TimeFormatError, UnixTime};

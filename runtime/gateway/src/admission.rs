@@ -6,27 +6,30 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::lending::NotLent;
-use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, code_beside, read, read_lists};
+use countersign_hosting::{
+    AuditLog, CodeNotUsed, CodeSearch, MAX_FILE_BYTES, Read, read, read_lists,
+};
 use countersign_runtime::audit::Record;
 use countersign_runtime::http::HttpLimits;
 use countersign_runtime::messaging;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{GuestContext, LineSink, LoadError, ReadyGuest, Runtime};
 use countersign_trust_store::{
-    Code, Crl, CrlNumber, Link, LinkStatus, Rejection, VerifiedComponent, VerifiedPrecompiled,
+    Code, Crl, CrlNumber, Link, LinkStatus, Rejection, VerifiedChain, VerifiedComponent,
+    VerifiedPrecompiled,
 };
 use serde::Serialize;
 
 use crate::bundle::{self, Hold, OnTrial, Places};
 use crate::clock::Clock;
 use crate::code;
-use crate::config::{Config, Service, Work};
+use crate::config::{Config, Place, Service, Work};
 use crate::http::Server;
 use crate::keys::Keys;
 use crate::messages::Post;
@@ -122,9 +125,29 @@ pub(crate) struct Facts {
     /// When it was admitted, where it runs because of that: its certificates or their lists are not current any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admitted_at: Option<String>,
+    /// The code that came with it.
+    #[serde(flatten)]
+    pub(crate) vouched: Option<Vouched>,
+}
+
+/// Code that came with a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Vouched {
+    /// SHA-256 of the code.
+    code_sha256: String,
+    /// The device that vouches for it, or the subject of its certificate.
+    pub(crate) code_signer: String,
 }
 
 impl Facts {
+    /// Whether what these are of is to run in the place of what those are of: another file, or other code that came with it.
+    /// Where none came, or none that is used, that which runs is as good.
+    pub(crate) fn differ_from(&self, running: &Self) -> bool {
+        let other_code = self.vouched.is_some() && self.vouched != running.vouched;
+        self.file_sha256 != running.file_sha256 || other_code
+    }
+
     /// What is said when it is admitted.
     pub(crate) fn introduction(&self) -> String {
         let Self {
@@ -150,16 +173,31 @@ pub(crate) struct Verified {
     /// The whole file.
     pub(crate) bytes: Vec<u8>,
     component: VerifiedComponent,
-    /// Code that lay beside it, for this host.
+    /// Code that came with it, for this host.
     precompiled: Option<VerifiedPrecompiled>,
+    /// Code that came with it, and is not used.
+    not_used: Vec<CodeNotUsed>,
 }
 
 impl Verified {
-    /// What is to be remembered when it is admitted, so that its dates do not keep it from starting again; and the name of
-    /// its file.
-    pub(crate) fn admission(&self) -> (Digest, state::Admitted) {
-        let signatures = self.component.admission().signatures();
-        (signatures, state::Admitted::of(&self.component))
+    /// What is to be remembered when it is admitted, so that its dates and its code's do not keep it from starting again; and
+    /// the names of their files.
+    pub(crate) fn admissions(&self) -> Vec<(Digest, state::Admitted)> {
+        let component = &self.component;
+        let own = (
+            component.admission().signatures(),
+            state::Admitted::of(component),
+        );
+        let code = self.precompiled.iter().map(|code| {
+            let admitted = state::Admitted::of_code(component, code);
+            (code.admission().signatures(), admitted)
+        });
+        std::iter::once(own).chain(code).collect()
+    }
+
+    /// The file of the code that came with it.
+    pub(crate) fn code(&self) -> Option<&[u8]> {
+        self.precompiled.as_ref().map(VerifiedPrecompiled::file)
     }
 }
 
@@ -189,6 +227,8 @@ impl Admitted {
 struct Proof {
     /// SHA-256 of the file's signatures.
     signatures: Digest,
+    /// The same of the code's.
+    code: Option<Digest>,
     roots: Vec<Digest>,
     name: countersign_format::ComponentName,
     security_version: u64,
@@ -243,6 +283,15 @@ impl Refusal {
         self.code == Some(Code::KeyHardware.as_str())
     }
 
+    /// For a component without code where nothing is compiled: what is wrong with the code that came with it.
+    fn of_unused_code(not_used: &CodeNotUsed) -> Self {
+        let why = format!("this gateway has no compiler, and {not_used}");
+        match not_used.code {
+            Some(code) => Self::of(code, &why),
+            None => Self::of_machine(&anyhow::anyhow!(why)),
+        }
+    }
+
     /// For a service that its gateway did not get to.
     pub(crate) fn not_tried() -> Self {
         Self::of_machine(&anyhow::anyhow!("it was not tried yet"))
@@ -288,7 +337,7 @@ impl From<LoadError> for Refusal {
 }
 
 impl Host {
-    /// Reads and verifies the file at `path` as the component of a service, and remembers the numbers of the lists that were
+    /// Reads and verifies a file as the component of a service, and remembers the numbers of the lists that were
     /// consulted, that of one that revoked it above all: it does not come back when that list is taken away.
     ///
     /// # Errors
@@ -296,10 +345,10 @@ impl Host {
     pub(crate) fn judge(
         &self,
         service: &Service,
-        path: &Path,
+        place: &Place,
         state: &State,
     ) -> Result<Verified, Refusal> {
-        let verified = self.verify(service, path, &self.hold.over(state.memory()));
+        let verified = self.verify(service, place, &self.hold.over(state.memory()));
         let numbers = match &verified {
             Ok(verified) => numbers(verified),
             Err(refusal) => refusal.revoked_by.into_iter().collect(),
@@ -324,23 +373,23 @@ impl Host {
         }
     }
 
-    /// Reads and verifies the file at `path` as the component of a service, under what is remembered and the lists.
+    /// Reads and verifies a file as the component of a service, under what is remembered and the lists.
     ///
     /// # Errors
     /// The refusal, of which a record has been made.
     pub(crate) fn verify(
         &self,
         service: &Service,
-        path: &Path,
+        place: &Place,
         memory: &Memory,
     ) -> Result<Verified, Refusal> {
-        let verified = self.verify_any(path, memory)?;
+        let verified = self.verify_any(place, memory)?;
         let component = &verified.component;
         let name = component.statement().name();
         if *name != service.signed_as {
             let why = format!(
                 "{} holds {name}, and {} is expected there",
-                path.display(),
+                place.component.display(),
                 service.signed_as
             );
             let code = Code::OtherComponent;
@@ -355,8 +404,8 @@ impl Host {
     ///
     /// # Errors
     /// The refusal, of which a record has been made.
-    pub(crate) fn verify_any(&self, path: &Path, memory: &Memory) -> Result<Verified, Refusal> {
-        let bytes = match read(path, MAX_FILE_BYTES)? {
+    pub(crate) fn verify_any(&self, place: &Place, memory: &Memory) -> Result<Verified, Refusal> {
+        let bytes = match read(&place.component, MAX_FILE_BYTES)? {
             Read::Whole(bytes) => bytes,
             Read::TooLarge { size } => {
                 let rejection = Rejection::Format(FormatError::LimitExceeded {
@@ -377,19 +426,26 @@ impl Host {
             .runtime
             .verify(bytes.clone(), &self.clock.now(), &state)
             .map_err(Refusal::from)?;
-        let facts = facts(&component, file);
-        let now = self.clock.now();
-        let precompiled = code_beside(&self.runtime, path, &component, &now, &state)
-            .unwrap_or_else(|why| {
-                // The component is compiled then, or refused where that cannot be.
-                warn(&facts.component, &why);
-                None
-            });
+        let search = CodeSearch {
+            runtime: &self.runtime,
+            component: &component,
+            now: &self.clock.now(),
+            state: &state,
+        };
+        let (precompiled, not_used) = search.find(&place.component, &place.code);
+        for not_used in &not_used {
+            // The component is compiled then, or refused where that cannot be.
+            let why = not_used.to_string();
+            warn(&component.statement().name().to_string(), &why);
+            let record = Record::code_refused(&component, not_used.code, &why);
+            self.records.write(&record);
+        }
         Ok(Verified {
-            facts,
+            facts: facts(&component, precompiled.as_ref(), file),
             bytes,
             component,
             precompiled,
+            not_used,
         })
     }
 
@@ -431,6 +487,7 @@ impl Host {
             facts,
             component,
             precompiled,
+            not_used,
             ..
         } = verified;
         let not_started = |code, why: &str| {
@@ -456,6 +513,7 @@ impl Host {
             .collect();
         let proof = Proof {
             signatures: component.admission().signatures(),
+            code: (precompiled.as_ref()).map(|code| code.admission().signatures()),
             roots: chains().map(|chain| chain.anchor_spki_sha256()).collect(),
             name: component.statement().name().clone(),
             security_version: component.statement().security_version(),
@@ -484,7 +542,15 @@ impl Host {
             let _ = self.records.check();
             let ready = match precompiled {
                 Some(code) => runtime.load_precompiled(component, code, &ceiling, &linker)?,
-                None => runtime.load(component, &ceiling, &linker)?,
+                None => {
+                    let loaded = runtime.load(component, &ceiling, &linker);
+                    loaded.map_err(|error| match (&error, not_used.first()) {
+                        (LoadError::NoCompiler, Some(not_used)) => {
+                            Refusal::of_unused_code(not_used)
+                        }
+                        _ => error.into(),
+                    })?
+                }
             };
             code::tell(&service.name, ready.code_origin());
             self.records.check()?;
@@ -524,7 +590,10 @@ impl Host {
                     (admitted.proof.name.clone(), admitted.proof.security_version);
                 memory.raise_version(*root, name, version);
             }
-            memory.admission_proved(admitted.proof.signatures);
+            let proof = &admitted.proof;
+            for signatures in std::iter::once(proof.signatures).chain(proof.code) {
+                memory.admission_proved(signatures);
+            }
         })
     }
 
@@ -543,28 +612,38 @@ fn numbers(verified: &Verified) -> Vec<(Digest, CrlNumber)> {
         .chain(verified.precompiled.iter().map(VerifiedPrecompiled::chain));
     chains
         .flat_map(|chain| chain.revocation().to_vec())
+        .chain(verified.not_used.iter().filter_map(|code| code.revoked_by))
         .collect()
 }
 
-fn facts(component: &VerifiedComponent, file: Digest) -> Facts {
+fn facts(component: &VerifiedComponent, code: Option<&VerifiedPrecompiled>, file: Digest) -> Facts {
     let statement = component.statement();
     let chains = || component.signers().iter().map(|signer| signer.chain());
+    let all = || chains().chain(code.map(VerifiedPrecompiled::chain));
     Facts {
         component: statement.name().to_string(),
         version: statement.version().to_string(),
         security_version: statement.security_version(),
         file_sha256: file.to_string(),
-        signers: chains()
-            .map(|chain| {
-                let device = chain.device().map(|device| device.identity().to_string());
-                device.unwrap_or_else(|| chain.leaf().subject())
-            })
-            .collect(),
-        valid_until: chains()
+        signers: chains().map(named).collect(),
+        valid_until: all()
             .map(|chain| chain.valid_until())
             .min()
             .map(|until| until.to_string())
             .unwrap_or_default(),
-        admitted_at: component.admitted_at().map(|at| at.to_string()),
+        admitted_at: all()
+            .filter_map(VerifiedChain::admitted_at)
+            .min()
+            .map(|at| at.to_string()),
+        vouched: code.map(|code| Vouched {
+            code_sha256: code.statement().code_digest().to_string(),
+            code_signer: named(code.chain()),
+        }),
     }
+}
+
+/// The device of a chain, or the subject of its certificate.
+fn named(chain: &VerifiedChain) -> String {
+    let device = chain.device().map(|device| device.identity().to_string());
+    device.unwrap_or_else(|| chain.leaf().subject())
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::admission::{Facts, Host, Lists, Refusal};
 use crate::bundle::{self, Hold};
 use crate::clock::Clock;
-use crate::config::{Config, Service};
+use crate::config::{Config, Place, Service};
 use crate::gateway::{NotStarted, roots};
 use crate::http::Server;
 use crate::keys::Keys;
@@ -61,7 +61,7 @@ pub(crate) fn check(path: &Path, json: bool) -> Result<u8, NotStarted> {
 pub(crate) fn verdicts(config: &Config) -> Result<Vec<Verdict>, NotStarted> {
     let (host, memory) = host(config)?;
     let judge = |service: &Service| {
-        let verified = host.verify(service, &service.component, &memory);
+        let verified = host.verify(service, &service.place, &memory);
         Verdict::of(&service.name, verified.map(|verified| verified.facts))
     };
     Ok(config.services.iter().map(judge).collect())
@@ -74,6 +74,7 @@ pub(crate) fn verdicts(config: &Config) -> Result<Vec<Verdict>, NotStarted> {
 pub(crate) fn verify(path: &Path, file: &Path, json: bool) -> Result<u8, NotStarted> {
     let config = bundle::configured(path)?;
     let (host, memory) = host(&config)?;
+    let place = Place::alone(file.to_owned());
     let claimed = claimed(file)?;
     let expecting = config.services.iter().filter(|service| {
         claimed
@@ -82,7 +83,7 @@ pub(crate) fn verify(path: &Path, file: &Path, json: bool) -> Result<u8, NotStar
     });
     let mut verdicts: Vec<_> = expecting
         .map(|service| {
-            let verified = host.verify(service, file, &memory);
+            let verified = host.verify(service, &place, &memory);
             Verdict::of(&service.name, verified.map(|verified| verified.facts))
         })
         .collect();
@@ -92,7 +93,7 @@ pub(crate) fn verify(path: &Path, file: &Path, json: bool) -> Result<u8, NotStar
     }
     if verdicts.is_empty() {
         let verdict = host
-            .verify_any(file, &memory)
+            .verify_any(&place, &memory)
             .map(|verified| verified.facts);
         verdicts.push(Verdict::of("no service", verdict));
     }

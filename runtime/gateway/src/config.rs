@@ -29,7 +29,7 @@ use file::{ConfigFile, ConfineMode, StatusPart};
 pub(crate) use file::{Purpose, When};
 pub(crate) use http::{Http, HttpServer, Listeners, Tls};
 pub(crate) use keys::Key;
-pub(crate) use service::{Restart, Service, Work};
+pub(crate) use service::{Place, Restart, Service, Work};
 pub(crate) use text::ConfigError;
 use text::{Wrong, place, read_owned};
 

@@ -196,7 +196,7 @@ impl Named {
             runnable.extend(programs.iter().filter_map(|path| folder_of(path)));
         }
         for service in &config.services {
-            readable.extend(folder_of(&service.component));
+            readable.extend(folder_of(&service.place.component));
             if let Work::Messages(messages) = &service.work {
                 let files = messages.files();
                 readable.extend(files.iter().filter_map(|path| folder_of(path)));

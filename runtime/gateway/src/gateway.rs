@@ -28,7 +28,7 @@ use crate::admission::{Admitted, Host, Lists, Refusal, Verified};
 use crate::bundle::{self, Hold};
 use crate::clock::Clock;
 use crate::code;
-use crate::config::{Config, Key, Service};
+use crate::config::{Config, Key, Place, Service};
 
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
@@ -562,7 +562,7 @@ impl Gateway {
         {
             self.stop(&service.name, done).await;
         }
-        let judged = self.verified(service, &service.component).await;
+        let judged = self.verified(service, &service.place).await;
         // Only where there is another to run: what failed is better than nothing.
         let judged = judged.and_then(|verified| {
             if let Some(held) = self.held_back(service, &verified.facts)? {
@@ -615,7 +615,7 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         let name = service.name.clone();
         if let Some(running) = self.running.get(&name)
-            && running.is_of(&verified.facts.file_sha256)
+            && running.is_of(&verified.facts)
             && running.service == *service
         {
             done.unchanged.push(name);
@@ -650,8 +650,8 @@ impl Gateway {
         done.refused.entry(name).or_insert(refusal);
     }
 
-    async fn verified(&self, service: &Service, path: &Path) -> Result<Verified, Refusal> {
-        let (host, service, path) = (Arc::clone(&self.host), service.clone(), path.to_owned());
+    async fn verified(&self, service: &Service, place: &Place) -> Result<Verified, Refusal> {
+        let (host, service, place) = (Arc::clone(&self.host), service.clone(), place.clone());
         let state = Arc::clone(&self.state);
         let span = info_span!(
             "verify",
@@ -662,7 +662,7 @@ impl Gateway {
             verdict = Empty
         );
         blocking(move || {
-            let judged = span.in_scope(|| host.judge(&service, &path, &state));
+            let judged = span.in_scope(|| host.judge(&service, &place, &state));
             traces::judged(&span, judged.as_ref().map(|verified| &verified.facts));
             judged
         })
@@ -685,13 +685,20 @@ impl Gateway {
             let log = service::lines(&service.name);
             // The very bytes that are about to run; what lies in their place may be another file by then.
             let bytes = verified.bytes.clone();
-            let (signatures, admission) = verified.admission();
+            let admissions = verified.admissions();
+            if let Some(code) = verified.code() {
+                kept.put_down_code(&service.name, &verified.facts.file_sha256, code)?;
+            }
             let loaded = span.in_scope(|| host.load(&service, verified, log));
             traces::judged(&span, loaded.as_ref().map(|admitted| &admitted.facts));
-            let admitted = loaded?;
+            let admitted = loaded.inspect_err(|_| kept.tidy_code(&service.name))?;
             span.record("code", admitted.ready.code_origin().as_str());
             kept.put_down(&service.name, &bytes)?;
-            state.remember(|memory| memory.admit(signatures, admission))?;
+            state.remember(|memory| {
+                for (signatures, admission) in admissions {
+                    memory.admit(signatures, admission);
+                }
+            })?;
             Ok(admitted)
         })
         .await

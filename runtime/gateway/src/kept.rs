@@ -1,4 +1,4 @@
-//! Copies of the files that proved healthy, one for each service: what runs when the file in its place cannot.
+//! Copies of the files that proved healthy, with the code that came with them: what runs when the file in its place cannot.
 //!
 //! A copy is verified like any other file before it runs. It is a second place to look, and no reason to trust.
 
@@ -12,8 +12,13 @@ use countersign_durable as durable;
 use countersign_format::Digest;
 use countersign_hosting::{MAX_FILE_BYTES, Read, read};
 
+use crate::config::Place;
+
 /// The length of a digest in hexadecimal.
 const MAX_DIGEST: u64 = 64;
+
+/// How the names of files of code end; before that stands the digest of the signed file that it is for.
+const CODE: &str = "code";
 
 /// The folder of the copies.
 #[derive(Clone, Debug)]
@@ -53,6 +58,59 @@ impl Kept {
         Ok(durable::replace(&self.place(service, "next"), bytes)?)
     }
 
+    /// Puts down the code that came with the file of this digest, before that is put down.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn put_down_code(
+        &self,
+        service: &str,
+        file_sha256: &str,
+        code: &[u8],
+    ) -> anyhow::Result<()> {
+        let place = self.place(service, &format!("{file_sha256}.{CODE}"));
+        if fs::read(&place).is_ok_and(|there| there == code) {
+            return Ok(());
+        }
+        Ok(durable::replace(&place, code)?)
+    }
+
+    /// Removes the code of files that are not there any more.
+    pub(crate) fn tidy_code(&self, service: &str) {
+        let all = self.code(service);
+        if all.is_empty() {
+            return;
+        }
+        let digests: Vec<_> = ["next", "wasm", "before"]
+            .iter()
+            .filter_map(
+                |kind| match read(&self.place(service, kind), MAX_FILE_BYTES) {
+                    Ok(Read::Whole(bytes)) => Some(Digest::of(&bytes).to_string()),
+                    _ => None,
+                },
+            )
+            .collect();
+        for path in all {
+            let of = |digest| path == self.place(service, &format!("{digest}.{CODE}"));
+            if !digests.iter().any(of) {
+                // What cannot be removed is found by nobody, since no copy is what it is for.
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
+    /// The code that was put down for a service, of whichever file.
+    fn code(&self, service: &str) -> Vec<PathBuf> {
+        let (begin, end) = (format!("{service}."), format!(".{CODE}"));
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let named = entries.filter(|entry| {
+            let name = entry.file_name();
+            name.to_str()
+                .is_some_and(|name| name.starts_with(&begin) && name.ends_with(&end))
+        });
+        named.map(|entry| entry.path()).collect()
+    }
+
     /// Makes what was put down the copy, if it is the file with this digest: it proved healthy. Does nothing where the copy is
     /// that file already.
     ///
@@ -62,7 +120,9 @@ impl Kept {
         let (next, copy) = (self.place(service, "next"), self.place(service, "wasm"));
         if is(&next, file_sha256)? {
             self.keep_before(service)?;
-            return Ok(durable::rename(&next, &copy)?);
+            durable::rename(&next, &copy)?;
+            self.tidy_code(service);
+            return Ok(());
         }
         if !is(&copy, file_sha256)? {
             bail!("no copy of it is there to be kept");
@@ -71,9 +131,17 @@ impl Kept {
     }
 
     /// Copies of what proved healthy, the last first.
-    pub(crate) fn copies(&self, service: &str) -> Vec<PathBuf> {
+    pub(crate) fn copies(&self, service: &str) -> Vec<Place> {
+        let code = self.code(service);
         let places = ["wasm", "before"].map(|kind| self.place(service, kind));
-        places.into_iter().filter(|path| path.is_file()).collect()
+        places
+            .into_iter()
+            .filter(|path| path.is_file())
+            .map(|component| Place {
+                component,
+                code: code.clone(),
+            })
+            .collect()
     }
 
     /// Gives the copy a second name, under which it stays when another takes its place.
@@ -172,9 +240,27 @@ mod tests {
         let copies: Vec<_> = kept
             .copies("pump")
             .into_iter()
-            .map(|path| fs::read(path).expect("readable"))
+            .map(|place| fs::read(place.component).expect("readable"))
             .collect();
         assert_eq!(copies, [b"another", b"healthy"]);
+        // Code stays for as long as the file that it came with.
+        for (file, code) in [
+            (&b"another"[..], &b"1"[..]),
+            (b"healthy", b"2"),
+            (b"gone", b"3"),
+        ] {
+            kept.put_down_code("pump", &digest(file), code)
+                .expect("put down");
+        }
+        assert_eq!(kept.copies("pump")[1].code.len(), 3);
+        kept.tidy_code("pump");
+        let mut code: Vec<_> = kept.copies("pump")[1]
+            .code
+            .iter()
+            .map(|path| fs::read(path).expect("readable"))
+            .collect();
+        code.sort();
+        assert_eq!(code, [b"1", b"2"]);
         assert_eq!(kept.held("pump").expect("readable"), None);
         kept.hold("pump", &digest(b"another")).expect("written");
         assert_eq!(

@@ -192,13 +192,11 @@ impl Running {
         self.status.clone()
     }
 
-    /// Whether this is the file that it runs, or ran last.
-    pub(crate) fn is_of(&self, file_sha256: &str) -> bool {
+    /// Whether this is what it runs, or ran last.
+    pub(crate) fn is_of(&self, facts: &Facts) -> bool {
         let status = self.status.borrow();
-        status
-            .facts
-            .as_ref()
-            .is_some_and(|facts| facts.file_sha256 == file_sha256)
+        let running = status.facts.as_ref();
+        running.is_some_and(|running| !facts.differ_from(running))
     }
 
     /// Whether nobody looks after it any more, which is a fault of this program.
@@ -632,9 +630,9 @@ impl Supervision {
     /// The copy of the last that proved healthy, admitted; none of what runs already.
     fn copy(&self) -> Option<Admitted> {
         let name = &self.service.name;
-        self.kept.copies(name).into_iter().find_map(|path| {
+        self.kept.copies(name).into_iter().find_map(|place| {
             // A refusal has its record.
-            let verified = self.host.judge(&self.service, &path, &self.state).ok()?;
+            let verified = self.host.judge(&self.service, &place, &self.state).ok()?;
             let digest = &verified.facts.file_sha256;
             if *digest == self.current.facts.file_sha256 || self.kept.is_held(name, digest) {
                 return None;

@@ -16,7 +16,7 @@ pub mod quantity;
 mod read;
 
 pub use audit::{AuditLog, LogPlace};
-pub use code::code_beside;
+pub use code::{CodeNotUsed, CodeSearch};
 pub use lists::read_lists;
 pub use printable::printable;
 pub use read::{MAX_FILE_BYTES, Read, read};

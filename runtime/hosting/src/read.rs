@@ -27,17 +27,10 @@ pub enum Read {
 /// # Errors
 /// If it cannot be read, or is no regular file.
 pub fn read(path: &Path, limit: u64) -> anyhow::Result<Read> {
-    // Asked by name before it is opened, since opening a FIFO would wait for its writer, and asked again of the open
-    // file, since the name may have been given to another in between.
-    regular(
-        path,
-        &std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?,
-    )?;
-    let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let file = open_regular(path)?;
     let metadata = file
         .metadata()
         .with_context(|| format!("{} cannot be read", path.display()))?;
-    regular(path, &metadata)?;
     if metadata.len() > limit {
         return Ok(Read::TooLarge {
             size: metadata.len(),
@@ -53,6 +46,22 @@ pub fn read(path: &Path, limit: u64) -> anyhow::Result<Read> {
         return Ok(Read::TooLarge { size });
     }
     Ok(Read::Whole(bytes))
+}
+
+/// Opens the regular file at `path`.
+pub(crate) fn open_regular(path: &Path) -> anyhow::Result<File> {
+    // Asked by name before it is opened, since opening a FIFO would wait for its writer, and asked again of the open
+    // file, since the name may have been given to another in between.
+    regular(
+        path,
+        &std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?,
+    )?;
+    let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("{} cannot be read", path.display()))?;
+    regular(path, &metadata)?;
+    Ok(file)
 }
 
 fn regular(path: &Path, metadata: &std::fs::Metadata) -> anyhow::Result<()> {

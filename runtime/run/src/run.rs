@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::lending::NotLent;
-use countersign_hosting::{AuditLog, MAX_FILE_BYTES, Read, code_beside, read, read_lists};
+use countersign_hosting::{AuditLog, CodeSearch, MAX_FILE_BYTES, Read, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{CodeCache, GuestContext, ReadyGuest, RunError, Runtime};
@@ -121,11 +121,19 @@ impl Host<'_> {
         // The runtime has recorded a refusal already; here it is told.
         match runtime.verify(bytes, &now, &state) {
             Ok(verified) => {
-                let code = code_beside(&runtime, &self.run.file, &verified, &now, &state)
-                    .unwrap_or_else(|why| {
-                        self.reporter.note(&why);
-                        None
-                    });
+                let search = CodeSearch {
+                    runtime: &runtime,
+                    component: &verified,
+                    now: &now,
+                    state: &state,
+                };
+                let (code, not_used) = search.find(&self.run.file, &[]);
+                for not_used in not_used {
+                    let why = not_used.to_string();
+                    self.reporter.note(&why);
+                    let record = Record::code_refused(&verified, not_used.code, &why);
+                    self.log.write(&record);
+                }
                 Ok(Start {
                     runtime,
                     verified,

@@ -6,14 +6,15 @@ use countersign_format::{
     precompiled_to_be_signed,
 };
 use countersign_runtime::trust_store::{
-    AnchorSource, Anchors, Purpose, Rejection, VerifiedComponent, VerifiedPrecompiled,
+    AnchorSource, Anchors, Code, Now, Purpose, Rejection, TrustState, UnixTime, VerifiedComponent,
+    VerifiedPrecompiled,
 };
 use countersign_runtime::wasmtime::Store;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{
     Ceiling, CodeOrigin, CodeTarget, GuestContext, LoadError, Runtime, build_id,
 };
-use countersign_testing::{TestPki, TestPkiBuilder};
+use countersign_testing::{Role, TestPki, TestPkiBuilder};
 
 use crate::support::binary;
 
@@ -123,13 +124,17 @@ async fn run(
 #[tokio::test]
 async fn code_that_is_vouched_for_runs_and_nothing_is_compiled() {
     let desk = Desk::new();
+    let serving = Runtime::builder(anchors(&desk.components, &desk.code)).for_serving(2);
+    let serving = serving.build().unwrap();
     for target in [CodeTarget::Baseline, CodeTarget::Native] {
         let (statement, code) = desk.compiled(target);
         assert_eq!(statement.cpu().is_empty(), target == CodeTarget::Baseline);
         let file = desk.signed(&statement, &code);
-        let judged = desk.judge(file, SEVEN).unwrap();
-        let ran = run(&desk.host, desk.verified(SEVEN), judged).await.unwrap();
-        assert_eq!(ran, (7, CodeOrigin::Precompiled));
+        for host in [&desk.host, &serving] {
+            let judged = desk.judge(file.clone(), SEVEN).unwrap();
+            let ran = run(host, desk.verified(SEVEN), judged).await.unwrap();
+            assert_eq!(ran, (7, CodeOrigin::Precompiled));
+        }
     }
 }
 
@@ -237,7 +242,7 @@ fn tc39_who_vouches_for_code_stays_within_his_scope_and_can_be_revoked() {
         "{rejection}"
     );
     let revoked = TestPki::builder().seed(2);
-    let revoked = Desk::with(revoked.revoke(countersign_testing::Role::Leaf));
+    let revoked = Desk::with(revoked.revoke(Role::Leaf));
     let judged = revoked.judge(revoked.signed(&statement, &code), SEVEN);
     // The statement is of another desk's component, of the same bytes.
     let rejection = rejected(judged);
@@ -245,6 +250,68 @@ fn tc39_who_vouches_for_code_stays_within_his_scope_and_can_be_revoked() {
         matches!(rejection, Rejection::Revoked { .. }),
         "{rejection}"
     );
+}
+
+#[test]
+fn te15_who_vouches_is_judged_before_the_code_is_read() {
+    let desk = Desk::new();
+    let (statement, code) = desk.compiled(CodeTarget::Baseline);
+    let file = desk.signed(&statement, &code);
+    let front = &file[..file.len() - code.len()];
+    let component = desk.verified(SEVEN);
+    let (now, state) = (desk.components.now(), desk.components.state());
+    let judge = |front: &[u8]| desk.host.verify_voucher(front, &component, &now, &state);
+    let voucher = judge(front).unwrap();
+    assert_eq!(voucher.file_size(), u64::try_from(file.len()).unwrap());
+    judge(&front[..front.len() - 1]).expect_err("it is not whole");
+    let other = voucher.clone().hold_against([front, b"other"].concat());
+    assert!(
+        matches!(other, Err(Rejection::DigestMismatch { .. })),
+        "{other:?}"
+    );
+    // Somebody else's code, who is believed as well.
+    let narrow = PrecompiledStatement::new(
+        component.digest(),
+        b"other",
+        build_id().to_owned(),
+        statement.target().to_owned(),
+        Vec::new(),
+    );
+    let changed = desk.signed(&narrow.unwrap(), b"other");
+    let changed = voucher.clone().hold_against(changed);
+    assert!(matches!(changed, Err(Rejection::Format(_))), "{changed:?}");
+    assert_eq!(voucher.hold_against(file).unwrap().code(), code);
+}
+
+#[test]
+fn td01_td14_code_that_was_admitted_is_believed_after_the_end_of_who_vouches_until_a_list_names_him()
+ {
+    let desk = Desk::with(TestPki::builder().seed(2).valid(Role::Leaf, -100, 100));
+    let (statement, code) = desk.compiled(CodeTarget::Baseline);
+    let file = desk.signed(&statement, &code);
+    let component = desk.verified(SEVEN);
+    let later = Now::at(UnixTime::from_secs(
+        desk.components.time().as_secs() + 365 * 86_400,
+    ));
+    let judge = |state: &TrustState, file: &[u8]| {
+        (desk.host).verify_precompiled(file.to_vec(), &component, &later, state)
+    };
+    let mut state = desk.components.state();
+    assert_eq!(rejected(judge(&state, &file)).code(), Code::Expired);
+    let admitted = desk.judge(file.clone(), SEVEN).unwrap();
+    assert_eq!(admitted.chain().admitted_at(), None);
+    state.note_admission(admitted.admission().clone());
+    let again = judge(&state, &file).unwrap();
+    assert_eq!(again.admission(), admitted.admission());
+    assert_eq!(again.chain().admitted_at(), Some(desk.components.time()));
+    // Of other code by the same signer nothing is remembered.
+    let build = build_id().to_owned();
+    let target = statement.target().to_owned();
+    let other = PrecompiledStatement::new(component.digest(), b"x", build, target, Vec::new());
+    let other = desk.signed(&other.unwrap(), b"x");
+    assert_eq!(rejected(judge(&state, &other)).code(), Code::Expired);
+    state.add_crl(&desk.code.crl_against_device(7)).unwrap();
+    assert_eq!(rejected(judge(&state, &file)).code(), Code::Revoked);
 }
 
 #[tokio::test]

@@ -101,6 +101,9 @@ pub const MAX_BUNDLE_BYTES: u64 = 2 << 30;
 /// A part of a bundle that is a signed component: component, signature section, and the section's head.
 pub const MAX_SIGNED_FILE_BYTES: u64 = MAX_COMPONENT_BYTES + MAX_SIGNATURE_BYTES + 64;
 
+/// All of a file of precompiled code that stands before the code: who vouches for it, and the file's head.
+pub const MAX_PRECOMPILED_FRONT_BYTES: u64 = MAX_SIGNATURE_BYTES + 64;
+
 /// A part of a bundle that is a file of revocation lists. The largest list has 48 MiB, and PEM is longer by a third.
 pub const MAX_LIST_PART_BYTES: u64 = 96 * 1024 * 1024;
 

@@ -79,6 +79,12 @@ impl PrecompiledStatement {
         &self.code_digest
     }
 
+    /// The size of the code, in bytes.
+    #[must_use]
+    pub const fn code_size(&self) -> u64 {
+        self.code_size
+    }
+
     /// Which build of a host the code is for.
     #[must_use]
     pub fn build(&self) -> &str {
@@ -346,7 +352,9 @@ pub struct PrecompiledFile<'a> {
 }
 
 impl<'a> PrecompiledFile<'a> {
-    /// Reads a file. That the code is the one that is vouched for is left to the trust store.
+    /// Reads a file, or its first bytes if they are
+    /// [`MAX_PRECOMPILED_FRONT_BYTES`](limits::MAX_PRECOMPILED_FRONT_BYTES) or more. Whether the code is whole, and the one
+    /// that is vouched for, is left to the trust store.
     ///
     /// # Errors
     /// See [`FormatError`]; [`FormatError::Purpose`] for a COSE_Sign1 that was made for something else.

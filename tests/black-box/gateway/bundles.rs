@@ -15,7 +15,7 @@ pub(super) struct Plant {
 /// What a bundle is to bring: files in the stick's folder, by kind.
 pub(super) type Parts<'a> = &'a [(PartKind, &'a str)];
 
-use PartKind::{Component, Configuration, Lists};
+use PartKind::{Component, Configuration, Lists, Precompiled};
 
 impl Plant {
     pub(super) fn new() -> Self {
@@ -121,6 +121,54 @@ impl Plant {
         assert_eq!(service["state"], "running", "{service}");
         service["version"].as_str().expect("a version").to_owned()
     }
+}
+
+#[test]
+fn te15_th12_a_bundle_brings_code_for_several_targets_and_its_own_is_used() {
+    let plant = Plant::new();
+    let desk = super::code::Desk::of(&plant.bench);
+    plant.sign("pump", "endless-loop", 1);
+    plant.say(&["pump"]);
+    let parts: Parts<'_> = &[
+        (Configuration, "services.toml"),
+        (Component, "pump.wasm"),
+        (Precompiled, "another.code"),
+        (Precompiled, "pump.code"),
+    ];
+    let ours = plant.stick("pump.code");
+    let _ = desk.vouch(&plant.bench, &plant.stick("pump.wasm"), &ours);
+    // By what it says itself, for another component.
+    plant.sign("door", "hello", 1);
+    let _ = desk.vouch(
+        &plant.bench,
+        &plant.stick("door.wasm"),
+        &plant.stick("another.code"),
+    );
+    let gateway = plant.bench.start();
+    plant.applied(plant.plan(1, parts));
+    let pump = plant.bench.service("pump");
+    assert!(pump["code-signer"].is_string(), "{pump}");
+    // What is changed is no reason not to compile; and bundle, component and code are recorded for what they are.
+    let mut changed = fs::read(&ours).expect("ours");
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    fs::write(&ours, changed).expect("ours");
+    plant.applied(plant.plan(2, parts));
+    let pump = plant.bench.service("pump");
+    assert!(pump["code-signer"].is_null(), "{pump}");
+    let records = plant.bench.records();
+    let mut said: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record["event"].as_str()? {
+            "accepted" => record["native_code"].as_str(),
+            "code-refused" => record["code"].as_str(),
+            _ => None,
+        })
+        .collect();
+    // It is judged before anything is changed, and when it is to run.
+    said.dedup();
+    assert_eq!(said, ["precompiled", "digest-mismatch", "compiled"]);
+    assert_eq!(gateway.stop(), 0);
 }
 
 pub(super) const WHOLE: Parts<'_> = &[(Configuration, "services.toml"), (Component, "pump.wasm")];

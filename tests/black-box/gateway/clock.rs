@@ -5,6 +5,7 @@ use std::process::Command;
 
 use countersign_trust_store::Code;
 
+use super::code::Desk;
 use super::{Bench, Gateway, SOON, healthy};
 
 /// The file that says which time the gateway sees from now on, as faketime writes it.
@@ -37,7 +38,13 @@ impl Bench {
 #[test]
 fn td03_td04_td05_th22_an_admitted_component_starts_under_any_clock_and_no_other_does() {
     let bench = Bench::new();
+    let desk = Desk::of(&bench);
     bench.sign("pump", "endless-loop", 1);
+    // Whose code is believed is one more whose certificates end.
+    let signed = bench.path("signed.code");
+    let target = desk.vouch(&bench, &bench.path("pump.wasm"), &signed);
+    let beside = bench.path(&format!("pump.wasm.{target}.code"));
+    fs::rename(&signed, beside).expect("our own folder");
     bench.configure(&[("pump", SOON)]);
     let gateway = bench.start();
     let pump = bench.until("pump", healthy);
@@ -51,7 +58,8 @@ fn td03_td04_td05_th22_an_admitted_component_starts_under_any_clock_and_no_other
     let gateway = bench.start_by_clock();
     let pump = bench.until("pump", healthy);
     assert!(pump["admitted-at"].is_string(), "{pump}");
-    let door = bench.service("door");
+    assert!(pump["code-signer"].is_string(), "{pump}");
+    let door = bench.until("door", |door| door["code"].is_string());
     let ended = [Code::Expired, Code::CrlStale].map(Code::as_str);
     assert!(
         door["code"]
@@ -72,6 +80,7 @@ fn td03_td04_td05_th22_an_admitted_component_starts_under_any_clock_and_no_other
         .rfind(|record| record["event"] == "accepted")
         .expect("one");
     assert!(accepted["admitted_at"].is_string(), "{accepted}");
+    assert!(accepted["code_admitted_at"].is_string(), "{accepted}");
 
     // The clock leaps back and ahead while it runs: nothing stops, and nothing is poisoned.
     for clock in ["@1970-01-02 00:00:00", "@2200-01-01 00:00:00"] {

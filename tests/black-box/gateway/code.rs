@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -98,69 +99,155 @@ fn te16_a_folder_of_code_that_others_may_open_keeps_the_gateway_from_starting() 
     assert!(ran.stderr.contains("is a link to one"), "{ran:?}");
 }
 
+/// Somebody whom a bench's gateway trusts with precompiled code.
+pub(super) struct Desk {
+    pub(super) pki: TestPki,
+    key: PathBuf,
+    chain: PathBuf,
+}
+
+impl Desk {
+    /// Has the bench's gateway trust a new one.
+    pub(super) fn of(bench: &Bench) -> Self {
+        let pki = TestPki::builder().scope(&["test:*"]).seed(7).build();
+        let roots = [
+            AnchorSource::new(bench.pki.root().to_vec()),
+            AnchorSource {
+                purpose: Purpose::PrecompiledCode,
+                ..pki.anchor_source()
+            },
+        ];
+        let gateway = bench.path("countersign-gateway");
+        fill(&program("countersign-gateway"), &gateway, &roots);
+        let folder = bench.path("desk");
+        fs::create_dir(&folder).expect("ours");
+        let files = pki.write(&folder);
+        Self {
+            key: files.key,
+            chain: files.chain,
+            pki,
+        }
+    }
+
+    /// Compiles the component in a file, and vouches for its code: the file of that. What nobody vouched for lies beside it, as
+    /// `OUTPUT.unsigned`; and for which target it is.
+    pub(super) fn vouch(&self, bench: &Bench, component: &Path, output: &Path) -> String {
+        let unsigned = output.with_extension("code.unsigned");
+        let made = run(bench
+            .command("precompile")
+            .arg(component)
+            .arg("--list")
+            .arg(bench.path("crls.pem"))
+            .arg("--output")
+            .arg(&unsigned));
+        assert_eq!(made.status, 0, "{made:?}");
+        let signed = run(Command::new(program("countersign"))
+            .arg("sign-code")
+            .arg(&unsigned)
+            .arg("--key")
+            .arg(&self.key)
+            .arg("--chain")
+            .arg(&self.chain)
+            .arg("--output")
+            .arg(output)
+            .arg("--json"));
+        assert_eq!(signed.status, 0, "{signed:?}");
+        let said: Value = serde_json::from_str(&signed.stdout).expect("JSON");
+        said["target"].as_str().expect("a target").to_owned()
+    }
+}
+
 #[test]
 fn te15_code_that_lies_beside_a_component_is_used_if_somebody_vouches_for_it() {
     let bench = Bench::new();
-    let desk = TestPki::builder().scope(&["test:*"]).seed(7).build();
-    let roots = [
-        AnchorSource::new(bench.pki.root().to_vec()),
-        AnchorSource {
-            purpose: Purpose::PrecompiledCode,
-            ..desk.anchor_source()
-        },
-    ];
-    let gateway = bench.path("countersign-gateway");
-    fill(&program("countersign-gateway"), &gateway, &roots);
+    let desk = Desk::of(&bench);
     bench.configure(&[("pump", SOON)]);
     bench.sign("pump", "endless-loop", 1);
-    let made = run(bench
-        .command("precompile")
-        .arg(bench.path("pump.wasm"))
-        .arg("--list")
-        .arg(bench.path("crls.pem"))
-        .arg("--output")
-        .arg(bench.path("pump.code")));
-    assert_eq!(made.status, 0, "{made:?}");
-    let folder = bench.path("desk");
-    fs::create_dir(&folder).expect("ours");
-    let files = desk.write(&folder);
-    let signed = run(Command::new(program("countersign"))
-        .arg("sign-code")
-        .arg(bench.path("pump.code"))
-        .arg("--key")
-        .arg(&files.key)
-        .arg("--chain")
-        .arg(&files.chain)
-        .arg("--output")
-        .arg(bench.path("signed.code"))
-        .arg("--json"));
-    assert_eq!(signed.status, 0, "{signed:?}");
-    let said: Value = serde_json::from_str(&signed.stdout).expect("JSON");
-    let target = said["target"].as_str().expect("a target");
+    let signed = bench.path("signed.code");
+    let target = desk.vouch(&bench, &bench.path("pump.wasm"), &signed);
     let beside = bench.path(&format!("pump.wasm.{target}.code"));
 
-    let code = fs::read(bench.path("signed.code")).expect("ours");
+    let code = fs::read(&signed).expect("ours");
     let mut changed = code.clone();
     let last = changed.len() - 1;
     changed[last] ^= 1;
-    let unsigned = fs::read(bench.path("pump.code")).expect("ours");
-    for (bytes, refused) in [
-        (&code, None),
-        (&changed, Some("digest-mismatch")),
-        (&unsigned, Some("malformed")),
+    let unsigned = fs::read(bench.path("signed.code.unsigned")).expect("ours");
+    for (bytes, size, refused) in [
+        (&code, 0, None),
+        (&changed, 0, Some("digest-mismatch")),
+        (&code, 1, Some("it is longer")),
+        // What nobody believes is not read, however long it is.
+        (&unsigned, 600 << 20, Some("malformed")),
     ] {
         fs::write(&beside, bytes).expect("ours");
+        let file = fs::File::options().write(true).open(&beside);
+        let length = u64::try_from(bytes.len()).expect("a size") + size;
+        file.and_then(|file| file.set_len(length)).expect("ours");
         let gateway = bench.start();
         bench.until("pump", is("running"));
         assert_eq!(gateway.stop(), 0);
         let log = bench.log();
         match refused {
             None => assert!(!log.contains("is not used"), "{log}"),
-            Some(code) => assert!(log.contains(&format!("is not used: {code}: ")), "{log}"),
+            Some(why) => assert!(log.contains(&format!("is not used: {why}")), "{log}"),
         }
     }
-    // Nothing of what was not believed was run.
-    assert_eq!(origins(&bench), ["precompiled", "compiled", "cached"]);
+    // Nothing of what was not believed was run, and each has its record.
+    assert_eq!(
+        origins(&bench),
+        ["precompiled", "compiled", "cached", "cached"]
+    );
+    let records = bench.records();
+    let refused: Vec<_> = records
+        .iter()
+        .filter(|record| record["event"] == "code-refused")
+        .map(|record| record["code"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(refused, ["digest-mismatch", "", "malformed"]);
+    let first = records
+        .iter()
+        .find(|record| record["event"] == "accepted")
+        .expect("a record");
+    let key = desk.pki.certified_key();
+    let key = key.chain().public_key().spki_sha256().to_string();
+    assert_eq!(first["code_signer"]["key_sha256"], key.as_str(), "{first}");
+}
+
+#[test]
+fn te15_td10_corrected_code_is_taken_by_a_reload_and_kept_with_what_proved_healthy() {
+    let bench = Bench::new();
+    let desk = Desk::of(&bench);
+    bench.configure(&[("pump", SOON)]);
+    bench.sign("pump", "endless-loop", 1);
+    let signed = bench.path("signed.code");
+    let target = desk.vouch(&bench, &bench.path("pump.wasm"), &signed);
+    let beside = bench.path(&format!("pump.wasm.{target}.code"));
+    fs::write(&beside, b"no code").expect("ours");
+    let gateway = bench.start();
+    let pump = bench.until("pump", healthy);
+    assert!(pump["code-signer"].is_null(), "{pump}");
+    // The component is the same; its code is another.
+    fs::copy(&signed, &beside).expect("ours");
+    let (reloaded, done) = bench.reload();
+    assert_eq!(done["exchanged"][0], "pump", "{reloaded:?}");
+    let pump = bench.until("pump", healthy);
+    assert!(pump["code-signer"].is_string(), "{pump}");
+    let (_, done) = bench.reload();
+    assert_eq!(done["unchanged"][0], "pump", "{done}");
+    // Worse code than that which runs is said, and changes nothing.
+    fs::write(&beside, b"no code").expect("ours");
+    let (_, done) = bench.reload();
+    assert_eq!(done["unchanged"][0], "pump", "{done}");
+    // The next version comes without code and does not live: what takes its place has the code that it proved healthy with.
+    fs::remove_file(&beside).expect("ours");
+    bench.sign("pump", "trap", 2);
+    assert_eq!(bench.reload().0.status, 0);
+    bench.until("pump", |service| service["newer"].is_string());
+    assert_eq!(
+        origins(&bench),
+        ["compiled", "precompiled", "compiled", "precompiled"]
+    );
+    assert_eq!(gateway.stop(), 0);
 }
 
 /// Has the kernel refuse that memory becomes code which was written (prctl(2), PR_SET_MDWE), as systemd's

@@ -62,8 +62,8 @@ impl Bench {
     }
 
     fn judge(&self) -> Result<Verified, Refusal> {
-        let path = self.folder.path().join("pump.wasm");
-        self.host.judge(&self.service, &path, &self.state)
+        let place = Place::alone(self.folder.path().join("pump.wasm"));
+        self.host.judge(&self.service, &place, &self.state)
     }
 
     fn code(&self) -> Option<&'static str> {
@@ -71,7 +71,8 @@ impl Bench {
     }
 
     fn admit(&self) {
-        let (signatures, admitted) = self.judge().expect("valid").admission();
+        let admissions = self.judge().expect("valid").admissions();
+        let (signatures, admitted) = only(admissions);
         self.state
             .remember(|memory| memory.admit(signatures, admitted))
             .expect("remembered");
@@ -254,6 +255,11 @@ fn th01_th12_a_bundle_that_comes_again_is_not_taken_away_first() {
     );
 }
 
+fn only<T>(all: Vec<T>) -> T {
+    let [only] = <[T; 1]>::try_from(all).unwrap_or_else(|_| panic!("one"));
+    only
+}
+
 /// A copy of a folder, as a disk holds it after power was lost.
 fn copy(from: &Path, to: &Path) {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -276,11 +282,14 @@ fn goes_on(bench: &Bench, state: &Path, file: &[u8], steps: usize) -> Option<u64
     fs::write(&place, file).expect("ours");
     let state_at = State::open(state, None).expect("a memory that was cut is still one");
     let kept = crate::kept::Kept::in_state(state).expect("ours");
-    let judge = |path: &Path| bench.host.judge(&bench.service, path, &state_at).ok();
+    let judge = |path: &Path| {
+        let place = Place::alone(path.to_owned());
+        bench.host.judge(&bench.service, &place, &state_at).ok()
+    };
     let copy = kept.of("pump");
     let chosen = judge(&place).or_else(|| copy.as_deref().and_then(judge))?;
     let version = chosen.facts.security_version;
-    let (signatures, admitted) = chosen.admission();
+    let (signatures, admitted) = only(chosen.admissions());
     let root = bench
         .pki
         .anchors()

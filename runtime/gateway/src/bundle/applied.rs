@@ -57,6 +57,12 @@ impl Applied {
         Some(self.parts.join(&part.name))
     }
 
+    /// Its files of precompiled code, of whichever component and target.
+    pub(crate) fn code(&self) -> impl Iterator<Item = PathBuf> {
+        self.of(PartKind::Precompiled)
+            .map(|part| self.parts.join(&part.name))
+    }
+
     /// The name and text of its configuration, if it brings one.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ const IN_BUNDLE: &str = "bundle:";
 
 /// Whether a service takes its component from a bundle that does not bring it.
 pub(crate) fn is_missing(service: &Service) -> bool {
-    let name = service.component.to_str();
+    let name = service.place.component.to_str();
     name.is_some_and(|name| name.starts_with(IN_BUNDLE))
 }
 
@@ -175,12 +175,15 @@ impl Config {
             }
         }
         for service in &mut self.services {
-            let name = service.component.to_str();
+            let name = service.place.component.to_str();
             let component = name
                 .and_then(|name| name.strip_prefix(IN_BUNDLE))
                 .and_then(|name| bundle.component(name));
             if let Some(component) = component {
-                service.component = component;
+                service.place.component = component;
+            }
+            if service.place.component.starts_with(bundle.folder()) {
+                service.place.code = bundle.code().collect();
             }
         }
         Ok(self)
@@ -208,15 +211,16 @@ impl Config {
         let whole = format!("{text}\n[gateway]\nstate = {state}\n");
         let brought = Self::parse_with(&whole, bundle.folder(), &self.known)?;
         for service in &brought.services {
-            let name = service.component.file_name().and_then(|name| name.to_str());
+            let component = &service.place.component;
+            let name = component.file_name().and_then(|name| name.to_str());
             let own = name.and_then(|name| bundle.component(name));
-            let path = service.component.to_str();
+            let path = component.to_str();
             let by_name = path.is_some_and(|path| path.starts_with(IN_BUNDLE));
-            if own.as_ref() != Some(&service.component) && !by_name {
+            if own.as_ref() != Some(component) && !by_name {
                 return Err(wrong(format!(
                     "service {:?} runs {}, which is no component of the bundle",
                     service.name,
-                    service.component.display()
+                    component.display()
                 )));
             }
         }

@@ -27,11 +27,26 @@ const MAX_NAME: usize = 64;
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 const REQUEST_CPU: Duration = Duration::from_secs(10);
 
+/// Where a signed file lies. Code for it may lie beside it, and among other files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) component: PathBuf,
+    pub(crate) code: Vec<PathBuf>,
+}
+
+impl Place {
+    /// A file with no code but what lies beside it.
+    pub(crate) fn alone(component: PathBuf) -> Self {
+        let code = Vec::new();
+        Self { component, code }
+    }
+}
+
 /// A service, as the operator wants it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Service {
     pub(crate) name: String,
-    pub(crate) component: PathBuf,
+    pub(crate) place: Place,
     pub(crate) signed_as: ComponentName,
     pub(crate) work: Work,
     pub(crate) restart: Restart,
@@ -70,7 +85,7 @@ impl Service {
     ) -> Result<Self, Wrong> {
         check_name(&part.name)?;
         Ok(Self {
-            component: bundles::place(&part.component, folder)?,
+            place: Place::alone(bundles::place(&part.component, folder)?),
             signed_as: component_name(&part.signed_as)?,
             work: Work::Command,
             restart: restart(&part.restart)
@@ -90,7 +105,7 @@ impl Service {
     ) -> Result<Self, Wrong> {
         check_name(&part.name)?;
         Ok(Self {
-            component: bundles::place(&part.component, folder)?,
+            place: Place::alone(bundles::place(&part.component, folder)?),
             signed_as: component_name(&part.signed_as)?,
             work: Work::Http(Http::new(&part, folder, keys, listeners)?),
             restart: Restart {

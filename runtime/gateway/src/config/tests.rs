@@ -37,7 +37,10 @@ fn a_service_gets_what_is_written_and_sensible_rest() {
     let [service] = &config.services[..] else {
         panic!("{config:?}")
     };
-    assert_eq!(service.component, Path::new("/etc/countersign/pump.wasm"));
+    assert_eq!(
+        service.place.component,
+        Path::new("/etc/countersign/pump.wasm")
+    );
     assert_eq!(service.limits.memory_bytes, 64 << 20);
     assert_eq!(service.limits.run, Duration::MAX);
     assert_eq!(service.restart.when, When::Always);

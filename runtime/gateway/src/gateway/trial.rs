@@ -229,7 +229,11 @@ impl Gateway {
             .services
             .iter()
             .filter_map(|service| {
-                let name = service.component.strip_prefix(applied.folder()).ok()?;
+                let name = service
+                    .place
+                    .component
+                    .strip_prefix(applied.folder())
+                    .ok()?;
                 let part = fields
                     .parts
                     .iter()
@@ -248,7 +252,7 @@ impl Gateway {
             return Err(as_it_is(anyhow!(
                 "{} takes {} from the bundle, which does not bring it; its revocation lists count nevertheless",
                 service.name,
-                service.component.display()
+                service.place.component.display()
             )));
         }
         self.host
@@ -257,7 +261,7 @@ impl Gateway {
         self.host.hold.begin(fields.minimums.clone());
         for service in &next.services {
             if brought.contains_key(&service.name) {
-                let verified = self.verified(service, &service.component).await;
+                let verified = self.verified(service, &service.place).await;
                 verified.map_err(|refusal| (refusal.of_service(&service.name), None))?;
             }
         }
@@ -496,6 +500,7 @@ mod tests {
             signers: Vec::new(),
             valid_until: String::new(),
             admitted_at: None,
+            vouched: None,
         };
         Status {
             doing,

@@ -1,10 +1,13 @@
 //! The record of an admission: what lets a component start again after its signers' certificates have ended.
 //!
 //! It stands in the sealed memory, so it is this gateway's and nobody can put an older one back alone. It names a file by its
-//! signatures and holds nothing that the file says itself: all of that is verified again at every start.
+//! signatures, or the code for one by what vouches for it, and holds nothing that the file says itself: all of that is verified again at every start.
 
 use anyhow::Context as _;
-use countersign_trust_store::{Admission, Crl, Link, LinkStatus, UnixTime, VerifiedComponent};
+use countersign_trust_store::{
+    Admission, Crl, Link, LinkStatus, UnixTime, VerifiedChain, VerifiedComponent,
+    VerifiedPrecompiled,
+};
 use serde::{Deserialize, Serialize};
 
 /// That a component was admitted, and when.
@@ -26,6 +29,9 @@ pub(crate) struct Admitted {
     /// How often it failed before it proved healthy, and another took its place.
     #[serde(default)]
     pub(super) failed: u32,
+    /// Whether it is the code of a component that was admitted.
+    #[serde(default)]
+    pub(super) code: bool,
     /// Which writing of the memory it came or proved healthy with: the order of admissions.
     pub(super) order: u64,
 }
@@ -33,8 +39,23 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// Of a component that has verified.
     pub(crate) fn of(component: &VerifiedComponent) -> Self {
-        let admission = component.admission();
         let chains = component.signers().iter().map(|signer| signer.chain());
+        Self::new(component, component.admission(), chains)
+    }
+
+    /// Of code for a component, both of which have verified.
+    pub(crate) fn of_code(component: &VerifiedComponent, code: &VerifiedPrecompiled) -> Self {
+        Self {
+            code: true,
+            ..Self::new(component, code.admission(), [code.chain()])
+        }
+    }
+
+    fn new<'a>(
+        component: &VerifiedComponent,
+        admission: &Admission,
+        chains: impl IntoIterator<Item = &'a VerifiedChain>,
+    ) -> Self {
         let now = admission.now();
         Self {
             component: component.statement().name().to_string(),
@@ -47,11 +68,13 @@ impl Admitted {
             floor: now.floor().as_secs(),
             clock: now.clock().map(UnixTime::as_secs),
             links: chains
+                .into_iter()
                 .flat_map(|chain| chain.links())
                 .map(ToString::to_string)
                 .collect(),
             proved: false,
             failed: 0,
+            code: false,
             order: 0,
         }
     }

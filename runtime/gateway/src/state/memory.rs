@@ -15,8 +15,8 @@ const ADMISSIONS_EACH: usize = 4;
 /// How often a version is tried that fails before it proves healthy.
 const TRIES: u32 = 3;
 
-/// Most admissions of all components: four for each of the services that a configuration may have.
-const ADMISSIONS: usize = 4_000;
+/// Most admissions of all components: four for each of the services that a configuration may have, and as many of their code.
+const ADMISSIONS: usize = 8_000;
 
 /// What a gateway remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,10 +164,10 @@ impl Memory {
             return;
         }
         admitted.order = self.generation.saturating_add(1);
-        let component = admitted.component.clone();
+        let (component, code) = (admitted.component.clone(), admitted.code);
         self.admissions.insert(signatures, admitted);
         self.forget_oldest(ADMISSIONS_EACH, |other| {
-            other.component == component && !other.proved
+            other.component == component && other.code == code && !other.proved
         });
         self.forget_oldest(ADMISSIONS, |_| true);
     }
@@ -183,9 +183,9 @@ impl Memory {
         }
         admitted.proved = true;
         admitted.order = order;
-        let component = admitted.component.clone();
+        let (component, code) = (admitted.component.clone(), admitted.code);
         self.forget_oldest(ADMISSIONS_EACH, |other| {
-            other.component == component && other.proved
+            other.component == component && other.code == code && other.proved
         });
     }
 
