@@ -32,8 +32,10 @@ pub enum LoadError {
     /// Compiling took more than it may, and was stopped.
     #[error("compiling the component was stopped: {reason}")]
     CompilerStopped {
-        /// Which limit, or what ended the compiler.
+        /// Which limit, or what ended the compiler, in words.
         reason: String,
+        /// The same, for whoever remembers it.
+        by: CompileLimit,
     },
     /// The bytes are not sound WebAssembly, or not for the compiler.
     #[error("the component cannot be compiled: {reason}")]
@@ -53,6 +55,9 @@ pub enum LoadError {
         /// What the parser says, with the byte offset.
         reason: String,
     },
+    /// Nobody waited for the compiler any more. That says nothing of the component.
+    #[error("compiling the component was given up")]
+    GivenUp,
     /// A directory or another thing that the operator grants does not exist or cannot be opened.
     #[error("the grant {grant} cannot be given: {reason}")]
     GrantInvalid {
@@ -121,12 +126,29 @@ impl LoadError {
             Self::HttpDenied | Self::ImportDenied { .. } | Self::ImportMissing { .. } => {
                 Code::ImportDenied
             }
-            Self::CompilerFailed { .. } | Self::LinkerConflict { .. } | Self::LinkerEngine => {
-                Code::HostFailure
-            }
+            Self::CompilerFailed { .. }
+            | Self::GivenUp
+            | Self::LinkerConflict { .. }
+            | Self::LinkerEngine => Code::HostFailure,
             Self::Rejected(rejection) => rejection.code(),
         }
     }
+}
+
+/// What stopped a compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompileLimit {
+    /// Nothing now: it was not tried, because it was stopped before.
+    Before,
+    /// Its processor time.
+    Cpu,
+    /// Its address space.
+    Memory,
+    /// The system, for a reason of its own.
+    System,
+    /// The time on the clock, which goes on while others compute.
+    Time,
 }
 
 /// How a run or a call ended, if not as the guest wanted.

@@ -56,11 +56,11 @@ pub use countersign_trust_store as trust_store;
 pub use wasmtime;
 
 pub use code::{
-    CacheError, CodeCache, CodeOrigin, CodeTarget, CompileLimits, Fingerprint, build_id,
-    compile_for_parent,
+    CacheError, CodeCache, CodeOrigin, CodeTarget, Compilation, CompileLimits, Fingerprint,
+    GivenUp, build_id, compile_for_parent,
 };
 pub use context::{GuestContext, HasGuestContext};
-pub use error::{LoadError, RunError};
+pub use error::{CompileLimit, LoadError, RunError};
 pub use grants::{Access, Captured, Ceiling, Granted, Input, LineSink, Output};
 pub use guest::{CallFuture, ReadyGuest, RunningGuest};
 pub use imports::ImportKind;

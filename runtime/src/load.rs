@@ -13,7 +13,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::audit::{Record, Vouched};
-use crate::code::{self, Code, CodeOrigin, Permit, Source};
+use crate::code::{self, Code, CodeOrigin, Compilation, Permit, Source};
 use crate::context::HasGuestContext;
 use crate::deadline::{Ticker, panic_message};
 use crate::error::LoadError;
@@ -25,12 +25,17 @@ use crate::wasi;
 
 /// Loads `verified` under `ceiling` with the interfaces of `linker`; its code is compiled, or comes from where `source`
 /// says.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the runtime's own parts, what is loaded, and what is allowed"
+)]
 pub(crate) fn load<T: HasGuestContext>(
     engine: &Engine,
     ticker: &Arc<Ticker>,
     source: &Source,
     verified: &VerifiedComponent,
     precompiled: Option<VerifiedPrecompiled>,
+    compilation: &Compilation,
     ceiling: &Ceiling,
     linker: &Linker<T>,
 ) -> Result<ReadyGuest<T>, LoadError> {
@@ -42,7 +47,7 @@ pub(crate) fn load<T: HasGuestContext>(
     let by = precompiled.as_ref().map(Vouched::of);
     let (component, origin) = match precompiled {
         Some(precompiled) => vouched(engine, verified, precompiled, &permit)?,
-        None => component(engine, source, verified, &permit)?,
+        None => component(engine, source, verified, &permit, compilation)?,
     };
 
     let session = Session::new(verified, ceiling);
@@ -76,6 +81,7 @@ fn component(
     source: &Source,
     verified: &VerifiedComponent,
     permit: &Permit<'_>,
+    compilation: &Compilation,
 ) -> Result<(Component, CodeOrigin), LoadError> {
     let mut origin = CodeOrigin::Compiled;
     match source.cached(engine, verified) {
@@ -92,7 +98,7 @@ fn component(
         }
         Err(why) => origin = CodeOrigin::Recompiled { why },
     }
-    let (code, unkept) = source.compiled(engine, verified, permit)?;
+    let (code, unkept) = source.compiled(engine, verified, permit, compilation)?;
     if let Some(unkept) = unkept {
         origin = match origin {
             CodeOrigin::Recompiled { why } => CodeOrigin::Recompiled {

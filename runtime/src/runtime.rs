@@ -12,7 +12,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine};
 
 use crate::audit::Record;
-use crate::code::{self, CodeCache, CodeTarget, CompileLimits, Roots, Source};
+use crate::code::{self, CodeCache, CodeTarget, Compilation, CompileLimits, Roots, Source};
 use crate::context::HasGuestContext;
 use crate::deadline::Ticker;
 use crate::engine;
@@ -126,7 +126,7 @@ impl Runtime {
         ceiling: &Ceiling,
         linker: &Linker<T>,
     ) -> Result<ReadyGuest<T>, LoadError> {
-        self.load_from(verified, None, ceiling, linker)
+        self.load_with(verified, None, &Compilation::default(), ceiling, linker)
     }
 
     /// The target of code that this runtime loads, as it stands in the signature on precompiled code.
@@ -178,7 +178,13 @@ impl Runtime {
         ceiling: &Ceiling,
         linker: &Linker<T>,
     ) -> Result<ReadyGuest<T>, LoadError> {
-        self.load_from(verified, Some(code), ceiling, linker)
+        self.load_with(
+            verified,
+            Some(code),
+            &Compilation::default(),
+            ceiling,
+            linker,
+        )
     }
 
     /// Compiles a verified component for other hosts of this build: the file that `countersign sign-code` takes.
@@ -193,10 +199,16 @@ impl Runtime {
         code::make(verified, target)
     }
 
-    fn load_from<T: HasGuestContext>(
+    /// As [`load`](Self::load), with code that came with the component, if some did, and otherwise so compiled that the caller
+    /// can give it up.
+    ///
+    /// # Errors
+    /// [`LoadError`], of which an audit record has been made; of [`LoadError::GivenUp`] none.
+    pub fn load_with<T: HasGuestContext>(
         &self,
         verified: VerifiedComponent,
         precompiled: Option<VerifiedPrecompiled>,
+        compilation: &Compilation,
         ceiling: &Ceiling,
         linker: &Linker<T>,
     ) -> Result<ReadyGuest<T>, LoadError> {
@@ -206,11 +218,13 @@ impl Runtime {
             &self.source,
             &verified,
             precompiled,
+            compilation,
             ceiling,
             linker,
         );
         match &loaded {
             Ok(ready) => self.record(|| ready.record().clone()),
+            Err(LoadError::GivenUp) => {}
             Err(error) => {
                 self.record(|| Record::refused(&verified, error.code(), &error.to_string()))
             }
@@ -317,7 +331,7 @@ impl Builder {
         let source = Source {
             roots: Roots::of(&self.anchors),
             cache: self.cache,
-            apart: self.apart,
+            apart: self.apart.map(Into::into),
             interpreted: self.interpreted,
         };
         let engine = engine::build(self.config, self.interpreted, self.serving)

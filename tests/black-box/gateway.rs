@@ -446,6 +446,46 @@ fn td07_td10_a_version_that_proved_healthy_does_not_fall_and_one_that_did_not_co
 }
 
 #[test]
+fn th10_what_goes_beside_has_the_place_once_it_proved_healthy_and_what_ran_is_not_touched_before() {
+    let bench = Bench::new();
+    bench.configure(&[("pump", &format!("beside = true\n{SOON}"))]);
+    bench.sign("pump", "endless-loop", 3);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    bench.sign("pump", "trap", 9);
+    let (reloaded, done) = bench.reload();
+    assert_eq!(reloaded.status, 118, "{reloaded:?}");
+    let why = done["stayed"]["pump"].as_str();
+    assert!(why.is_some_and(|why| why.contains("9.0.0")), "{done}");
+    let pump = bench.service("pump");
+    assert_eq!((&pump["version"], healthy(&pump)), (&"3.0.0".into(), true));
+    let ended = |records: &[Value], version: u64| {
+        let of = |record: &&Value| {
+            record["event"] == "stopped" && record["component"]["security_version"] == version
+        };
+        records.iter().filter(of).count()
+    };
+    let records = bench.records();
+    assert_eq!((ended(&records, 3), ended(&records, 9)), (0, 1));
+    // Nothing was raised by what did not live.
+    bench.sign("pump", "endless-loop", 4);
+    let (_, done) = bench.reload();
+    assert_eq!(done["exchanged"][0], "pump", "{done}");
+    let pump = bench.service("pump");
+    assert_eq!(pump["version"], "4.0.0", "{pump}");
+    bench.until("pump", healthy);
+    assert_eq!(ended(&bench.records(), 3), 1);
+    // What is to touch something else does so at once.
+    let other = format!("beside = true\n{SOON}\ngrants = {{ args = [\"x\"] }}");
+    bench.configure(&[("pump", &other)]);
+    let (_, done) = bench.reload();
+    assert_eq!(done["exchanged"][0], "pump", "{done}");
+    assert_eq!(ended(&bench.records(), 4), 1);
+    bench.until("pump", healthy);
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
 fn th10_a_version_that_fails_three_times_is_not_tried_again_until_somebody_says_so() {
     let bench = Bench::new();
     bench.configure(&[("pump", SOON)]);

@@ -427,9 +427,11 @@ fn th10_a_version_that_says_it_is_not_healthy_does_not_take_the_place() {
     let _gateway = bench.start();
     bench.until("hello", |service| service["healthy"] == true);
     sign(&bench, "hello", "http-faults", 2, &[]);
-    let (reloaded, _) = bench.reload();
-    assert_eq!(reloaded.status, 0, "{reloaded:?}");
-    let service = bench.until("hello", |service| service["newer"].is_string());
+    let (reloaded, done) = bench.reload();
+    assert_eq!(reloaded.status, 118, "{reloaded:?}");
+    assert!(done["stayed"]["hello"].is_string(), "{done}");
+    let service = bench.service("hello");
+    assert!(service["newer"].is_string(), "{service}");
     assert_eq!(service["version"], "1.0.0", "{service}");
     assert_eq!(said(&get(address, "/")), (200, "Hello, world!\n"));
 }

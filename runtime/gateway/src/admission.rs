@@ -19,7 +19,9 @@ use countersign_runtime::audit::Record;
 use countersign_runtime::http::HttpLimits;
 use countersign_runtime::messaging;
 use countersign_runtime::wasmtime::component::Linker;
-use countersign_runtime::{GuestContext, LineSink, LoadError, ReadyGuest, Runtime};
+use countersign_runtime::{
+    Compilation, GivenUp, GuestContext, LineSink, LoadError, ReadyGuest, Runtime,
+};
 use countersign_trust_store::{
     Code, Crl, CrlNumber, Link, LinkStatus, Rejection, VerifiedChain, VerifiedComponent,
     VerifiedPrecompiled,
@@ -29,7 +31,7 @@ use serde::Serialize;
 use crate::bundle::{self, Hold, OnTrial, Places};
 use crate::clock::Clock;
 use crate::code;
-use crate::config::{Config, Place, Service, Work};
+use crate::config::{Compile, Config, Place, Service, Work};
 use crate::http::Server;
 use crate::keys::Keys;
 use crate::messages::Post;
@@ -45,8 +47,8 @@ pub(crate) struct Host {
     pub(crate) lists: Lists,
     /// The device's keys.
     pub(crate) keys: Keys,
-    /// One acceptance at a time, so that the record that failed is its own.
-    pub(crate) accepting: Mutex<()>,
+    /// What compiling a component may take.
+    pub(crate) compile: Compile,
     /// Whether a bundle is on trial.
     pub(crate) hold: Hold,
     /// What components that answer requests share.
@@ -98,6 +100,11 @@ impl Lists {
             .iter()
             .filter_map(|link| link.status(&lists))
             .collect()
+    }
+
+    /// Whether one of these certificates was revoked.
+    pub(crate) fn names(&self, links: &[Link]) -> bool {
+        self.status(links).iter().any(|status| status.revoked)
     }
 
     /// Them all.
@@ -297,6 +304,14 @@ impl Refusal {
         Self::of_machine(&anyhow::anyhow!("it was not tried yet"))
     }
 
+    /// For a service whose component is on its way.
+    pub(crate) fn loading() -> Self {
+        Self::without_code(
+            "its component verified, and is being compiled or loaded".to_owned(),
+            "Wait; `countersign-gateway logs` says what becomes of it.",
+        )
+    }
+
     /// For a version that failed too often before it proved healthy.
     fn quarantined(facts: &Facts) -> Self {
         let why = format!(
@@ -473,7 +488,7 @@ impl Host {
         state.remember(|memory| memory.admission_failed(admitted.proof.signatures))
     }
 
-    /// Compiles and links what verified. Takes about a second for 4 MB, and blocks.
+    /// Compiles and links what verified. Takes about a second for 4 MB, and blocks until somebody gives it up.
     ///
     /// # Errors
     /// The refusal, of which a record has been made; or that the record of the acceptance could not be written.
@@ -482,6 +497,8 @@ impl Host {
         service: &Service,
         verified: Verified,
         log: LineSink,
+        state: &State,
+        given_up: GivenUp,
     ) -> Result<Admitted, Refusal> {
         let Verified {
             facts,
@@ -533,29 +550,29 @@ impl Host {
                 anyhow::anyhow!("messages cannot be offered to components: {error:#}")
             })?;
         }
-        let ready = {
-            let _one = self
-                .accepting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            // What failed before is not this one's.
-            let _ = self.records.check();
-            let ready = match precompiled {
-                Some(code) => runtime.load_precompiled(component, code, &ceiling, &linker)?,
-                None => {
-                    let loaded = runtime.load(component, &ceiling, &linker);
-                    loaded.map_err(|error| match (&error, not_used.first()) {
-                        (LoadError::NoCompiler, Some(not_used)) => {
-                            Refusal::of_unused_code(not_used)
-                        }
-                        _ => error.into(),
-                    })?
+        let work = code::work(component.digest(), &self.compile);
+        let mut compilation = Compilation::default();
+        compilation.given_up = given_up;
+        compilation.stopped_before = state.memory().stopped_compiler(&work).map(str::to_owned);
+        let loaded = runtime.load_with(component, precompiled, &compilation, &ceiling, &linker);
+        let ready = match loaded {
+            Ok(ready) => ready,
+            Err(error) => {
+                if let (LoadError::NoCompiler, Some(not_used)) = (&error, not_used.first()) {
+                    return Err(Refusal::of_unused_code(not_used));
                 }
-            };
-            code::tell(&service.name, ready.code_origin());
-            self.records.check()?;
-            ready
+                if let LoadError::CompilerStopped { reason, by } = &error {
+                    let why = format!(
+                        "{reason}; it is not tried again until the file or [gateway.compile] is another"
+                    );
+                    state.remember(|memory| memory.compiler_stopped(&work, &why, *by))?;
+                }
+                return Err(error.into());
+            }
         };
+        code::tell(&service.name, ready.code_origin());
+        // The runtime leaves that to whoever can say that it failed.
+        self.records.record(ready.record())?;
         if let Work::Http(_) = service.work {
             ready
                 .http_handler(HttpLimits::default())

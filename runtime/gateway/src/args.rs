@@ -162,10 +162,13 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Have a running gateway read its configuration, its lists and its components again
+    /// Have a running gateway read its configuration, its lists and its components again, and say what becomes of each
     Reload {
         #[command(flatten)]
         config: ConfigFile,
+        /// Do not wait until what has to be compiled is compiled and has taken its place
+        #[arg(long)]
+        no_wait: bool,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,

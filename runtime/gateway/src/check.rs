@@ -1,7 +1,7 @@
 //! `check` and `verify`: what a start would say, without one.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use countersign_format::ComponentName;
@@ -125,7 +125,7 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
         records,
         clock: Clock::start(memory.floor()),
         lists,
-        accepting: Mutex::new(()),
+        compile: config.compile,
         hold: Hold::default(),
     };
     Ok((host, memory))

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
-use countersign_runtime::{Builder, CodeCache, CodeOrigin, CompileLimits, compile_for_parent};
+use countersign_format::Digest;
+use countersign_runtime::{
+    Builder, CodeCache, CodeOrigin, CompileLimits, build_id, compile_for_parent,
+};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use crate::config::Compile;
@@ -65,6 +68,20 @@ pub(crate) fn equip(builder: Builder, state: &Path, compile: &Compile) -> anyhow
     } else {
         builder
     })
+}
+
+/// The name of the work that compiling a component is: with other settings, or by another build, it is another.
+pub(crate) fn work(component: Digest, compile: &Compile) -> String {
+    let Compile {
+        memory,
+        cpu,
+        time,
+        interpreted,
+        ..
+    } = compile;
+    let build = build_id();
+    let work = format!("{component} {memory} {cpu:?} {time:?} {interpreted} {build}");
+    Digest::of(work.as_bytes()).to_string()
 }
 
 /// Says of code whose origin an operator wants to know of.

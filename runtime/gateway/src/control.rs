@@ -58,7 +58,11 @@ pub(crate) enum Question {
         wait: bool,
     },
     /// To read the configuration again.
-    Reload,
+    Reload {
+        /// Whether to answer before it is known what becomes of each component.
+        #[serde(default)]
+        no_wait: bool,
+    },
     /// To apply a bundle.
     Apply {
         /// The name of the file in the folder of what has come.
@@ -75,7 +79,10 @@ pub(crate) enum Question {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// To read the configuration again.
-    Reload,
+    Reload {
+        /// Whether the answer is what became of each component.
+        wait: bool,
+    },
     /// To apply the bundle of this name in the folder of what has come.
     Apply(String),
     /// To go back to the version of a service before the one that runs.
@@ -229,7 +236,9 @@ impl Desk {
                 };
                 serde_json::to_value(told.unwrap_or_else(|| journal::tell(service, after)))
             }
-            Question::Reload => return self.order(Order::Reload).await,
+            Question::Reload { no_wait } => {
+                return self.order(Order::Reload { wait: !no_wait }).await;
+            }
             Question::Apply { file } => return self.order(Order::Apply(file)).await,
             Question::Rollback { service } => {
                 return self.order(Order::RollBack { service }).await;

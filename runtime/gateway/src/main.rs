@@ -146,8 +146,13 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
         }
         Verb::Doctor { config, json } => return Ok(doctor::doctor(&config.path, json)),
         Verb::Verify { config, file, json } => return check::verify(&config.path, &file, json),
-        Verb::Reload { config, json } => {
-            let answer = control::ask(&Config::load(&config.path)?.control, &Question::Reload)?;
+        Verb::Reload {
+            config,
+            no_wait,
+            json,
+        } => {
+            let question = Question::Reload { no_wait };
+            let answer = control::ask(&Config::load(&config.path)?.control, &question)?;
             return Ok(overview::print_reload(&answer, json));
         }
         Verb::Precompile {

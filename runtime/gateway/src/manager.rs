@@ -14,7 +14,16 @@ const MORE_EVERY: Duration = Duration::from_secs(10);
 const MORE_MICROSECONDS: u32 = 60_000_000;
 
 /// The service manager, if there is one.
-pub(crate) struct Manager(Option<Interval>);
+pub(crate) struct Manager {
+    watchdog: Option<Interval>,
+    busy: Option<Busy>,
+}
+
+/// That it starts or reads its configuration again, and what compiles takes its time.
+struct Busy {
+    since: Instant,
+    more: Interval,
+}
 
 impl Manager {
     /// The one that started this process, with the watchdog that it set.
@@ -25,16 +34,33 @@ impl Manager {
             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
             beats
         });
-        Self(watchdog)
+        Self {
+            watchdog,
+            busy: None,
+        }
+    }
+
+    /// That it is busy from now on, until it is [`ready`](Self::ready).
+    pub(crate) fn busy(&mut self) {
+        self.busy = Some(Busy {
+            since: Instant::now(),
+            more: interval(MORE_EVERY),
+        });
+    }
+
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.busy.is_some()
     }
 
     /// Says that all is begun, in words too.
-    pub(crate) fn ready(&self, words: &str) {
+    pub(crate) fn ready(&mut self, words: &str) {
+        self.busy = None;
         tell(&[NotifyState::Ready, NotifyState::Status(words)]);
     }
 
     /// Says that the configuration is read again; [`Self::ready`] says that it was.
-    pub(crate) fn reloading(&self) {
+    pub(crate) fn reloading(&mut self) {
+        self.busy();
         // The time tells the manager which of its orders this answers.
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             tell(&[NotifyState::Reloading, now]);
@@ -46,14 +72,25 @@ impl Manager {
         tell(&[NotifyState::Stopping]);
     }
 
-    /// Says, whenever it is time, that it is not stuck. Never ends without a watchdog.
+    /// Says, whenever it is time, that it is not stuck, and, while it is busy, for half an hour, that it needs more time. Never
+    /// ends where there is nothing to say.
     pub(crate) async fn beat(&mut self) {
-        match &mut self.0 {
-            Some(beats) => {
-                beats.tick().await;
-                tell(&[NotifyState::Watchdog]);
+        let Self { watchdog, busy } = self;
+        let more = async {
+            match busy {
+                Some(busy) if busy.since.elapsed() < BUSY => busy.more.tick().await,
+                _ => std::future::pending().await,
             }
-            None => std::future::pending().await,
+        };
+        let beat = async {
+            match watchdog {
+                Some(beats) => beats.tick().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = more => tell(&[NotifyState::ExtendTimeoutUsec(MORE_MICROSECONDS)]),
+            _ = beat => tell(&[NotifyState::Watchdog]),
         }
     }
 
@@ -65,21 +102,6 @@ impl Manager {
             tokio::select! {
                 done = &mut work => return done,
                 () = self.beat(), if began.elapsed() < BUSY => {}
-            }
-        }
-    }
-
-    /// The same for a start, which takes the time that it takes.
-    pub(crate) async fn starting<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let began = Instant::now();
-        let mut more = interval(MORE_EVERY);
-        let mut work = std::pin::pin!(self.during(work));
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = more.tick(), if began.elapsed() < BUSY => {
-                    tell(&[NotifyState::ExtendTimeoutUsec(MORE_MICROSECONDS)]);
-                }
             }
         }
     }

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::check::Verdict;
 
+/// The exit status where a component was admitted, and said or showed that it is not healthy: as for one that traps.
+const NOT_EXCHANGED: u8 = 118;
+
 /// The form of what `--json` prints of `check`.
 const VERSION: u32 = 1;
 
@@ -221,11 +224,16 @@ pub(crate) fn print_reload(answer: &Value, json: bool) -> u8 {
     if json {
         out(&answer.to_string());
     } else {
-        for what in ["started", "exchanged", "stopped", "unchanged"] {
+        for what in ["started", "exchanged", "stopped", "unchanged", "pending"] {
             let names = answer.get(what).and_then(Value::as_array);
             for name in names.into_iter().flatten().filter_map(Value::as_str) {
                 out(&format!("{name}: {what}"));
             }
+        }
+        let stayed = answer.get("stayed").and_then(Value::as_object);
+        for (name, why) in stayed.into_iter().flatten() {
+            let why = why.as_str().unwrap_or_default();
+            out(&format!("{name}: not exchanged: {}", printable(why)));
         }
         for (name, refusal) in refused.into_iter().flatten() {
             let of = |key| refusal.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -234,8 +242,9 @@ pub(crate) fn print_reload(answer: &Value, json: bool) -> u8 {
             out(&format!("  next: {}", printable(of("next"))));
         }
     }
+    let stayed = answer.get("stayed").is_some();
     let first = refused.and_then(|refused| refused.values().next());
-    first.map_or(0, status_of)
+    first.map_or(if stayed { NOT_EXCHANGED } else { 0 }, status_of)
 }
 
 /// Prints what came of going back, and gives the exit status: that of the refusal.

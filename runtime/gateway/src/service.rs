@@ -3,6 +3,7 @@
 //! Decides what follows each end of its component. A component that was exchanged and does not prove healthy gives its place
 //! back to the one before; the version that must not fall is raised only after it did.
 
+mod beside;
 mod log;
 mod waits;
 mod work;
@@ -10,11 +11,11 @@ mod work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign_runtime::Usage;
 use countersign_runtime::audit::Record;
+use countersign_runtime::{GivenUp, Usage};
 use countersign_trust_store::{Code, Link};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::field::Empty;
@@ -28,6 +29,7 @@ use crate::say::{complain, say, warn};
 use crate::schedule::{Due, LOOK_EVERY, Look, Reading};
 use crate::state::State;
 use crate::traces;
+use beside::After;
 pub(crate) use log::lines;
 use waits::Waits;
 use work::{AtWork, Ended, Failure, probe};
@@ -116,10 +118,22 @@ impl PartialEq for Used {
 
 impl Eq for Used {}
 
+/// Why a component did not take the place of what runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stayed(pub(crate) String);
+
+/// What is to take the place of what runs.
+struct Next {
+    service: Service,
+    admitted: Admitted,
+    /// Whoever waits for what becomes of it.
+    told: oneshot::Sender<Result<(), Stayed>>,
+}
+
 /// What a running service can be told.
 enum Command {
     /// To run this instead.
-    Exchange(Box<(Service, Admitted)>),
+    Exchange(Box<Next>),
     /// To end, whatever is under way.
     StopAtOnce,
 }
@@ -127,7 +141,7 @@ enum Command {
 /// A service that is looked after. Dropped, it ends.
 pub(crate) struct Running {
     pub(crate) service: Service,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }
@@ -141,7 +155,8 @@ impl Running {
         state: Arc<State>,
         kept: Kept,
     ) -> Self {
-        let (commands, received) = mpsc::channel(1);
+        // What is told is bounded by what an operator does.
+        let (commands, received) = mpsc::unbounded_channel();
         let (told, status) = watch::channel(Status {
             name: service.name.clone(),
             doing: running(false),
@@ -159,6 +174,7 @@ impl Running {
             kept,
             commands: received,
             told,
+            waits: Waits::new(service.restart),
             service: service.clone(),
             current: admitted,
             proved: false,
@@ -174,12 +190,25 @@ impl Running {
         }
     }
 
-    /// Has it run another component from now on.
-    pub(crate) async fn exchange(&mut self, service: &Service, admitted: Admitted) {
+    /// Has it run another component from now on: whether that has taken its place, once that is known.
+    pub(crate) fn exchange(
+        &mut self,
+        service: &Service,
+        admitted: Admitted,
+    ) -> impl Future<Output = Result<(), Stayed>> + Send + use<> {
         self.service = service.clone();
-        let exchange = Command::Exchange(Box::new((service.clone(), admitted)));
-        // The task ends with this alone.
-        let _ = self.commands.send(exchange).await;
+        let (told, answer) = oneshot::channel();
+        let next = Next {
+            service: service.clone(),
+            admitted,
+            told,
+        };
+        // The task ends with this alone; then nobody answers.
+        let _ = self.commands.send(Command::Exchange(Box::new(next)));
+        async move {
+            let gone = || Stayed("what it was to take the place of was stopped".to_owned());
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        }
     }
 
     /// What it is doing.
@@ -212,7 +241,7 @@ impl Running {
 
     /// Ends it and its component, whatever that has under way.
     pub(crate) async fn stop_at_once(self) {
-        let _ = self.commands.send(Command::StopAtOnce).await;
+        let _ = self.commands.send(Command::StopAtOnce);
         self.stop().await;
     }
 }
@@ -228,7 +257,8 @@ struct Supervision {
     host: Arc<Host>,
     state: Arc<State>,
     kept: Kept,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    waits: Waits,
     told: watch::Sender<Status>,
     service: Service,
     current: Admitted,
@@ -244,20 +274,18 @@ struct Supervision {
 /// What ends the watch over one run.
 enum Event {
     Ended(Ended),
-    Exchange(Box<(Service, Admitted)>),
+    Exchange(Box<Next>),
     Stop,
 }
 
 impl Supervision {
     async fn run(mut self) {
-        let mut waits = Waits::new(self.service.restart);
         let mut due = self.schedule();
         loop {
             match self.until_due(due.as_mut()).await {
                 None => {}
                 Some(Event::Exchange(next)) => {
                     self.exchange(*next);
-                    waits = Waits::new(self.service.restart);
                     due = self.schedule();
                     continue;
                 }
@@ -306,14 +334,13 @@ impl Supervision {
                     let record = accepted.stopped(None, "another component takes its place");
                     self.put_down(&record);
                     self.exchange(*next);
-                    waits = Waits::new(self.service.restart);
                     due = self.schedule();
                     continue;
                 }
                 Event::Ended(ended) => ended,
             };
             let succeeded = matches!(ended, Ok(0));
-            let how = self.record(&ended);
+            let how = self.record(&self.current, &ended);
             let verdict = match &ended {
                 Ok(_) => "ended",
                 Err(failure) => failure.code.map_or("cannot be used", Code::as_str),
@@ -325,14 +352,14 @@ impl Supervision {
                 self.prove();
             }
             if !self.proved && !succeeded && self.fall_back(&how) {
-                waits = Waits::new(self.service.restart);
+                self.waits = Waits::new(self.service.restart);
                 continue;
             }
             if let Some(due) = &mut due {
                 due.ran(self.reading(), &how, started.elapsed());
                 continue;
             }
-            let wait = waits.next(succeeded, started.elapsed());
+            let wait = self.waits.next(succeeded, started.elapsed());
             self.told.send_modify(|status| {
                 status.doing = match wait {
                     Some(wait) => Doing::Waiting {
@@ -350,7 +377,6 @@ impl Supervision {
                 None => {}
                 Some(Event::Exchange(next)) => {
                     self.exchange(*next);
-                    waits = Waits::new(self.service.restart);
                     due = self.schedule();
                 }
                 Some(_) => return,
@@ -418,8 +444,7 @@ impl Supervision {
     }
 
     fn is_revoked(&self) -> bool {
-        let said = self.host.lists.status(&self.current.links);
-        said.iter().any(|status| status.revoked)
+        self.host.lists.names(&self.current.links)
     }
 
     /// Runs the component until something happens. Whatever it is, the component is gone afterwards; but one that hands its place
@@ -468,6 +493,17 @@ impl Supervision {
                     healthy.as_mut().reset(again);
                 }
                 command = self.commands.recv() => break match command {
+                    Some(Command::Exchange(next)) if self.goes_beside(&next) => {
+                        match self.beside(&mut at_work, next).await {
+                            After::Before => continue,
+                            After::Next { at_work: next, wait } => {
+                                at_work = next;
+                                healthy.as_mut().reset(tokio::time::Instant::now() + wait);
+                                continue;
+                            }
+                            After::Event(event) => event,
+                        }
+                    }
                     Some(Command::Exchange(next)) => match self.fit(next).await {
                         Some(next) => Event::Exchange(next),
                         None => continue,
@@ -498,24 +534,32 @@ impl Supervision {
 
     /// What is to take the place of what runs. Where it says itself that it is not healthy, and nothing else was to change, what
     /// runs stays.
-    async fn fit(&self, next: Box<(Service, Admitted)>) -> Option<Box<(Service, Admitted)>> {
-        let (service, admitted) = &*next;
-        if *service != self.service {
+    async fn fit(&self, next: Box<Next>) -> Option<Box<Next>> {
+        if next.service != self.service {
             return Some(next);
         }
-        let Err(failure) = probe(service, &admitted.ready, &self.host).await else {
+        let admitted = &next.admitted;
+        let Err(failure) = probe(&next.service, &admitted.ready, &self.host).await else {
             return Some(next);
         };
         let record = admitted.ready.record().stopped(failure.code, &failure.why);
-        self.host.records.write(&record);
-        let (facts, now) = (&admitted.facts, &self.current.facts);
+        self.put_down(&record);
+        self.stays(*next, &failure.why);
+        None
+    }
+
+    /// Says that something does not take the place of what runs.
+    fn stays(&self, next: Next, why: &str) {
+        let (facts, now) = (&next.admitted.facts, &self.current.facts);
         let why = format!(
-            "{} {} did not take its place: {}; {} runs on",
-            facts.component, facts.version, failure.why, now.version
+            "{} {} did not take its place: {why}; {} runs on",
+            facts.component, facts.version, now.version
         );
         say(&self.service.name, &why);
-        self.told.send_modify(|status| status.newer = Some(why));
-        None
+        self.told
+            .send_modify(|status| status.newer = Some(why.clone()));
+        // Nobody may wait.
+        let _ = next.told.send(Err(Stayed(why)));
     }
 
     /// Waits before the next start; for ever if there is none.
@@ -588,7 +632,13 @@ impl Supervision {
         }
     }
 
-    fn exchange(&mut self, (service, admitted): (Service, Admitted)) {
+    fn exchange(&mut self, next: Next) {
+        let Next {
+            service,
+            admitted,
+            told,
+        } = next;
+        self.waits = Waits::new(service.restart);
         self.current = admitted;
         self.proved = false;
         self.probed = false;
@@ -601,6 +651,8 @@ impl Supervision {
             status.facts = Some(self.current.facts.clone());
             status.links = Arc::clone(&self.current.links);
         });
+        // Nobody may wait.
+        let _ = told.send(Ok(()));
     }
 
     /// Gives the place to the copy of the last that proved healthy, if there is one and it is admitted.
@@ -638,7 +690,9 @@ impl Supervision {
                 return None;
             }
             let log = lines(name);
-            self.host.load(&self.service, verified, log).ok()
+            let given_up = GivenUp::default();
+            let (service, state) = (&self.service, &self.state);
+            self.host.load(service, verified, log, state, given_up).ok()
         })
     }
 
@@ -647,9 +701,9 @@ impl Supervision {
         tokio::task::block_in_place(|| self.host.records.write(record));
     }
 
-    /// Makes the record of an end, and says it in words.
-    fn record(&self, ended: &Ended) -> String {
-        let accepted = self.current.ready.record();
+    /// Makes the record of a component's end, and says it in words.
+    fn record(&self, of: &Admitted, ended: &Ended) -> String {
+        let accepted = of.ready.record();
         let (record, how) = match ended {
             Ok(status) => (
                 accepted.exited(*status),

@@ -8,6 +8,7 @@ mod admitted;
 mod counter;
 mod memory;
 mod seal;
+mod stopped;
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};

@@ -18,6 +18,8 @@ use countersign_runtime::audit::Record;
 use kept::{Kept, Wait, What};
 pub use key::LogPlace;
 
+const NOT_WRITTEN: &str = "the audit record could not be written, so nothing is run";
+
 /// Where records go. The last one is kept for whoever reports it.
 #[derive(Debug)]
 pub struct AuditLog {
@@ -119,6 +121,20 @@ impl AuditLog {
 
     /// Writes a record. Whether that worked is asked by [`check`](Self::check).
     pub fn write(&self, record: &Record) {
+        if let Err(error) = self.put(record) {
+            self.lock().failed = Some(error);
+        }
+    }
+
+    /// Writes a record on which something waits.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub fn record(&self, record: &Record) -> anyhow::Result<()> {
+        self.put(record).context(NOT_WRITTEN)
+    }
+
+    fn put(&self, record: &Record) -> io::Result<()> {
         let line = record.line(countersign_roots::system_time());
         let written = match &self.target {
             Target::File(file) => self
@@ -134,11 +150,8 @@ impl AuditLog {
             }
             Target::Nowhere | Target::Stderr => self.append(&line),
         };
-        let mut state = self.lock();
-        state.last = Some(record.clone());
-        if let Err(error) = written {
-            state.failed = Some(error);
-        }
+        self.lock().last = Some(record.clone());
+        written
     }
 
     /// Appends a line that is no verdict: one of a guest's signatures. It outlives this process; a power cut may take the
@@ -165,9 +178,7 @@ impl AuditLog {
     /// The first failure since this was last asked.
     pub fn check(&self) -> anyhow::Result<()> {
         match self.lock().failed.take() {
-            Some(error) => {
-                Err(error).context("the audit record could not be written, so nothing is run")
-            }
+            Some(error) => Err(error).context(NOT_WRITTEN),
             None => Ok(()),
         }
     }

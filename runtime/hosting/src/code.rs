@@ -126,7 +126,7 @@ impl CodeSearch<'_> {
         );
         let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         fill(&mut file, size.saturating_sub(read), &mut bytes)?;
-        if fill(&mut file, 1, &mut Vec::new())? > 0 {
+        if read > size || fill(&mut file, 1, &mut Vec::new())? > 0 {
             return Err(Fault::Machine(anyhow::anyhow!(
                 "it is longer than the {size} bytes that were signed"
             )));

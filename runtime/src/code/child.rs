@@ -14,6 +14,8 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,7 +25,7 @@ use rustix::process::Signal;
 use super::answer::{self, Answer};
 use super::seal::{self, Key};
 use super::{Code, Permit};
-use crate::error::LoadError;
+use crate::error::{CompileLimit, LoadError};
 
 /// The largest list of imports, in bytes (32 MiB): as many as are read, each with the longest name that the parser takes.
 const MAX_IMPORTS_BYTES: u64 = 32 << 20;
@@ -33,6 +35,26 @@ const THREADS: &str = "4";
 
 /// How long it may take until a child that was killed or has written all is gone.
 const REAPED: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether somebody still waits.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Ends a compilation that nobody waits for any more. All copies are one.
+#[derive(Clone, Debug, Default)]
+pub struct GivenUp(Arc<AtomicBool>);
+
+impl GivenUp {
+    /// Gives it up: the process that compiles is killed soon.
+    pub fn give_up(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was given up.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// What compiling one component may take.
 #[derive(Clone, Debug)]
@@ -66,19 +88,20 @@ impl CompileLimits {
 }
 
 /// Has a child compile `component`. `permit` sees its imports as soon as they are read; where it refuses, the child is
-/// killed before it has compiled.
+/// killed before it has compiled, as it is where nobody waits for it any more.
 pub(super) fn compile(
     limits: &CompileLimits,
     interpreted: bool,
     component: &[u8],
     permit: &Permit<'_>,
+    given_up: &GivenUp,
 ) -> Result<Code, LoadError> {
     let mut secret = [0; Key::BYTES];
     getrandom::fill(&mut secret).map_err(|error| failed("there are no random numbers", error))?;
     let request = answer::request(&secret, limits, interpreted);
     let memory = sealed(&[&request, component])
         .map_err(|error| failed("the component cannot be handed over", error))?;
-    let mut compiler = Compiler::start(limits, memory)
+    let mut compiler = Compiler::start(limits, memory, given_up)
         .map_err(|error| failed("this program cannot be started once more", error))?;
     let key = Key::new(secret);
     let imports = match compiler.answer(&key, limits, MAX_IMPORTS_BYTES)? {
@@ -122,10 +145,11 @@ struct Compiler {
     child: Child,
     answers: ChildStdout,
     until: Instant,
+    given_up: GivenUp,
 }
 
 impl Compiler {
-    fn start(limits: &CompileLimits, memory: OwnedFd) -> io::Result<Self> {
+    fn start(limits: &CompileLimits, memory: OwnedFd, given_up: &GivenUp) -> io::Result<Self> {
         let mut child = Command::new("/proc/self/exe")
             .arg0("countersign-compiler")
             .args(&limits.arguments)
@@ -146,6 +170,7 @@ impl Compiler {
             child,
             answers,
             until: Instant::now() + limits.time,
+            given_up: given_up.clone(),
         })
     }
 
@@ -166,7 +191,7 @@ impl Compiler {
         read.map_err(|error| self.why(limits, &error))
     }
 
-    /// Reads until `buffer` is full; not for longer than the child may take.
+    /// Reads until `buffer` is full; not for longer than the child may take, and somebody waits.
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let mut rest = buffer;
         while !rest.is_empty() {
@@ -174,7 +199,10 @@ impl Compiler {
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+            if self.given_up.is_given_up() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            let timeout = Timespec::try_from(left.min(LOOK)).map_err(io::Error::other)?;
             let mut ready = [PollFd::new(&self.answers, PollFlags::IN)];
             match poll(&mut ready, Some(&timeout)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => continue,
@@ -193,27 +221,37 @@ impl Compiler {
     fn why(&mut self, limits: &CompileLimits, error: &io::Error) -> LoadError {
         let mebibytes = limits.memory_bytes >> 20;
         let ended = match error.kind() {
+            io::ErrorKind::ConnectionAborted => return LoadError::GivenUp,
             io::ErrorKind::TimedOut => {
                 let reason = format!("it took more than {:?}", limits.time);
-                return LoadError::CompilerStopped { reason };
+                let by = CompileLimit::Time;
+                return LoadError::CompilerStopped { reason, by };
             }
             io::ErrorKind::UnexpectedEof => self.end(),
             _ => None,
         };
-        let reason = match ended.map(|status| (status.code(), status.signal())) {
+        let (by, reason) = match ended.map(|status| (status.code(), status.signal())) {
             Some((_, Some(signal))) if signal == Signal::XCPU.as_raw() => {
-                format!("it took more than {:?} of processor time", limits.cpu)
+                let reason = format!("it took more than {:?} of processor time", limits.cpu);
+                (CompileLimit::Cpu, reason)
             }
             Some((_, Some(signal))) if signal == Signal::KILL.as_raw() => {
-                "the system killed the compiler, most likely for want of memory".to_owned()
+                let reason = "the system killed the compiler, most likely for want of memory";
+                (CompileLimit::System, reason.to_owned())
             }
-            Some((_, Some(signal))) => format!(
-                "the compiler was ended by signal {signal}; it may use {mebibytes} MiB of memory"
-            ),
-            Some((Some(status), None)) => format!("the compiler ended with status {status}"),
+            Some((_, Some(signal))) => {
+                let reason = format!(
+                    "the compiler was ended by signal {signal}; it may use {mebibytes} MiB of memory"
+                );
+                (CompileLimit::Memory, reason)
+            }
+            Some((Some(status), None)) => {
+                let reason = format!("the compiler ended with status {status}");
+                (CompileLimit::System, reason)
+            }
             _ => return failed("what the compiler answered cannot be used", error),
         };
-        LoadError::CompilerStopped { reason }
+        LoadError::CompilerStopped { reason, by }
     }
 
     /// The end of a child whose pipe has ended.

@@ -12,12 +12,13 @@ mod cache;
 mod child;
 mod processor;
 mod seal;
+mod turns;
 mod vouched;
 
 use countersign_trust_store::VerifiedComponent;
 use wasmtime::Engine;
 
-use crate::error::LoadError;
+use crate::error::{CompileLimit, LoadError};
 use crate::imports::Import;
 use crate::load;
 
@@ -26,7 +27,8 @@ use binding::Binding;
 pub use binding::build_id;
 pub(crate) use binding::{Roots, target};
 pub use cache::{CacheError, CodeCache, Fingerprint};
-pub use child::CompileLimits;
+pub use child::{CompileLimits, GivenUp};
+use turns::Turns;
 pub use vouched::CodeTarget;
 pub(crate) use vouched::{fits, make, take, target_of};
 
@@ -97,14 +99,37 @@ impl CodeOrigin {
 /// Holds a component's imports against what it was granted, before anything of it is compiled or loaded.
 pub(crate) type Permit<'a> = dyn Fn(&[Import]) -> Result<(), LoadError> + 'a;
 
+/// Whether a component may be compiled, and for how long somebody waits for it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Compilation {
+    /// Kills the process that compiles.
+    pub given_up: GivenUp,
+    /// What stopped it the last time, if it is not to be tried again: code is taken from the cache then, or not at all.
+    pub stopped_before: Option<String>,
+}
+
 /// How a runtime comes to code.
 pub(crate) struct Source {
     pub(crate) roots: Roots,
     pub(crate) cache: Option<CodeCache>,
     /// Compiles in a process of its own, under these limits; without, in this one.
-    pub(crate) apart: Option<CompileLimits>,
+    pub(crate) apart: Option<Apart>,
     /// Whether the code is for the interpreter.
     pub(crate) interpreted: bool,
+}
+
+/// Compiling in processes of their own.
+pub(crate) struct Apart {
+    limits: CompileLimits,
+    turns: Turns,
+}
+
+impl From<CompileLimits> for Apart {
+    fn from(limits: CompileLimits) -> Self {
+        let turns = Turns::default();
+        Self { limits, turns }
+    }
 }
 
 impl Source {
@@ -129,9 +154,21 @@ impl Source {
         engine: &Engine,
         verified: &VerifiedComponent,
         permit: &Permit<'_>,
+        compilation: &Compilation,
     ) -> Result<(Code, Option<String>), LoadError> {
+        if let Some(reason) = &compilation.stopped_before {
+            return Err(LoadError::CompilerStopped {
+                reason: reason.clone(),
+                by: CompileLimit::Before,
+            });
+        }
         let code = match &self.apart {
-            Some(limits) => child::compile(limits, self.interpreted, verified.component(), permit)?,
+            Some(Apart { limits, turns }) => {
+                let given_up = &compilation.given_up;
+                let _turn = turns.take(given_up).ok_or(LoadError::GivenUp)?;
+                let component = verified.component();
+                child::compile(limits, self.interpreted, component, permit, given_up)?
+            }
             None => {
                 let (imports, bytes) = load::compile(engine, verified.component(), permit)?;
                 Code::made(imports, bytes)

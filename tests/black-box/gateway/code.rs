@@ -288,6 +288,12 @@ fn where_memory_cannot_become_code_components_are_interpreted() {
     assert_eq!(gateway.stop(), 0);
 }
 
+/// Whether nothing was decided about a service yet.
+fn is_on_its_way(service: &Value) -> bool {
+    let why = service["why"].as_str().unwrap_or_default();
+    why.contains("is being compiled") || why.contains("not tried yet")
+}
+
 #[test]
 fn te14_what_keeps_the_compiler_busy_is_refused_and_its_neighbour_runs() {
     let bench = Bench::new();
@@ -323,7 +329,7 @@ fn te14_what_keeps_the_compiler_busy_is_refused_and_its_neighbour_runs() {
     assert!(taken < most, "{taken:?}");
     let mut stopped = 0;
     for (name, _) in &bombs {
-        let service = bench.service(name);
+        let service = bench.until(name, |service| !is_on_its_way(service));
         // What can be compiled within the limits has nothing to run.
         if service["state"] == "refused" {
             assert_eq!(
@@ -343,6 +349,40 @@ fn te14_what_keeps_the_compiler_busy_is_refused_and_its_neighbour_runs() {
             .is_some_and(|why| why.contains("processor time")),
         "{many}"
     );
+    // What would keep it busy again is not compiled again, after a restart neither, until something is another.
+    assert_eq!(gateway.stop(), 0);
+    let gateway = bench.start();
+    let many = bench.until("functions", |service| service["code"].is_string());
+    assert!(
+        many["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("is not tried again until")),
+        "{many}"
+    );
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn td15_te14_a_list_counts_at_once_while_something_compiles() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    let manifest = bench.pki.manifest("test:bomb");
+    let file = bench.pki.sign(&many_functions(100_000), &manifest);
+    fs::write(bench.path("bomb.wasm"), file).expect("our own folder");
+    bench.configure(&[("bomb", ONCE), ("pump", SOON)]);
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    fs::write(bench.path("newer.crl"), bench.pki.crl_against_device(1_000))
+        .expect("our own folder");
+    let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
+    bench.configure_with(&text.replace("[\"crls.pem\"]", "[\"crls.pem\", \"newer.crl\"]"));
+    let bomb = bench.service("bomb");
+    assert!(is_on_its_way(&bomb), "{bomb}");
+    // Nobody waits for what compiles, and what was signed by who is revoked now is not compiled to its end.
+    let (reloaded, done) = bench.reload();
+    assert_eq!(done["stopped"][0], "pump", "{reloaded:?}");
+    assert_eq!(done["refused"]["pump"]["code"], "revoked", "{done}");
+    assert_eq!(done["refused"]["bomb"]["code"], "revoked", "{done}");
     assert_eq!(gateway.stop(), 0);
 }
 

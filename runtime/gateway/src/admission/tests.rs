@@ -48,7 +48,7 @@ impl Bench {
             records,
             clock: Clock::by(wall, UnixTime::from_secs(0)),
             lists: Lists::default(),
-            accepting: Mutex::new(()),
+            compile: config.compile,
             hold: crate::bundle::Hold::default(),
         };
         let service = config.services.remove(0);
@@ -175,7 +175,13 @@ fn td10_what_came_with_a_bundle_that_failed_is_never_remembered_to_be_healthy() 
         let log = crate::service::lines("pump");
         bench
             .host
-            .load(&bench.service, verified, log)
+            .load(
+                &bench.service,
+                verified,
+                log,
+                &bench.state,
+                GivenUp::default(),
+            )
             .expect("it loads")
     };
     let versions = || bench.state.memory().versions().count();

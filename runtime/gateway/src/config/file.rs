@@ -257,6 +257,10 @@ pub(super) struct ServicePart {
     /// When it is started again.
     #[serde(default)]
     pub(super) restart: RestartPart,
+    /// Whether a new version starts beside the one that runs, which ends only when the new one has proved healthy: not for one
+    /// that needs something alone, such as a port, a serial line or a file that it writes.
+    #[serde(default)]
+    pub(super) beside: bool,
     /// What it may touch at most. It gets of this what its statement asks for.
     #[serde(default)]
     pub(super) grants: GrantsPart,
@@ -279,6 +283,7 @@ impl ServicePart {
             component,
             signed_as,
             restart: RestartPart::default(),
+            beside: false,
             grants,
             limits,
         }

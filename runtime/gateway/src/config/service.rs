@@ -50,6 +50,8 @@ pub(crate) struct Service {
     pub(crate) signed_as: ComponentName,
     pub(crate) work: Work,
     pub(crate) restart: Restart,
+    /// Whether what is new proves healthy beside what runs, before that ends.
+    pub(crate) beside: bool,
     pub(crate) grants: Grants,
     pub(crate) limits: Limits,
 }
@@ -90,6 +92,7 @@ impl Service {
             work: Work::Command,
             restart: restart(&part.restart)
                 .map_err(|message| Wrong::at(part.name.span(), message))?,
+            beside: part.beside,
             grants: grants(part.grants, folder, state, keys)?,
             limits: limits(&part.limits, Duration::MAX, Duration::MAX),
             name: part.name.into_inner(),
@@ -112,10 +115,20 @@ impl Service {
                 healthy_after: part.healthy_after.0,
                 ..Restart::default()
             },
+            beside: false,
             grants: grants(part.grants, folder, state, keys)?,
             limits: limits(&part.limits, REQUEST_TIME, REQUEST_CPU),
             name: part.name.into_inner(),
         })
+    }
+
+    /// Whether it differs in nothing but where its file lies.
+    pub(crate) fn is_but_for_its_place(&self, other: &Self) -> bool {
+        let there = Self {
+            place: self.place.clone(),
+            ..other.clone()
+        };
+        *self == there
     }
 
     /// The folders of this machine that it may touch, and whether it may write there.

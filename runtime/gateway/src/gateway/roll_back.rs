@@ -5,10 +5,11 @@
 
 use serde::Serialize;
 
-use super::{Gateway, Reloaded};
+use super::Gateway;
+use super::answers::Said;
+use super::loading::Attempt;
 use crate::admission::{Facts, Refusal};
 use crate::config::Service;
-use crate::say::say;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -24,9 +25,32 @@ pub(crate) struct RolledBack {
     refused: Option<Refusal>,
 }
 
+impl RolledBack {
+    pub(super) fn of(service: &str, outcome: Result<Facts, Refusal>) -> Self {
+        let (runs, refused) = match outcome {
+            Ok(facts) => (Some(facts), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        Self {
+            version: 1,
+            service: service.to_owned(),
+            runs,
+            refused,
+        }
+    }
+
+    /// Why a version that was admitted does not run.
+    pub(super) fn stayed(why: &str) -> Refusal {
+        Refusal::without_code(
+            why.to_owned(),
+            "Put the signed file that should run in its place, and reload.",
+        )
+    }
+}
+
 impl Gateway {
-    /// Has the version before run in the place of the one that runs.
-    pub(super) async fn roll_back(&mut self, name: &str) -> RolledBack {
+    /// Begins to have the version before run in the place of the one that runs.
+    pub(super) async fn roll_back(&mut self, name: &str) -> Said {
         let outcome = match self
             .config
             .services
@@ -39,16 +63,16 @@ impl Gateway {
                 "`countersign-gateway status` lists them.",
             )),
         };
-        self.show();
-        let (runs, refused) = match outcome {
-            Ok(facts) => (Some(facts), None),
-            Err(refusal) => (None, Some(refusal)),
-        };
-        RolledBack {
-            version: 1,
-            service: name.to_owned(),
-            runs,
-            refused,
+        let service = name.to_owned();
+        match outcome {
+            Ok(facts) => Said::RolledBack {
+                service,
+                facts: Box::new(facts),
+            },
+            Err(refusal) => {
+                let said = RolledBack::of(name, Err(refusal));
+                Said::This(serde_json::to_value(said).unwrap_or_default())
+            }
         }
     }
 
@@ -77,13 +101,7 @@ impl Gateway {
                 // First, so that a power cut does not bring it back.
                 self.kept.hold(name, current)?;
             }
-            self.take_up(service, verified, &mut Reloaded::default())
-                .await?;
-            self.refused.remove(name);
-            say(
-                name,
-                &format!("rolled back to {} {}", facts.component, facts.version),
-            );
+            self.take_up(service, verified, Attempt::RollBack);
             return Ok(facts);
         }
         Err(last)

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::answers::Said;
 use super::{Gateway, Way, blocking};
 use crate::admission::{Facts, Lists, Refusal};
 use crate::bundle::{self, Applied, Places, Staged};
@@ -32,7 +33,9 @@ pub(super) struct Trial {
     before: Config,
     /// What must prove healthy: services, and SHA-256 of the file that each must run.
     expected: BTreeMap<String, String>,
-    until: Instant,
+    within: Duration,
+    /// Once nothing of it has to be compiled any more.
+    until: Option<Instant>,
     answer: Option<oneshot::Sender<Value>>,
 }
 
@@ -77,6 +80,7 @@ enum Health {
     NotYet,
     Proved,
     Failed(String),
+    Refused(Refusal),
 }
 
 impl Gateway {
@@ -130,6 +134,13 @@ impl Gateway {
 
     /// Looks at what is on trial, and ends the trial when it is time.
     pub(super) async fn watch_trial(&mut self) {
+        let is_loading = self.is_loading();
+        if let Some(trial) = &mut self.trial
+            && !is_loading
+        {
+            let until = Instant::now() + trial.within;
+            trial.until.get_or_insert(until);
+        }
         let health = match &self.trial {
             Some(trial) => self.health(trial),
             None => return,
@@ -137,14 +148,15 @@ impl Gateway {
         let failed = match health {
             Health::NotYet => return,
             Health::Proved => None,
-            Health::Failed(why) => Some(why),
+            Health::Failed(why) => Some(Refusal::unhealthy(&why)),
+            Health::Refused(refusal) => Some(refusal),
         };
         let Some(mut trial) = self.trial.take() else {
             return;
         };
         let refusal = match failed {
             None => self.conclude(&trial.bundle).err().map(Refusal::from),
-            Some(why) => Some(Refusal::unhealthy(&why)),
+            Some(refusal) => Some(refusal),
         };
         let said = match refusal {
             None => {
@@ -167,10 +179,7 @@ impl Gateway {
             }
         };
         self.show();
-        if let Some(answer) = trial.answer.take() {
-            // Who asked may have gone.
-            let _ = answer.send(said);
-        }
+        self.answer(Said::This(said), trial.answer.take(), true);
     }
 
     async fn staged(&self, file: &str) -> Result<Staged, Refusal> {
@@ -195,36 +204,33 @@ impl Gateway {
                     bundle,
                     before,
                     expected,
-                    until: Instant::now() + within,
+                    within,
+                    until: None,
                     answer: None,
                 });
                 Ok(())
             }
-            Err((refusal, before)) => {
-                let before = before.unwrap_or_else(|| self.config.clone());
-                self.go_back(before).await;
+            Err(refusal) => {
+                self.go_back(self.config.clone()).await;
                 Err(Box::new((bundle, refusal)))
             }
         }
     }
 
-    /// The configuration before, what must prove healthy, and in which time. On failure, the configuration to go back to if
-    /// another counts already.
+    /// The configuration before, what must prove healthy, and in which time. On failure it counts on.
     async fn try_to_switch(
         &mut self,
         bundle: &Staged,
         lists: Vec<Crl>,
-    ) -> Result<(Config, BTreeMap<String, String>, Duration), (Refusal, Option<Config>)> {
-        let as_it_is = |error: anyhow::Error| (Refusal::from(error), None);
+    ) -> Result<(Config, BTreeMap<String, String>, Duration), Refusal> {
         let fields = bundle.index.fields();
-        self.remember_lists(bundle, lists)
-            .map_err(|refusal| (refusal, None))?;
+        self.remember_lists(bundle, lists)?;
         let places = Places::in_state(&self.config.state);
-        let applied = Applied::open(&places, bundle.digest).map_err(as_it_is)?;
-        let next = Config::load(&self.path).map_err(|error| as_it_is(error.into()))?;
-        let within = bundles(&next).map_err(as_it_is)?.healthy_within;
-        let next = next.with_bundle(&applied).map_err(as_it_is)?;
-        let next = bundle::with_lists(next, &self.state.memory()).map_err(as_it_is)?;
+        let applied = Applied::open(&places, bundle.digest)?;
+        let next = Config::load(&self.path).map_err(anyhow::Error::from)?;
+        let within = bundles(&next)?.healthy_within;
+        let next = next.with_bundle(&applied)?;
+        let next = bundle::with_lists(next, &self.state.memory())?;
         let brought: BTreeMap<_, _> = next
             .services
             .iter()
@@ -242,37 +248,28 @@ impl Gateway {
             })
             .collect();
         if let Some(what) = self.config.beyond_reload(&next) {
-            return Err(as_it_is(anyhow!(
+            return Err(Refusal::from(anyhow!(
                 "{what} was changed; that needs a restart"
             )));
         }
 
         // Each component of it must verify before anything is changed: by the lists that it brings, and by what it withdraws.
         if let Some(service) = next.services.iter().find(|service| is_missing(service)) {
-            return Err(as_it_is(anyhow!(
+            return Err(Refusal::from(anyhow!(
                 "{} takes {} from the bundle, which does not bring it; its revocation lists count nevertheless",
                 service.name,
                 service.place.component.display()
             )));
         }
-        self.host
-            .lists
-            .exchange(Lists::of(&next).map_err(as_it_is)?);
+        self.host.lists.exchange(Lists::of(&next)?);
         self.host.hold.begin(fields.minimums.clone());
         for service in &next.services {
             if brought.contains_key(&service.name) {
                 let verified = self.verified(service, &service.place).await;
-                verified.map_err(|refusal| (refusal.of_service(&service.name), None))?;
+                verified.map_err(|refusal| refusal.of_service(&service.name))?;
             }
         }
-        let (done, before) = self.change_to(next, Way::On).await.map_err(as_it_is)?;
-        let refused = done
-            .refused
-            .into_iter()
-            .find(|(name, _)| brought.contains_key(name));
-        if let Some((name, refusal)) = refused {
-            return Err((refusal.of_service(&name), Some(before)));
-        }
+        let before = self.change_to(next, Way::On).await?;
         Ok((before, brought, within))
     }
 
@@ -341,6 +338,13 @@ impl Gateway {
     fn health(&self, trial: &Trial) -> Health {
         let mut all = true;
         for (name, file) in &trial.expected {
+            if self.is_under_way(name) {
+                all = false;
+                continue;
+            }
+            if let Some(refusal) = self.refused.get(name) {
+                return Health::Refused(refusal.clone().of_service(name));
+            }
             let Some(running) = self.running.get(name) else {
                 return Health::Failed(format!("{name} does not run"));
             };
@@ -348,12 +352,13 @@ impl Gateway {
                 Health::Proved => {}
                 Health::NotYet => all = false,
                 Health::Failed(why) => return Health::Failed(format!("{name}: {why}")),
+                refused @ Health::Refused(_) => return refused,
             }
         }
         if all {
             return Health::Proved;
         }
-        if Instant::now() >= trial.until {
+        if trial.until.is_some_and(|until| Instant::now() >= until) {
             return Health::Failed("not all of it proved healthy in time".to_owned());
         }
         Health::NotYet

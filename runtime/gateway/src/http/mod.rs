@@ -64,7 +64,12 @@ impl Server {
             let sink = Arc::clone(&sink);
             equip()?
                 .for_serving(guests)
-                .audit(move |record: &Record| sink.write(record))
+                .audit(move |record: &Record| {
+                    // Acceptances are recorded by whoever starts them.
+                    if !record.is_accepted() {
+                        sink.write(record);
+                    }
+                })
                 .build()
                 .context("the runtime for requests cannot be built")
         };

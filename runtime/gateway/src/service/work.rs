@@ -111,14 +111,22 @@ impl AtWork {
         matches!(self, Self::Answering(_))
     }
 
-    /// Ends it, and waits until it is gone: requests under way have their time, and folders are free for the next one.
-    pub(super) async fn end(self) {
-        match self {
-            Self::Answering(placed) => placed.drain().await,
-            Self::Running(mut run) => {
-                run.0.abort();
+    /// Ends a run, and waits until it is gone.
+    pub(super) async fn stop(&mut self) {
+        if let Self::Running(run) = self {
+            run.0.abort();
+            // Of one that has ended nothing is left to wait for.
+            if !run.0.is_finished() {
                 let _ = (&mut run.0).await;
             }
+        }
+    }
+
+    /// Ends it, and waits until it is gone: requests under way have their time, and folders are free for the next one.
+    pub(super) async fn end(mut self) {
+        self.stop().await;
+        if let Self::Answering(placed) = self {
+            placed.drain().await;
         }
     }
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use countersign_format::{ComponentName, Digest};
+use countersign_runtime::CompileLimit;
 use countersign_trust_store::{Crl, CrlNumber, TrustState, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use super::admitted::Admitted;
+use super::stopped::Stopped;
 
 /// Most admissions that are kept of one component that proved healthy, and as many of those that did not.
 const ADMISSIONS_EACH: usize = 4;
@@ -39,6 +41,9 @@ pub(crate) struct Memory {
     /// What bundles have left.
     #[serde(default)]
     bundles: Bundles,
+    /// What stopped the compiler.
+    #[serde(default)]
+    stopped: Stopped,
     /// What the counter in hardware stands at when this memory is the newest, if it is bound to one.
     #[serde(default)]
     counted: Option<u64>,
@@ -201,6 +206,17 @@ impl Memory {
         self.admissions
             .get(&signatures.to_string())
             .is_some_and(|admitted| !admitted.proved && admitted.failed >= TRIES)
+    }
+
+    /// Puts down that the compiler was stopped.
+    pub(crate) fn compiler_stopped(&mut self, work: &str, why: &str, by: CompileLimit) {
+        let order = self.generation.saturating_add(1);
+        self.stopped.note(work, why, by, order);
+    }
+
+    /// What stopped the compiler at this work, if it is not to be tried again.
+    pub(crate) fn stopped_compiler(&self, work: &str) -> Option<&str> {
+        self.stopped.of(work)
     }
 
     /// Takes back the admissions whose signers' certificates these lists name, for good, and raises the lists' numbers. The

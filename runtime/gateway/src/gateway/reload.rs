@@ -1,0 +1,189 @@
+//! What a reload changes, and in which order.
+//!
+//! Decides that lists count before anything that may take its time or fail: what they name is stopped first. Then each service
+//! is judged; what has to be compiled for it is compiled while the gateway goes on. A later reload takes the place of an earlier
+//! one that is still under way.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use super::{By, Gateway, Way};
+use crate::admission::{Lists, Refusal};
+use crate::bundle;
+use crate::config::Config;
+use crate::keys::Try;
+use crate::metrics;
+use crate::own;
+use crate::say::{complain, say, warn};
+
+/// What a reload did.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Reloaded {
+    pub(super) started: Vec<String>,
+    /// What has taken the place of what ran.
+    pub(super) exchanged: Vec<String>,
+    pub(super) stopped: Vec<String>,
+    pub(super) unchanged: Vec<String>,
+    /// Services whose component was refused. What they ran before runs on, unless it was revoked.
+    pub(super) refused: BTreeMap<String, Refusal>,
+    /// Services whose component was admitted and did not take the place of what ran, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) stayed: BTreeMap<String, String>,
+}
+
+impl Gateway {
+    /// Reads the configuration again, and the lists and files that it names, and begins to change what has changed.
+    pub(super) async fn reload(&mut self) -> anyhow::Result<()> {
+        if self.trial.is_some() {
+            // Whom a newer list names does not wait for the end of a trial.
+            let config = Config::load(&self.path)?;
+            let config = bundle::remembered(config, &self.state.memory())?;
+            let mut lists = Lists::of(&config)?;
+            lists.extend(Lists::of(&self.config)?);
+            self.host.lists.exchange(lists);
+            self.stop_what_was_revoked().await?;
+            bail!("a bundle is on trial, so that only its lists count; reload when it has ended");
+        }
+        let config = Config::load(&self.path)?;
+        let config = bundle::remembered(config, &self.state.memory())?;
+        self.change_to(config, Way::On).await.map(|_| ())
+    }
+
+    /// Has another configuration count, and begins to change what it changes: the configuration before.
+    pub(super) async fn change_to(
+        &mut self,
+        mut config: Config,
+        way: Way,
+    ) -> anyhow::Result<Config> {
+        if let Some(what) = self.config.beyond_reload(&config) {
+            bail!("{what} was changed; that needs a restart");
+        }
+        if let Some(path) = self.confinement.beyond(&config)? {
+            bail!(
+                "{} lies outside what this process has left itself when it started; that needs a restart",
+                path.display()
+            );
+        }
+        self.host.lists.exchange(Lists::of(&config)?);
+        let queued = self.supersede();
+        if let Err(error) = self.prepare(&mut config, way).await {
+            // What an earlier one wants is judged on.
+            self.queue = queued;
+            return Err(error);
+        }
+        let services = config.services.iter().cloned();
+        self.queue = services.map(|service| (service, By::Operator)).collect();
+        Ok(std::mem::replace(&mut self.config, config))
+    }
+
+    /// Stops what is not to run under another configuration, and opens what that needs.
+    async fn prepare(&mut self, config: &mut Config, way: Way) -> anyhow::Result<()> {
+        // Before anything takes its time, or fails.
+        self.stop_what_was_revoked().await?;
+        if way == Way::On {
+            own::demand_named(config)?;
+        }
+        match (self.host.http.renew(&config.listeners), way) {
+            (Err(error), Way::Back) => {
+                complain("", &format!("what was shown before is shown on: {error:#}"));
+            }
+            (renewed, _) => renewed?,
+        }
+        let done = &self.done;
+        self.refused
+            .retain(|name, _| done.refused.contains_key(name));
+        let is_kept = |name: &String| config.services.iter().any(|service| service.name == *name);
+        let leaving: Vec<_> = self
+            .running
+            .keys()
+            .filter(|name| !is_kept(name))
+            .cloned()
+            .collect();
+        for name in leaving {
+            self.stop(&name).await;
+        }
+        self.open_keys(config.known.keys.clone(), Try::All)
+            .await
+            .context("the device's keys were not opened")?;
+        self.host.keys.certify(&mut config.services);
+        // What was to run otherwise is given up before it can.
+        self.loading
+            .retain(|_, loading| config.services.contains(loading.service()));
+        Ok(())
+    }
+
+    /// Stops every component whose signers' certificates the lists name, whatever file is in its place by now.
+    async fn stop_what_was_revoked(&mut self) -> anyhow::Result<()> {
+        let lists = &self.host.lists;
+        let mut numbers = Vec::new();
+        let mut revoked = Vec::new();
+        for (name, running) in &self.running {
+            let said = lists.status(&running.status().links);
+            if said.iter().any(|status| status.revoked) {
+                revoked.push(name.clone());
+            }
+            numbers.extend(said);
+        }
+        let mut stops = Vec::new();
+        for name in revoked {
+            let refusal = Refusal::revoked(&name);
+            warn(&name, &format!("stopped: {}", refusal.why));
+            metrics::refused(&refusal);
+            if let Some(running) = self.running.remove(&name) {
+                // One that takes its time keeps no other from being stopped.
+                stops.push(tokio::spawn(running.stop_at_once()));
+                self.done.stopped.push(name.clone());
+            }
+            self.refused.insert(name.clone(), refusal.clone());
+            self.done.refused.insert(name, refusal);
+        }
+        self.withdraw();
+        let remembered = tokio::task::block_in_place(|| {
+            self.state.remember(|memory| {
+                for said in numbers {
+                    memory.raise_list(said.issuer_spki_sha256, said.number);
+                }
+            })
+        });
+        for stop in stops {
+            let _ = stop.await;
+        }
+        remembered
+    }
+
+    /// Takes back the admission of whatever the lists name, whether it runs or not: it must not come back when a list is short
+    /// of it again.
+    pub(super) fn withdraw(&self) {
+        let lists = self.host.lists.now();
+        let mut withdrawn = Vec::new();
+        let remembered = tokio::task::block_in_place(|| {
+            self.state
+                .remember(|memory| withdrawn = memory.withdraw(&lists))
+        });
+        for component in withdrawn {
+            say(
+                "",
+                &format!(
+                    "an admission of {component} was taken back: a signer's certificate was revoked"
+                ),
+            );
+        }
+        if let Err(error) = remembered {
+            say(
+                "",
+                &format!("what was revoked could not be remembered: {error:#}"),
+            );
+        }
+    }
+
+    pub(super) async fn stop(&mut self, name: &str) {
+        if let Some(running) = self.running.remove(name) {
+            running.stop().await;
+            self.show();
+            self.done.stopped.push(name.to_owned());
+        }
+    }
+}
