@@ -64,8 +64,8 @@ const FORMS: &[Form] = &[
     },
     Form {
         name: "package",
-        arguments: "[RELEASE [GATEWAY]]",
-        about: "the Debian package on a virtual machine with a release of Debian (bookworm), systemd and a TPM; as root",
+        arguments: "[GATEWAY]",
+        about: "the Debian package on an emulated machine with systemd and a TPM; as root",
         run: package::play,
     },
     Form {

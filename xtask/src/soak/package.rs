@@ -18,9 +18,6 @@ use crate::setup::{self, Need};
 use crate::{guests, package};
 use machine::Machine;
 
-/// The release of Debian, if none was named.
-const RELEASE: &str = "bookworm";
-
 /// What is signed: a command, one that answers requests, and one that signs with a key of the device's.
 const GUESTS: [&str; 3] = ["hello", "hello-http", "telemetry"];
 
@@ -37,13 +34,12 @@ const DOES_NOT: &str = "not ok - ";
 /// How the last line begins of a walk that went to its end.
 const END: &str = "the end";
 
-/// Takes from the command line the release of Debian, and the gateway to pack where it is not to be the one of daily work.
+/// Takes from the command line the gateway to pack, where it is not to be the one of daily work.
 pub(super) fn play(words: &[&str]) -> Result<()> {
-    let (release, gateway) = match words {
-        [] => (RELEASE, None),
-        [release] => (*release, None),
-        [release, gateway] => (*release, Some(PathBuf::from(gateway))),
-        _ => bail!("a release of Debian and a gateway, no more"),
+    let gateway = match words {
+        [] => None,
+        [gateway] => Some(PathBuf::from(gateway)),
+        _ => bail!("a gateway, no more"),
     };
     setup::ensure(&[
         Need::DebianTools,
@@ -74,9 +70,17 @@ pub(super) fn play(words: &[&str]) -> Result<()> {
     lint(&packages)?;
     fs::write(stage.join("walk.sh"), WALK)?;
 
-    let machine = Machine::prepare(release, &packages)?;
+    let machine = Machine::prepare(&release()?, &packages)?;
     say("walking");
     judge(&machine.play(&stage)?)
+}
+
+/// The release of this machine's Debian. A package is for the one on which it was made: the next has libraries of other names.
+fn release() -> Result<String> {
+    let about = fs::read_to_string("/etc/os-release").context("this is no Debian")?;
+    let name = |line: &str| line.strip_prefix("VERSION_CODENAME=").map(str::to_owned);
+    let release = about.lines().find_map(name);
+    release.context("/etc/os-release names no release of Debian")
 }
 
 /// The gateway of daily work, as a release is: without what debuggers read.
