@@ -21,7 +21,7 @@ use crate::finding::{Finding, Weight};
 use crate::gateway::{NotStarted, roots};
 use crate::overview::out;
 use crate::state::Guard;
-use crate::{bundle, check, own, state};
+use crate::{bundle, check, own, records, state};
 
 /// How long before its end a certificate or a root is told of, and a list.
 const CERTIFICATE_SOON: Duration = Duration::from_secs(30 * 86_400);
@@ -117,6 +117,7 @@ fn look(path: &Path) -> Vec<Finding> {
             "Without it nothing runs.",
         )),
     }
+    findings.push(recorded(&config));
     findings.extend(lists(&config));
     match check::verdicts(&config) {
         Ok(verdicts) => findings.extend(verdicts.into_iter().map(|verdict| {
@@ -141,6 +142,22 @@ fn unseen(what: &str, error: &anyhow::Error) -> Finding {
         format!("{error:#}"),
         "Correct what the message names.",
     )
+}
+
+/// Whether the gateway can go on with its records. Whether each is what was written, `audit verify` says.
+fn recorded(config: &Config) -> Finding {
+    let what = "records";
+    match records::newest(config) {
+        Ok(None) => Finding::ok(what, "none yet"),
+        Ok(Some(checkpoint)) => {
+            Finding::ok(what, format!("{} of them, signed for", checkpoint.size()))
+        }
+        Err(error) => Finding::refuse(
+            what,
+            format!("{error:#}"),
+            "Do what the message says; `countersign-gateway audit verify` says more.",
+        ),
+    }
 }
 
 fn program_roots() -> Finding {

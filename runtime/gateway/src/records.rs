@@ -105,6 +105,19 @@ pub(crate) fn show(config: &Config, from: u64) -> anyhow::Result<()> {
     .with_context(|| format!("the records in {} are not whole", place.folder.display()))
 }
 
+/// The newest checkpoint of the records; none where no gateway has run yet.
+///
+/// # Errors
+/// If it is not there, or what it signs is not.
+pub(crate) fn newest(config: &Config) -> anyhow::Result<Option<Checkpoint>> {
+    let place = config.records();
+    if !place.key.exists() && !place.folder.exists() {
+        return Ok(None);
+    }
+    let view = LogView::new(&place.folder, &place.verifier()?)?;
+    Ok(Some(view.checkpoint().clone()))
+}
+
 fn judged(
     folder: &Path,
     verifier: &LogVerifier,

@@ -249,10 +249,21 @@ fn whoever_watches_over_the_machine_is_told_what_is_wrong_and_strangers_nothing(
         "countersign_gateway_root_end_timestamp_seconds{",
         "countersign_gateway_revocation_list_end_timestamp_seconds{",
         "countersign_gateway_signature_end_timestamp_seconds{service=\"pump\"} ",
+        "countersign_gateway_signatures_waiting 0\n",
         "# EOF\n",
     ] {
         assert!(figures.contains(line), "{line}: {figures}");
     }
+    // It computes without end, in a page of memory at least.
+    let figure = |name: &str| -> f64 {
+        let begins = format!("countersign_gateway_{name}{{service=\"pump\"}} ");
+        let found = figures.lines().find_map(|line| line.strip_prefix(&begins));
+        found
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("{name}: {figures}"))
+    };
+    assert!(figure("service_cpu_seconds_total") > 0.0, "{figures}");
+    assert!(figure("service_memory_bytes") >= 65_536.0, "{figures}");
     let (status, page) = get(address, "localhost", "/");
     assert_eq!(status, 200);
     assert!(page.contains("1 of 2 services were refused"), "{page}");

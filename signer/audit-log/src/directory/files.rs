@@ -55,7 +55,8 @@ impl Files {
 
     fn place(&mut self, name: &str, bytes: &[u8], is_durable: bool) -> Result<(), Error> {
         let path = self.path.join(name);
-        let new = self.path.join(NEW);
+        // In the same folder: a confined process may not rename from one folder to another everywhere (landlock before ABI 2).
+        let new = parent(&path).join(NEW);
         let failed = |source| system(&path, "written", source);
         self.make_folder(&parent(&path))?;
         // Whatever a crash left there is no file of ours, nor a link to follow.

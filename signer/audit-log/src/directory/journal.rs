@@ -99,6 +99,22 @@ impl Journal {
         })
     }
 
+    /// Goes on with the present one, of which it is known that it has no batches and nothing behind its first record.
+    pub(super) fn go_on(path: &Path) -> Result<Self, Error> {
+        let path = path.join(JOURNAL);
+        let failed = |source| system(&path, "opened", source);
+        let file = File::options().append(true).open(&path).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        Ok(Self {
+            path,
+            file,
+            bytes,
+            batches: 0,
+            is_behind: false,
+            is_torn: false,
+        })
+    }
+
     /// Adds a batch, and waits until the disk has it, if that is asked for.
     ///
     /// # Errors

@@ -80,6 +80,7 @@ impl LogDirectory {
             Err(error) => return Err(system(&path.join(CHECKPOINT), "read", error)),
         };
         let read = Journal::read(path)?;
+        let has_journal = read.is_some();
 
         // A copy of a log may come without a journal: then the checkpoint is all there is, and must be good.
         let (base, batches, dropped_bytes) = match read {
@@ -147,15 +148,23 @@ impl LogDirectory {
         // is replaced, and that is told.
         let checkpoint_replaced = !matches!(published, Some(Ok(_)));
 
-        // Everything is judged; only now is anything written.
+        // Everything is judged; only now is anything written, and nothing where the last writer left nothing to do.
         let mut files = Files::new(path);
         let growth = growth(at_base, &batches, signed.len())?;
-        files.put_all(&growth)?;
-        let superseded = growth.files.iter().map(|(resource, _)| *resource).collect();
         let replayed = checkpoint.size().saturating_sub(base.size());
-        files.put(CHECKPOINT, checkpoint.as_str().as_bytes())?;
-        files.sync()?;
-        let journal = Journal::start(path, &mut files, &checkpoint)?;
+        let is_settled = has_journal
+            && batches.is_empty()
+            && dropped_bytes == 0
+            && matches!(&published, Some(Ok(published)) if *published == checkpoint);
+        let journal = if is_settled {
+            Journal::go_on(path)?
+        } else {
+            files.put_all(&growth)?;
+            files.put(CHECKPOINT, checkpoint.as_str().as_bytes())?;
+            files.sync()?;
+            Journal::start(path, &mut files, &checkpoint)?
+        };
+        let superseded = growth.files.iter().map(|(resource, _)| *resource).collect();
         let mut log = Self {
             path: path.to_owned(),
             key,

@@ -84,7 +84,7 @@ fn tg24_of_a_log_that_dropped_its_oldest_the_rest_is_proved() {
             Err(other) => panic!("{other}"),
         }
     }
-    for index in [first, first + 1, 5_000, 5_999] {
+    for index in [first, first + 1, 5_999] {
         let proof = InclusionProof::make(&read, &checkpoint, index).unwrap();
         proof.check(&entry(index)).unwrap();
     }
