@@ -17,13 +17,13 @@ use wasmtime::EngineWeak;
 use crate::limits::Limits;
 use crate::usage::Usage;
 
-/// How often a computing guest yields (5 ms): it is gone at most twice this after its deadline.
-const TICK: Duration = Duration::from_millis(5);
+/// How often a computing guest yields (2 ms): it is gone at most twice this after its deadline.
+const TICK: Duration = Duration::from_millis(2);
 
 /// A running time from here on is none at all (a hundred years): timers do not reach so far.
 const WITHOUT_END: Duration = Duration::from_secs(100 * 31_536_000);
 
-/// Raises an engine's epoch while at least one guest runs, from a thread of its own. Idle, it costs nothing.
+/// Raises an engine's epoch while at least one guest computes, from a thread of its own. Where all wait, it costs nothing.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
 }
@@ -35,6 +35,8 @@ struct Shared {
 
 struct State {
     running: usize,
+    /// Whether the thread waits to be woken, which costs a call of the system.
+    waiting: bool,
     ended: bool,
 }
 
@@ -50,6 +52,7 @@ impl Ticker {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 running: 0,
+                waiting: false,
                 ended: false,
             }),
             wake: Condvar::new(),
@@ -62,8 +65,12 @@ impl Ticker {
     }
 
     fn running(&self) -> Running<'_> {
-        self.shared.lock().running += 1;
-        self.shared.wake.notify_one();
+        let mut state = self.shared.lock();
+        state.running += 1;
+        if state.waiting {
+            self.shared.wake.notify_one();
+        }
+        drop(state);
         Running(&self.shared)
     }
 }
@@ -85,9 +92,10 @@ impl Drop for Running<'_> {
 
 fn tick(shared: &Shared, engine: &EngineWeak) {
     loop {
-        let idle = shared
-            .wake
-            .wait_while(shared.lock(), |state| state.running == 0 && !state.ended);
+        let idle = shared.wake.wait_while(shared.lock(), |state| {
+            state.waiting = state.running == 0 && !state.ended;
+            state.waiting
+        });
         let ended = idle.unwrap_or_else(PoisonError::into_inner).ended;
         let Some(engine) = engine.upgrade().filter(|_| !ended) else {
             return;
@@ -134,7 +142,6 @@ pub(crate) async fn bounded<F: Future>(
     budget: &mut Budget,
     future: F,
 ) -> Result<F::Output, Stop> {
-    let _running = ticker.running();
     let mut future = pin!(future);
     let deadline = budget.deadline;
     let mut alarm = pin!(async {
@@ -145,8 +152,10 @@ pub(crate) async fn bounded<F: Future>(
     });
     poll_fn(|cx| {
         let entered = Instant::now();
+        let running = ticker.running();
         // The store that a panic may have left in disorder is dropped by the caller, and nothing else is shared.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        drop(running);
         let computed = entered.elapsed();
         budget.cpu = budget.cpu.saturating_sub(computed);
         budget.usage.computed(computed);

@@ -34,11 +34,17 @@ pub(crate) const ALLOWED_FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 /// this it panics. A guest's own modules are held against [`ALLOWED_FEATURES`] before they get to the engine.
 const ENGINE_FEATURES: WasmFeatures = ALLOWED_FEATURES.union(WasmFeatures::MULTI_MEMORY);
 
-/// Address space reserved for each linear memory, in bytes (64 MiB).
+/// Address space reserved for each linear memory, in bytes: 256 MiB, which is what a guest may have if nobody says otherwise, and
+/// 64 MiB where addresses have 32 bits.
 ///
-/// Wasmtime's default of 4 GiB does not fit many guests into the address space of a small gateway. A memory that grows
-/// beyond this is moved; that of a guest for one request is not, and so cannot.
-const MEMORY_RESERVATION: u64 = 64 << 20;
+/// A memory that grows beyond this is moved, in one step that nothing interrupts, and copying 256 MiB takes longer than a guest
+/// may live on after its deadline; that of a guest for one request is not moved, and so cannot grow further. Wasmtime's own
+/// 4 GiB do not fit many guests into the address space of a small gateway: 39 bits, on many.
+const MEMORY_RESERVATION: u64 = if cfg!(target_pointer_width = "32") {
+    64 << 20
+} else {
+    256 << 20
+};
 
 /// The same, for what is laid out in advance.
 const SERVING_MEMORY: usize = 64 << 20;
@@ -100,6 +106,10 @@ pub(crate) fn config() -> Config {
     config.memory_guard_size(MEMORY_GUARD);
     config.max_wasm_stack(GUEST_STACK);
     config.async_stack_size(ASYNC_STACK);
+    // A trap names functions, which neither is needed for: a map of addresses back to WebAssembly, and what other programs'
+    // stack walkers read. Without them code is smaller, and what is loaded and authenticated with it.
+    config.generate_address_map(false);
+    config.native_unwind_info(false);
     harden(config)
 }
 

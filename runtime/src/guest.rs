@@ -182,6 +182,8 @@ impl<T: HasGuestContext> ReadyGuest<T> {
         store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
         store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
         store.epoch_deadline_async_yield_and_update(1);
+        // Otherwise it would yield before its first instruction.
+        store.set_epoch_deadline(1);
         Ok(limits)
     }
 

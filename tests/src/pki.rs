@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use countersign_backend_file::{FileKey, SystemRandom};
 use countersign_format::{
-    Digest, Envelope, SignerEntry, SignerId, Statement, StatementFields, signature_section,
+    Digest, Envelope, PrecompiledFile, PrecompiledSignature, PrecompiledStatement, SignerEntry,
+    SignerId, Statement, StatementFields, precompiled_to_be_signed, signature_section,
     signer_to_be_signed,
 };
 use countersign_keys::{Algorithm, Error, PublicKey, Signer, SigningKey};
@@ -223,6 +224,21 @@ impl TestPki {
         let mut all = vec![self];
         all.extend(others);
         sign_by(&all, component, manifest)
+    }
+
+    /// Signs compiled code, as who is trusted with it does.
+    ///
+    /// # Panics
+    /// When the chain cannot be encoded.
+    #[must_use]
+    pub fn sign_code(&self, statement: &PrecompiledStatement, code: &[u8]) -> Vec<u8> {
+        let key = self.device_key();
+        let (algorithm, chain) = (key.algorithm(), self.chain.clone());
+        let message = precompiled_to_be_signed(algorithm, &chain, statement);
+        let signature = key.sign(&message).expect("a key in memory signs");
+        let signed =
+            PrecompiledSignature::new(algorithm, chain, statement.clone(), *signature.as_bytes());
+        PrecompiledFile::write(&signed.expect("the signature is well formed"), code)
     }
 
     /// The parts of the statement that [`TestPki::sign`] would sign, documents aside, for [`TestPki::forge`].

@@ -27,6 +27,9 @@ const SIZES: &[(&str, bool, Option<u64>)] = &[
     ("countersign-gateway", true, None),
 ];
 
+/// `countersign-run` without a compiler.
+const SMALL: &[&str] = &["--package", "countersign-run", "--no-default-features"];
+
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
@@ -180,10 +183,14 @@ fn warm_start() -> Result<()> {
     setup::ensure(&[Need::Python])?;
     let component = demo::fetch_resvg(target().join("bench"))?;
     let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
+    // Both are made under the same name.
+    let small = target().join("bench/countersign-run-small");
+    std::fs::copy(release(SMALL, "countersign-run")?, &small)?;
     let host = release(&["--package", "countersign-run"], "countersign-run")?;
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-cold-start"]);
     bench.args(["--bench", "warm_start"]);
+    bench.env("COUNTERSIGN_BENCH_SMALL", small);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", component);
     bench.env("COUNTERSIGN_BENCH_HOST", host);
     bench.env("COUNTERSIGN_BENCH_WASMTIME", wasmtime);
@@ -227,6 +234,11 @@ fn release(options: &[&str], program: &str) -> Result<PathBuf> {
     Ok(target().join("release").join(program))
 }
 
+/// The gateway as released.
+fn gateway() -> Result<PathBuf> {
+    release(&["--package", "countersign-gateway"], "countersign-gateway")
+}
+
 /// Builds Wasmtime as released, too, and needs a TPM.
 fn guest_sign() -> Result<()> {
     say("guest_sign");
@@ -255,24 +267,10 @@ fn http() -> Result<()> {
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
     bench.args(["--bench", "http"]);
-    bench.env("COUNTERSIGN_BENCH_GATEWAY", released_gateway()?);
+    bench.env("COUNTERSIGN_BENCH_GATEWAY", gateway()?);
     bench.env("COUNTERSIGN_BENCH_WASMTIME", wasmtime);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", guests::wasm("hello-http"));
     run(&mut bench)
-}
-
-/// The gateway as released.
-fn released_gateway() -> Result<PathBuf> {
-    run(cargo().args([
-        "build",
-        "--locked",
-        "--profile",
-        "bench",
-        "--package",
-        "countersign-gateway",
-    ]))?;
-    // Cargo puts what the profile `bench` makes where released programs are.
-    Ok(target().join("release/countersign-gateway"))
 }
 
 /// The gateway as released, with services that do nothing.
@@ -281,6 +279,6 @@ fn idle() -> Result<()> {
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
     bench.args(["--bench", "idle"]);
-    bench.env("COUNTERSIGN_BENCH_GATEWAY", released_gateway()?);
+    bench.env("COUNTERSIGN_BENCH_GATEWAY", gateway()?);
     run(&mut bench)
 }

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -55,14 +55,15 @@ pub trait Secure: Send + Sync {
 /// What one guest may send, and has under way.
 pub(crate) struct Outgoing {
     granted: Arc<Granted>,
-    room: Arc<Semaphore>,
+    /// Made when it first sends one.
+    room: OnceLock<Arc<Semaphore>>,
 }
 
 impl Outgoing {
     pub(crate) fn new(granted: &Arc<Granted>) -> Self {
         Self {
             granted: Arc::clone(granted),
-            room: Arc::new(Semaphore::new(AT_ONCE)),
+            room: OnceLock::new(),
         }
     }
 }
@@ -77,7 +78,8 @@ impl WasiHttpHooks for Outgoing {
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Rest), Error>> + Send> {
         let granted = Arc::clone(&self.granted);
-        let room = Arc::clone(&self.room);
+        let room = self.room.get_or_init(|| Arc::new(Semaphore::new(AT_ONCE)));
+        let room = Arc::clone(room);
         Box::new(async move {
             let place = room
                 .try_acquire_owned()

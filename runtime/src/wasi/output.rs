@@ -24,8 +24,9 @@ const CHUNK: usize = 64 << 10;
 pub(crate) struct Metered {
     output: Output,
     budget: ByteBudget,
-    /// Made when the guest first asks for the output, so that a worker has a runtime to run in.
-    worker: Arc<OnceLock<Worker>>,
+    /// Made when the guest first asks for the output, so that a worker has a runtime to run in; none where nothing has to be
+    /// waited for.
+    worker: Option<Arc<OnceLock<Worker>>>,
     /// Where lines go, if they go to the host: one for all the handles that a guest may have to the same output.
     lines: Option<Arc<std::sync::Mutex<Lines>>>,
 }
@@ -43,10 +44,14 @@ impl Metered {
             }))),
             _ => None,
         };
+        let worker = match &output {
+            Output::Stderr | Output::Stdout => Some(Arc::default()),
+            Output::Capture(_) | Output::Discard | Output::Lines(_) => None,
+        };
         Self {
             output,
             budget,
-            worker: Arc::default(),
+            worker,
             lines,
         }
     }
@@ -54,7 +59,7 @@ impl Metered {
     /// Waits until everything that the guest wrote has left this process. The worker dies with the store, and a guest
     /// need not flush before it ends.
     pub(crate) async fn drain(&self) {
-        if let Some(worker) = self.worker.get() {
+        if let Some(worker) = self.worker.as_ref().and_then(|worker| worker.get()) {
             let mut stream = worker.lock().await;
             // Where the reader is gone, nobody misses the rest.
             if stream.flush().is_ok() {
@@ -65,7 +70,10 @@ impl Metered {
 
     fn worker(&self, writer: impl AsyncWrite + Send + 'static) -> Sink {
         let start = || Arc::new(Mutex::new(AsyncWriteStream::new(CHUNK, writer)));
-        Sink::Worker(Arc::clone(self.worker.get_or_init(start)))
+        Sink::Worker(match &self.worker {
+            Some(worker) => Arc::clone(worker.get_or_init(start)),
+            None => start(),
+        })
     }
 }
 

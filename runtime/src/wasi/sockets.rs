@@ -64,12 +64,12 @@ fn parse(entry: &str) -> Option<Peer> {
 
 /// Installs the address check. Without a grant every use is denied; the interfaces are then not linked either.
 pub(super) fn configure(builder: &mut WasiCtxBuilder, granted: &Granted) {
-    let sockets = granted.sockets.as_deref();
-    let peers: Arc<[Peer]> = sockets
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|entry| parse(entry))
-        .collect();
+    let Some(sockets) = &granted.sockets else {
+        // No interface of theirs is linked; and where nobody says which addresses may be used, none may.
+        builder.allow_tcp(false).allow_udp(false);
+        return;
+    };
+    let peers: Arc<[Peer]> = sockets.iter().filter_map(|entry| parse(entry)).collect();
     builder.allow_tcp(peers.iter().any(|peer| !peer.udp));
     builder.allow_udp(peers.iter().any(|peer| peer.udp));
     let lookups = granted.lookups.clone();

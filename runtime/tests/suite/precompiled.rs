@@ -1,10 +1,7 @@
 //! Code that came with a component: run only under a root for it, beside the component's own signature, and on the host that
 //! it was compiled for.
 
-use countersign_format::{
-    Digest, Grants, GuestLimits, PrecompiledFile, PrecompiledSignature, PrecompiledStatement,
-    precompiled_to_be_signed,
-};
+use countersign_format::{Digest, Grants, GuestLimits, PrecompiledStatement};
 use countersign_runtime::trust_store::{
     AnchorSource, Anchors, Code, Now, Purpose, Rejection, TrustState, UnixTime, VerifiedComponent,
     VerifiedPrecompiled,
@@ -63,7 +60,7 @@ impl Desk {
     }
 
     fn signed(&self, statement: &PrecompiledStatement, code: &[u8]) -> Vec<u8> {
-        sign(&self.code, statement, code)
+        self.code.sign_code(statement, code)
     }
 
     fn judge(&self, file: Vec<u8>, wat: &str) -> Result<VerifiedPrecompiled, LoadError> {
@@ -77,16 +74,6 @@ fn anchors(components: &TestPki, code: &TestPki) -> Anchors {
         ..code.anchor_source()
     };
     Anchors::new(vec![components.anchor_source(), for_code]).unwrap()
-}
-
-fn sign(pki: &TestPki, statement: &PrecompiledStatement, code: &[u8]) -> Vec<u8> {
-    let key = pki.certified_key();
-    let algorithm = key.chain().public_key().algorithm();
-    let chain = key.chain().certificates().to_vec();
-    let message = precompiled_to_be_signed(algorithm, &chain, statement);
-    let signature = *key.key().sign(&message).unwrap().as_bytes();
-    let signed = PrecompiledSignature::new(algorithm, chain, statement.clone(), signature);
-    PrecompiledFile::write(&signed.unwrap(), code)
 }
 
 fn judge(
@@ -144,7 +131,7 @@ fn te15_code_needs_a_root_of_its_own() {
     let (statement, code) = desk.compiled(CodeTarget::Baseline);
     let file = desk.signed(&statement, &code);
     // Who signs components is nobody here, even the component's own signer.
-    let theirs = sign(&desk.components, &statement, &code);
+    let theirs = desk.components.sign_code(&statement, &code);
     let rejection = rejected(desk.judge(theirs, SEVEN));
     assert!(
         matches!(rejection, Rejection::UntrustedRoot { .. }),

@@ -2,7 +2,10 @@
 //! Wasmtime's own command, which loads precompiled code that nobody vouches for, or its own cache, which nobody authenticated;
 //! and both without a cache.
 //!
-//! COUNTERSIGN_BENCH_COMPONENT, _HOST and _WASMTIME name the component and the two programs; `cargo xtask bench` sets them.
+//! A host without a compiler is started, too, with code that was signed for it: what a small machine does at every start.
+//!
+//! COUNTERSIGN_BENCH_COMPONENT, _HOST, _SMALL (the same without a compiler) and _WASMTIME name the component and the programs;
+//! `cargo xtask bench` sets them.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
@@ -12,6 +15,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use countersign_benches::{Bound, Report, Table};
+use countersign_runtime::format::PrecompiledStatement;
+use countersign_runtime::trust_store::{AnchorSource, Purpose};
+use countersign_runtime::{CodeTarget, Runtime};
 use countersign_testing::TestPki;
 
 /// Runs of each side, in turns.
@@ -26,11 +32,9 @@ fn main() -> ExitCode {
     };
     let wasmtime = PathBuf::from(named("WASMTIME"));
     let folder = tempfile::tempdir().expect("a folder");
-    let bench = Bench::new(
-        folder.path(),
-        Path::new(&named("COMPONENT")),
-        Path::new(&named("HOST")),
-    );
+    let bench = Bench::new(folder.path(), Path::new(&named("COMPONENT")));
+    let host = bench.filled(Path::new(&named("HOST")), "countersign-run");
+    let small = bench.filled(Path::new(&named("SMALL")), "countersign-run-small");
     let cached = folder.path().join("wasmtime.toml");
     let code = folder.path().join("component.cwasm");
     let store = folder.path().join("wasmtime-cache");
@@ -44,11 +48,16 @@ fn main() -> ExitCode {
     );
 
     let ours = |cache: bool| {
-        let mut run = Command::new(&bench.host);
+        let mut run = Command::new(&host);
         run.arg(&bench.signed);
         if cache {
             run.arg("--cache").arg(folder.path().join("cache"));
         }
+        run
+    };
+    let from_code = || {
+        let mut run = Command::new(&small);
+        run.arg(&bench.with_code);
         run
     };
     let theirs = |options: &[&OsStr], file: &Path| {
@@ -62,31 +71,38 @@ fn main() -> ExitCode {
     let without = || theirs(&["-C".as_ref(), "cache=n".as_ref()], &bench.component);
 
     let mut table = Table::new(&["start", "ours", "Wasmtime's command", "ratio", "at most"]);
-    for (what, runs, cache, counterpart, bound) in [
+    let (warm, cold) = (|| ours(true), || ours(false));
+    for (what, runs, ours, counterpart, bound) in [
         (
             "warm, beside `--allow-precompiled`",
             WARM_RUNS,
-            true,
+            &warm as &dyn Fn() -> Command,
             &precompiled as &dyn Fn() -> Command,
-            1.3,
+            Bound::Ratio(1.3),
         ),
         (
             "warm, beside its own cache",
             WARM_RUNS,
-            true,
+            &warm,
             &with_cache,
-            0.6,
+            Bound::Ratio(0.6),
         ),
         (
             "cold, beside `-C cache=n`",
             COLD_RUNS,
-            false,
+            &cold,
             &without,
-            1.05,
+            Bound::Ratio(1.05),
+        ),
+        (
+            "without a compiler, signed code, beside `--allow-precompiled`",
+            WARM_RUNS,
+            &from_code,
+            &precompiled,
+            Bound::None,
         ),
     ] {
-        let costs = in_turns(runs, || ours(cache), counterpart);
-        table.ratio(what, costs, Bound::Ratio(bound), &[]);
+        table.ratio(what, in_turns(runs, ours, counterpart), bound, &[]);
     }
     let mut report = Report::default();
     report.print(
@@ -96,40 +112,71 @@ fn main() -> ExitCode {
     report.finish()
 }
 
-/// A host with a root, and a component that it trusts.
+/// A component that is trusted, alone and with code beside it.
 struct Bench {
+    folder: PathBuf,
+    roots: Vec<AnchorSource>,
     component: PathBuf,
     signed: PathBuf,
-    host: PathBuf,
+    /// The same, in a folder where its code lies, too.
+    with_code: PathBuf,
 }
 
 impl Bench {
-    fn new(folder: &Path, component: &Path, host: &Path) -> Self {
-        let pki = TestPki::new();
+    fn new(folder: &Path, component: &Path) -> Self {
+        let (pki, for_code) = (TestPki::new(), TestPki::builder().seed(2).build());
         let mut manifest = pki.manifest("test:resvg");
         manifest.grants.stdio.stdout = true;
         manifest.grants.stdio.stderr = true;
         let bytes = std::fs::read(component).expect("the component is read");
-        let signed = folder.join("component.signed.wasm");
-        std::fs::write(&signed, pki.sign(&bytes, &manifest)).expect("our own folder");
-        let filled = folder.join("countersign-run");
-        let mut program = std::fs::read(host).expect("the host is read");
-        countersign_roots_file::fill(&mut program, &[pki.anchor_source()]).expect("it takes roots");
-        std::fs::write(&filled, program).expect("our own folder");
-        let executable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&filled, executable).expect("our own file");
+        let file = pki.sign(&bytes, &manifest);
+        let put = |name: &str, bytes: &[u8]| {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).expect("our own folder");
+            path
+        };
+        let signed = put("component.signed.wasm", &file);
+
+        let runtime = Runtime::builder(pki.anchors()).build().expect("a runtime");
+        let verified = runtime.verify(file.clone(), &pki.now(), &pki.state());
+        let code = runtime
+            .precompile(&verified.expect("it is verified"), CodeTarget::Native)
+            .expect("it is compiled");
+        let (statement, code) = PrecompiledStatement::parse_unsigned(&code).expect("just made");
+        std::fs::create_dir(folder.join("small")).expect("our own folder");
+        let beside = format!("small/component.signed.wasm.{}.code", runtime.code_target());
+        put(&beside, &for_code.sign_code(&statement, code));
+        let with_code = put("small/component.signed.wasm", &file);
+
+        let for_code = AnchorSource {
+            purpose: Purpose::PrecompiledCode,
+            ..for_code.anchor_source()
+        };
         Self {
+            folder: folder.to_owned(),
+            roots: vec![pki.anchor_source(), for_code],
             component: component.to_owned(),
             signed,
-            host: filled,
+            with_code,
         }
+    }
+
+    /// A program, with the roots.
+    fn filled(&self, program: &Path, name: &str) -> PathBuf {
+        let mut program = std::fs::read(program).expect("the program is built");
+        countersign_roots_file::fill(&mut program, &self.roots).expect("it takes roots");
+        let path = self.folder.join(name);
+        std::fs::write(&path, program).expect("our own folder");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, executable).expect("our own file");
+        path
     }
 }
 
 /// The medians of both sides, after a run of each that fills its cache.
 fn in_turns(
     runs: usize,
-    ours: impl Fn() -> Command,
+    ours: &dyn Fn() -> Command,
     theirs: &dyn Fn() -> Command,
 ) -> (Duration, Duration) {
     time(&mut ours());

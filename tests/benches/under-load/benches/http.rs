@@ -4,17 +4,18 @@
 //! bench` builds it as released.
 #![forbid(unsafe_code)]
 
+mod support;
+
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use countersign_benches::{Report, Table, mib};
-use countersign_testing::TestPki;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use support::{Ended, Gateway};
 
 /// Connections at the same time, each with one request under way.
 const CONNECTIONS: usize = 16;
@@ -47,11 +48,16 @@ fn main() -> ExitCode {
         eprintln!("no programs are named; `cargo xtask bench http` does");
         return ExitCode::from(2);
     };
-    let bench = Bench::new(Path::new(&gateway), Path::new(&component));
+    let gateway = Gateway::new(Path::new(&gateway));
+    let bytes = std::fs::read(&component).expect("the component is built");
+    gateway.sign("hello", &bytes, true);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let address = free();
-        ours.push(measured(address, bench.gateway(address)));
+        let service = format!(
+            "\n[[http]]\nname = \"hello\"\ncomponent = \"hello.wasm\"\nsigned-as = \"test:hello\"\nlisten = \"{address}\"\n"
+        );
+        ours.push(measured(address, gateway.run(&service)));
         let address = free();
         let mut serve = Command::new(&wasmtime);
         serve.args(["serve", "--addr", &address.to_string(), &component]);
@@ -113,8 +119,7 @@ fn free() -> SocketAddr {
 
 /// Starts a server, asks it, and ends it.
 fn measured(address: SocketAddr, mut server: Command) -> Run {
-    let quiet = server.stdin(Stdio::null()).stdout(Stdio::null());
-    let server = Ended(quiet.stderr(Stdio::null()).spawn().expect("it starts"));
+    let server = Ended::start(&mut server);
     let until = Instant::now() + PATIENCE;
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -135,7 +140,7 @@ fn measured(address: SocketAddr, mut server: Command) -> Run {
         Run {
             a_second: f64::from(number) / seconds,
             p99: p99.as_secs_f64() * 1e6,
-            resident: resident(server.0.id()),
+            resident: server.resident(),
         }
     })
 }
@@ -191,73 +196,4 @@ async fn exchange(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
             return answer.starts_with(b"HTTP/1.1 200 ");
         }
     }
-}
-
-/// A folder with a PKI, a gateway that trusts its root, and the signed component.
-struct Bench {
-    folder: TempDir,
-}
-
-impl Bench {
-    fn new(program: &Path, component: &Path) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let pki = TestPki::builder().scope(&["test:*"]).build();
-        let _ = pki.write(folder.path());
-        let mut host = std::fs::read(program).expect("the gateway is built");
-        countersign_roots_file::fill(&mut host, &[pki.anchor_source()])
-            .expect("the gateway takes roots");
-        let path = folder.path().join("gateway");
-        std::fs::write(&path, host).expect("our own folder");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-            .expect("our own file");
-        let mut manifest = pki.manifest("test:hello");
-        manifest.grants.http_incoming = true;
-        let component = std::fs::read(component).expect("the component is built");
-        let signed = pki.sign(&component, &manifest);
-        std::fs::write(folder.path().join("hello.wasm"), signed).expect("our own folder");
-        let bench = Self { folder };
-        let made = bench.command("init").args(["--state", "state"]).status();
-        assert!(made.expect("it starts").success());
-        bench
-    }
-
-    fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(self.folder.path().join("gateway"));
-        command.current_dir(self.folder.path()).arg(verb);
-        command
-    }
-
-    fn gateway(&self, address: SocketAddr) -> Command {
-        let text = format!(
-            "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n\n[[http]]\nname = \"hello\"\n\
-             component = \"hello.wasm\"\nsigned-as = \"test:hello\"\nlisten = \"{address}\"\n"
-        );
-        std::fs::write(self.folder.path().join("gateway.toml"), text).expect("our own folder");
-        let mut command = self.command("run");
-        command.args(["--config", "gateway.toml"]);
-        command
-    }
-}
-
-/// A program that is ended with its run.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What Linux says of a process, in bytes.
-fn resident(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|line| line.trim().strip_suffix(" kB"));
-    let kibibytes: usize = line
-        .and_then(|kibibytes| kibibytes.trim().parse().ok())
-        .expect("a number");
-    kibibytes * 1_024
 }

@@ -4,14 +4,15 @@
 //! COUNTERSIGN_BENCH_GATEWAY names the program; `cargo xtask bench` builds it as released.
 #![forbid(unsafe_code)]
 
-use std::os::unix::fs::PermissionsExt as _;
+mod support;
+
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use countersign_benches::{Report, Table, mib};
-use countersign_testing::TestPki;
-use tempfile::TempDir;
+
+use support::{Ended, Gateway};
 
 const SERVICES: usize = 10;
 /// Resident memory of all together, in bytes (16 MiB).
@@ -84,57 +85,29 @@ fn in_mib(bytes: usize) -> f64 {
     f64::from(u32::try_from(bytes / 1_024).unwrap_or(u32::MAX)) / 1_024.0
 }
 
-/// A folder with a PKI and a gateway that trusts its root.
-struct Bench {
-    folder: TempDir,
-}
+/// A gateway and ten services that sleep.
+struct Bench(Gateway);
 
 impl Bench {
     fn new(program: &Path) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let pki = TestPki::builder().scope(&["test:*"]).build();
-        let _ = pki.write(folder.path());
-        let mut host = std::fs::read(program).expect("the gateway can be read");
-        countersign_roots_file::fill(&mut host, &[pki.anchor_source()])
-            .expect("the gateway takes roots");
-        let path = folder.path().join("gateway");
-        std::fs::write(&path, host).expect("our own folder");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-            .expect("our own file");
+        let gateway = Gateway::new(program);
         let sleeper = wat::parse_str(SLEEPER).expect("a component");
         for number in 0..SERVICES {
-            let signed = pki.sign(&sleeper, &pki.manifest(&format!("test:s{number}")));
-            std::fs::write(folder.path().join(format!("s{number}.wasm")), signed)
-                .expect("our own folder");
+            gateway.sign(&format!("s{number}"), &sleeper, false);
         }
-        let bench = Self { folder };
-        let made = bench.command("init").args(["--state", "state"]).status();
-        assert!(made.expect("it starts").success());
-        bench
-    }
-
-    fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(self.folder.path().join("gateway"));
-        command.current_dir(self.folder.path()).arg(verb);
-        command.stdin(Stdio::null()).stderr(Stdio::null());
-        command
+        Self(gateway)
     }
 
     /// Resident memory, in bytes, of a gateway with so many services when it has come to rest.
     fn resident(&self, services: usize) -> usize {
-        let mut text = "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n".to_owned();
-        for number in 0..services {
-            text += &format!(
-                "\n[[service]]\nname = \"s{number}\"\ncomponent = \"s{number}.wasm\"\nsigned-as = \"test:s{number}\"\n"
-            );
-        }
-        std::fs::write(self.folder.path().join("gateway.toml"), text).expect("our own folder");
-        let gateway = self
-            .command("run")
-            .args(["--config", "gateway.toml"])
-            .stdout(Stdio::null())
-            .spawn();
-        let mut gateway = Ended(gateway.expect("it starts"));
+        let text: String = (0..services)
+            .map(|number| {
+                format!(
+                    "\n[[service]]\nname = \"s{number}\"\ncomponent = \"s{number}.wasm\"\nsigned-as = \"test:s{number}\"\n"
+                )
+            })
+            .collect();
+        let mut gateway = Ended::start(&mut self.0.run(&text));
         let until = Instant::now() + PATIENCE;
         while self.running() < services {
             assert!(Instant::now() < until, "the services do not run");
@@ -144,13 +117,13 @@ impl Bench {
         }
         std::thread::sleep(REST);
         assert_eq!(self.running(), services);
-        resident(gateway.0.id())
+        gateway.resident()
     }
 
     /// How many services run.
     fn running(&self) -> usize {
-        let status = self
-            .command("status")
+        let mut status = self.0.command("status");
+        let status = status
             .args(["--config", "gateway.toml", "--json"])
             .output()
             .expect("it starts");
@@ -163,27 +136,4 @@ impl Bench {
             .filter(|service| service["state"] == "running")
             .count()
     }
-}
-
-/// A program that is ended with the bench.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What Linux says of a process, in bytes.
-fn resident(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|line| line.trim().strip_suffix(" kB"));
-    let kibibytes: usize = line
-        .and_then(|kibibytes| kibibytes.trim().parse().ok())
-        .expect("a number");
-    kibibytes * 1_024
 }
