@@ -276,6 +276,9 @@ fn reached(arguments: &StationArguments) -> anyhow::Result<StoreDevices> {
     if let Some(tcti) = &arguments.station_tpm {
         devices = devices.asked_by(&tcti.parse().context("--station-tpm")?)?;
     }
+    if let Some(folder) = &arguments.chip_makers {
+        devices = devices.of_chip_makers(folder)?;
+    }
     if let Some(folder) = &arguments.tpm_makers {
         devices = devices.of_makers(folder, serve::now())?;
     }

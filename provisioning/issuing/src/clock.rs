@@ -2,10 +2,11 @@
 //!
 //! What the machine's clock says is not kept: a clock that was set ahead once must not make every later, right one
 //! wrong. The time when this program was built is the floor. At a start the clock is compared with what was recorded last;
-//! where they cannot both be right, nobody but the operator knows which one is, and says so ([`Clock::confirmed`]).
+//! where they cannot both be right, nobody but the operator knows which one is, and says so ([`Clock::confirmed`]). While it
+//! runs, others' clocks are laid beside it ([`Clock::compare`]): as long as one of them contradicts, it is not believed.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::Error;
@@ -28,6 +29,25 @@ pub struct Clock {
     floor: u64,
     /// An operator says that it is right.
     is_confirmed: bool,
+    /// What is to be said against it, by whose clock. Clones share it.
+    doubts: Arc<RwLock<Doubts>>,
+}
+
+/// Why a clock is not believed, where others say something else.
+#[derive(Debug, Default)]
+struct Doubts {
+    database: Option<&'static str>,
+    time_servers: Option<&'static str>,
+}
+
+/// Whose clock is laid beside this machine's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Beside {
+    /// The one of the registry's database, which all replicas share.
+    Database,
+    /// Those of servers that an operator names.
+    TimeServers,
 }
 
 impl Clock {
@@ -59,6 +79,7 @@ impl Clock {
             started_at,
             floor,
             is_confirmed: false,
+            doubts: Arc::default(),
         }
     }
 
@@ -73,9 +94,46 @@ impl Clock {
         }
     }
 
+    /// Lays another clock beside this one: `theirs` is what it says now, in seconds since 1970, and none if it should say
+    /// something and does not. More than five minutes apart, this one is not believed until they agree again.
+    pub fn compare(&self, whose: Beside, theirs: Option<u64>) {
+        let apart = |theirs: u64| (self.read)().abs_diff(theirs) > TOLERANCE;
+        let mut doubts = self.doubts.write().unwrap_or_else(PoisonError::into_inner);
+        match whose {
+            Beside::Database => {
+                doubts.database = theirs.filter(|theirs| apart(*theirs)).map(|_| {
+                    "that is more than five minutes from the clock of the registry's database, and one of them is wrong; have \
+                     both follow one source of time (chrony, systemd-timesyncd)"
+                });
+            }
+            Beside::TimeServers => {
+                doubts.time_servers = match theirs {
+                    None => Some(
+                        "no time server confirms it; see that one of those in [clock] can be reached",
+                    ),
+                    Some(theirs) if apart(theirs) => Some(
+                        "that is more than five minutes from what a time server says; have this machine follow it (chrony, \
+                         systemd-timesyncd)",
+                    ),
+                    Some(_) => None,
+                };
+            }
+        }
+    }
+
+    /// Of several times of others, in seconds since 1970, the one that is furthest from this clock.
+    #[must_use]
+    pub fn furthest(&self, theirs: &[u64]) -> Option<u64> {
+        let now = (self.read)();
+        theirs
+            .iter()
+            .copied()
+            .max_by_key(|theirs| theirs.abs_diff(now))
+    }
+
     /// The time at a start, when the last thing was recorded at `last`.
     pub(crate) fn start(&self, last: Option<u64>) -> Result<u64, Error> {
-        let now = self.now()?;
+        let now = self.alone()?;
         let Some(last) = last.filter(|_| !self.is_confirmed) else {
             return Ok(now);
         };
@@ -95,11 +153,24 @@ impl Clock {
         Ok(now)
     }
 
-    /// The time in seconds since 1970.
+    /// The time in seconds since 1970, if nothing speaks against it.
+    ///
+    /// # Errors
+    /// [`Error::Clock`] when it is before what is known, moved against the time that passed, or another clock contradicts.
+    pub fn now(&self) -> Result<u64, Error> {
+        let now = self.alone()?;
+        let doubts = self.doubts.read().unwrap_or_else(PoisonError::into_inner);
+        match doubts.database.or(doubts.time_servers) {
+            Some(reason) => Err(Error::Clock { now, reason }),
+            None => Ok(now),
+        }
+    }
+
+    /// The time as far as this machine alone can tell: for what must be recorded though others contradict, such as a revocation.
     ///
     /// # Errors
     /// [`Error::Clock`] when it is before what is known, or moved against the time that passed.
-    pub fn now(&self) -> Result<u64, Error> {
+    pub(crate) fn alone(&self) -> Result<u64, Error> {
         let now = (self.read)();
         let refuse = |reason| Err(Error::Clock { now, reason });
         if now < self.floor {
@@ -167,6 +238,27 @@ mod tests {
         assert!(confirmed.start(None).is_err());
         now.store(999, Ordering::Relaxed);
         assert!(confirmed.start(None).is_err());
+    }
+
+    #[test]
+    fn tg21_a_clock_that_another_contradicts_is_not_believed_until_they_agree() {
+        let clock = clock(&Arc::new(AtomicU64::new(5000)), &Arc::default(), 0);
+        let replica = clock.clone();
+        for whose in [Beside::Database, Beside::TimeServers] {
+            for (theirs, is_right) in [(4700, true), (4699, false), (5300, true), (5301, false)] {
+                clock.compare(whose, Some(theirs));
+                assert_eq!(replica.now().is_ok(), is_right, "{whose:?} {theirs}");
+            }
+            // One that agrees does not outweigh the other.
+            clock.compare(Beside::Database, Some(5000));
+            assert_eq!(clock.now().is_ok(), whose == Beside::Database);
+            clock.compare(whose, Some(5000));
+            assert!(clock.now().is_ok());
+        }
+        clock.compare(Beside::TimeServers, None);
+        assert!(clock.now().is_err());
+        assert_eq!(clock.furthest(&[5001, 4000, 5900]), Some(4000));
+        assert_eq!(clock.furthest(&[]), None);
     }
 
     #[test]

@@ -32,8 +32,8 @@ mod threads;
 
 pub use ask::{Ask, Contents, Proof};
 pub use catch_up::{CatchUpError, catch_up, go_on_without_the_log};
-pub use clock::Clock;
+pub use clock::{Beside, Clock};
 pub use error::Error;
 pub use sequencer::{Sequencer, SequencerError};
-pub use service::{Authority, Issuing, revoke};
+pub use service::{Authority, Issuing, revoke, revoke_unrecorded};
 pub use step::{Step, Steps};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use countersign_format::Digest;
 use countersign_keys::SigningKey;
-use countersign_provisioning::{ForeignChain, Issuer, Reason, Serial, Validity};
-use countersign_registry::{Certificate, Registry};
+use countersign_provisioning::{ForeignChain, Issuer, Reason, Revocation, Serial, Validity};
+use countersign_registry::{Certificate, Listed, Registry};
 use countersign_trust_store::{Code, UnixTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -175,7 +175,7 @@ impl Issuing {
     }
 
     /// Revokes a certificate; `by` says who did, for the audit log. A second time gives the same answer; none for a serial
-    /// that was never handed out.
+    /// that was never handed out. Where its key may be in other hands, whatever else was issued over that key is revoked with it.
     ///
     /// # Errors
     /// [`Error::Clock`], [`Error::Unavailable`].
@@ -185,11 +185,11 @@ impl Issuing {
         reason: Reason,
         by: &str,
     ) -> Result<Option<Certificate>, Error> {
-        let now = self.inner.clock.now()?;
-        let leaf = record::revoked(now, serial, reason, by);
+        let now = self.inner.clock.alone()?;
+        let leaf = |serial: &Serial| record::revoked(now, serial, reason, by);
         let stop = &self.inner.stop;
         stop.check_disk()?;
-        stop.heed(self.inner.registry.revoke(serial, reason, now, &leaf).await)
+        stop.heed(self.inner.registry.revoke(serial, reason, now, leaf).await)
     }
 
     /// Judges the authority's own certificate as hosts do: `chain` leads from it to the root, with the lists of those
@@ -208,7 +208,7 @@ impl Issuing {
                 without_possession: false,
             });
         }
-        let linted = chain.lint(UnixTime::from_secs(self.inner.clock.now()?));
+        let linted = chain.lint(UnixTime::from_secs(self.inner.clock.alone()?));
         // Who only describes a chain may leave its lists away; who issues may not.
         let unknown = linted.notes.into_iter();
         let unknown = unknown.filter(|note| note.code == Code::RevocationUnknown);
@@ -303,9 +303,32 @@ pub async fn revoke(
     reason: Reason,
     by: &str,
 ) -> Result<Option<Certificate>, Error> {
-    let now = clock.now()?;
+    let now = clock.alone()?;
+    let leaf = |serial: &Serial| record::revoked(now, serial, reason, by);
+    Ok(registry.revoke(serial, reason, now, leaf).await?)
+}
+
+/// Revokes a serial of `issuer` (SHA-256 of its key's SubjectPublicKeyInfo) that the registry need not know, on the word of `by`:
+/// after a copy was put back, for a certificate that somebody has in hand.
+///
+/// # Errors
+/// [`Error::Clock`], [`Error::Unavailable`].
+pub async fn revoke_unrecorded(
+    registry: &Registry,
+    clock: &Clock,
+    issuer: &[u8; 32],
+    serial: &Serial,
+    reason: Reason,
+    by: &str,
+) -> Result<Listed, Error> {
+    let now = clock.alone()?;
+    let what = Revocation {
+        serial: serial.clone(),
+        at: UnixTime::from_secs(now),
+        reason,
+    };
     let leaf = record::revoked(now, serial, reason, by);
-    Ok(registry.revoke(serial, reason, now, &leaf).await?)
+    Ok(registry.revoke_listed(issuer, &what, &leaf).await?)
 }
 
 /// When the last thing was recorded, in seconds since 1970. The order of the leaves tells which is the last, so that a

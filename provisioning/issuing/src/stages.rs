@@ -357,7 +357,7 @@ impl Committing {
         if self.stop.check_disk().is_err() {
             return;
         }
-        let Ok(now) = self.clock.now() else { return };
+        let Ok(now) = self.clock.alone() else { return };
         if let Ok(orphans) = self.stop.heed(self.registry.orphans().await) {
             unclosed.serials.extend(record::closings(now, orphans));
         }

@@ -5,6 +5,7 @@ use countersign_provisioning::{Profile, Serial};
 use sqlx::Row;
 
 use crate::devices::{self, DEVICE};
+use crate::location::Kind;
 use crate::sql::{self, CERTIFICATE, int, uint};
 use crate::{Certificate, Device, Error, Registry};
 
@@ -172,6 +173,21 @@ impl Registry {
             .fetch_one(self.readers())
             .await?;
         Ok(row.try_get::<Option<i64>, _>(0)?.map(uint))
+    }
+
+    /// What the database's own clock says, in seconds since 1970: PostgreSQL's, which all replicas share. SQLite has none but
+    /// this machine's.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn clock(&self) -> Result<Option<u64>, Error> {
+        if self.kind() == Kind::Sqlite {
+            return Ok(None);
+        }
+        let row = sqlx::query("SELECT extract(epoch FROM clock_timestamp())::bigint")
+            .fetch_one(self.readers())
+            .await?;
+        Ok(Some(uint(row.try_get(0)?)))
     }
 
     /// Counts of everything. It reads all of it: not for every request.

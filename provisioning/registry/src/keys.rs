@@ -78,6 +78,29 @@ pub(crate) async fn lose(
     Ok(())
 }
 
+/// The other certificates that were handed out over the key of this one, if `reason` says that it is lost: renewals with the same
+/// key, and what was renewed.
+pub(crate) async fn others_over_it(
+    transaction: &mut Writing,
+    serial: &Serial,
+    reason: Reason,
+) -> Result<Vec<Serial>, Error> {
+    if !is_lost(reason) {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(
+        "SELECT serial FROM certificates WHERE device = (SELECT device FROM certificates WHERE serial = $1) \
+         AND key_hash = (SELECT key_hash FROM certificates WHERE serial = $1 AND state = 'revoked') \
+         AND state IN ('issued', 'superseded') ORDER BY serial",
+    )
+    .bind(serial.as_bytes())
+    .fetch_all(&mut **transaction)
+    .await?;
+    rows.iter()
+        .map(|row| crate::sql::serial(&row.try_get::<Vec<u8>, _>(0)?))
+        .collect()
+}
+
 /// Notes that the key of a certificate which came as a revoked one is lost, if its reason says so.
 pub(crate) async fn lose_revoked(transaction: &mut Writing, serial: &Serial) -> Result<(), Error> {
     sqlx::query(

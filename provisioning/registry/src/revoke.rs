@@ -19,9 +19,10 @@ pub enum Listed {
 }
 
 impl Registry {
-    /// Revokes a certificate that was handed out, with a leaf that says so. A second time changes nothing, and what was
-    /// recorded first comes back; none for a serial that is unknown or was never handed out. A key that may be in other
-    /// hands gets no certificate any more. `now` is in seconds since 1970.
+    /// Revokes a certificate that was handed out, with the leaf that `leaf` makes of its serial. A second time changes nothing,
+    /// and what was recorded first comes back; none for a serial that is unknown or was never handed out. A key that may be in
+    /// other hands gets no certificate any more, and every other certificate over it is revoked with this one, each with its
+    /// leaf. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -30,12 +31,20 @@ impl Registry {
         serial: &Serial,
         reason: Reason,
         now: u64,
-        leaf: &[u8],
+        leaf: impl Fn(&Serial) -> Vec<u8>,
     ) -> Result<Option<Certificate>, Error> {
         let mut transaction = self.write().await?;
+        let mut leaves = Vec::new();
         if revoke(&mut transaction, serial, reason, now).await? {
-            crate::audit::insert(&mut transaction, &[leaf]).await?;
+            leaves.push(leaf(serial));
         }
+        for other in keys::others_over_it(&mut transaction, serial, reason).await? {
+            if revoke(&mut transaction, &other, reason, now).await? {
+                leaves.push(leaf(&other));
+            }
+        }
+        let leaves: Vec<&[u8]> = leaves.iter().map(Vec::as_slice).collect();
+        crate::audit::insert(&mut transaction, &leaves).await?;
         let statement = format!(
             "SELECT {} FROM certificates WHERE serial = $1 AND state = 'revoked'",
             sql::CERTIFICATE

@@ -1,7 +1,6 @@
 //! What stands in the fixture: a store of keys, the hardware's own word for it, and perhaps room for a chain.
 
 mod chip;
-#[cfg(feature = "tpm")]
 mod makers;
 pub(crate) mod open;
 mod plain;
@@ -14,8 +13,9 @@ use countersign_keys::{Challenge, KeyInfo, KeyProvider, KeyUri};
 use crate::Error;
 
 pub use chip::{Chip, ChipMemory};
+pub use makers::chip::ChipMakers;
 #[cfg(feature = "tpm")]
-pub use makers::TpmMakers;
+pub use makers::tpm::TpmMakers;
 pub use open::{Devices, StoreDevices};
 pub use plain::Plain;
 #[cfg(feature = "tpm")]

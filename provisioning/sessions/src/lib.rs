@@ -53,7 +53,7 @@ mod step;
 
 pub use batch::{Batch, Progress};
 pub use device::{
-    Attested, Chip, ChipMemory, Device, Devices, Hardware, Memory, Plain, StoreDevices,
+    Attested, Chip, ChipMakers, ChipMemory, Device, Devices, Hardware, Memory, Plain, StoreDevices,
 };
 #[cfg(feature = "tpm")]
 pub use device::{Tpm, TpmMakers};

@@ -82,6 +82,10 @@ pub struct StationArguments {
     /// The slots of an ATECC608 that the chain goes into, such as 8,9,10: what is in them is overwritten.
     #[arg(long, value_name = "SLOTS", value_delimiter = ',')]
     pub chip_slots: Vec<u8>,
+    /// The folder of the certificates of chip makers, PEM: takes ATECC608s only that hold a chain to one of the roots among them,
+    /// and the key that it is for. Beside the roots it has the certificates of any one chip of each kind, as an example.
+    #[arg(long, value_name = "DIR")]
+    pub chip_makers: Option<PathBuf>,
     /// The index of a TPM that the chain goes into, 0x01830000 to 0x0183ffff.
     #[arg(long, value_name = "INDEX", value_parser = index)]
     pub tpm_index: Option<u32>,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_issuing::{Ask, Authority, Clock, Contents, Error, Issuing, Proof, Step, Steps};
+use countersign_issuing::{
+    Ask, Authority, Beside, Clock, Contents, Error, Issuing, Proof, Step, Steps,
+};
 use countersign_provisioning::{
     CaName, ForeignChain, Intermediate, Issuer, Reason, Revocation, RevocationList, Validity,
 };
@@ -237,11 +239,11 @@ pub(crate) async fn tg21_nothing_is_issued_by_a_wrong_clock(house: House) {
         )
     };
     let registry = house.open().await;
-    house::approve(&registry, 2).await;
+    house::approve(&registry, 3).await;
     let issuing = Issuing::start(registry.clone(), house.authority(), clock)
         .await
         .expect("starts");
-    issuing.issue(ask(0)).await.expect("issued");
+    let first = issuing.issue(ask(0)).await.expect("issued");
     for wrong in [now() - 1000, now() + 1000] {
         time.store(wrong, Ordering::SeqCst);
         let outcome = issuing.issue(ask(1)).await;
@@ -250,6 +252,22 @@ pub(crate) async fn tg21_nothing_is_issued_by_a_wrong_clock(house: House) {
     }
     time.store(now(), Ordering::SeqCst);
     issuing.issue(ask(1)).await.expect("issued");
+    // One that the database's contradicts issues nothing; what is revoked meanwhile is revoked.
+    let late = Clock::new(|| now() + 400, || Duration::ZERO, 0);
+    let issuing = Issuing::start(registry.clone(), house.authority(), late.clone())
+        .await
+        .expect("starts");
+    let theirs = registry.clock().await.expect("told");
+    assert_eq!(theirs.is_some(), house.url.starts_with("postgres:"));
+    late.compare(Beside::Database, Some(theirs.unwrap_or_else(now)));
+    let outcome = issuing.issue(ask(2)).await;
+    assert!(matches!(outcome, Err(Error::Clock { .. })), "{outcome:?}");
+    assert!(issuing.sign_list(7).await.is_err());
+    let revoked = issuing
+        .revoke(&first.serial, Reason::KeyCompromise, "a test")
+        .await
+        .expect("recorded");
+    assert!(revoked.is_some());
     // One that is behind the last certificate does not start.
     let early = Clock::new(|| now() - 1000, || Duration::ZERO, 0);
     let outcome = Issuing::start(registry, house.authority(), early).await;

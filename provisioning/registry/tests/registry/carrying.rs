@@ -53,7 +53,9 @@ pub(crate) async fn what_is_exported_comes_back(database: Database) {
     let revoked = issue_real(&registry, "b", 2, Profile::GuestData).await;
     issue_real(&registry, "b", 4, Profile::IDevId).await;
     registry
-        .revoke(&revoked.serial, Reason::KeyCompromise, NOW, b"leaf")
+        .revoke(&revoked.serial, Reason::KeyCompromise, NOW, |_| {
+            b"leaf".to_vec()
+        })
         .await
         .expect("revoked");
     let open = asking("c", 3);
@@ -259,7 +261,9 @@ pub(crate) async fn tg23_a_revocation_is_imported_whatever_is_here(database: Dat
     let what = issue_real(&registry, "a", 1, Profile::Tls).await;
     let before = exported(&registry).await;
     registry
-        .revoke(&what.serial, Reason::KeyCompromise, NOW, b"leaf")
+        .revoke(&what.serial, Reason::KeyCompromise, NOW, |_| {
+            b"leaf".to_vec()
+        })
         .await
         .expect("revoked");
     let after = exported(&registry).await;

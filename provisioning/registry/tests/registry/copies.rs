@@ -75,7 +75,7 @@ pub(crate) async fn tg16_an_old_copy_is_noticed_and_issues_nothing_before_it_kno
         (&later.serial, Reason::Superseded),
     ] {
         let revoked = registry
-            .revoke(serial, reason, NOW, serial.as_bytes())
+            .revoke(serial, reason, NOW, |serial| serial.as_bytes().to_vec())
             .await;
         assert!(revoked.expect("revoked").is_some());
     }

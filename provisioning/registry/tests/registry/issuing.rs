@@ -257,7 +257,7 @@ pub(crate) async fn tg17_the_same_idempotency_key_gets_the_same_certificate(data
     assert_eq!(outcome.expect_err("reused"), Refusal::RequestReused);
     // What was revoked since is no answer.
     let revoked = registry
-        .revoke(&first.serial, Reason::Superseded, NOW, b"leaf")
+        .revoke(&first.serial, Reason::Superseded, NOW, |_| b"leaf".to_vec())
         .await;
     assert!(revoked.expect("revoked").is_some());
     let outcome = reserve(&registry, &again, NOW).await;

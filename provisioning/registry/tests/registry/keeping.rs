@@ -115,7 +115,7 @@ pub(crate) async fn tg23_a_second_revocation_changes_nothing(database: Database)
         let serial = what.serial.clone();
         async move {
             registry
-                .revoke(&serial, reason, at, b"revoked")
+                .revoke(&serial, reason, at, |_| b"revoked".to_vec())
                 .await
                 .expect("asked")
         }
@@ -127,7 +127,7 @@ pub(crate) async fn tg23_a_second_revocation_changes_nothing(database: Database)
     assert_eq!(certificate.state, CertificateState::Revoked);
     assert_eq!(certificate.revoked, Some((NOW + 1, Reason::KeyCompromise)));
     let unknown = registry
-        .revoke(&serial(), Reason::Superseded, NOW, b"x")
+        .revoke(&serial(), Reason::Superseded, NOW, |_| b"x".to_vec())
         .await;
     assert_eq!(unknown.expect("asked"), None);
     // One leaf for issuing and one for revoking.

@@ -55,6 +55,7 @@ pub(crate) async fn tg04_a_lost_key_gets_no_certificate_any_more(database: Datab
         ("b", 2, Reason::CaCompromise, true),
         ("c", 3, Reason::Superseded, false),
     ] {
+        let (_, leaves) = registry.leaf_counts().await.expect("counted");
         // The earlier certificate is revoked, and the key is the current one's as well.
         let first = asking(device, key);
         issue(&registry, &first, NOW).await;
@@ -63,18 +64,32 @@ pub(crate) async fn tg04_a_lost_key_gets_no_certificate_any_more(database: Datab
             ..asking(device, key)
         };
         issue(&registry, &renewal, NOW).await;
-        let revoked = registry.revoke(&first.serial, reason, NOW, b"leaf").await;
+        let revoked = registry
+            .revoke(&first.serial, reason, NOW, |_| b"leaf".to_vec())
+            .await;
         assert!(revoked.expect("revoked").is_some());
         let again = Reservation {
             renews: Some(renewal.serial.clone()),
             ..asking(device, key)
         };
         let outcome = reserve(&registry, &again, NOW).await;
+        let current = registry.certificate(&renewal.serial).await.expect("found");
+        let current = current.expect("it is there").state;
         if !is_lost {
             assert!(outcome.is_ok(), "{outcome:?}");
+            assert_eq!(current, CertificateState::Issued);
             continue;
         }
-        let refusal = outcome.expect_err("its key is lost");
+        // Whoever has the key would renew the current one over a key of their own. It is revoked, too, with a leaf of its own.
+        assert_eq!(current, CertificateState::Revoked);
+        assert!(
+            matches!(outcome, Err(Refusal::NotCurrent { .. })),
+            "{outcome:?}"
+        );
+        let told = registry.leaf_counts().await.expect("counted");
+        assert_eq!(told.1, leaves + 4, "two issued, two revoked");
+        let refusal = reserve(&registry, &asking(device, key), NOW).await;
+        let refusal = refusal.expect_err("its key is lost");
         assert_eq!(refusal, Refusal::KeyRevoked { device: id(device) });
         for profile in [Profile::Tls, Profile::GuestData] {
             for other in ["a", "b", "c"] {
@@ -86,12 +101,15 @@ pub(crate) async fn tg04_a_lost_key_gets_no_certificate_any_more(database: Datab
                 assert!(outcome.is_err(), "{other} {profile}: {outcome:?}");
             }
         }
-        // With a new key it goes on.
-        let renewed = Reservation {
-            renews: Some(renewal.serial.clone()),
-            ..asking(device, key + 100)
-        };
-        issue(&registry, &renewed, NOW).await;
+        // With a new key it begins anew, and that one is none the worse when this is said again.
+        let fresh = asking(device, key + 100);
+        issue(&registry, &fresh, NOW).await;
+        registry
+            .revoke(&first.serial, reason, NOW, |_| b"leaf".to_vec())
+            .await
+            .expect("revoked");
+        let state = registry.certificate(&fresh.serial).await.expect("found");
+        assert_eq!(state.expect("there").state, CertificateState::Issued);
     }
 }
 
@@ -130,7 +148,9 @@ pub(crate) async fn tg05_what_changed_since_it_was_reserved_is_not_committed(dat
     };
     assert!(reserve(&registry, &renewal, NOW).await.is_ok());
     let revoked = registry
-        .revoke(&first.serial, Reason::PrivilegeWithdrawn, NOW, b"leaf")
+        .revoke(&first.serial, Reason::PrivilegeWithdrawn, NOW, |_| {
+            b"leaf".to_vec()
+        })
         .await;
     assert!(revoked.expect("revoked").is_some());
     let (serial, refusal) = refused(vec![made(&fine), made(&renewal)]).await;
@@ -144,12 +164,12 @@ pub(crate) async fn tg05_what_changed_since_it_was_reserved_is_not_committed(dat
         }
     );
 
-    // The key was lost: an earlier certificate over it is revoked, and the renewed one is current all the same.
+    // The key was lost: an earlier certificate over it is revoked, and the current one is over another.
     let oldest = asking("c", 3);
     issue(&registry, &oldest, NOW).await;
     let current = Reservation {
         renews: Some(oldest.serial.clone()),
-        ..asking("c", 3)
+        ..asking("c", 30)
     };
     issue(&registry, &current, NOW).await;
     let renewal = Reservation {
@@ -158,7 +178,9 @@ pub(crate) async fn tg05_what_changed_since_it_was_reserved_is_not_committed(dat
     };
     assert!(reserve(&registry, &renewal, NOW).await.is_ok());
     let revoked = registry
-        .revoke(&oldest.serial, Reason::KeyCompromise, NOW, b"leaf")
+        .revoke(&oldest.serial, Reason::KeyCompromise, NOW, |_| {
+            b"leaf".to_vec()
+        })
         .await;
     assert!(revoked.expect("revoked").is_some());
     let (serial, refusal) = refused(vec![made(&renewal), made(&fine)]).await;

@@ -1,10 +1,13 @@
 //! An ATECC608 in the fixture.
 //!
 //! Decided here: which of its slots vouches for the others, that its configuration is locked and makes the key one that
-//! cannot leave, and how a chain lies in its slots of clear data.
+//! cannot leave, and how a chain lies in its slots of clear data; and, where the station was given makers' roots, that one of
+//! these vouches for the chip.
 //!
 //! A chain lies there whole, not compressed: the compressed form holds only certificates whose serial number follows from
 //! the key, and the registry's are random.
+
+use std::sync::Arc;
 
 use countersign_backend_atecc608::{
     Atecc608Provider, Configuration, Error as ChipError, KeyConfig, Purpose, Slot, SlotConfig,
@@ -17,12 +20,14 @@ use countersign_keys::{
 use embedded_hal::delay::DelayNs;
 use embedded_hal::i2c::I2c;
 
+use super::makers::chip::ChipMakers;
 use super::{Attested, Device, Hardware, Memory};
 use crate::Error;
 
 /// A chip, with room for a chain in these of its slots.
 pub struct Chip<I, D> {
     memory: ChipMemory<I, D>,
+    makers: Option<Arc<ChipMakers>>,
 }
 
 /// Slots of clear data, taken together.
@@ -42,7 +47,15 @@ where
     pub fn new(keys: Atecc608Provider<I, D>, slots: Vec<Slot>) -> Self {
         Self {
             memory: ChipMemory { keys, slots },
+            makers: None,
         }
+    }
+
+    /// Takes the chip only if one of these makers vouches for it.
+    #[must_use]
+    pub fn of_makers(mut self, makers: Arc<ChipMakers>) -> Self {
+        self.makers = Some(makers);
+        self
     }
 
     fn provider(&self) -> &Atecc608Provider<I, D> {
@@ -96,6 +109,10 @@ where
     fn attest(&self, key: &KeyInfo, challenge: &Challenge) -> Result<Attested, Error> {
         let configuration = self.configuration()?;
         inspect_locks(&configuration).map_err(Error::attestation)?;
+        if let Some(makers) = &self.makers {
+            self.provider()
+                .with_device(|chip| makers.judge(chip, challenge))?;
+        }
         let evidence = match self.provider().attest(&key.uri, challenge) {
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 self.make_attestation_key(&key.uri)?;
@@ -226,7 +243,7 @@ pub(super) fn no_room(place: &str, needed: usize, room: usize) -> Error {
     ))
 }
 
-fn failed(error: ChipError) -> Error {
+pub(super) fn failed(error: ChipError) -> Error {
     Error::Keys(countersign_keys::Error::with_source(
         ErrorKind::Device,
         "the chip did not do what it was asked; look at its wiring, then try again",

@@ -11,8 +11,9 @@ use countersign_keys::{KeyUri, Tcti};
 use countersign_stores::Stores;
 use countersign_trust_store::UnixTime;
 
+use super::makers::chip::ChipMakers;
 #[cfg(feature = "tpm")]
-use super::makers::TpmMakers;
+use super::makers::tpm::TpmMakers;
 use super::{Device, Plain};
 use crate::Error;
 
@@ -34,6 +35,7 @@ pub struct StoreDevices {
     stores: Stores,
     software: bool,
     chip_slots: Vec<Slot>,
+    chip_makers: Option<Arc<ChipMakers>>,
     #[cfg(feature = "tpm")]
     tpm_index: Option<DataIndex>,
     #[cfg(feature = "tpm")]
@@ -53,6 +55,7 @@ impl StoreDevices {
             stores,
             software: false,
             chip_slots: Vec::new(),
+            chip_makers: None,
             #[cfg(feature = "tpm")]
             tpm_index: None,
             #[cfg(feature = "tpm")]
@@ -83,6 +86,21 @@ impl StoreDevices {
                 })
             })
             .collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Takes ATECC608s only of the makers whose certificates are in this folder. Chains cannot go into the slots where chips have
+    /// these.
+    ///
+    /// # Errors
+    /// As [`ChipMakers::read`]; [`Error::Refused`] where a chain would overwrite them.
+    pub fn of_chip_makers(mut self, folder: &Path) -> Result<Self, Error> {
+        if let Some(slot) = self.chip_slots.iter().find(|slot| ChipMakers::uses(**slot)) {
+            return Err(Error::refused(format!(
+                "a chain in slot {slot} would overwrite what the maker put there: name other slots for it"
+            )));
+        }
+        self.chip_makers = Some(Arc::new(ChipMakers::read(folder)?));
         Ok(self)
     }
 
@@ -156,7 +174,11 @@ impl StoreDevices {
             KeyUri::Atecc608(named) => {
                 use countersign_backend_atecc608::Atecc608Provider;
                 let keys = Atecc608Provider::open_bus(named.bus(), named.address())?;
-                Ok(Arc::new(super::Chip::new(keys, self.chip_slots.clone())))
+                let mut chip = super::Chip::new(keys, self.chip_slots.clone());
+                if let Some(makers) = &self.chip_makers {
+                    chip = chip.of_makers(Arc::clone(makers));
+                }
+                Ok(Arc::new(chip))
             }
             #[cfg(feature = "tpm")]
             KeyUri::Tpm(named) => {

@@ -16,7 +16,7 @@ use countersign_trust_store::firmware::{self, BROKEN, BrokenFirmware, TpmMaker};
 use std::sync::Arc;
 
 use super::chip::no_room;
-use super::makers::TpmMakers;
+use super::makers::tpm::TpmMakers;
 use super::open::is_a_chip;
 use super::{Attested, Device, Hardware, Memory};
 use crate::Error;

@@ -4,5 +4,6 @@ mod batch;
 mod bench;
 mod chip;
 mod killed;
+mod maker;
 #[cfg(feature = "tpm")]
 mod tpm;
