@@ -152,7 +152,7 @@ fn th01_what_was_not_waited_for_may_go_and_nothing_else() {
     }
     let soon = fs::read(path.join(".journal")).unwrap();
     // Cut at any byte, or a hole of zeros in its middle while what follows is there.
-    for at in (waited..soon.len()).step_by(29) {
+    for at in (waited..soon.len()).step_by(61) {
         let cut = soon[..at].to_vec();
         let mut hole = soon.clone();
         let end = (at + 40).min(hole.len());
