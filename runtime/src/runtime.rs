@@ -87,6 +87,12 @@ impl Runtime {
         &self.anchors
     }
 
+    /// The policy that components are verified by.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Verifies the bytes of a signed file: framing, digest, chain, signatures, scope, audience.
     ///
     /// # Errors
@@ -97,8 +103,23 @@ impl Runtime {
         now: &Now,
         state: &TrustState,
     ) -> Result<VerifiedComponent, Rejection> {
+        self.verify_by(&self.policy, bytes, now, state)
+    }
+
+    /// As [`verify`](Self::verify), by another policy than the runtime's own: for a host that learns who it is, or what its operator
+    /// demands, after the runtime was built.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_by(
+        &self,
+        policy: &Policy,
+        bytes: Vec<u8>,
+        now: &Now,
+        state: &TrustState,
+    ) -> Result<VerifiedComponent, Rejection> {
         self.anchors
-            .verify_bytes(bytes, &self.policy, now, state)
+            .verify_bytes(bytes, policy, now, state)
             .map_err(|Refused { rejection, bytes }| {
                 self.record(|| {
                     Record::rejected(

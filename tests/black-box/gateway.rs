@@ -1,5 +1,7 @@
 //! The built gateway: what it runs, what it refuses, what it remembers, and who may ask it.
 
+#[path = "gateway/audience.rs"]
+mod audience;
 #[path = "gateway/bundles.rs"]
 mod bundles;
 #[path = "gateway/clock.rs"]
@@ -20,6 +22,8 @@ mod messages;
 mod package;
 #[path = "gateway/page.rs"]
 mod page;
+#[path = "gateway/receipts.rs"]
+mod receipts;
 #[path = "gateway/records.rs"]
 mod records;
 #[path = "gateway/schedule.rs"]

@@ -33,6 +33,23 @@ fn th10_td15_the_page_about_the_gateway_does_what_it_says() {
     assert_eq!(said("bundle plant 2: refused"), 2, "{ran:?}");
     assert_eq!(said("code: bundle-unhealthy"), 1, "{ran:?}");
     assert_eq!(said("bundle plant 2: applied"), 1, "{ran:?}");
+    // Of the first, and of the one that failed, the receipts came home; the TPM vouches for both.
+    assert_eq!(
+        said("receipt 1 of gateway-7: stick/gateway-7-1.receipt"),
+        1,
+        "{ran:?}"
+    );
+    assert_eq!(
+        said("accepted: receipt 1 of gateway-7, by tpm-quote"),
+        1,
+        "{ran:?}"
+    );
+    assert_eq!(
+        said("accepted: receipt 2 of gateway-7, by tpm-quote"),
+        1,
+        "{ran:?}"
+    );
+    assert_eq!(said("a bundle: bundle-unhealthy"), 1, "{ran:?}");
     // The component for HTTP answered before and after the update that failed.
     assert_eq!(said("Hello, world!"), 2, "{ran:?}");
     // What the TPM signed: a COSE_Sign1, in hexadecimal.

@@ -13,6 +13,7 @@
 //! - [`Anchors::verify_chain`]: a chain to a [`VerifiedChain`]; path validation by rustls-webpki, the rest here.
 //! - [`Anchors::verify`]: a component, every check in the order of [`Check::ALL`].
 //! - [`BundleAnchors::verify`]: a bundle for a gateway, under anchors of its own.
+//! - [`Anchors::verify_receipt`]: what a gateway says of its state, for who cannot ask it.
 //! - [`TrustState`], [`Policy`], [`Now`]: what the machine remembers, demands and takes for the present.
 
 #![forbid(unsafe_code)]
@@ -55,6 +56,7 @@ pub mod pem;
 mod policy;
 mod precompiled;
 pub mod profile;
+mod receipt;
 mod rejection;
 mod signature;
 mod state;
@@ -86,6 +88,7 @@ pub use fault::Fault;
 pub use guest_data::VerifiedGuestData;
 pub use policy::{Policy, PolicyError, SignerRule};
 pub use precompiled::{VerifiedPrecompiled, VerifiedVoucher};
+pub use receipt::{GATEWAY, ReceiptPolicy, VerifiedReceipt};
 pub use rejection::Rejection;
 pub use state::{MAX_VERSION_STEP, TrustState};
 pub use time::{Now, TimeBasis, TimeFormatError, UnixTime};

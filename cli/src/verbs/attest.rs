@@ -7,6 +7,8 @@ mod verify;
 
 use clap::Subcommand;
 
+pub(super) use self::make::NonceArgument;
+pub(super) use self::verify::{ExpectedRegister, describe, print_hardware, said as print_said};
 use crate::shared::failure::Failure;
 use crate::shared::output::Output;
 

@@ -10,6 +10,7 @@ pub(crate) mod device;
 pub(crate) mod dispatch;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod receipt;
 pub(crate) mod sign;
 pub(crate) mod sign_code;
 pub(crate) mod strip;

@@ -6,11 +6,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
-use countersign_format::{Digest, FormatError};
+use countersign_format::{Audience, Digest, Envelope, FormatError, SignedFile, Statement};
 use countersign_hosting::lending::NotLent;
 use countersign_hosting::{
     AuditLog, CodeNotUsed, CodeSearch, MAX_FILE_BYTES, Read, read, read_lists,
@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::code;
 use crate::config::{Compile, Config, Place, Service, Work};
 use crate::http::Server;
+use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::messages::Post;
 use crate::say::warn;
@@ -47,6 +48,8 @@ pub(crate) struct Host {
     pub(crate) lists: Lists,
     /// The device's keys.
     pub(crate) keys: Keys,
+    /// Who it is by them.
+    pub(crate) identity: Identity,
     /// What compiling a component may take.
     pub(crate) compile: Compile,
     /// Whether a bundle is on trial.
@@ -125,8 +128,13 @@ pub(crate) struct Facts {
     pub(crate) security_version: u64,
     /// SHA-256 of the signed file.
     pub(crate) file_sha256: String,
+    /// SHA-256 of the component in it, without signatures.
+    pub(crate) component_sha256: String,
     /// The devices that signed it, or the subjects of their certificates.
     pub(crate) signers: Vec<String>,
+    /// SHA-256 of the SubjectPublicKeyInfo of each of them.
+    #[serde(skip)]
+    pub(crate) keys: Vec<Digest>,
     /// Until then every certificate of its chains is valid.
     pub(crate) valid_until: String,
     /// When it was admitted, where it runs because of that: its certificates or their lists are not current any more.
@@ -278,7 +286,7 @@ impl Refusal {
     }
 
     /// For a component that needs a key which is not lent.
-    fn of_key(reason: &NotLent) -> Self {
+    pub(crate) fn of_key(reason: &NotLent) -> Self {
         match reason.code() {
             Some(code) => Self::of(code, reason),
             None => Self::of_machine(&anyhow::anyhow!("{reason}")),
@@ -436,10 +444,11 @@ impl Host {
         for list in self.lists.now().iter() {
             state.add_parsed_crl(list.clone());
         }
+        let policy = self.identity.policy(self.runtime.policy())?;
         // The runtime records its own refusals.
         let component = self
             .runtime
-            .verify(bytes.clone(), &self.clock.now(), &state)
+            .verify_by(&policy, bytes.clone(), &self.clock.now(), &state)
             .map_err(Refusal::from)?;
         let search = CodeSearch {
             runtime: &self.runtime,
@@ -462,6 +471,31 @@ impl Host {
             precompiled,
             not_used,
         })
+    }
+
+    /// Finds out by the keys that are lent now which device this is, and has it remembered.
+    ///
+    /// # Errors
+    /// If it cannot be remembered.
+    pub(crate) fn identify(&self, remembering: &State) -> anyhow::Result<()> {
+        let memory = remembering.memory();
+        let lists = self.lists.now();
+        let mut state = memory.trust_state()?;
+        for list in lists.iter() {
+            state.add_parsed_crl(list.clone());
+        }
+        let proved = self.identity.prove(
+            &self.keys.possessed(),
+            memory.identity(),
+            self.runtime.anchors(),
+            &self.clock.now(),
+            (&state, lists.as_slice()),
+        );
+        match proved {
+            Some(proved) => remembering.remember(|memory| memory.know_identity(proved)),
+            // It may have a key tomorrow that does not answer today.
+            None => Ok(()),
+        }
     }
 
     /// Lets nothing pass that failed too often before it proved healthy.
@@ -633,6 +667,17 @@ fn numbers(verified: &Verified) -> Vec<(Digest, CrlNumber)> {
         .collect()
 }
 
+/// Whether a file claims to be meant for certain devices. That decides nothing but when it is judged.
+pub(crate) fn names_an_audience(path: &Path) -> bool {
+    let Ok(Read::Whole(bytes)) = read(path, MAX_FILE_BYTES) else {
+        return false;
+    };
+    let statement = SignedFile::parse(&bytes)
+        .and_then(|file| Envelope::decode(file.signature()))
+        .and_then(|envelope| Statement::decode(envelope.statement_bytes()));
+    statement.is_ok_and(|statement| *statement.audience() != Audience::default())
+}
+
 fn facts(component: &VerifiedComponent, code: Option<&VerifiedPrecompiled>, file: Digest) -> Facts {
     let statement = component.statement();
     let chains = || component.signers().iter().map(|signer| signer.chain());
@@ -642,6 +687,8 @@ fn facts(component: &VerifiedComponent, code: Option<&VerifiedPrecompiled>, file
         version: statement.version().to_string(),
         security_version: statement.security_version(),
         file_sha256: file.to_string(),
+        component_sha256: component.digest().to_string(),
+        keys: chains().map(|chain| chain.key().spki_sha256()).collect(),
         signers: chains().map(named).collect(),
         valid_until: all()
             .map(|chain| chain.valid_until())

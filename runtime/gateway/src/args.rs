@@ -31,7 +31,8 @@ Examples:
   countersign-gateway enroll tls --device-id gw-17 --server https://ca.example:8443 --roots root.pem --token-file token
   countersign-gateway renew tls --server https://ca.example:8443 --roots root.pem --only-if-due
   countersign-gateway verify /media/usb/pump.signed.wasm
-  countersign-gateway apply /media/usb/plant-12.bundle
+  countersign-gateway apply /media/usb/plant-12.bundle --receipt /media/usb
+  countersign-gateway receipt /media/usb
   countersign-gateway reload        (also by SIGHUP)
   countersign-gateway rollback pump
   countersign-gateway schema > gateway.schema.json
@@ -158,7 +159,27 @@ pub(crate) enum Verb {
         /// The bundle: a file, http://… or https://…, or oci://HOST/NAME:TAG in a registry (oci+http:// without TLS)
         #[arg(value_name = "BUNDLE")]
         source: String,
+        /// Then write a receipt of what runs there: into a folder, such as the stick's, or as a new file
+        #[arg(long, value_name = "PATH")]
+        receipt: Option<PathBuf>,
+        /// The nonce of whoever wants the receipt, 8 to 64 bytes in hexadecimal digits; if not given, SHA-256 of the bundle's index
+        #[arg(long, value_name = "HEX", requires = "receipt")]
+        nonce: Option<String>,
         /// Print what became of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a running gateway say what it runs and remembers, bound to this device, for whoever cannot ask it; `countersign receipt verify` judges it
+    Receipt {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Where it goes: a folder, such as a stick's, or a new file
+        #[arg(value_name = "PATH")]
+        into: PathBuf,
+        /// The nonce of whoever wants it, 8 to 64 bytes in hexadecimal digits
+        #[arg(long, value_name = "HEX")]
+        nonce: Option<String>,
+        /// Print what came of it as JSON
         #[arg(long)]
         json: bool,
     },

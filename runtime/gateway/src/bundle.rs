@@ -9,6 +9,7 @@ mod apply;
 mod carried;
 mod download;
 mod hold;
+mod logins;
 mod oci;
 mod places;
 mod record;

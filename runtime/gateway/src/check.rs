@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Place, Service};
 use crate::gateway::{NotStarted, roots};
 use crate::http::Server;
+use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::overview;
 use crate::state::{self, Guard, Memory};
@@ -109,6 +110,12 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     let memory = state::peek(&config.state, counter.as_ref()).map_err(NotStarted::of_state)?;
     let lists = Lists::default();
     lists.exchange(Lists::of(config)?);
+    // Whether the keys are there shows when they are opened, at a start.
+    let keys = config.known.keys.values();
+    let chains: Vec<_> = keys
+        .filter_map(|key| key.source.certificates().ok())
+        .collect();
+    let identity = Identity::remembered(memory.identity(), &chains, &lists.now());
     let records = Arc::new(AuditLog::open(None)?);
     let host = Host {
         // Nothing is loaded here.
@@ -120,7 +127,7 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
             .policy(config.policy.clone())
             .build()
             .context("the runtime cannot be built")?,
-        // Whether they are there shows when they are opened, at a start.
+        identity,
         keys: Keys::new(Arc::clone(&records)),
         records,
         clock: Clock::start(memory.floor()),

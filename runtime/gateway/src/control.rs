@@ -68,6 +68,11 @@ pub(crate) enum Question {
         /// The name of the file in the folder of what has come.
         file: String,
     },
+    /// For a receipt.
+    Receipt {
+        /// For whoever waits for it, in hexadecimal digits.
+        nonce: Option<String>,
+    },
     /// To go back to the version of a service before the one that runs.
     Rollback {
         /// Which.
@@ -236,6 +241,7 @@ impl Desk {
                 };
                 serde_json::to_value(told.unwrap_or_else(|| journal::tell(service, after)))
             }
+            Question::Receipt { nonce } => return self.view.receipt(nonce.as_deref()).await,
             Question::Reload { no_wait } => {
                 return self.order(Order::Reload { wait: !no_wait }).await;
             }

@@ -30,7 +30,7 @@ use self::answers::{Said, Waiting};
 use self::loading::{Happened, Loading};
 use self::reload::Reloaded;
 use self::trial::Trial;
-use crate::admission::{Host, Lists, Refusal};
+use crate::admission::{Host, Lists, Refusal, names_an_audience};
 use crate::bundle::Hold;
 use crate::clock::Clock;
 use crate::code;
@@ -38,6 +38,7 @@ use crate::config::{Config, Service};
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
 use crate::http::Server;
+use crate::identity::Identity;
 use crate::kept::Kept;
 use crate::keys::{Keys, Try};
 use crate::manager::Manager;
@@ -185,6 +186,7 @@ impl Gateway {
         let host = Arc::new(Host {
             runtime,
             keys: Keys::new(Arc::clone(&records)),
+            identity: Identity::default(),
             records,
             clock,
             lists: Lists::default(),
@@ -352,10 +354,12 @@ impl Gateway {
         self.host.http.want(&self.config.listeners);
         // What needs no key does not wait for hardware.
         self.open_keys_meanwhile(Try::All);
-        let needs_none = |service: &&Service| service.grants.keys.is_empty();
-        let services = self.config.services.iter().filter(needs_none);
-        self.queue
-            .extend(services.map(|service| (service.clone(), By::Itself)));
+        let services = self.config.services.iter();
+        let needs_none = services.filter(|service| !self.waits_for_keys(service));
+        let needs_none: Vec<_> = needs_none
+            .map(|service| (service.clone(), By::Itself))
+            .collect();
+        self.queue.extend(needs_none);
         self.show();
     }
 
@@ -376,7 +380,8 @@ impl Gateway {
         for service in &self.config.services {
             let name = &service.name;
             let again = match which {
-                Try::All => !service.grants.keys.is_empty(),
+                // Also what was put in its place since, and was not tried for that.
+                Try::All => self.waits_for_keys(service) || self.is_untried(name),
                 Try::Hardware => {
                     let refused = self.refused.get(name);
                     refused.is_some_and(Refusal::is_of_hardware) && !self.host.keys.lacks(service)
@@ -405,6 +410,20 @@ impl Gateway {
             }
         });
         self.view.show(shown.collect());
+    }
+
+    /// Whether a service is judged only when the keys are open: it may use them, or its component is meant for certain devices,
+    /// and they show which this is.
+    fn waits_for_keys(&self, service: &Service) -> bool {
+        let has_keys = !self.config.known.keys.is_empty();
+        !service.grants.keys.is_empty() || has_keys && names_an_audience(&service.place.component)
+    }
+
+    /// Whether nothing was done about a service yet.
+    fn is_untried(&self, name: &str) -> bool {
+        let is_queued = self.queue.iter().any(|(queued, _)| queued.name == name);
+        let is_known = self.running.contains_key(name) || self.refused.contains_key(name);
+        !is_queued && !is_known && !self.loading.contains_key(name)
     }
 
     fn in_words(&self) -> String {

@@ -7,13 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_format::{Digest, DigestWriter, Statement};
+use countersign_format::{Digest, Statement};
 use countersign_hosting::AuditLog;
 use countersign_hosting::lending::{self, NotLent};
 use countersign_runtime::Ceiling;
 use countersign_runtime::host::{Device, DeviceBuilder};
 
+use crate::admission::Refusal;
 use crate::config::{Key, Purpose, Service};
+use crate::identity::{Possessed, digest};
 use crate::say::warn;
 
 /// The keys of a configuration, as far as they are there.
@@ -26,9 +28,17 @@ pub(crate) struct Keys {
 #[derive(Default)]
 struct Lent {
     device: Option<Device>,
-    /// With the digest of the certificates.
-    open: BTreeMap<String, (Key, Digest)>,
+    open: BTreeMap<String, Open>,
     absent: BTreeMap<String, (Key, Arc<NotLent>)>,
+}
+
+/// A key that is lent.
+struct Open {
+    key: Key,
+    /// SHA-256 of the certificates.
+    digest: Digest,
+    /// The certificates, if it was shown to be here with them.
+    here: Option<Vec<Vec<u8>>>,
 }
 
 /// Which keys that are not lent are tried.
@@ -57,14 +67,14 @@ impl Keys {
         let mut builder = before.device.as_ref().map(Device::successor);
         if let Some(builder) = &mut builder {
             let other =
-                |name: &&String| keys.get(*name) != before.open.get(*name).map(|(key, _)| key);
+                |name: &&String| keys.get(*name) != before.open.get(*name).map(|open| &open.key);
             for name in before.open.keys().filter(other) {
                 builder.remove(name);
             }
         }
         let for_guests = keys.iter().filter(|(_, key)| key.purpose != Purpose::Tls);
         for (name, key) in for_guests {
-            let open = before.open.get(name).filter(|(open, _)| open == key);
+            let open = before.open.get(name).filter(|open| open.key == *key);
             let absent = before.absent.get(name).filter(|(absent, _)| absent == key);
             if let Some((_, reason)) = absent
                 && which == Try::Hardware
@@ -74,9 +84,15 @@ impl Keys {
                     .insert(name.clone(), (key.clone(), Arc::clone(reason)));
                 continue;
             }
-            match self.open(key, open.map(|(_, digest)| *digest), &mut builder) {
+            match self.open(key, open.map(|open| open.digest), &mut builder) {
                 Ok(digest) => {
-                    next.open.insert(name.clone(), (key.clone(), digest));
+                    let same = open.filter(|open| open.digest == digest);
+                    let open = Open {
+                        key: key.clone(),
+                        digest,
+                        here: same.and_then(|open| open.here.clone()),
+                    };
+                    next.open.insert(name.clone(), open);
                 }
                 Err(reason) => {
                     let known = absent.map(|(_, before)| before.to_string());
@@ -97,12 +113,30 @@ impl Keys {
                     )));
                     warn("", &why.to_string());
                     let open = std::mem::take(&mut next.open).into_iter();
-                    let absent = open.map(|(name, (key, _))| (name, (key, Arc::clone(&why))));
+                    let absent = open.map(|(name, open)| (name, (open.key, Arc::clone(&why))));
                     next.absent.extend(absent);
                 }
             }
         }
+        if let Some(device) = &next.device {
+            for open in next.open.values_mut().filter(|open| open.here.is_none()) {
+                open.here = shown(device, open);
+            }
+        }
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    /// The keys that were shown to be here, with their certificates.
+    pub(crate) fn possessed(&self) -> Vec<Possessed> {
+        let now = self.now();
+        let keys = now.open.iter().filter_map(|(name, open)| {
+            Some(Possessed {
+                name: name.clone(),
+                purpose: open.key.purpose,
+                chain: open.here.clone()?,
+            })
+        });
+        keys.collect()
     }
 
     /// Writes into these services with which certificates their keys are lent, so that a service whose key got others is known
@@ -113,7 +147,7 @@ impl Keys {
             .iter_mut()
             .flat_map(|service| &mut service.grants.keys)
         {
-            grant.certificates = now.open.get(grant.name()).map(|(_, digest)| *digest);
+            grant.certificates = now.open.get(grant.name()).map(|open| open.digest);
         }
     }
 
@@ -151,6 +185,25 @@ impl Keys {
     /// How many signatures wait for the hardware.
     pub(crate) fn waiting(&self) -> usize {
         self.now().device.as_ref().map_or(0, Device::waiting)
+    }
+
+    /// The device, if it can attest.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn attesting(&self) -> Result<Device, Refusal> {
+        let now = self.now();
+        let attests = |key: &Key| key.purpose == Purpose::Attestation;
+        if let Some((_, reason)) = now.absent.values().find(|(key, _)| attests(key)) {
+            return Err(Refusal::of_key(reason));
+        }
+        match &now.device {
+            Some(device) if now.open.values().any(|open| attests(&open.key)) => Ok(device.clone()),
+            _ => Err(anyhow::anyhow!(
+                "no key that attests is open; if the configuration names one, try again in a moment, and otherwise give it a [[key]] with purpose = \"attestation\", and reload"
+            )
+            .into()),
+        }
     }
 
     /// Has the key lent with the certificates that are in its file now. `known` are those with which it is lent already, and
@@ -210,14 +263,29 @@ impl Keys {
     }
 }
 
-/// Which certificates these are.
-fn digest(chain: &[Vec<u8>]) -> Digest {
-    let mut writer = DigestWriter::new();
-    for certificate in chain {
-        // With its length, so that none begins in another.
-        let length = u64::try_from(certificate.len()).unwrap_or(u64::MAX);
-        writer.update(&length.to_be_bytes());
-        writer.update(certificate);
+/// The certificates of a key, if it signs something new now. One that does not is lent nevertheless: its users are told with each
+/// signature.
+fn shown(device: &Device, open: &Open) -> Option<Vec<Vec<u8>>> {
+    let source = &open.key.source;
+    let chain = source.certificates().ok()?;
+    // Not exchanged meanwhile.
+    if digest(&chain) != open.digest {
+        return None;
     }
-    writer.finish()
+    let mut challenge = [0; 32];
+    getrandom::fill(&mut challenge).ok()?;
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    match runtime.block_on(device.shows(&source.name, challenge)) {
+        Ok(()) => Some(chain),
+        Err(error) => {
+            warn(
+                "",
+                &format!(
+                    "the key {} does not show that it is here: {error}",
+                    source.name
+                ),
+            );
+            None
+        }
+    }
 }

@@ -20,6 +20,7 @@ mod failures;
 mod finding;
 mod gateway;
 mod http;
+mod identity;
 mod journal;
 mod kept;
 mod keys;
@@ -31,7 +32,9 @@ mod overview;
 mod own;
 mod page;
 mod precompile;
+mod receipt;
 mod records;
+mod refusals;
 mod say;
 mod schedule;
 mod serve;
@@ -165,8 +168,19 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
         Verb::Apply {
             config,
             source,
+            receipt,
+            nonce,
             json,
-        } => return bundle::apply(&config.path, &source, json),
+        } => {
+            let receipt = receipt.map(|path| (path, nonce));
+            return bundle::apply(&config.path, &source, receipt, json);
+        }
+        Verb::Receipt {
+            config,
+            into,
+            nonce,
+            json,
+        } => return receipt::receipt(&config.path, &into, nonce, json),
         Verb::Rollback {
             config,
             service,

@@ -191,6 +191,7 @@ pub(crate) fn print_trust(answer: &Value, json: bool) {
 /// Prints what became of a bundle, and gives the exit status: that of the refusal, if it was refused.
 pub(crate) fn print_applied(answer: &Value, json: bool) -> u8 {
     let refused = answer.get("refused");
+    let receipt = answer.get("receipt");
     if json {
         out(&answer.to_string());
     } else {
@@ -207,6 +208,36 @@ pub(crate) fn print_applied(answer: &Value, json: bool) -> u8 {
             out(&format!("  why:  {}", printable(of("why"))));
             out(&format!("  next: {}", printable(of("next"))));
         }
+        if let Some(receipt) = receipt {
+            print_receipt(receipt, false);
+        }
+    }
+    // Of a receipt that is missing, where nothing else is wrong.
+    let missing = receipt.and_then(|receipt| receipt.get("refused"));
+    refused.or(missing).map_or(0, status_of)
+}
+
+/// Prints what came of a receipt, and gives the exit status: that of the refusal.
+pub(crate) fn print_receipt(answer: &Value, json: bool) -> u8 {
+    let refused = answer.get("refused");
+    let of = |pointer: &str| {
+        let text = answer.pointer(pointer).and_then(Value::as_str);
+        printable(text.unwrap_or_default())
+    };
+    if json {
+        out(&answer.to_string());
+    } else if refused.is_some() {
+        out(&format!("no receipt: {}", of("/refused/code")));
+        out(&format!("  why:  {}", of("/refused/why")));
+        out(&format!("  next: {}", of("/refused/next")));
+    } else {
+        let number = answer.get("number").and_then(Value::as_u64);
+        out(&format!(
+            "receipt {} of {}: {}",
+            number.unwrap_or_default(),
+            of("/device"),
+            of("/file")
+        ));
     }
     refused.map_or(0, status_of)
 }

@@ -3,6 +3,8 @@
 //! It can be looked at while the gateway is busy with something else: a reload compiles for seconds. Nothing in it changes
 //! anything, and nothing in it is secret.
 
+mod receipt;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_runtime::audit::RECORD_VERSION;

@@ -2,6 +2,8 @@
 //! attestation key is for this device, who may have evidence, and what it says; what evidence is worth is for whoever
 //! asked.
 //!
+//! The host itself asks by [`Device::evidence`]; what it gets names no component, so that no component gets the same.
+//!
 //! A component asks for evidence as for a key: a key grant by the name under which the device lends its attestation, with
 //! the context `evidence`. Quota, queue and records are those of signatures.
 
@@ -18,6 +20,7 @@ use countersign_keys::{Challenge, ErrorKind, KeyProvider, KeyUri, PublicKey, Sig
 use countersign_trust_store::{Certificate, Fault};
 use wasmtime::component::{HasData, Linker};
 
+use super::device::Device;
 use super::queue::{NoAnswer, Wanted};
 use super::record::SigningOutcome;
 use super::session::{Session, SignError};
@@ -36,6 +39,13 @@ mod bindings {
 
 /// The context in which a component must have been granted the attestation's name.
 pub const CONTEXT: &str = "evidence";
+
+/// Goes before what a key signs to show that it is here. No other message of ours, no certificate and no request begins so: those
+/// are arrays of CBOR, or DER.
+const POSSESSION: &[u8] = b"countersign possession v1\0";
+
+/// Whose turn it is when the host asks: no component has this name.
+const HOST: &str = "";
 
 /// What vouches for the evidence.
 enum Source {
@@ -162,6 +172,37 @@ impl LentAttestation {
         }
     }
 
+    /// What this device says of itself now, to a component or to its own host, and what the hardware was asked to sign. Blocks.
+    fn evidence(
+        &self,
+        device: &Device,
+        nonce: EvidenceNonce,
+        component: Option<ComponentClaim>,
+    ) -> Result<(EvidenceDocument, Digest), EvidenceError> {
+        let failed = |error: &dyn fmt::Display| EvidenceError::Hardware(error.to_string());
+        let mut claims = EvidenceClaims::new(
+            self.kind(),
+            nonce,
+            device.identity().clone(),
+            device.boot(),
+            self.runtime.clone(),
+        );
+        if let Some(component) = component {
+            claims = claims.for_component(component);
+        }
+        if let Some(digest) = self.configuration {
+            claims = claims.with_configuration(digest);
+        }
+        let challenge = evidence_challenge(&claims);
+        let proof = self.prove(&claims).map_err(|error| match error.kind() {
+            ErrorKind::Busy => EvidenceError::Busy(error.to_string()),
+            _ => failed(&error),
+        })?;
+        let document = EvidenceDocument::new(claims, self.chain.clone(), proof)
+            .map_err(|error| failed(&error))?;
+        Ok((document, challenge))
+    }
+
     /// Has these claims vouched for. Blocks.
     fn prove(&self, claims: &EvidenceClaims) -> Result<EvidenceProof, countersign_keys::Error> {
         let challenge = Challenge::new(*evidence_challenge(claims).as_bytes());
@@ -203,6 +244,91 @@ impl fmt::Debug for LentAttestation {
             .field("kind", &self.kind())
             .field("store", &self.store)
             .finish_non_exhaustive()
+    }
+}
+
+/// Why a device gives its own host no evidence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// Too many waiting, or the device did not come to it in time.
+    #[error("the device has too much to do: {0}; try again later")]
+    Busy(String),
+    /// The key store failed; what it said.
+    #[error("the device gives no evidence: {0}")]
+    Hardware(String),
+    /// The device lends no attestation.
+    #[error("the device has no key for attestation; give it one")]
+    NoAttestation,
+    /// Nothing is lent under that name.
+    #[error("no key of that name is lent; name one that is")]
+    NotLent,
+}
+
+impl Device {
+    /// Evidence of the device's state for the host itself: no component is named in it. It is made in the host's turn, as if the
+    /// host were one more component. No record is made of it; that is the host's affair.
+    ///
+    /// # Errors
+    /// [`EvidenceError`].
+    pub async fn evidence(&self, nonce: EvidenceNonce) -> Result<Vec<u8>, EvidenceError> {
+        let (_, lent) = self.attestation().ok_or(EvidenceError::NoAttestation)?;
+        let queue = self
+            .queue(&lent.store)
+            .ok_or(EvidenceError::NoAttestation)?;
+        let (device, lent) = (self.clone(), Arc::clone(lent));
+        let work = move |wanted: &Wanted| {
+            let (document, _) = lent.evidence(&device, nonce, None)?;
+            if wanted.keep() {
+                return Ok(document.encode());
+            }
+            Err(EvidenceError::Busy(
+                "nobody waits for it any more".to_owned(),
+            ))
+        };
+        answered(queue.ask(HOST, self.deadline(), work).await)
+    }
+
+    /// Has what is lent under this name, a key or the device's attestation, sign something that `challenge` makes new, and checks
+    /// that: whether the key is here, and not its certificate alone. What is signed means nothing to anybody else.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] if it does not sign.
+    pub async fn shows(&self, name: &str, challenge: [u8; 32]) -> Result<(), EvidenceError> {
+        let Some(lent) = self.key_shared(name) else {
+            let nonce = EvidenceNonce::new(&challenge);
+            let nonce = nonce.map_err(|error| EvidenceError::Hardware(error.to_string()))?;
+            return match self.attestation() {
+                Some((attestation, _)) if attestation == name => {
+                    self.evidence(nonce).await.map(|_| ())
+                }
+                _ => Err(EvidenceError::NotLent),
+            };
+        };
+        let queue = self.queue(&lent.store).ok_or(EvidenceError::NotLent)?;
+        let message = [POSSESSION, &challenge].concat();
+        // A signature is verified under the public key before it is given.
+        let work = move |_: &Wanted| match lent.key.sign(&message) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Busy => {
+                Err(EvidenceError::Busy(error.to_string()))
+            }
+            Err(error) => Err(EvidenceError::Hardware(error.to_string())),
+        };
+        answered(queue.ask(HOST, self.deadline(), work).await)
+    }
+}
+
+fn answered<T>(answer: Result<Result<T, EvidenceError>, NoAnswer>) -> Result<T, EvidenceError> {
+    match answer {
+        Ok(made) => made,
+        Err(NoAnswer::Failed) => Err(EvidenceError::Hardware("it panicked".to_owned())),
+        Err(NoAnswer::Full) => Err(EvidenceError::Busy(
+            "too many of its wishes wait".to_owned(),
+        )),
+        Err(NoAnswer::Late) => Err(EvidenceError::Busy(
+            "the store did not come to it in time".to_owned(),
+        )),
     }
 }
 
@@ -320,24 +446,12 @@ fn answer(
     let sequence = device.next_sequence();
     let component = ComponentClaim::new(asker.name.clone(), asker.digest, asker.signers.clone())
         .map_err(|error| failed(&error))?;
-    let mut claims = EvidenceClaims::new(
-        lent.kind(),
-        nonce,
-        device.identity().clone(),
-        device.boot(),
-        lent.runtime.clone(),
-    )
-    .for_component(component);
-    if let Some(digest) = lent.configuration {
-        claims = claims.with_configuration(digest);
-    }
-    let challenge = evidence_challenge(&claims);
-    let proof = lent.prove(&claims).map_err(|error| match error.kind() {
-        ErrorKind::Busy => SigningOutcome::Busy(error.to_string()),
-        _ => failed(&error),
+    let made = lent.evidence(device, nonce, Some(component));
+    let (document, challenge) = made.map_err(|error| match error {
+        EvidenceError::Busy(reason) => SigningOutcome::Busy(reason),
+        EvidenceError::Hardware(reason) => SigningOutcome::HardwareFailure(reason),
+        EvidenceError::NoAttestation | EvidenceError::NotLent => failed(&error),
     })?;
-    let document =
-        EvidenceDocument::new(claims, lent.chain.clone(), proof).map_err(|error| failed(&error))?;
     let bytes = document.encode();
     if !wanted.keep() {
         return Err(SigningOutcome::Busy(

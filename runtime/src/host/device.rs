@@ -170,6 +170,11 @@ impl Device {
         queues.map(|queue| queue.waiting()).sum()
     }
 
+    /// The same, for a thread of its store.
+    pub(super) fn key_shared(&self, name: &str) -> Option<Arc<LentKey>> {
+        self.0.keys.get(name).map(Arc::clone)
+    }
+
     /// Whether something is lent under this name: a key, or the device's attestation.
     #[must_use]
     pub fn lends(&self, name: &str) -> bool {

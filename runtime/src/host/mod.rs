@@ -16,7 +16,7 @@ mod record;
 mod session;
 pub mod signing;
 
-pub use attestation::LentAttestation;
+pub use attestation::{EvidenceError, LentAttestation};
 pub use device::{Device, DeviceBuilder, DeviceError, LentKey};
 pub use record::{SigningOutcome, SigningRecord};
 pub use session::{KeyCeiling, Session};

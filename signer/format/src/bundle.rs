@@ -12,7 +12,7 @@
 //! index. Whether the index is true, new, and meant for this device is left to the trust store; what the parts mean, to whoever
 //! uses them. A component in a bundle is believed for its own signature, never for the bundle's.
 
-use crate::cbor::{MapWriter, Reader, length, within};
+use crate::cbor::{MapWriter, Reader, Writer, length, within};
 use crate::envelope::{self, SignedContent};
 use crate::grants::filled;
 use crate::{
@@ -245,14 +245,7 @@ impl BundleIndex {
                 writer.bytes(part.digest.as_bytes());
             }
         });
-        map.optional(8, filled(&fields.minimums), |writer, minimums| {
-            writer.array(minimums.len());
-            for minimum in minimums {
-                writer.array(2);
-                writer.text(minimum.name.as_str());
-                writer.unsigned(minimum.security_version);
-            }
-        });
+        map.optional(8, filled(&fields.minimums), write_minimums);
         map.finish()
     }
 
@@ -421,7 +414,16 @@ fn decode_part(reader: &mut Reader<'_>) -> Result<BundlePart, FormatError> {
     })
 }
 
-fn decode_minimum(reader: &mut Reader<'_>) -> Result<Minimum, FormatError> {
+pub(crate) fn write_minimums(writer: &mut Writer, minimums: &[Minimum]) {
+    writer.array(minimums.len());
+    for minimum in minimums {
+        writer.array(2);
+        writer.text(minimum.name.as_str());
+        writer.unsigned(minimum.security_version);
+    }
+}
+
+pub(crate) fn decode_minimum(reader: &mut Reader<'_>) -> Result<Minimum, FormatError> {
     reader.tuple("a minimum is a component's name and a security version", 2)?;
     let name = reader.text("component name", limits::MAX_COMPONENT_NAME_BYTES)?;
     Ok(Minimum {

@@ -24,7 +24,7 @@
 //! the parts that it names.
 //!
 //! The encodings are described in CDDL (RFC 8610) in `envelope.cddl`, `statement.cddl`, `guest-data.cddl`,
-//! `precompiled.cddl`, `evidence.cddl` and `bundle.cddl` beside `src/`.
+//! `precompiled.cddl`, `evidence.cddl`, `bundle.cddl` and `receipt.cddl` beside `src/`.
 
 #![forbid(unsafe_code)]
 #![deny(
@@ -64,6 +64,7 @@ mod layout;
 pub mod limits;
 mod name;
 mod precompiled;
+mod receipt;
 #[cfg(test)]
 mod samples;
 mod section;
@@ -99,6 +100,10 @@ pub use name::{ComponentName, NamePattern, Namespace};
 pub use precompiled::{
     PRECOMPILED_CONTENT_TYPE, PrecompiledFile, PrecompiledSignature, PrecompiledStatement,
     precompiled_to_be_signed,
+};
+pub use receipt::{
+    RECEIPT_CONTENT_TYPE, Receipt, ReceiptBody, ReceiptBundle, ReceiptComponent, ReceiptFields,
+    ReceiptRefusal, ReceiptService, ServiceState, receipt_nonce,
 };
 pub use section::{SECTION_NAME, SignedFile, signature_section};
 pub use statement::{Audience, Document, SignerId, Statement, StatementFields};

@@ -82,6 +82,30 @@ pub const MAX_TPM_STRUCTURE_BYTES: u64 = 512;
 /// framing.
 pub const MAX_EVIDENCE_BYTES: u64 = 32 * 1024;
 
+/// Roots that a receipt names: as many as a host may have.
+pub const MAX_RECEIPT_ROOTS: u64 = 16;
+
+/// Services in a receipt: more than a gateway's configuration may have.
+pub const MAX_RECEIPT_SERVICES: u64 = 1024;
+
+/// Refusals in a receipt: what somebody reads. All are in the gateway's audit log.
+pub const MAX_RECEIPT_REFUSALS: u64 = 64;
+
+/// Lists, versions and minimums in a receipt: all that a gateway remembers of each.
+pub const MAX_RECEIPT_ENTRIES: u64 = 8192;
+
+/// The name of a service, or a code, in a receipt.
+pub const MAX_RECEIPT_NAME_BYTES: u64 = 64;
+
+/// A reason, or the name of a signer, in a receipt.
+pub const MAX_RECEIPT_TEXT_BYTES: u64 = 512;
+
+/// The checkpoint of a gateway's records in a receipt: what one with its signature has, and room for witnesses.
+pub const MAX_RECEIPT_CHECKPOINT_BYTES: u64 = 4096;
+
+/// A receipt. That of a gateway with a thousand services and as many names of components has about 1 MiB.
+pub const MAX_RECEIPT_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Parts of a bundle: a gateway's services with their lists and documents.
 pub const MAX_BUNDLE_PARTS: u64 = 256;
 

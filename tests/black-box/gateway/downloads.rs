@@ -1,33 +1,52 @@
 //! Bundles from servers that cut, change their mind, never end and trickle, and from a registry.
 
-use std::io::Read as _;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
+use std::os::unix::fs::PermissionsExt as _;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
 use super::bundles::{Plant, WHOLE};
 use super::*;
+use crate::device::{Device, Store};
 
 /// What a server does with one request.
-type Answer = Box<dyn Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send>;
+type Answer = Box<dyn Fn(&str, &mut dyn Stream) -> std::io::Result<()> + Send>;
+
+/// A connection, with TLS or without.
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
 
 /// A server that gives these answers, one to each request, and then none.
 fn serve(answers: Vec<Answer>) -> SocketAddr {
+    serve_over(answers, |stream| Box::new(stream))
+}
+
+fn serve_over(
+    answers: Vec<Answer>,
+    dress: impl Fn(TcpStream) -> Box<dyn Stream> + Send + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     std::thread::spawn(move || {
         for answer in answers {
-            let Ok((mut stream, _)) = listener.accept() else {
+            let Ok((stream, _)) = listener.accept() else {
                 return;
             };
-            let request = head(&mut stream);
+            let mut stream = dress(stream);
+            let request = head(&mut *stream);
             // Whoever asked may have gone, which some of these want.
-            let _ = answer(&request, &mut stream);
+            let _ = answer(&request, &mut *stream);
+            let _ = stream.flush();
         }
     });
     address
 }
 
-fn head(stream: &mut TcpStream) -> String {
+fn head(stream: &mut dyn Stream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
@@ -81,6 +100,14 @@ fn whole(file: &Arc<Vec<u8>>, tag: &'static str) -> Answer {
 }
 
 impl Plant {
+    /// Has the gateway believe a server, and more under `[bundles.download]`.
+    fn trust(&self, server: &Device, more: &str) {
+        let text = fs::read_to_string(self.bench.path("gateway.toml")).expect("a configuration");
+        let roots = server.path("pki/root.pem");
+        self.bench
+            .configure_with(&format!("{text}roots = {roots:?}\n{more}"));
+    }
+
     fn made(&self, number: u64) -> Arc<Vec<u8>> {
         let path = self.bundle(self.plan(number, WHOLE));
         Arc::new(fs::read(path).expect("a bundle"))
@@ -201,6 +228,59 @@ fn th11_a_server_that_never_ends_trickles_or_has_nothing_is_given_up() {
     assert!(begun.elapsed() < PATIENCE);
 }
 
+/// A server's key, certified for `localhost`.
+fn server() -> Device {
+    Device::with_key_by(Store::file(), &["--profile", "tls", "--dns", "localhost"])
+}
+
+/// Serves over TLS with this key.
+fn over_tls(server: &Device) -> impl Fn(TcpStream) -> Box<dyn Stream> + Send + 'static {
+    let chain = CertificateDer::pem_file_iter(server.path("telemetry.chain.pem"));
+    let chain = chain.and_then(Iterator::collect).expect("certificates");
+    let key = PrivateKeyDer::from_pem_file(server.path("telemetry.key.pem")).expect("a key");
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .expect("ring has them")
+    .with_no_client_auth()
+    .with_single_cert(chain, key)
+    .expect("the key's");
+    let config = Arc::new(config);
+    move |stream| {
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("sound");
+        Box::new(rustls::StreamOwned::new(connection, stream))
+    }
+}
+
+#[test]
+fn th11_over_tls_too_it_is_taken_up_where_it_was_cut_and_from_no_stranger() {
+    let (plant, ours) = (Plant::new(), server());
+    plant.trust(&ours, "");
+    plant.sign("pump", "endless-loop", 3);
+    plant.say(&["pump"]);
+    let gateway = plant.bench.start();
+    let one = plant.made(1);
+    let half = one.len() / 2;
+    let answers = || vec![cut(&one, half, "\"a\""), rest(&one, half, "\"a\"")];
+    let apply = |server: &Device| {
+        let address = serve_over(answers(), over_tls(server));
+        let url = format!("https://localhost:{}/plant.bundle", address.port());
+        plant.bench.ran("apply", &[&url])
+    };
+    // One whose certificate is of other roots is asked for nothing.
+    let ran = apply(&server());
+    let refused = i32::from(Code::Download.exit_status());
+    assert_eq!(ran.status, refused, "{ran:?}");
+    let ran = apply(&ours);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(
+        (plant.version("pump"), plant.kept()),
+        ("3.0.0".to_owned(), 0)
+    );
+    assert_eq!(gateway.stop(), 0);
+}
+
 /// Debian's registry, on a port of its own.
 struct Registry {
     process: Child,
@@ -216,6 +296,11 @@ impl Drop for Registry {
 
 impl Registry {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, "", "")
+    }
+
+    /// The same with more of a configuration: under `http`, and beside it.
+    fn start_with(folder: &Path, http: &str, more: &str) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = free.local_addr().expect("bound");
         drop(free);
@@ -224,7 +309,7 @@ impl Registry {
         fs::write(
             &config,
             format!(
-                "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"{address}\" }}\n",
+                "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"{address}\"{http} }}\n{more}",
                 root.display()
             ),
         )
@@ -335,5 +420,64 @@ fn a_bundle_is_pulled_from_a_registry_by_tag_and_by_digest() {
         );
         assert!(ran.stderr.contains(why), "{ran:?}");
     }
+    assert_eq!(gateway.stop(), 0);
+}
+
+/// The name `plant` with the password `open sesame`, as htpasswd(1) writes it (bcrypt).
+const PASSWORDS: &str = "plant:$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n";
+
+#[test]
+fn th19_a_registrys_password_comes_from_a_file_of_ones_own_and_goes_over_tls_alone() {
+    let (plant, server) = (Plant::new(), server());
+    plant.sign("pump", "endless-loop", 3);
+    plant.say(&["pump"]);
+    let folder = plant.bench.folder.path();
+    // Filled before it wants a password.
+    let kind = "application/vnd.countersign.bundle";
+    Registry::start(folder).push(&plant.made(1), kind, "v1");
+    let passwords = plant.bench.path("htpasswd");
+    fs::write(&passwords, PASSWORDS).expect("our own folder");
+    let auth = format!("auth: {{ htpasswd: {{ realm: plant, path: {passwords:?} }} }}\n");
+    let tls = format!(
+        ", tls: {{ certificate: {:?}, key: {:?} }}",
+        server.path("telemetry.chain.pem"),
+        server.path("telemetry.key.pem")
+    );
+    let registry = Registry::start_with(folder, &tls, &auth);
+    let host = format!("localhost:{}", registry.address.port());
+    let logins = plant.bench.path("registries.toml");
+    let login = |host: &str, password: &str, mode| {
+        let text =
+            format!("[[registry]]\nhost = {host:?}\nname = \"plant\"\npassword = {password:?}\n");
+        fs::write(&logins, text).expect("our own folder");
+        fs::set_permissions(&logins, fs::Permissions::from_mode(mode)).expect("our own file");
+    };
+    plant.trust(&server, "registries = \"registries.toml\"\n");
+    let gateway = plant.bench.start();
+    let apply = |scheme: &str, host: &str| {
+        let source = format!("{scheme}://{host}/plant/pump:v1");
+        plant.bench.ran("apply", &[&source])
+    };
+    let refused = |ran: Ran, why: &str| {
+        let status = i32::from(Code::Download.exit_status());
+        assert_eq!(ran.status, status, "{ran:?}");
+        assert!(ran.stderr.contains(why), "{why}: {ran:?}");
+        assert!(!ran.stderr.contains("sesame"), "{ran:?}");
+    };
+    login("elsewhere.example", "open sesame", 0o600);
+    refused(apply("oci", &host), "wants a name and a password");
+    login(&host, "open sesame", 0o644);
+    refused(apply("oci", &host), "others than its owner");
+    login(&host, "another", 0o600);
+    refused(apply("oci", &host), "401");
+    login(&host, "open sesame", 0o600);
+    let ran = apply("oci", &host);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(plant.version("pump"), "3.0.0");
+    drop(registry);
+    let plain = Registry::start_with(folder, "", &auth);
+    let host = format!("localhost:{}", plain.address.port());
+    login(&host, "open sesame", 0o600);
+    refused(apply("oci+http", &host), "over TLS alone");
     assert_eq!(gateway.stop(), 0);
 }

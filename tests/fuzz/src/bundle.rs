@@ -1,6 +1,9 @@
-//! Bundles: one encoding of index and envelope, and of a file what the index names, no byte more or less.
+//! Bundles: one encoding of index and envelope, and of a file what the index names, no byte more or less. And what comes back
+//! for one, receipts: one encoding of the body, and a document that is nothing but body and attestation.
 
-use countersign_format::{BundleEnvelope, BundleIndex, bundle_preamble, limits};
+use countersign_format::{
+    BundleEnvelope, BundleIndex, Receipt, ReceiptBody, bundle_preamble, limits,
+};
 use countersign_trust_store::{BundleReadError, BundleReader};
 
 use crate::cursor::Cursor;
@@ -8,11 +11,26 @@ use crate::cursor::Cursor;
 /// Takes one input: what it is, then its bytes.
 pub fn check(data: &[u8]) {
     let mut input = Cursor::new(data);
-    match input.byte() % 3 {
+    match input.byte() % 4 {
         0 => check_index(input.rest()),
         1 => check_envelope(input.rest()),
-        _ => check_file(input.rest()),
+        2 => check_file(input.rest()),
+        _ => check_receipt(input.rest()),
     }
+}
+
+fn check_receipt(bytes: &[u8]) {
+    if let Ok(receipt) = Receipt::decode(bytes) {
+        assert_eq!(receipt.encode(), bytes, "another spelling of the same");
+    }
+    let Ok(body) = ReceiptBody::decode(bytes) else {
+        return;
+    };
+    assert_eq!(body.encode(), bytes, "another spelling of the same body");
+    let fields = body.fields();
+    assert!(fields.number > 0);
+    assert!(fields.services.is_sorted_by(|one, next| one.name < next.name));
+    assert_eq!(ReceiptBody::new(fields.clone()), Ok(body));
 }
 
 fn check_index(bytes: &[u8]) {

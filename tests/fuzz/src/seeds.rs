@@ -2,7 +2,9 @@
 
 use countersign_format::{
     Algorithm, Audience, BundleEnvelope, BundleFields, BundleIndex, BundlePart, Digest, Envelope,
-    Minimum, PartKind, SignedFile, SignerEntry, SignerId, bundle_preamble,
+    EvidenceNonce, Minimum, PartKind, ReceiptBody, ReceiptBundle, ReceiptComponent, ReceiptFields,
+    ReceiptRefusal, ReceiptService, ServiceState, SignedFile, SignerEntry, SignerId,
+    bundle_preamble,
 };
 use countersign_testing::TestPki;
 use countersign_trust_store::{UnixTime, encode_sources};
@@ -82,7 +84,56 @@ fn bundle() -> Vec<Vec<u8>> {
         seeds.push([&[1], envelope.as_slice()].concat());
         seeds.push([&[2], &preamble[..], envelope.as_slice(), parts].concat());
     }
+    seeds.push([&[3], receipt().encode().as_slice()].concat());
     seeds
+}
+
+/// A receipt's body that says everything.
+fn receipt() -> ReceiptBody {
+    let name = || "acme:pump".parse().expect("a name");
+    let digest = Digest::of(b"key");
+    let component = ReceiptComponent {
+        name: name(),
+        version: "1.0.0".to_owned(),
+        security_version: 7,
+        digest,
+        file: digest,
+        signers: vec![("press-4".to_owned(), digest)],
+    };
+    let fields = ReceiptFields {
+        nonce: Some(EvidenceNonce::new(b"a nonce!").expect("long enough")),
+        number: 3,
+        generation: 40,
+        floor: 1_800_000_000,
+        clock: Some(1_800_000_009),
+        roots: vec![digest],
+        bundle: Some(ReceiptBundle {
+            line: "plant".to_owned(),
+            number: 12,
+            index: digest,
+        }),
+        services: vec![ReceiptService {
+            name: "pump".to_owned(),
+            state: ServiceState::Running,
+            healthy: true,
+            component: Some(component),
+            refused: Some("rollback".to_owned()),
+        }],
+        refusals: vec![ReceiptRefusal {
+            at: 1_800_000_001,
+            service: "pump".to_owned(),
+            code: "rollback".to_owned(),
+            why: "an older one".to_owned(),
+        }],
+        lists: vec![(digest, [9; 20])],
+        versions: vec![(digest, name(), 7)],
+        minimums: vec![Minimum {
+            name: name(),
+            security_version: 2,
+        }],
+        log: None,
+    };
+    ReceiptBody::new(fields).expect("a good one")
 }
 
 fn envelope_and_statement() -> Vec<Vec<u8>> {

@@ -12,7 +12,8 @@ use crate::Rejection;
 /// What an attestation must answer and show. Without more than a nonce: any device of these roots, vouched for by hardware.
 #[derive(Clone, Debug)]
 pub struct EvidencePolicy {
-    nonce: EvidenceNonce,
+    /// Nothing answers without one.
+    nonce: Option<EvidenceNonce>,
     software_allowed: bool,
     device: Option<DeviceIdentity>,
     registers: BTreeMap<u8, Vec<[u8; 32]>>,
@@ -23,7 +24,8 @@ pub struct EvidencePolicy {
     serial: Option<[u8; 9]>,
     unchangeable: bool,
     maker: Option<TpmMaker>,
-    broken: Vec<BrokenFirmware>,
+    /// Instead of [`BROKEN`].
+    broken: Option<Vec<BrokenFirmware>>,
 }
 
 impl EvidencePolicy {
@@ -31,7 +33,15 @@ impl EvidencePolicy {
     #[must_use]
     pub fn answering(nonce: EvidenceNonce) -> Self {
         Self {
-            nonce,
+            nonce: Some(nonce),
+            ..Self::unasked()
+        }
+    }
+
+    /// The same without a nonce, for what is to be asked with one that is not known yet.
+    pub(crate) const fn unasked() -> Self {
+        Self {
+            nonce: None,
             software_allowed: false,
             device: None,
             registers: BTreeMap::new(),
@@ -41,8 +51,14 @@ impl EvidencePolicy {
             serial: None,
             unchangeable: false,
             maker: None,
-            broken: BROKEN.to_vec(),
+            broken: None,
         }
+    }
+
+    /// It must answer this nonce.
+    pub(crate) fn asked_with(mut self, nonce: EvidenceNonce) -> Self {
+        self.nonce = Some(nonce);
+        self
     }
 
     /// Accepts also what no hardware vouches for: whoever copied the key's file can say the same.
@@ -119,13 +135,13 @@ impl EvidencePolicy {
     /// Another list of known defects than [`BROKEN`].
     #[must_use]
     pub fn with_known_defects(mut self, broken: Vec<BrokenFirmware>) -> Self {
-        self.broken = broken;
+        self.broken = Some(broken);
         self
     }
 
     /// Whether it answers our nonce.
     pub(super) fn check_nonce(&self, claims: &EvidenceClaims) -> Result<(), Rejection> {
-        if *claims.nonce() == self.nonce {
+        if self.nonce.as_ref() == Some(claims.nonce()) {
             Ok(())
         } else {
             Err(Rejection::EvidenceNonce)
@@ -226,7 +242,9 @@ impl EvidencePolicy {
 
     fn check_firmware(&self, version: u64) -> Result<(), Rejection> {
         match self.maker {
-            Some(maker) => firmware::inspect(maker, version, &self.broken),
+            Some(maker) => {
+                firmware::inspect(maker, version, self.broken.as_deref().unwrap_or(BROKEN))
+            }
             None => Ok(()),
         }
     }

@@ -21,6 +21,7 @@ mod harness;
 mod lists;
 mod order;
 mod policies;
+mod receipt;
 mod revocation;
 mod signers;
 mod statement;

@@ -33,7 +33,7 @@ impl FromStr for Hex {
 
 /// A nonce on a command line.
 #[derive(Clone)]
-pub(super) struct NonceArgument(pub(super) EvidenceNonce);
+pub(crate) struct NonceArgument(pub(crate) EvidenceNonce);
 
 impl FromStr for NonceArgument {
     type Err = String;

@@ -22,7 +22,7 @@ use crate::verbs::verify::{self, explain, report};
 
 /// A register and a value that is expected in it.
 #[derive(Clone)]
-struct ExpectedRegister(u8, [u8; 32]);
+pub(crate) struct ExpectedRegister(pub(crate) u8, pub(crate) [u8; 32]);
 
 impl FromStr for ExpectedRegister {
     type Err = String;
@@ -263,6 +263,12 @@ fn print(evidence: &VerifiedEvidence, output: &mut Output) {
             claims.kind().as_str()
         ),
     );
+    print_hardware(evidence, output);
+    said(claims, output);
+}
+
+/// Whose key signed, and what the hardware vouches for.
+pub(crate) fn print_hardware(evidence: &VerifiedEvidence, output: &mut Output) {
     output.field("signed by", &evidence.chain().leaf().subject());
     output.field("  under root", evidence.chain().anchor_subject());
     match evidence.hardware() {
@@ -302,7 +308,6 @@ fn print(evidence: &VerifiedEvidence, output: &mut Output) {
         }
         _ => output.field("hardware", "none vouches for this"),
     }
-    said(claims, output);
 }
 
 fn tpm(clock: &TpmClock, version: u64, output: &mut Output) {
@@ -310,7 +315,8 @@ fn tpm(clock: &TpmClock, version: u64, output: &mut Output) {
     output.field("TPM firmware", &firmware::display(version));
 }
 
-fn said(claims: &EvidenceClaims, output: &mut Output) {
+/// What the host says.
+pub(crate) fn said(claims: &EvidenceClaims, output: &mut Output) {
     let runtime = claims.runtime();
     output.line("Self-reported by its host:");
     output.field(
@@ -347,14 +353,8 @@ fn to_json(
     });
     match verdict {
         Ok(evidence) => {
-            let claims = evidence.claims();
             value["verdict"] = json!("accepted");
-            value["device_id"] = json!(claims.device().as_str());
-            value["kind"] = json!(claims.kind().as_str());
-            value["subject"] = json!(evidence.chain().leaf().subject());
-            value["root"] = json!(evidence.chain().anchor_subject());
-            value["hardware"] = hardware_to_json(evidence.hardware());
-            value["self_reported"] = claims_to_json(claims);
+            describe(evidence, &mut value);
         }
         Err(rejection) => {
             value["verdict"] = json!("refused");
@@ -366,6 +366,17 @@ fn to_json(
         value["checks"] = steps.iter().map(report::step_to_json).collect();
     }
     value
+}
+
+/// Adds what was verified.
+pub(crate) fn describe(evidence: &VerifiedEvidence, value: &mut Value) {
+    let claims = evidence.claims();
+    value["device_id"] = json!(claims.device().as_str());
+    value["kind"] = json!(claims.kind().as_str());
+    value["subject"] = json!(evidence.chain().leaf().subject());
+    value["root"] = json!(evidence.chain().anchor_subject());
+    value["hardware"] = hardware_to_json(evidence.hardware());
+    value["self_reported"] = claims_to_json(claims);
 }
 
 fn hardware_to_json(hardware: &AttestedHardware) -> Value {

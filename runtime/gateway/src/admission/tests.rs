@@ -45,6 +45,7 @@ impl Bench {
             http: Arc::new(http),
             runtime: runtime.expect("an engine"),
             keys: Keys::new(Arc::clone(&records)),
+            identity: Identity::default(),
             records,
             clock: Clock::by(wall, UnixTime::from_secs(0)),
             lists: Lists::default(),

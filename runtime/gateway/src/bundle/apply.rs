@@ -10,22 +10,34 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use countersign_format::{Digest, DigestWriter};
-use countersign_trust_store::Code;
+use countersign_trust_store::{BundleReader, Code};
 use reqwest::header::HeaderMap;
 
 use super::download::{Downloader, Partial};
+use super::logins::Logins;
 use super::{Places, oci};
+use crate::admission::Refusal;
 use crate::config::{Bundles, Config};
 use crate::control::{self, Question};
 use crate::gateway::NotStarted;
 use crate::overview;
+use crate::receipt::Wish;
 
-/// Applies the bundle at `source`. The exit status: that of the refusal, if it is refused.
-pub(crate) fn apply(config: &Path, source: &str, json: bool) -> Result<u8, NotStarted> {
+/// Applies the bundle at `source`, and has a receipt written then if one is wanted: where, and for which nonce. The exit status:
+/// that of the refusal, if it is refused.
+pub(crate) fn apply(
+    config: &Path,
+    source: &str,
+    receipt: Option<(PathBuf, Option<String>)>,
+    json: bool,
+) -> Result<u8, NotStarted> {
     let config = Config::load(config)?;
     let bundles = config.bundles.as_ref().context(
         "this gateway takes no bundles; say which in its configuration, under [bundles]",
     )?;
+    let wish = receipt
+        .map(|(path, nonce)| Wish::open(&config, &path).map(|wish| (wish, nonce)))
+        .transpose()?;
     let places = Places::in_state(&config.state);
     let arrived = match Address::of(source) {
         None => Arrived::copy(Path::new(source), bundles, &places, &config.state)?,
@@ -35,8 +47,25 @@ pub(crate) fn apply(config: &Path, source: &str, json: bool) -> Result<u8, NotSt
     let question = Question::Apply {
         file: arrived.name.clone(),
     };
-    let answer = control::ask(&config.control, &question)?;
+    let mut answer = control::ask(&config.control, &question)?;
+    if let Some((wish, nonce)) = wish {
+        // Who made the bundle knows its index: a receipt that names it is not older.
+        let nonce = nonce.or_else(|| claimed_index(&arrived.path).map(|index| index.to_string()));
+        let written = wish.fulfil(&config, nonce).unwrap_or_else(|error| {
+            let refused = Refusal::from(error);
+            serde_json::json!({ "refused": refused })
+        });
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("receipt".to_owned(), written);
+        }
+    }
     Ok(overview::print_applied(&answer, json))
+}
+
+/// SHA-256 of the index that a file claims to be a bundle's.
+fn claimed_index(path: &Path) -> Option<Digest> {
+    let reader = BundleReader::open(io::BufReader::new(File::open(path).ok()?)).ok()?;
+    Some(reader.bundle().digest())
 }
 
 /// Where a bundle is to be had that is no file on this machine.
@@ -123,7 +152,11 @@ impl Arrived {
             let (url, headers, digest) = match address {
                 Address::Web(url) => ((*url).to_owned(), HeaderMap::new(), None),
                 Address::Registry(scheme, reference) => {
-                    let blob = oci::find(&downloader, scheme, reference).await?;
+                    let logins = match &bundles.download.registries {
+                        Some(path) => Logins::read(path)?,
+                        None => Logins::default(),
+                    };
+                    let blob = oci::find(&downloader, scheme, reference, &logins).await?;
                     (blob.url, blob.headers, Some(blob.digest))
                 }
             };

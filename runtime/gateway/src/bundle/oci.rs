@@ -7,11 +7,12 @@ use anyhow::{Context as _, anyhow, bail};
 use countersign_format::Digest;
 use oci_client::Reference;
 use oci_client::manifest::{OCI_IMAGE_MEDIA_TYPE, OciImageManifest};
-use reqwest::header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::download::{Downloader, bearer};
+use super::logins::{Login, Logins};
 
 /// The media type of a bundle, and of the artefact that it is.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.countersign.bundle";
@@ -37,6 +38,7 @@ pub(super) async fn find(
     downloader: &Downloader,
     scheme: &str,
     reference: &str,
+    logins: &Logins,
 ) -> anyhow::Result<Blob> {
     let reference: Reference = reference
         .parse()
@@ -59,7 +61,8 @@ pub(super) async fn find(
     let mut headers = HeaderMap::new();
     let mut response = ask(headers.clone()).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
-        headers = bearer(&token(downloader, scheme, &response).await?)?;
+        let login = logins.of(reference.resolve_registry());
+        headers = authorised(downloader, scheme, &response, login).await?;
         response = ask(headers.clone()).await?;
     }
     let status = response.status();
@@ -99,22 +102,50 @@ pub(super) async fn find(
     })
 }
 
-/// A token for whoever asks without a name, from where the registry says (Docker Registry token authentication).
-async fn token(
+/// By what the registry knows who asks: a name and a password, or a token from where it says.
+async fn authorised(
     downloader: &Downloader,
     scheme: &str,
     refused: &Response,
+    login: Option<&Login>,
+) -> anyhow::Result<HeaderMap> {
+    let challenges = refused.headers().get_all(WWW_AUTHENTICATE);
+    let challenges: Vec<&str> = challenges
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    if let Some(parameters) = challenges
+        .iter()
+        .find_map(|challenge| challenge.strip_prefix("Bearer "))
+    {
+        return bearer(&token(downloader, scheme, parameters, login).await?);
+    }
+    let login = login.context(
+        "the registry wants a name and a password; name a file with them, [bundles.download] registries",
+    )?;
+    if scheme != "https" {
+        bail!("a password is sent over TLS alone; write oci:// instead of oci+http://");
+    }
+    // Made as it would be sent, and sent to nobody.
+    let request = login.sign(downloader.client.get(refused.url().clone()));
+    let mut made = request.build().context("the password cannot be sent")?;
+    let value = made.headers_mut().remove(AUTHORIZATION);
+    let value = value.context("the password cannot be sent")?;
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+}
+
+/// A token, for this name or for nobody, from where the registry says (Docker Registry token authentication).
+async fn token(
+    downloader: &Downloader,
+    scheme: &str,
+    parameters: &str,
+    login: Option<&Login>,
 ) -> anyhow::Result<String> {
     #[derive(Deserialize)]
     struct Answer {
         token: Option<String>,
         access_token: Option<String>,
     }
-    let challenge = refused.headers().get(WWW_AUTHENTICATE);
-    let challenge = challenge.and_then(|value| value.to_str().ok());
-    let parameters = challenge
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .context("the registry wants a name and a password, which this program does not have")?;
     let of = |name: &str| {
         let begin = format!("{name}=\"");
         let (_, rest) = parameters.split_once(&begin)?;
@@ -133,7 +164,15 @@ async fn token(
             url.query_pairs_mut().append_pair(name, value);
         }
     }
-    let response = downloader.client.get(url).send().await?;
+    let over_tls = url.scheme() == "https";
+    let mut request = downloader.client.get(url);
+    if let Some(login) = login {
+        if !over_tls {
+            bail!("a password is sent over TLS alone; write oci:// instead of oci+http://");
+        }
+        request = login.sign(request);
+    }
+    let response = request.send().await?;
     if !response.status().is_success() {
         bail!("the registry gives no token: {}", response.status());
     }

@@ -141,9 +141,9 @@ fn judge<R: io::Read>(
     memory: &Memory,
     state: &countersign_trust_store::TrustState,
 ) -> Result<VerifiedBundle, Refusal> {
-    let policy = config
-        .policy
-        .clone()
+    let policy = host
+        .identity
+        .policy(&config.policy)?
         .with_min_signers(bundles.signers)
         .map_err(anyhow::Error::from)?;
     let expected = Expectation {

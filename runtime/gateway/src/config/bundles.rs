@@ -53,6 +53,8 @@ pub(crate) struct Bundles {
 pub(crate) struct Download {
     /// The file of the roots of the servers' certificates.
     pub(crate) roots: Option<PathBuf>,
+    /// The file of names and passwords for registries.
+    pub(crate) registries: Option<PathBuf>,
     /// Bytes that must come in a second, on average over `stalled_after`.
     pub(crate) slowest: u64,
     pub(crate) stalled_after: Duration,
@@ -83,6 +85,7 @@ impl Bundles {
             healthy_within,
             download: Download {
                 roots: part.download.roots.map(|path| folder.join(path)),
+                registries: part.download.registries.map(|path| folder.join(path)),
                 slowest: part.download.slowest.0,
                 stalled_after: part.download.stalled_after.0,
                 within: part.download.within.0,

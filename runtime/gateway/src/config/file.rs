@@ -209,6 +209,9 @@ pub(super) struct DownloadPart {
     /// The roots of the servers' certificates, in PEM; without them, none is asked over https.
     #[schemars(with = "Option<String>")]
     pub(super) roots: Option<PathBuf>,
+    /// Names and passwords for registries: `[[registry]]` with `host`, `name` and `password`; its owner's alone (mode 0600).
+    #[schemars(with = "Option<String>")]
+    pub(super) registries: Option<PathBuf>,
     /// How much must come in a second, on average over `stalled-after`.
     pub(super) slowest: Size,
     /// For how long less may come before a try is given up.
@@ -222,6 +225,7 @@ impl Default for DownloadPart {
         let seconds = |seconds| Time(std::time::Duration::from_secs(seconds));
         Self {
             roots: None,
+            registries: None,
             slowest: Size(1 << 10),
             stalled_after: seconds(30),
             within: seconds(3600),

@@ -15,7 +15,7 @@ use super::{By, Gateway, blocking};
 use crate::admission::{Admitted, Facts, Refusal, Verified};
 use crate::config::{Key, Place, Service};
 use crate::keys::Try;
-use crate::metrics;
+use crate::refusals;
 use crate::say::{complain, say, warn};
 use crate::service::{self, Running, Stayed};
 use crate::traces;
@@ -335,7 +335,7 @@ impl Gateway {
             &name,
             &format!("refused: {code}: {}; next: {}", refusal.why, refusal.next),
         );
-        metrics::refused(&refusal);
+        refusals::note(&name, &refusal);
         // That what ran was revoked weighs more than what is wrong with the file in its place.
         self.refused
             .entry(name.clone())
@@ -370,7 +370,16 @@ impl Gateway {
     /// Opens the device's keys, on a thread for what blocks.
     pub(super) fn open_keys(&self, keys: BTreeMap<String, Key>, which: Try) -> JoinHandle<()> {
         let host = Arc::clone(&self.host);
-        tokio::task::spawn_blocking(move || host.keys.lend(&keys, which))
+        let state = Arc::clone(&self.state);
+        tokio::task::spawn_blocking(move || {
+            host.keys.lend(&keys, which);
+            if let Err(error) = host.identify(&state) {
+                complain(
+                    "",
+                    &format!("which device this is was not remembered: {error:#}"),
+                );
+            }
+        })
     }
 
     /// The same, while the gateway goes on.

@@ -14,8 +14,8 @@ use crate::admission::{Lists, Refusal};
 use crate::bundle;
 use crate::config::Config;
 use crate::keys::Try;
-use crate::metrics;
 use crate::own;
+use crate::refusals;
 use crate::say::{complain, say, warn};
 
 /// What a reload did.
@@ -131,7 +131,7 @@ impl Gateway {
         for name in revoked {
             let refusal = Refusal::revoked(&name);
             warn(&name, &format!("stopped: {}", refusal.why));
-            metrics::refused(&refusal);
+            refusals::note(&name, &refusal);
             if let Some(running) = self.running.remove(&name) {
                 // One that takes its time keeps no other from being stopped.
                 stops.push(tokio::spawn(running.stop_at_once()));

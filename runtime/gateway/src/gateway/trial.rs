@@ -20,6 +20,7 @@ use super::{Gateway, Way, blocking};
 use crate::admission::{Facts, Lists, Refusal};
 use crate::bundle::{self, Applied, Places, Staged};
 use crate::config::{Bundles, Config, is_missing};
+use crate::refusals;
 use crate::say::{complain, say, warn};
 use crate::service::{Doing, Status};
 
@@ -408,7 +409,7 @@ impl Gateway {
             }
             let refusal = Refusal::withdrawn(&name);
             warn(&name, &format!("stopped: {}", refusal.why));
-            crate::metrics::refused(&refusal);
+            refusals::note(&name, &refusal);
             self.refused.insert(name, refusal);
         }
     }
@@ -435,7 +436,7 @@ impl Gateway {
                 refusal.why, refusal.next
             ),
         );
-        crate::metrics::refused(refusal);
+        refusals::note("", refusal);
         if let Err(error) = bundle::refused(&self.host.records, bundle, refusal) {
             complain("", &format!("that could not be recorded: {error}"));
         }
@@ -502,6 +503,8 @@ mod tests {
             version: "2.0.0".to_owned(),
             security_version: 2,
             file_sha256: "new".to_owned(),
+            component_sha256: String::new(),
+            keys: Vec::new(),
             signers: Vec::new(),
             valid_until: String::new(),
             admitted_at: None,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admitted::Admitted;
 use super::stopped::Stopped;
+use crate::identity::Proved;
 
 /// Most admissions that are kept of one component that proved healthy, and as many of those that did not.
 const ADMISSIONS_EACH: usize = 4;
@@ -44,6 +45,12 @@ pub(crate) struct Memory {
     /// What stopped the compiler.
     #[serde(default)]
     stopped: Stopped,
+    /// The number of the last receipt.
+    #[serde(default)]
+    receipts: u64,
+    /// Which device this was when that was proved last.
+    #[serde(default)]
+    identity: Option<Proved>,
     /// What the counter in hardware stands at when this memory is the newest, if it is bound to one.
     #[serde(default)]
     counted: Option<u64>,
@@ -111,6 +118,46 @@ impl Memory {
         }
     }
 
+    /// Line, number and index of the bundle that runs.
+    ///
+    /// # Errors
+    /// As [`Self::bundle`].
+    pub(crate) fn running_bundle(&self) -> anyhow::Result<Option<(&str, u64, Digest)>> {
+        let Some(current) = self.bundle()? else {
+            return Ok(None);
+        };
+        let index = current.to_string();
+        let mut lines = self.bundles.last.iter();
+        let found = lines.find(|(_, (_, last))| *last == index);
+        Ok(found.map(|(line, (number, _))| (line.as_str(), *number, current)))
+    }
+
+    /// Counts a receipt: its number, which no other has.
+    ///
+    /// # Errors
+    /// If no number is left.
+    pub(crate) fn next_receipt(&mut self) -> anyhow::Result<u64> {
+        let next = self.receipts.checked_add(1);
+        self.receipts = next.context("more receipts were given than can be counted")?;
+        Ok(self.receipts)
+    }
+
+    /// Which device this was when that was proved last.
+    pub(crate) const fn identity(&self) -> Option<&Proved> {
+        self.identity.as_ref()
+    }
+
+    /// That it was proved to be this device.
+    pub(crate) fn know_identity(&mut self, proved: Proved) {
+        self.identity = Some(proved);
+    }
+
+    /// Components' names, and the least version of each that may run.
+    pub(crate) fn minimums(&self) -> impl Iterator<Item = (&str, u64)> {
+        let minimums = self.minimums.iter();
+        minimums.map(|(name, least)| (name.as_str(), *least))
+    }
+
     /// That no older version of a component may run.
     pub(crate) fn raise_minimum(&mut self, name: &ComponentName, least: u64) {
         let seen = self.minimums.entry(name.to_string()).or_default();
@@ -151,6 +198,21 @@ impl Memory {
             let number = decoded.map(|()| CrlNumber::from_be_bytes(bytes).to_string());
             (issuer.as_str(), number.unwrap_or_default())
         })
+    }
+
+    /// The issuers of lists by their keys, and the highest number of each, most significant byte first.
+    ///
+    /// # Errors
+    /// As [`Self::bundle`].
+    pub(crate) fn list_numbers(&self) -> anyhow::Result<Vec<(Digest, [u8; 20])>> {
+        let foreign = || "what this gateway remembers holds an entry of another form";
+        let numbers = self.lists.iter().map(|(issuer, number)| {
+            let mut bytes = [0; 20];
+            let decoded = hex::decode_to_slice(number, &mut bytes).ok();
+            let issuer = issuer.parse().ok();
+            issuer.zip(decoded.map(|()| bytes)).with_context(foreign)
+        });
+        numbers.collect()
     }
 
     /// Roots by their keys, components under them, and the version of each that proved healthy.
@@ -238,6 +300,10 @@ impl Memory {
         for (issuer, number) in numbers {
             self.raise_list(issuer, number);
         }
+        self.identity = self
+            .identity
+            .take()
+            .filter(|proved| !proved.is_revoked(lists));
         withdrawn
     }
 
