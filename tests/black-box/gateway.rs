@@ -4,6 +4,8 @@
 mod audience;
 #[path = "gateway/bundles.rs"]
 mod bundles;
+#[path = "gateway/churn.rs"]
+mod churn;
 #[path = "gateway/clock.rs"]
 mod clock;
 #[path = "gateway/code.rs"]
@@ -16,6 +18,8 @@ mod cuts;
 mod downloads;
 #[path = "gateway/keys.rs"]
 mod keys;
+#[path = "gateway/kills.rs"]
+mod kills;
 #[path = "gateway/messages.rs"]
 mod messages;
 #[path = "gateway/package.rs"]
@@ -28,8 +32,14 @@ mod receipts;
 mod records;
 #[path = "gateway/schedule.rs"]
 mod schedule;
+#[path = "gateway/small.rs"]
+mod small;
+#[path = "gateway/squeezed.rs"]
+mod squeezed;
 #[path = "gateway/traces.rs"]
 mod traces;
+#[path = "gateway/unsynced.rs"]
+mod unsynced;
 #[path = "gateway/view.rs"]
 mod view;
 
@@ -248,18 +258,40 @@ impl Gateway {
 impl Gateway {
     /// Its resident memory, in bytes.
     pub(crate) fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()));
-        let status = status.expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kibibytes: u64 = number.expect("a size").trim().parse().expect("a number");
-        kibibytes * 1_024
+        resident(self.0.id())
     }
 
     /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
-        let open = fs::read_dir(format!("/proc/{}/fd", self.0.id()));
-        open.expect("it runs").count()
+        descriptors(self.0.id())
+    }
+}
+
+/// A process's resident memory, in bytes.
+fn resident(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kibibytes: u64 = number.expect("a size").trim().parse().expect("a number");
+    kibibytes * 1_024
+}
+
+/// How many descriptors a process has open.
+fn descriptors(id: u32) -> usize {
+    let open = fs::read_dir(format!("/proc/{id}/fd"));
+    open.expect("it runs").count()
+}
+
+/// Waits until somebody traces a process.
+fn until_traced(id: u32) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+        if !status.contains("TracerPid:\t0\n") {
+            return;
+        }
+        assert!(Instant::now() < until, "nobody traces {id}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -719,13 +751,20 @@ fn th13_th16_one_gateway_to_a_folder_and_short_whole_questions_only() {
 
 /// Sends these bytes and no more, and gives the answer.
 fn ask(socket: &Path, question: &[u8]) -> String {
-    let mut stream = UnixStream::connect(socket).expect("it listens");
+    try_ask(socket, question).expect("it listens")
+}
+
+/// The same, of one that may be gone.
+fn try_ask(socket: &Path, question: &[u8]) -> Option<String> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    let waits = stream.set_read_timeout(Some(PATIENCE));
+    waits.expect("a socket");
     // It may have answered before all of it was sent.
     let _ = stream.write_all(question);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = String::new();
     let _ = BufReader::new(stream).read_line(&mut answer);
-    answer
+    Some(answer)
 }
 
 #[test]

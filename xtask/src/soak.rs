@@ -6,6 +6,7 @@ mod coverage;
 mod differential;
 mod faults;
 pub(crate) mod fuzz;
+mod gateway;
 mod issuing;
 mod mutants;
 mod package;
@@ -49,6 +50,12 @@ const FORMS: &[Form] = &[
         arguments: "[SECONDS] [TARGET]",
         about: "fuzz the verifying path, guided by coverage: each target for so many seconds (60)",
         run: fuzz::play,
+    },
+    Form {
+        name: "gateway",
+        arguments: "[KILLS [MINUTES]]",
+        about: "so many kills of a gateway (10,000), all that a power cut may leave, so many minutes of changes and faults (30)",
+        run: gateway::play,
     },
     Form {
         name: "issuing",

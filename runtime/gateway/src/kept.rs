@@ -14,8 +14,8 @@ use countersign_hosting::{MAX_FILE_BYTES, Read, read};
 
 use crate::config::Place;
 
-/// The length of a digest in hexadecimal.
-const MAX_DIGEST: u64 = 64;
+/// The length of what is held back: two digests in hexadecimal, and a blank.
+const MAX_HELD: u64 = 129;
 
 /// How the names of files of code end; before that stands the digest of the signed file that it is for.
 const CODE: &str = "code";
@@ -35,7 +35,14 @@ impl Kept {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(error).with_context(|| format!("{} cannot be made", folder.display()))
             }
-            _ => Ok(Self(folder)),
+            made => {
+                if made.is_ok() {
+                    // Before a version is remembered of which the copy lies in it.
+                    durable::sync_folder(state)
+                        .with_context(|| format!("{} cannot be kept", folder.display()))?;
+                }
+                Ok(Self(folder))
+            }
         }
     }
 
@@ -157,16 +164,16 @@ impl Kept {
         Ok(durable::rename(&link, &self.place(service, "before"))?)
     }
 
-    /// Remembers that the file with this digest is not to run for a service.
+    /// Remembers that the files with these digests, two at most, are not to run for a service.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn hold(&self, service: &str, file_sha256: &str) -> anyhow::Result<()> {
+    pub(crate) fn hold(&self, service: &str, files: &[&str]) -> anyhow::Result<()> {
         let held = self.place(service, "held");
-        Ok(durable::replace(&held, file_sha256.as_bytes())?)
+        Ok(durable::replace(&held, files.join(" ").as_bytes())?)
     }
 
-    /// The digest of the file that is not to run for a service.
+    /// The digests of the files that are not to run for a service, a blank between them.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -175,7 +182,7 @@ impl Kept {
         if !path.exists() {
             return Ok(None);
         }
-        match read(&path, MAX_DIGEST)? {
+        match read(&path, MAX_HELD)? {
             Read::Whole(text) => Ok(String::from_utf8(text).ok()),
             Read::TooLarge { .. } => Ok(None),
         }
@@ -183,8 +190,9 @@ impl Kept {
 
     /// Whether an operator went back from the file with this digest. One that cannot be told from it is taken for it.
     pub(crate) fn is_held(&self, service: &str, file_sha256: &str) -> bool {
-        self.held(service)
-            .map_or(true, |held| held.as_deref() == Some(file_sha256))
+        self.held(service).map_or(true, |held| {
+            held.is_some_and(|held| names(&held, file_sha256))
+        })
     }
 
     /// Forgets that.
@@ -199,6 +207,11 @@ impl Kept {
     fn place(&self, service: &str, kind: &str) -> PathBuf {
         self.0.join(format!("{service}.{kind}"))
     }
+}
+
+/// Whether a digest is one of those that are held back.
+pub(crate) fn names(held: &str, file_sha256: &str) -> bool {
+    held.split(' ').any(|digest| digest == file_sha256)
 }
 
 fn is(path: &Path, file_sha256: &str) -> anyhow::Result<bool> {
@@ -262,7 +275,11 @@ mod tests {
         code.sort();
         assert_eq!(code, [b"1", b"2"]);
         assert_eq!(kept.held("pump").expect("readable"), None);
-        kept.hold("pump", &digest(b"another")).expect("written");
+        let (one, two) = (digest(b"another"), digest(b"in place"));
+        kept.hold("pump", &[&one, &two]).expect("written");
+        assert!(kept.is_held("pump", &one) && kept.is_held("pump", &two));
+        assert!(!kept.is_held("pump", &digest(b"healthy")));
+        kept.hold("pump", &[&one]).expect("written");
         assert_eq!(
             kept.held("pump").expect("readable"),
             Some(digest(b"another"))

@@ -44,6 +44,7 @@ mod traces;
 mod view;
 
 use std::io;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
@@ -57,6 +58,10 @@ use state::Made;
 
 /// Threads for what waits for a disk, a name or hardware: as many as Tokio has by itself.
 const BLOCKING: usize = 512;
+
+/// How long such a thread waits for the next work: for ever. One that is there can be had when the machine gives no new ones,
+/// and without any a reload would end the gateway.
+const KEPT: Duration = Duration::MAX;
 
 /// Usage or configuration.
 const MISUSED: u8 = 2;
@@ -106,10 +111,13 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
                 .enable_all()
                 // What hands messages over keeps a thread; no number of them takes the others'.
                 .max_blocking_threads(BLOCKING + config::MAX_SERVICES)
+                .thread_keep_alive(KEPT)
                 .build()
                 .context("the threads for the components cannot be started")?;
             // After the walls: whoever sends them is a thread.
             let traces = traces::Traces::begin(collector.as_deref())?;
+            // The first, as long as there are some.
+            drop(tokio.spawn_blocking(|| {}));
             tokio.block_on(gateway.run())?;
             traces.end();
             tokio.shutdown_background();

@@ -67,6 +67,13 @@ pub(crate) fn create(folder: &Path, counter: Option<&CounterUri>) -> anyhow::Res
     durable::replace(&folder.join(MEMORY), &Seal::new(&bytes).seal(&memory)?)?;
     // Last: a key without a memory is one of which the memory was taken away.
     durable::rename(&unfinished, &key)?;
+    // The folder's own name lives in the one that it is in.
+    durable::sync_folder(durable::folder_of(folder)).with_context(|| {
+        format!(
+            "{} was made, and may be lost in a power cut",
+            folder.display()
+        )
+    })?;
     Ok(Made::New)
 }
 

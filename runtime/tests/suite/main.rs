@@ -16,6 +16,7 @@ mod imports;
 mod limits;
 mod page;
 mod precompiled;
+mod reuse;
 mod signing;
 mod support;
 mod values;

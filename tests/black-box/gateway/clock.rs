@@ -13,25 +13,35 @@ const CLOCK: &str = "clock";
 
 impl Bench {
     /// Sets the gateway's clock, also of one that runs.
-    fn set_clock(&self, time: &str) {
+    pub(super) fn set_clock(&self, time: &str) {
         fs::write(self.path(CLOCK), time).expect("our own folder");
     }
 
-    /// Starts the gateway under the clock that was set.
-    fn start_by_clock(&self) -> Gateway {
+    /// The variables by which a gateway sees the time that was set.
+    pub(super) fn by_clock(&self) -> [(&'static str, String); 4] {
         let preload = Command::new("faketime")
             .args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"])
             .output()
             .expect("faketime");
         let preload = String::from_utf8(preload.stdout).expect("a path");
         assert!(preload.contains("faketime"), "{preload}");
-        let clock = self.path(CLOCK);
-        self.start_with(&[
-            ("LD_PRELOAD", preload.trim()),
-            ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("UTF-8")),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ])
+        let clock = self.path(CLOCK).into_os_string();
+        [
+            ("LD_PRELOAD", preload.trim().to_owned()),
+            (
+                "FAKETIME_TIMESTAMP_FILE",
+                clock.into_string().expect("UTF-8"),
+            ),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+    }
+
+    /// Starts the gateway under the clock that was set.
+    fn start_by_clock(&self) -> Gateway {
+        let mut command = self.command("run");
+        command.envs(self.by_clock());
+        self.start_by(command)
     }
 }
 

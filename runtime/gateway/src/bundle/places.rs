@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use countersign_durable as durable;
 use countersign_format::{Digest, check_bundle_name};
 
 /// How the name of a folder begins that is still being filled.
@@ -33,7 +34,10 @@ impl Places {
                     return Err(error)
                         .with_context(|| format!("{} cannot be made", folder.display()));
                 }
-                _ => {}
+                Err(_) => {}
+                // Before a bundle is remembered that lies in it.
+                Ok(()) => durable::sync_folder(durable::folder_of(&folder))
+                    .with_context(|| format!("{} cannot be kept", folder.display()))?,
             }
         }
         Ok(())

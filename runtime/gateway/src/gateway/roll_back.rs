@@ -10,6 +10,7 @@ use super::answers::Said;
 use super::loading::Attempt;
 use crate::admission::{Facts, Refusal};
 use crate::config::Service;
+use crate::kept::names;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -98,8 +99,18 @@ impl Gateway {
             }
             let facts = verified.facts.clone();
             if let Some(current) = &current {
-                // First, so that a power cut does not bring it back.
-                self.kept.hold(name, current)?;
+                // First, so that a power cut does not bring it back. Nor what lies in its place and was not good enough: as
+                // another file it would end this.
+                let in_place = self.verified(service, &service.place).await;
+                let in_place = in_place.map(|verified| verified.facts.file_sha256);
+                let other = in_place
+                    .ok()
+                    .filter(|file| file != current && *file != facts.file_sha256);
+                let held: Vec<_> = std::iter::once(current)
+                    .chain(&other)
+                    .map(String::as_str)
+                    .collect();
+                self.kept.hold(name, &held)?;
             }
             self.take_up(service, verified, Attempt::RollBack);
             return Ok(facts);
@@ -116,7 +127,7 @@ impl Gateway {
         let Some(held) = self.kept.held(&service.name)? else {
             return Ok(None);
         };
-        if held != facts.file_sha256 {
+        if !names(&held, &facts.file_sha256) {
             // What a bundle brings on trial may not stay.
             if !self.host.hold.is_on() {
                 self.kept.release(&service.name)?;
