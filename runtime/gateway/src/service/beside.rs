@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign_trust_store::Code;
 use tokio::time::sleep;
 
 use super::work::{AtWork, Ended};
@@ -124,6 +125,14 @@ impl Supervision {
                 self.stays(next, &format!("it {how} before it proved healthy"));
                 Step::After(After::Before)
             }
+            Both::OldEnded(ended) if self.is_withdrawn(&next) => {
+                self.give_up(&mut new, next).await;
+                Step::After(After::Event(Event::Ended(ended)))
+            }
+            Both::Healthy if self.is_withdrawn(&next) => {
+                self.give_up(&mut new, next).await;
+                Step::After(After::Before)
+            }
             Both::OldEnded(ended) => {
                 let how = self.record(&self.current, &ended);
                 let why = format!("its component {how}; the next one is there already");
@@ -151,6 +160,22 @@ impl Supervision {
                 }
             }
         }
+    }
+
+    /// Whether a bundle has withdrawn the version of what is to take the place, since that was admitted.
+    fn is_withdrawn(&self, next: &Next) -> bool {
+        let facts = &next.admitted.facts;
+        let memory = self.host.hold.over(self.state.memory());
+        memory.is_withdrawn(&facts.component, facts.security_version)
+    }
+
+    /// Ends what must not take the place any more.
+    async fn give_up(&self, new: &mut AtWork, next: Next) {
+        let refusal = Refusal::withdrawn(&self.service.name);
+        let accepted = next.admitted.ready.record();
+        self.put_down(&accepted.stopped(Some(Code::Withdrawn), &refusal.why));
+        new.stop().await;
+        self.stays(next, &refusal.why);
     }
 
     /// Records that what runs gives its place to another.

@@ -270,6 +270,12 @@ impl Memory {
             .is_some_and(|admitted| !admitted.proved && admitted.failed >= TRIES)
     }
 
+    /// Whether no version of a component that is so old may run.
+    pub(crate) fn is_withdrawn(&self, component: &str, security_version: u64) -> bool {
+        let least = self.minimums.get(component);
+        least.is_some_and(|least| security_version < *least)
+    }
+
     /// Puts down that the compiler was stopped.
     pub(crate) fn compiler_stopped(&mut self, work: &str, why: &str, by: CompileLimit) {
         let order = self.generation.saturating_add(1);
@@ -446,6 +452,8 @@ mod tests {
         assert_eq!(memory.last_bundle("plant").expect("ours"), Some((7, one)));
         assert_eq!(memory.last_bundle("other").expect("ours"), None);
         assert_eq!(memory.bundle().expect("ours"), Some(one));
+        assert!(memory.is_withdrawn("acme:pump", 8) && !memory.is_withdrawn("acme:pump", 9));
+        assert!(!memory.is_withdrawn("acme:door", 0));
         let state = memory.trust_state().expect("ours");
         assert!(state.check_minimum(&pump, 9 + 1024).is_ok());
         assert!(state.check_minimum(&pump, 10 + 1024).is_err());
