@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use countersign_provisioning::Reason;
 
 /// The provisioning authority.
 #[derive(Debug, Parser)]
@@ -32,6 +33,11 @@ pub(crate) enum Verb {
     Untoken(Untoken),
     /// Add an order, and approve devices for it; while the authority does not run, or on PostgreSQL.
     Approve(Approve),
+    /// Revoke the certificates of a list; while the authority does not run, or on PostgreSQL. The next list of revocations has
+    /// them, which the authority signs as soon as it runs.
+    ///
+    /// Ends with 0 when all are revoked, and with 1 when some are not on record here: they are named.
+    Revoke(Revoke),
     /// Verify the audit log, or let an old copy of the registry learn from it.
     Audit {
         #[command(subcommand)]
@@ -114,6 +120,21 @@ pub(crate) struct Token {
     /// How long it is accepted, such as 1h or 7d.
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub(crate) expires: humantime::Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Revoke {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Why, where the list does not say: unspecified, key-compromise, superseded, cessation-of-operation and others.
+    #[arg(long, value_name = "REASON", default_value = "unspecified")]
+    pub(crate) reason: Reason,
+    /// Revoke what is not on record here, too: this authority issued it, and its registry was put back from an old copy.
+    #[arg(long)]
+    pub(crate) unrecorded: bool,
+    /// A serial number on each line, in hexadecimal digits, and behind it perhaps a reason.
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

@@ -17,6 +17,9 @@ use crate::tokens::Scope;
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 256 * 1024;
 
+/// The most time servers that are asked.
+const MAX_SERVERS: usize = 8;
+
 /// `authority.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +54,9 @@ pub struct Config {
     /// Where traces are sent; nowhere without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Telemetry>,
+    /// Whose clocks are laid beside this machine's.
+    #[serde(default, skip_serializing_if = "Clock::is_empty")]
+    pub clock: Clock,
     /// Devices whose client certificates may do more than renew themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<Operator>,
@@ -208,6 +214,21 @@ pub struct Telemetry {
     pub otlp: String,
 }
 
+/// `[clock]`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// Time servers that are asked by NTP, each as HOST:PORT; nothing is issued unless one answers, and while one of them differs
+    /// by more than five minutes.
+    pub servers: Vec<String>,
+}
+
+impl Clock {
+    fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+}
+
 /// `[[operators]]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -309,6 +330,15 @@ impl Config {
         if let Some(telemetry) = &self.telemetry {
             countersign_telemetry::check(&telemetry.otlp).context("telemetry.otlp")?;
         }
+        let servers = &self.clock.servers;
+        anyhow::ensure!(
+            servers.len() <= MAX_SERVERS,
+            "clock.servers has {} servers: name {MAX_SERVERS} at most",
+            servers.len()
+        );
+        if let Some(server) = servers.iter().find(|server| !has_port(server)) {
+            anyhow::bail!("clock.servers has {server:?}: write HOST:PORT, as in time.example:123");
+        }
         for operator in &self.operators {
             operator
                 .scope
@@ -347,6 +377,12 @@ impl Config {
             self.registry.database = format!("sqlite:{}", folder.join(path).display());
         }
     }
+}
+
+fn has_port(server: &str) -> bool {
+    server
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -417,6 +453,8 @@ mod tests {
             "[limits]\nno_such = 1",
             "[telemetry]\notlp = \"https://collector.example\"",
             "[privacy_tokens]\nkey = \"tables.key\"\ntables = 2",
+            "[clock]\nservers = [\"time.example\"]",
+            "[clock]\nservers = [\":123\"]",
         ] {
             let text = match bad.strip_prefix("allow") {
                 Some(_) => format!("{bad}\n{SMALL}"),

@@ -25,6 +25,7 @@ use crate::desk::Wish;
 use crate::keys;
 use crate::problem::{Code, Problem};
 use crate::serve::Lists;
+use crate::time_servers::Comparing;
 
 /// How often absent hardware is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -99,9 +100,11 @@ impl Issuer {
                 _ => return Err(error.context("the key in [issuer]")),
             }
         }
+        let mut comparing = Comparing::new(config.clock.servers.clone());
+        comparing.compare(&shared.clock, &shared.registry).await;
         // Whom this serves is judged by its list: there is one before the first connection.
         shared.list_if_due_or_told().await;
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), look_again));
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), comparing, look_again));
         Ok(Self {
             shared,
             sequencer,
@@ -333,8 +336,9 @@ fn is_due(
 }
 
 /// What is done beside requests.
-async fn upkeep(shared: Arc<Shared>, look_again: bool) {
+async fn upkeep(shared: Arc<Shared>, mut comparing: Comparing, look_again: bool) {
     loop {
+        comparing.compare(&shared.clock, &shared.registry).await;
         if look_again && shared.issuing().is_none() {
             match shared.open().await {
                 Ok(()) => tracing::info!("the issuing key is there again"),

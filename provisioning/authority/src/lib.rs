@@ -10,6 +10,7 @@
 //! - [`desk`]: the one way from a request to the registry and to [`issuer`].
 //! - [`audit`]: verifying the audit log, for whoever has its public key.
 //! - [`catch_up`]: a registry that was put back from an old copy learns from the audit log.
+//! - [`revoke`]: many certificates at once, from a list.
 //! - [`provision`]: devices in the fixtures of a station, without HTTP.
 //! - [`privacy`]: tokens that show a device to be registered, and not which.
 //! - [`telemetry`]: logs and traces.
@@ -49,7 +50,9 @@ pub mod pem;
 pub mod privacy;
 pub mod problem;
 pub mod provision;
+pub mod revoke;
 pub mod serve;
 pub mod setup;
 pub mod telemetry;
+mod time_servers;
 pub mod tokens;

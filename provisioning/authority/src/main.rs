@@ -13,7 +13,7 @@ use clap::Parser as _;
 use countersign_authority::config::Config;
 use countersign_authority::telemetry::Telemetry;
 use countersign_authority::tokens::{self, Scope, TokenFolder};
-use countersign_authority::{audit, catch_up, page, privacy, provision, serve, setup};
+use countersign_authority::{audit, catch_up, page, privacy, provision, revoke, serve, setup};
 use countersign_trust_store::UnixTime;
 use zeroize::Zeroizing;
 
@@ -43,6 +43,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     }
     match verb {
         Verb::Audit { verb } => return verify(verb),
+        Verb::Revoke(list) => return revoke_listed(list),
         Verb::Provision(one) => return runtime()?.block_on(provision::one(one)),
         Verb::ProvisionBatch(list) => return runtime()?.block_on(provision::list(list)),
         Verb::Init(init) => runtime()?.block_on(setup::init(&setup::Init {
@@ -146,6 +147,29 @@ fn verify(verb: arguments::Audit) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(reason.exit()))
         }
     }
+}
+
+/// Says how many were revoked, and which are not on record.
+fn revoke_listed(list: arguments::Revoke) -> anyhow::Result<ExitCode> {
+    let unrecorded_too = list.unrecorded;
+    let outcome = runtime()?.block_on(revoke::listed(&revoke::Word {
+        config: list.config,
+        file: list.file,
+        reason: list.reason,
+        unrecorded: list.unrecorded,
+    }))?;
+    println!("{} revoked", outcome.revoked);
+    for serial in &outcome.unrecorded {
+        eprintln!("{serial} is not on record here");
+    }
+    if unrecorded_too || outcome.unrecorded.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "countersign-authority: {} were not revoked: look at the list; if this authority issued them, revoke them with --unrecorded",
+        outcome.unrecorded.len()
+    );
+    Ok(ExitCode::from(1))
 }
 
 fn make_token(token: arguments::Token) -> anyhow::Result<()> {

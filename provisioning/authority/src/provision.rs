@@ -27,6 +27,7 @@ use progress::Lines;
 
 use crate::config::Config;
 use crate::privacy::{PrivacyTokens, TABLES};
+use crate::time_servers::Comparing;
 use crate::{issuer, keys, serve};
 
 /// The exit status when some device is not done.
@@ -95,7 +96,7 @@ pub async fn list(arguments: List) -> anyhow::Result<ExitCode> {
         name.into()
     });
     let mut journal = Journal::open(&path)?;
-    let open = Open::new(&arguments.station, rows.len()).await?;
+    let mut open = Open::new(&arguments.station, rows.len()).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     let listener = tokio::spawn(async move {
@@ -149,6 +150,7 @@ struct Open {
     config: Config,
     /// The issuer's certificate and those above it.
     chain: Vec<Vec<u8>>,
+    comparing: Comparing,
 }
 
 impl Open {
@@ -199,6 +201,9 @@ impl Open {
             certificate,
         };
         let issuing = Issuing::start(registry.clone(), authority, issuer::clock(false)).await?;
+        let mut comparing = Comparing::new(config.clock.servers.clone());
+        comparing.compare(issuing.clock(), &registry).await;
+        issuing.clock().now()?;
         issuer::judged(&issuing, &config, &chain)?;
         let scope = issuer::component_scope(&config.issuing.component_scope)?;
         Ok(Self {
@@ -221,17 +226,23 @@ impl Open {
             privacy,
             config,
             chain,
+            comparing,
         })
     }
 
-    /// Judges the issuer again and again, since it may be revoked, and lists grow old; begins nothing more when that fails.
-    fn watch(&self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    /// Judges clock and issuer again and again, since clocks go wrong, the issuer may be revoked, and lists grow old; begins
+    /// nothing more when that fails.
+    fn watch(&mut self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
         let (issuing, config) = (self.station.issuing.clone(), self.config.clone());
-        let chain = self.chain.clone();
+        let (chain, registry) = (self.chain.clone(), self.registry.clone());
+        let mut comparing = std::mem::take(&mut self.comparing);
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(JUDGE_EVERY).await;
-                if let Err(error) = issuer::judged(&issuing, &config, &chain) {
+                comparing.compare(issuing.clock(), &registry).await;
+                let judged = issuing.clock().now().map(drop);
+                if let Err(error) = judged.and_then(|()| issuer::judged(&issuing, &config, &chain))
+                {
                     eprintln!("stopping when the devices in the fixtures are done: {error}");
                     stop.store(true, Ordering::SeqCst);
                     return;

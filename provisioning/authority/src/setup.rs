@@ -168,6 +168,7 @@ pub async fn init(init: &Init) -> anyhow::Result<()> {
         page: None,
         privacy_tokens: None,
         telemetry: None,
+        clock: Default::default(),
         cors_origins: Vec::new(),
         operators: Vec::new(),
         factory: Vec::new(),

@@ -347,9 +347,10 @@ pub(crate) struct Issue {
     /// Common name (CN); the device id if not given
     #[arg(long, value_name = "TEXT")]
     pub(crate) common_name: Option<String>,
-    /// Days it is valid; an idevid does not expire
-    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=1098))]
-    pub(crate) days: u64,
+    /// Days it is valid, at most to its issuer's end; 365 if not given, or what the issuer has left if that is less; an idevid
+    /// does not expire
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1098))]
+    pub(crate) days: Option<u64>,
     /// Say in the certificate that its revocation will never be published (RFC 9608)
     #[arg(long)]
     pub(crate) no_rev_avail: bool,

@@ -149,6 +149,32 @@ fn ready() -> Bench {
 }
 
 #[test]
+fn a_certificate_ends_with_its_issuer_where_nobody_says_for_how_long() {
+    let bench = ready();
+    bench
+        .ca("intermediate --name 'Short 1' --scope 'acme:*' --years 1 --unencrypted")
+        .succeeded();
+    bench.device("late");
+    // A year from now is later than a year from when the issuer was made.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let issue = "issue --profile component-signer --csr late.csr --out late.pem";
+    bench
+        .ca(&format!("{issue} --days 366"))
+        .failed(2, &["its issuer only from", "fewer days"]);
+    bench.ca(issue).succeeded();
+    let ends: Vec<_> = bench
+        .certificates("late.pem")
+        .iter()
+        .map(|der| {
+            let parsed = countersign_trust_store::Certificate::parse(der).expect("readable");
+            parsed.not_after()
+        })
+        .collect();
+    assert_eq!(ends.len(), 2);
+    assert_eq!(ends[0], ends[1]);
+}
+
+#[test]
 fn a_rotation_overlaps_and_hosts_take_both_until_the_old_one_is_revoked() {
     let bench = ready();
     bench.device("early");

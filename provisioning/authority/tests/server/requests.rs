@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign_audit_log::{LogFolder, LogVerifier};
@@ -255,4 +257,114 @@ fn an_approval_is_for_a_device_of_its_own_order_that_is_not_retired() {
         3,
         "what was refused is not on record as done"
     );
+}
+
+#[test]
+fn tg21_tg23_a_wrong_clock_issues_nothing_and_a_list_of_many_is_revoked_all_the_same() {
+    let bench = Bench::new();
+    bench.approve(&["press-1", "press-2", "press-3"]);
+    // A time server that is ahead of this machine as soon as it is told so.
+    let time = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = time.local_addr().expect("an address");
+    let ahead = Arc::new(AtomicU32::new(0));
+    let told = Arc::clone(&ahead);
+    std::thread::spawn(move || {
+        let mut asked = [0; 48];
+        while let Ok((_, client)) = time.recv_from(&mut asked) {
+            let seconds = u32::try_from(crate::bench::now()).expect("before 2106");
+            let mut answer = [0; 48];
+            answer[..2].copy_from_slice(&[0x24, 1]);
+            answer[24..32].copy_from_slice(&asked[40..]);
+            // From 1900 to 1970.
+            let sent = seconds
+                .wrapping_add(2_208_988_800)
+                .wrapping_add(told.load(Ordering::SeqCst));
+            answer[40..44].copy_from_slice(&sent.to_be_bytes());
+            let _ = time.send_to(&answer, client);
+        }
+    });
+    bench.configure(|text| {
+        text.replace("crl_check_seconds = 60", "crl_check_seconds = 1")
+            + &format!("\n[clock]\nservers = [\"{address}\"]\n")
+    });
+    let tokens = ["press-1", "press-2", "press-3"].map(|name| bench.token_for(name));
+    let server = bench.serve();
+    let serials = [
+        enrol(&bench, "press-1", &tokens[0]),
+        enrol(&bench, "press-2", &tokens[1]),
+    ];
+    ahead.store(400, Ordering::SeqCst);
+    bench.request("press-3");
+    let bearer = format!("Authorization: Bearer {}", tokens[2]);
+    let body = bench.provision_body("press-3");
+    let ask = ["--header", &bearer, "--header", JSON, "--data", &body];
+    let health = || bench.json("/health", &[]);
+    let started = Instant::now();
+    while health().0 == 200 {
+        assert!(started.elapsed() < Duration::from_secs(20), "not noticed");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (status, refused) = bench.json("/api/v1/devices/provision", &ask);
+    assert_eq!(status, 503, "{refused}");
+    assert!(health().1.to_string().contains("time server"));
+    assert!(server.stop(), "it ends well");
+
+    // Two of the list are on record, one of them twice; one is not, and is revoked on the operator's word alone.
+    let unknown = "7a".repeat(16);
+    let list = format!(
+        "# stolen\n{}\n{} key-compromise\n{unknown}\n{}\n",
+        serials[0],
+        serials[1].to_uppercase(),
+        serials[0]
+    );
+    fs::write(bench.path("stolen.txt"), list).expect("written");
+    let revoke = |more: &[&str]| {
+        let line = ["revoke", "--config", "home/authority.toml", "stolen.txt"];
+        bench.run(&[&line[..], more].concat())
+    };
+    let ran = revoke(&["--reason", "cessation-of-operation"]);
+    assert_eq!(ran.0.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&ran.0.stdout), "2 revoked\n");
+    let said = ran.failed();
+    assert!(
+        said.contains(&format!("{unknown} is not on record")),
+        "{said}"
+    );
+    // What is wrong with a list is said before anything is done.
+    fs::write(bench.path("bad.txt"), format!("{unknown}\nxyz\n")).expect("written");
+    let said = bench
+        .run(&["revoke", "--config", "home/authority.toml", "bad.txt"])
+        .failed();
+    assert!(
+        said.contains("line 2") && said.contains("nothing was revoked"),
+        "{said}"
+    );
+    revoke(&["--unrecorded"]).succeeded();
+
+    // With the clocks together again it serves, and its list has them all.
+    ahead.store(0, Ordering::SeqCst);
+    let server = bench.serve();
+    let started = Instant::now();
+    loop {
+        let (status, list) = bench.curl("/crl", &[]);
+        assert_eq!(status, 200);
+        fs::write(bench.path("list.crl"), list).expect("written");
+        let text = bench
+            .openssl(&[
+                "crl", "-inform", "DER", "-in", "list.crl", "-noout", "-text",
+            ])
+            .to_lowercase();
+        if [&serials[0], &serials[1], &unknown]
+            .iter()
+            .all(|serial| text.contains(serial.as_str()))
+        {
+            assert!(text.contains("cessation of operation") && text.contains("key compromise"));
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{text}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (status, made) = bench.json("/api/v1/devices/provision", &ask);
+    assert_eq!(status, 201, "{made}");
+    assert!(server.stop(), "it ends well");
 }

@@ -7,7 +7,7 @@ use countersign_backend_file::rand_core::TryCryptoRng;
 use countersign_format::{AttestationHardware, DeviceIdentity, DeviceMetadata};
 use countersign_keys::{PublicKey, SigningKey};
 use countersign_provisioning::{
-    CertificateRequest, DeviceName, EndEntity, Issued, Issuer, Profile, Serial,
+    CertificateRequest, DeviceName, EndEntity, Issued, Issuer, Profile, Serial, Validity,
 };
 use countersign_trust_store::TpmKeyArea;
 use serde::Serialize;
@@ -17,6 +17,9 @@ use crate::arguments::{Hardware, Issue};
 use crate::authority::Authority;
 use crate::directory::CaDirectory;
 use crate::output::{self, CERTIFICATE};
+
+/// Days that a certificate is valid where nobody says otherwise.
+const USUAL_DAYS: u64 = 365;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -89,7 +92,7 @@ pub(crate) fn run(
     let request = EndEntity {
         name: device_name(arguments, &authority, identity)?,
         metadata: metadata(arguments)?,
-        validity: validity(context.now, arguments.days, Some(issuer.validity()))?,
+        validity: period(context, arguments, issuer.validity())?,
         scope: scope(&arguments.scope)?,
         hardware: arguments.hardware.map(Into::into),
         dns_names: arguments.dns_names.clone(),
@@ -138,6 +141,22 @@ pub(crate) fn run(
         ignored: &ignored,
     };
     context.console.result("", &report)
+}
+
+/// The days that were asked for; else a year, or what the issuer has left if that is less.
+fn period(context: &Context<'_>, arguments: &Issue, issuer: Validity) -> anyhow::Result<Validity> {
+    if let Some(days) = arguments.days {
+        return validity(context.now, days, Some(issuer));
+    }
+    let usual = validity(context.now, USUAL_DAYS, Some(issuer))?;
+    if issuer.contains(&usual) || arguments.profile == Profile::IDevId {
+        return Ok(usual);
+    }
+    context.console.note(&format!(
+        "the issuer ends on {}, and so does this certificate: rotate the issuer to have longer ones",
+        issuer.not_after()
+    ));
+    Ok(Validity::new(usual.not_before(), issuer.not_after())?)
 }
 
 /// Records and issues; the certificate is returned only when it is on the disk.
