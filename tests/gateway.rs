@@ -1,6 +1,10 @@
 //! Black-box tests of the built gateway, in a binary of their own: they are built without what tests of other programs need.
 
 #[path = "shared/browser.rs"]
+#[allow(
+    dead_code,
+    reason = "the authority's page has more to do than this one"
+)]
 mod browser;
 #[path = "shared/components.rs"]
 mod components;

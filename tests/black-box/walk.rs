@@ -53,7 +53,7 @@ impl Walk {
         }
         // Whatever happens, no server is left behind.
         let script = format!(
-            "trap 'kill ${{server:-}} 2> /dev/null || :' EXIT\n{}",
+            "trap 'kill ${{server:-}} ${{emulator:-}} 2> /dev/null || :' EXIT\n{}",
             lines.join("\n")
         );
         let mut command = Command::new("sh");

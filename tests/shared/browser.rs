@@ -25,7 +25,7 @@ pub(crate) const CONTRAST: &str = "
         for (let e = element; e; e = e.parentElement) layers.unshift(channels(getComputedStyle(e).backgroundColor));
         return layers.reduce((under, [r, g, b, a = 1]) => [r, g, b].map((v, i) => v * a + under[i] * (1 - a)), ground);
     };
-    const texts = [...document.querySelectorAll('h1,h2,h3,p,dt,dd,code,strong')].filter(e => e.textContent.trim());
+    const texts = [...document.querySelectorAll('h1,h2,h3,p,a,dt,dd,th,td,li,summary,code,strong,figcaption,span')].filter(e => e.textContent.trim());
     return Math.min(...texts.map(e => {
         const [a, b] = [light(channels(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
         return (a + 0.05) / (b + 0.05);
@@ -65,9 +65,10 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--disable-background-networking",
             "--no-first-run",
+            "--window-size=1280,900",
         ];
         let wanted = json!({ "capabilities": { "alwaysMatch": {
-            "browserName": "chrome", "goog:chromeOptions": { "args": arguments },
+            "browserName": "chrome", "acceptInsecureCerts": true, "goog:chromeOptions": { "args": arguments },
         } } });
         let made = browser.ask("POST", "/session", &wanted);
         browser.session = made["sessionId"].as_str().expect("a session").to_owned();
@@ -90,6 +91,26 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
+    /// Where it is.
+    pub(crate) fn address(&self) -> String {
+        let address = self.run("return location.href");
+        address.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Fills a field in and presses the form's button, as a person does; what comes of it is there afterwards.
+    pub(crate) fn fill_in(&self, field: &str, text: &str) {
+        let element = |selector: &str| {
+            let wanted = json!({ "using": "css selector", "value": selector });
+            let found = self.tell("element", &wanted);
+            let id = found.as_object().and_then(|found| found.values().next());
+            id.and_then(Value::as_str).expect("an element").to_owned()
+        };
+        let (field, button) = (element(field), element("form button"));
+        self.tell(&format!("element/{field}/clear"), &json!({}));
+        self.tell(&format!("element/{field}/value"), &json!({ "text": text }));
+        self.tell(&format!("element/{button}/click"), &json!({}));
+    }
+
     /// Makes the window so large.
     pub(crate) fn resize(&self, width: u64, height: u64) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width == PHONE });
@@ -102,9 +123,10 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &features);
     }
 
-    fn devtools(&self, command: &str, parameters: &Value) {
+    /// What the browser's own tools answer.
+    pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
         let order = json!({ "cmd": command, "params": parameters });
-        self.tell("goog/cdp/execute", &order);
+        self.tell("goog/cdp/execute", &order)
     }
 
     fn tell(&self, command: &str, body: &Value) -> Value {
@@ -117,15 +139,7 @@ impl Browser {
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let body = body.to_string();
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the driver listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}",
-            self.port
-        )
-        .expect("sent");
+        let stream = self.send(method, path, &body).expect("the driver listens");
         // The driver does not end the connection by itself.
         let mut reader = BufReader::new(stream);
         let mut length = 0;
@@ -147,14 +161,27 @@ impl Browser {
         assert!(value.get("error").is_none(), "{path} {body}: {value}");
         value
     }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.port,
+            body.len()
+        )?;
+        Ok(stream)
+    }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser goes with its session, and the driver by itself.
-        if !std::thread::panicking() {
-            self.ask("DELETE", &format!("/session/{}", self.session), &json!({}));
-        }
+        // The browser goes with its session, also when a test failed, and the driver by itself.
+        let session = format!("/session/{}", self.session);
+        let _ = self
+            .send("DELETE", &session, "{}")
+            .and_then(|mut stream| stream.read(&mut [0; 1]));
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }

@@ -22,7 +22,10 @@ static struct { int used; uint8_t address; } buses[MOST];
 
 static int is_bus(int fd) { return fd >= 0 && fd < MOST && buses[fd].used; }
 
-static int connect_to_emulator(void) {
+static int all(int fd, void *bytes, size_t length, int sending);
+
+/* Connects, and says which bus it is: 'B', nothing, N in two bytes. */
+static int connect_to_emulator(const char *number) {
     const char *path = getenv("ATECC608_EMULATOR_SOCKET");
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     if (!path || strlen(path) >= sizeof name.sun_path) { errno = ENOENT; return -1; }
@@ -32,6 +35,13 @@ static int connect_to_emulator(void) {
     if (fd >= MOST || connect(fd, (struct sockaddr *)&name, sizeof name)) {
         REAL(close)(fd);
         errno = ENXIO;
+        return -1;
+    }
+    unsigned long bus = strtoul(number, 0, 10);
+    uint8_t head[4] = {'B', 0, bus & 0xff, (bus >> 8) & 0xff}, status = 1;
+    if (all(fd, head, 4, 1) || all(fd, &status, 1, 0) || status) {
+        REAL(close)(fd);
+        errno = ENOENT;
         return -1;
     }
     buses[fd].used = 1;
@@ -64,7 +74,7 @@ static int transfer(int fd, char direction, uint8_t address, void *bytes, uint16
 }
 
 static int open_any(const char *path, int flags, mode_t mode, const char *name) {
-    if (is_ours(path)) return connect_to_emulator();
+    if (is_ours(path)) return connect_to_emulator(path + 9);
     int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, name);
     return real(path, flags, mode);
 }

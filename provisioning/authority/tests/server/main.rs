@@ -2,6 +2,8 @@
 
 mod audit;
 mod bench;
+#[path = "../../../../tests/shared/browser.rs"]
+mod browser;
 mod enrolment;
 mod factory;
 mod interface;

@@ -1,4 +1,4 @@
-//! An emulated ATECC608 behind a Unix socket, until it is stopped.
+//! An emulated ATECC608 behind a Unix socket, or one on each of many buses, until it is stopped.
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,9 @@ struct Arguments {
     /// The file that keeps the chip's memory; without one it is forgotten.
     #[arg(long)]
     state: Option<PathBuf>,
+    /// So many chips instead of one, on the buses from 1 on, each with a serial number of its own.
+    #[arg(long, conflicts_with = "state")]
+    buses: Option<u16>,
     /// The 7-bit address on the bus.
     #[arg(long, default_value = "0x60", value_parser = address)]
     address: u8,
@@ -40,24 +43,36 @@ fn address(text: &str) -> Result<u8, String> {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let factory = if arguments.provisioned {
-        Factory::provisioned(0)
-    } else {
-        Factory::blank(0)
+    let factory = |number: u16| {
+        let factory = if arguments.provisioned {
+            Factory::provisioned(number.into())
+        } else {
+            Factory::blank(number.into())
+        };
+        factory.at(arguments.address).unpredictable()
     };
-    let factory = factory.at(arguments.address).unpredictable();
-    let emulator = match &arguments.state {
-        Some(path) => Emulator::with_state(factory, Clock::real(), path)?,
-        None => Emulator::with_clock(factory, Clock::real()),
+    let chip = |number| match &arguments.state {
+        Some(path) => Emulator::with_state(factory(number), Clock::real(), path),
+        None => Ok(Emulator::with_clock(factory(number), Clock::real())),
     };
-    for fault in arguments.fault {
-        emulator.inject(fault.always());
+    let count = arguments.buses;
+    let chips = (0..count.unwrap_or(1))
+        .map(|number| chip(number.saturating_add(u16::from(count.is_some()))))
+        .collect::<Result<Vec<_>>>()?;
+    for chip in &chips {
+        for fault in &arguments.fault {
+            chip.inject(fault.always());
+        }
     }
     if let Some(shim) = &arguments.shim {
         let made = shim::build(shim.parent().unwrap_or(Path::new(".")))?;
         ensure!(made == *shim, "the shim is made as {}", made.display());
     }
-    socket::serve(&emulator, &arguments.socket)?;
+    socket::serve_buses(&arguments.socket, move |bus| match count {
+        // One chip is on every bus.
+        None => chips.first().cloned(),
+        Some(_) => chips.get(usize::from(bus).checked_sub(1)?).cloned(),
+    })?;
     println!("listening on {}", arguments.socket.display());
     loop {
         std::thread::park();
