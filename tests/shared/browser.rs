@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -108,7 +108,16 @@ impl Browser {
         let (field, button) = (element(field), element("form button"));
         self.tell(&format!("element/{field}/clear"), &json!({}));
         self.tell(&format!("element/{field}/value"), &json!({ "text": text }));
+        self.run("window.isBefore = true");
         self.tell(&format!("element/{button}/click"), &json!({}));
+        // The page that the form asks for, and no longer this one.
+        let until = Instant::now() + PATIENCE;
+        while self.run("return window.isBefore !== true && document.readyState == 'complete'")
+            != true
+        {
+            assert!(Instant::now() < until, "the form was not answered");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Makes the window so large.

@@ -4,7 +4,7 @@
 //! decided by the issuing service; each is on record, with its entry of the audit log, when the next begins, so that the same
 //! command goes on after a stop.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -99,7 +99,7 @@ pub async fn listed(word: &Word) -> anyhow::Result<Outcome> {
 /// The serial numbers of a list, each once: one on a line, in hexadecimal digits, and behind it perhaps a reason. Empty lines and
 /// those that begin with # count for nothing.
 fn read(text: &str, reason: Reason) -> anyhow::Result<Vec<(Serial, Reason)>> {
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     let mut list = Vec::new();
     for (number, line) in (1_usize..).zip(text.lines()) {
         let line = line.trim();
@@ -120,8 +120,12 @@ fn read(text: &str, reason: Reason) -> anyhow::Result<Vec<(Serial, Reason)>> {
                 .map_err(anyhow::Error::msg)
                 .with_context(|| format!("line {number}"))?,
         };
-        if !seen.insert(serial.to_string()) {
-            continue;
+        match seen.insert(serial.to_string(), why) {
+            None => {}
+            Some(before) if before == why => continue,
+            Some(before) => {
+                bail!("line {number}: {serial} is revoked for {before} above; say one reason")
+            }
         }
         if list.len() >= MOST {
             bail!("more than {MOST} serial numbers: cut the list in pieces");
@@ -141,7 +145,7 @@ mod tests {
     #[test]
     fn tg23_a_list_is_read_wholly_or_not_at_all() {
         let list = read(
-            "# stolen\n\n01AB\n  02cd,key-compromise\n01ab superseded\n03 \tkey-compromise\r\n",
+            "# stolen\n\n01AB\n  02cd,key-compromise\n01ab\n03 \tkey-compromise\r\n",
             Reason::CessationOfOperation,
         )
         .expect("a list");
@@ -163,6 +167,7 @@ mod tests {
             "01\nxyz",
             "01 no-such-reason",
             "01 superseded more",
+            "01 superseded\n01 key-compromise",
             "01\u{0660}",
             "'; DROP TABLE certificates",
         ] {

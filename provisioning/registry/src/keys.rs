@@ -57,7 +57,8 @@ pub(crate) fn is_lost(reason: Reason) -> bool {
     matches!(reason, Reason::KeyCompromise | Reason::CaCompromise)
 }
 
-/// Notes that the key of a certificate which is about to be revoked is lost, if `reason` says so.
+/// Notes that the key of a certificate which is about to be revoked, or was revoked for a lesser reason, is lost, if `reason` says
+/// so.
 pub(crate) async fn lose(
     transaction: &mut Writing,
     serial: &Serial,
@@ -69,7 +70,7 @@ pub(crate) async fn lose(
     }
     sqlx::query(
         "UPDATE device_keys SET compromised_at = $1 WHERE compromised_at IS NULL AND key_hash IN \
-         (SELECT key_hash FROM certificates WHERE serial = $2 AND state IN ('issued', 'superseded'))",
+         (SELECT key_hash FROM certificates WHERE serial = $2 AND state IN ('issued', 'superseded', 'revoked'))",
     )
     .bind(int(now))
     .bind(serial.as_bytes())

@@ -195,6 +195,12 @@ pub(crate) struct Verified {
 }
 
 impl Verified {
+    /// How many bytes it holds in memory while it is loaded.
+    pub(crate) fn weight(&self) -> usize {
+        let code = self.code().map_or(0, <[u8]>::len);
+        self.bytes.len().saturating_add(code)
+    }
+
     /// What is to be remembered when it is admitted, so that its dates and its code's do not keep it from starting again; and
     /// the names of their files.
     pub(crate) fn admissions(&self) -> Vec<(Digest, state::Admitted)> {
@@ -296,6 +302,11 @@ impl Refusal {
     /// Whether hardware was missing, which may come back by itself.
     pub(crate) fn is_of_hardware(&self) -> bool {
         self.code == Some(Code::KeyHardware.as_str())
+    }
+
+    /// Whether it is meant for other devices than this is known to be.
+    pub(crate) fn is_of_audience(&self) -> bool {
+        self.code == Some(Code::Audience.as_str())
     }
 
     /// For a component without code where nothing is compiled: what is wrong with the code that came with it.

@@ -189,7 +189,7 @@ pub(crate) enum Verb {
         config: ConfigFile,
         /// Do not wait until what has to be compiled is compiled and has taken its place
         #[arg(long)]
-        no_wait: bool,
+        detach: bool,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,

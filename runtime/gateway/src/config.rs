@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) lists: Vec<PathBuf>,
     /// SHA-256 of the file with the revocation lists that bundles have brought, in the state's folder.
     pub(crate) carried: Option<Digest>,
+    /// The folder of the parts of the bundle from which components and configuration come.
+    pub(crate) bundle: Option<PathBuf>,
     pub(crate) policy: Policy,
     pub(crate) compile: Compile,
     pub(crate) bundles: Option<Bundles>,
@@ -302,6 +304,7 @@ impl Config {
                 .map(|path| folder.join(path))
                 .collect(),
             carried: None,
+            bundle: None,
             compile: Compile {
                 memory: gateway.compile.memory.0,
                 cpu: gateway.compile.cpu.0,

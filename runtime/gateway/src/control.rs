@@ -61,7 +61,7 @@ pub(crate) enum Question {
     Reload {
         /// Whether to answer before it is known what becomes of each component.
         #[serde(default)]
-        no_wait: bool,
+        detach: bool,
     },
     /// To apply a bundle.
     Apply {
@@ -242,8 +242,8 @@ impl Desk {
                 serde_json::to_value(told.unwrap_or_else(|| journal::tell(service, after)))
             }
             Question::Receipt { nonce } => return self.view.receipt(nonce.as_deref()).await,
-            Question::Reload { no_wait } => {
-                return self.order(Order::Reload { wait: !no_wait }).await;
+            Question::Reload { detach } => {
+                return self.order(Order::Reload { wait: !detach }).await;
             }
             Question::Apply { file } => return self.order(Order::Apply(file)).await,
             Question::Rollback { service } => {

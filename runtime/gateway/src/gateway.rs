@@ -306,6 +306,9 @@ impl Gateway {
             Next::Late => self.answer_late(),
             Next::Order(order, answer) => self.carry_out(order, answer).await,
         }
+        if let Err(error) = self.host.records.check() {
+            complain("", &format!("a record was lost: {error:#}"));
+        }
         self.show();
     }
 
@@ -367,11 +370,18 @@ impl Gateway {
     fn try_hardware_again(&mut self) {
         let again = self.config.services.iter().any(|service| {
             let refused = self.refused.get(&service.name);
-            refused.is_some_and(Refusal::is_of_hardware)
+            refused.is_some_and(|refused| self.waits_for_hardware(refused))
         });
         if again && !self.opening {
             self.open_keys_meanwhile(Try::Hardware);
         }
+    }
+
+    /// Whether hardware that comes to itself may change a refusal: keys are missing, or what they would prove, which device this is.
+    fn waits_for_hardware(&self, refused: &Refusal) -> bool {
+        let has_keys = !self.config.known.keys.is_empty();
+        let is_unknown = has_keys && !self.host.identity.is_proved();
+        refused.is_of_hardware() || is_unknown && refused.is_of_audience()
     }
 
     /// The device's keys were opened, as far as they are there: what needs them can be judged.
@@ -384,7 +394,10 @@ impl Gateway {
                 Try::All => self.waits_for_keys(service) || self.is_untried(name),
                 Try::Hardware => {
                     let refused = self.refused.get(name);
-                    refused.is_some_and(Refusal::is_of_hardware) && !self.host.keys.lacks(service)
+                    refused.is_some_and(|refused| match refused.is_of_hardware() {
+                        true => !self.host.keys.lacks(service),
+                        false => refused.is_of_audience() && self.host.identity.is_proved(),
+                    })
                 }
             };
             if again {
@@ -409,7 +422,7 @@ impl Gateway {
                 },
             }
         });
-        self.view.show(shown.collect());
+        self.view.show(shown.collect(), self.config.bundle.clone());
     }
 
     /// Whether a service is judged only when the keys are open: it may use them, or its component is meant for certain devices,

@@ -88,6 +88,11 @@ impl Identity {
         }))
     }
 
+    /// Whether it is known which device this is.
+    pub(crate) fn is_proved(&self) -> bool {
+        self.lock().proved.is_some()
+    }
+
     /// Finds out who it is by these keys, given what was proved before. What is to be remembered.
     pub(crate) fn prove(
         &self,

@@ -183,8 +183,8 @@ impl Kept {
             return Ok(None);
         }
         match read(&path, MAX_HELD)? {
-            Read::Whole(text) => Ok(String::from_utf8(text).ok()),
-            Read::TooLarge { .. } => Ok(None),
+            Read::Whole(text) => Ok(Some(String::from_utf8(text)?)),
+            Read::TooLarge { size } => bail!("{} has {size} bytes", path.display()),
         }
     }
 
@@ -201,7 +201,9 @@ impl Kept {
     /// If it cannot be taken away.
     pub(crate) fn release(&self, service: &str) -> anyhow::Result<()> {
         let path = self.place(service, "held");
-        fs::remove_file(&path).with_context(|| format!("{} cannot be taken away", path.display()))
+        fs::remove_file(&path)
+            .and_then(|()| durable::sync_folder(&self.0))
+            .with_context(|| format!("{} cannot be taken away", path.display()))
     }
 
     fn place(&self, service: &str, kind: &str) -> PathBuf {

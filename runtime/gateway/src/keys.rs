@@ -5,6 +5,7 @@
 //! stays lent while its hardware fails; its users are told with each signature.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_format::{Digest, Statement};
@@ -22,11 +23,18 @@ use crate::say::warn;
 pub(crate) struct Keys {
     records: Arc<AuditLog>,
     now: Mutex<Arc<Lent>>,
+    /// How often keys were asked to be opened.
+    asked: AtomicU64,
 }
+
+/// Which of the times that keys are opened this is: what was asked for last counts, whatever takes longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn(u64);
 
 /// What is lent.
 #[derive(Default)]
 struct Lent {
+    turn: Turn,
     device: Option<Device>,
     open: BTreeMap<String, Open>,
     absent: BTreeMap<String, (Key, Arc<NotLent>)>,
@@ -56,14 +64,23 @@ impl Keys {
         Self {
             records,
             now: Mutex::default(),
+            asked: AtomicU64::new(0),
         }
     }
 
+    /// The next time that keys are opened.
+    pub(crate) fn turn(&self) -> Turn {
+        Turn(self.asked.fetch_add(1, Ordering::Relaxed).saturating_add(1))
+    }
+
     /// Lends these keys from now on: opens those that are new, were changed, or could not be opened before. Blocks while
-    /// hardware answers.
-    pub(crate) fn lend(&self, keys: &BTreeMap<String, Key>, which: Try) {
+    /// hardware answers. Changes nothing if others were asked for since.
+    pub(crate) fn lend(&self, keys: &BTreeMap<String, Key>, which: Try, turn: Turn) {
         let before = self.now();
-        let mut next = Lent::default();
+        let mut next = Lent {
+            turn,
+            ..Lent::default()
+        };
         let mut builder = before.device.as_ref().map(Device::successor);
         if let Some(builder) = &mut builder {
             let other =
@@ -123,7 +140,10 @@ impl Keys {
                 open.here = shown(device, open);
             }
         }
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.turn < turn {
+            *now = Arc::new(next);
+        }
     }
 
     /// The keys that were shown to be here, with their certificates.

@@ -159,10 +159,10 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
         Verb::Verify { config, file, json } => return check::verify(&config.path, &file, json),
         Verb::Reload {
             config,
-            no_wait,
+            detach,
             json,
         } => {
-            let question = Question::Reload { no_wait };
+            let question = Question::Reload { detach };
             let answer = control::ask(&Config::load(&config.path)?.control, &question)?;
             return Ok(overview::print_reload(&answer, json));
         }

@@ -535,8 +535,18 @@ impl Supervision {
     /// What is to take the place of what runs. Where it says itself that it is not healthy, and nothing else was to change, what
     /// runs stays.
     async fn fit(&self, next: Box<Next>) -> Option<Box<Next>> {
-        if next.service != self.service {
+        // A bundle's components lie in a folder of its own.
+        let as_configured = Service {
+            place: self.service.place.clone(),
+            ..next.service.clone()
+        };
+        if as_configured != self.service {
             return Some(next);
+        }
+        if self.host.lists.names(&next.admitted.links) {
+            let why = Refusal::revoked(&self.service.name).why;
+            self.stays(*next, &why);
+            return None;
         }
         let admitted = &next.admitted;
         let Err(failure) = probe(&next.service, &admitted.ready, &self.host).await else {

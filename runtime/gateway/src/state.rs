@@ -201,6 +201,12 @@ impl State {
         let counts = next.count_after(&held.memory)?;
         next.rise()?;
         let sealed = self.seal.seal(&next)?;
+        if sealed.len() as u64 > MAX_MEMORY_BYTES {
+            bail!(
+                "what is to be remembered has {} bytes, more than are read at a start",
+                sealed.len()
+            );
+        }
         let written = durable::replace(&self.folder.join(MEMORY), &sealed);
         self.take_over(&mut held, next, counts, written)
     }

@@ -5,8 +5,10 @@
 
 mod receipt;
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use countersign_format::Digest;
 use countersign_runtime::audit::RECORD_VERSION;
 use countersign_trust_store::{Crl, TimeBasis};
 use serde::Serialize;
@@ -143,6 +145,8 @@ pub(crate) struct View {
     state: Arc<State>,
     confinement: Confinement,
     shown: Mutex<(Phase, Vec<Shown>)>,
+    /// The folder of the parts of the bundle whose configuration counts.
+    bundle: Mutex<Option<PathBuf>>,
 }
 
 impl View {
@@ -152,12 +156,23 @@ impl View {
             state,
             confinement,
             shown: Mutex::new((Phase::Starting, Vec::new())),
+            bundle: Mutex::default(),
         }
     }
 
     /// What is to be seen from now on.
-    pub(crate) fn show(&self, services: Vec<Shown>) {
+    pub(crate) fn show(&self, services: Vec<Shown>, bundle: Option<PathBuf>) {
         self.lock().1 = services;
+        *self.bundle.lock().unwrap_or_else(PoisonError::into_inner) = bundle;
+    }
+
+    /// Whether the configuration that counts is the one with this bundle.
+    fn runs_bundle(&self, index: Digest) -> bool {
+        let bundle = self.bundle.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = bundle.as_deref().and_then(Path::parent);
+        // It is named by the digest.
+        let name = folder.and_then(Path::file_name);
+        name.is_some_and(|name| *name == *index.to_string())
     }
 
     /// What the gateway is about from now on.

@@ -122,7 +122,7 @@ impl AuditLog {
     /// Writes a record. Whether that worked is asked by [`check`](Self::check).
     pub fn write(&self, record: &Record) {
         if let Err(error) = self.put(record) {
-            self.lock().failed = Some(error);
+            self.lock().failed.get_or_insert(error);
         }
     }
 

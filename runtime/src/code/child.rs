@@ -239,6 +239,21 @@ impl Compiler {
                 let reason = "the system killed the compiler, most likely for want of memory";
                 (CompileLimit::System, reason.to_owned())
             }
+            // By whoever ended this program, too.
+            Some((_, Some(signal)))
+                if [
+                    Signal::TERM,
+                    Signal::INT,
+                    Signal::HUP,
+                    Signal::QUIT,
+                    Signal::PIPE,
+                ]
+                .iter()
+                .any(|known| known.as_raw() == signal) =>
+            {
+                let reason = format!("somebody ended the compiler by signal {signal}");
+                (CompileLimit::System, reason)
+            }
             Some((_, Some(signal))) => {
                 let reason = format!(
                     "the compiler was ended by signal {signal}; it may use {mebibytes} MiB of memory"

@@ -122,7 +122,8 @@ pub struct HttpHandler<T: 'static> {
     ready: ReadyGuest<T>,
     proxy: ProxyPre<T>,
     limits: HttpLimits,
-    guests: Arc<Mutex<JoinSet<()>>>,
+    /// None once all were ended.
+    guests: Arc<Mutex<Option<JoinSet<()>>>>,
 }
 
 impl<T: 'static> Clone for HttpHandler<T> {
@@ -162,7 +163,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
             ready: self.clone(),
             proxy,
             limits,
-            guests: Arc::default(),
+            guests: Arc::new(Mutex::new(Some(JoinSet::new()))),
         })
     }
 }
@@ -183,10 +184,12 @@ impl<T: HasGuestContext> HttpHandler<T> {
         places.unwrap_or(PLACES_MOST).min(PLACES_MOST)
     }
 
-    /// Ends every guest that still answers.
+    /// Ends every guest that still answers, and lets none begin any more: a request that comes after, or waited for its turn, fails
+    /// with [`RunError::Stopped`].
     pub fn end_all(&self) {
         let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        guests.abort_all();
+        // What is dropped is aborted.
+        drop(guests.take());
     }
 
     /// Puts a request to the component, in a store whose context was made for it.
@@ -267,6 +270,9 @@ impl<T: HasGuestContext> HttpHandler<T> {
         };
         let guest = {
             let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(guests) = guests.as_mut() else {
+                return Err(ServeError::Ended(RunError::Stopped));
+            };
             // Those that ended since.
             while guests.try_join_next().is_some() {}
             Ends(Some(guests.spawn(guest)))

@@ -253,6 +253,8 @@ impl LogDirectory {
     /// Everything durable, then a new journal, then what nobody needs any more away: in this order a crash between any
     /// two steps loses nothing.
     fn settle(&mut self) -> Result<(), Error> {
+        // A checkpoint that is on the disk must not be ahead of the journal there.
+        self.vouched()?;
         self.publish()?;
         self.is_broken = true;
         self.files.sync()?;

@@ -81,7 +81,7 @@ fn whole_trace(path: &Path, id: u32) -> String {
             return text;
         }
         assert!(Instant::now() < until, "strace does not end");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(250));
     }
 }
 

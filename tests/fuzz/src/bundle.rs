@@ -29,7 +29,11 @@ fn check_receipt(bytes: &[u8]) {
     assert_eq!(body.encode(), bytes, "another spelling of the same body");
     let fields = body.fields();
     assert!(fields.number > 0);
-    assert!(fields.services.is_sorted_by(|one, next| one.name < next.name));
+    assert!(
+        fields
+            .services
+            .is_sorted_by(|one, next| one.name < next.name)
+    );
     assert_eq!(ReceiptBody::new(fields.clone()), Ok(body));
 }
 

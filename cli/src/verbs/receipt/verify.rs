@@ -24,9 +24,9 @@ use crate::verbs::verify;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  countersign receipt verify gateway-7-3.receipt --roots roots.pem --crl all.crl --bundle plant-12.bundle --applied
+  countersign receipt verify gateway-7-3.receipt --roots roots.pem --crl all.crl --device-id gateway-7 --bundle plant-12.bundle --applied
   countersign receipt verify gateway-7-4.receipt --roots roots.pem --crl all.crl --nonce 8f4e1c77a2b95d03 --device-id gateway-7
-  countersign receipt verify gateway-7-5.receipt --roots roots.pem --crl all.crl --after 4 --json
+  countersign receipt verify gateway-7-5.receipt --roots roots.pem --crl all.crl --device-id gateway-7 --after 4 --json
 
 Exit status: 0 accepted; 2 usage or configuration; else that of the refusal (see `countersign codes`).")]
 pub(super) struct Arguments {
@@ -94,6 +94,12 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<(), Fail
         say(&format!(
             "warning: {least}; ask for receipts with a nonce (--nonce), or give the bundle that brought it (--bundle)"
         ));
+    }
+    if verdict.is_ok()
+        && arguments.device_id.is_none()
+        && (arguments.applied || arguments.after > 0)
+    {
+        say("warning: it may be another device's receipt; say whose it must be (--device-id)");
     }
     verdict.map(|_| ())
 }

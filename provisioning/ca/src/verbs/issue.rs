@@ -152,6 +152,11 @@ fn period(context: &Context<'_>, arguments: &Issue, issuer: Validity) -> anyhow:
     if issuer.contains(&usual) || arguments.profile == Profile::IDevId {
         return Ok(usual);
     }
+    anyhow::ensure!(
+        issuer.not_after().as_secs() > context.now.as_secs(),
+        "the issuer ended on {}: rotate it",
+        issuer.not_after()
+    );
     context.console.note(&format!(
         "the issuer ends on {}, and so does this certificate: rotate the issuer to have longer ones",
         issuer.not_after()

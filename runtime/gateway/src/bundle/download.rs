@@ -4,8 +4,8 @@
 //! says what it is. So a server is one to be limited: it may cut, repeat, trickle, never end, or go on with other bytes.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ impl Downloader {
             .read_timeout(bounds.stalled_after)
             .redirect(redirect::Policy::limited(REDIRECTIONS))
             .no_proxy()
+            // An address may hold a secret, which is no other host's business.
+            .referer(false)
             .user_agent("countersign-gateway");
         let roots = match &bounds.roots {
             None => Vec::new(),
@@ -303,7 +305,17 @@ impl Partial {
     }
 
     fn tag(&self) -> Option<String> {
-        let tag = fs::read_to_string(&self.tag).ok()?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(&self.tag)
+            .ok()?;
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut tag = String::new();
+        let most = u64::try_from(MAX_TAG).ok()?.saturating_add(1);
+        file.take(most).read_to_string(&mut tag).ok()?;
         (tag.len() <= MAX_TAG).then_some(tag)
     }
 
@@ -319,10 +331,15 @@ impl Partial {
     }
 
     fn continued(&self) -> std::io::Result<File> {
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .append(true)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&self.content)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(&self.content)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.nlink() != 1 {
+            return Err(std::io::Error::other("it has another name, too"));
+        }
+        Ok(file)
     }
 
     /// Removes it.

@@ -61,7 +61,10 @@ pub(super) async fn find(
     let mut headers = HeaderMap::new();
     let mut response = ask(headers.clone()).await?;
     if response.status() == StatusCode::UNAUTHORIZED {
-        let login = logins.of(reference.resolve_registry());
+        // Another host, to which it led, is told no password.
+        let asked: Url = url.parse().context("the registry's address")?;
+        let itself = response.url().origin() == asked.origin();
+        let login = logins.of(reference.resolve_registry()).filter(|_| itself);
         headers = authorised(downloader, scheme, &response, login).await?;
         response = ask(headers.clone()).await?;
     }
@@ -109,6 +112,9 @@ async fn authorised(
     refused: &Response,
     login: Option<&Login>,
 ) -> anyhow::Result<HeaderMap> {
+    if login.is_some() && scheme != "https" {
+        bail!("a password is sent over TLS alone; write oci:// instead of oci+http://");
+    }
     let challenges = refused.headers().get_all(WWW_AUTHENTICATE);
     let challenges: Vec<&str> = challenges
         .iter()
@@ -123,9 +129,6 @@ async fn authorised(
     let login = login.context(
         "the registry wants a name and a password; name a file with them, [bundles.download] registries",
     )?;
-    if scheme != "https" {
-        bail!("a password is sent over TLS alone; write oci:// instead of oci+http://");
-    }
     // Made as it would be sent, and sent to nobody.
     let request = login.sign(downloader.client.get(refused.url().clone()));
     let mut made = request.build().context("the password cannot be sent")?;

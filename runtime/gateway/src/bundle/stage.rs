@@ -35,12 +35,15 @@ pub(crate) struct Staged {
     pub(crate) lists: Vec<Crl>,
     /// The numbers of the lists that were consulted, by their issuers' keys.
     pub(crate) numbers: Vec<(Digest, CrlNumber)>,
+    /// Why it could not be unpacked: its lists count all the same, and nothing else of it.
+    pub(crate) torn: Option<Refusal>,
 }
 
 /// Verifies and unpacks the file at `path`. What is applied already is not unpacked again.
 ///
 /// # Errors
-/// The refusal; nothing of the file is kept then.
+/// The refusal; nothing of the file is kept then. Where its index and lists verified and the rest is damaged, or has no room, that is
+/// [`Staged::torn`].
 pub(crate) fn stage(
     path: &Path,
     places: &Places,
@@ -108,7 +111,7 @@ pub(crate) fn stage(
         held.push((part.name.clone(), bytes));
     }
     let verified = judge(&reader, bundles, config, host, memory, &state)?;
-    let staged = Staged {
+    let mut staged = Staged {
         digest: verified.digest(),
         signers: verified
             .signers()
@@ -128,8 +131,9 @@ pub(crate) fn stage(
             .flat_map(|signer| signer.chain().revocation().to_vec())
             .collect(),
         index,
+        torn: None,
     };
-    unpack(reader, &staged, held, places)?;
+    staged.torn = unpack(reader, &staged, held, places).err();
     Ok(staged)
 }
 

@@ -189,6 +189,7 @@ impl Config {
                 service.place.code = bundle.code().collect();
             }
         }
+        self.bundle = Some(bundle.folder().to_owned());
         Ok(self)
     }
 

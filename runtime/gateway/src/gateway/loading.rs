@@ -150,7 +150,7 @@ impl Gateway {
             number,
             service: service.clone(),
             facts: verified.facts.clone(),
-            bytes: verified.bytes.len(),
+            bytes: verified.weight(),
             attempt,
             given_up: given_up.clone(),
         };
@@ -232,6 +232,7 @@ impl Gateway {
                 match exchanged {
                     Ok(()) => self.done.exchanged.push(name),
                     Err(Stayed(why)) => {
+                        self.let_go(&name);
                         self.done.stayed.insert(name, why);
                     }
                 }
@@ -271,6 +272,7 @@ impl Gateway {
             (Err(refusal), Attempt::InPlace) => self.instead(&service, refusal).await,
             (Err(_), Attempt::Copy(copies)) => self.try_copies(&service, copies).await,
             (Err(refusal), Attempt::RollBack) => {
+                self.let_go(&service.name);
                 self.done.refused.insert(service.name, refusal);
             }
         }
@@ -371,8 +373,9 @@ impl Gateway {
     pub(super) fn open_keys(&self, keys: BTreeMap<String, Key>, which: Try) -> JoinHandle<()> {
         let host = Arc::clone(&self.host);
         let state = Arc::clone(&self.state);
+        let turn = host.keys.turn();
         tokio::task::spawn_blocking(move || {
-            host.keys.lend(&keys, which);
+            host.keys.lend(&keys, which, turn);
             if let Err(error) = host.identify(&state) {
                 complain(
                     "",

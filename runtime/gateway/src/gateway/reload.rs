@@ -37,19 +37,32 @@ pub(crate) struct Reloaded {
 impl Gateway {
     /// Reads the configuration again, and the lists and files that it names, and begins to change what has changed.
     pub(super) async fn reload(&mut self) -> anyhow::Result<()> {
+        let config = Config::load(&self.path)?;
         if self.trial.is_some() {
-            // Whom a newer list names does not wait for the end of a trial.
-            let config = Config::load(&self.path)?;
-            let config = bundle::remembered(config, &self.state.memory())?;
-            let mut lists = Lists::of(&config)?;
-            lists.extend(Lists::of(&self.config)?);
-            self.host.lists.exchange(lists);
-            self.stop_what_was_revoked().await?;
+            self.count_lists(&config).await?;
             bail!("a bundle is on trial, so that only its lists count; reload when it has ended");
         }
-        let config = Config::load(&self.path)?;
-        let config = bundle::remembered(config, &self.state.memory())?;
-        self.change_to(config, Way::On).await.map(|_| ())
+        let changed = match bundle::remembered(config.clone(), &self.state.memory()) {
+            Ok(next) => self.change_to(next, Way::On).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = changed else {
+            return Ok(());
+        };
+        // Whom a newer list names waits for nothing that may fail.
+        if let Err(other) = self.count_lists(&config).await {
+            complain("", &format!("{other:#}"));
+        }
+        Err(error)
+    }
+
+    /// Has the lists of another configuration count beside those that do, and stops what they name.
+    async fn count_lists(&mut self, config: &Config) -> anyhow::Result<()> {
+        let config = bundle::with_lists(config.clone(), &self.state.memory())?;
+        let mut lists = Lists::of(&config)?;
+        lists.extend(Lists::of(&self.config)?);
+        self.host.lists.exchange(lists);
+        self.stop_what_was_revoked().await
     }
 
     /// Has another configuration count, and begins to change what it changes: the configuration before.
@@ -175,6 +188,13 @@ impl Gateway {
             say(
                 "",
                 &format!("what was revoked could not be remembered: {error:#}"),
+            );
+        }
+        // A list may name this device's own certificate. No hardware is asked for that.
+        if let Err(error) = tokio::task::block_in_place(|| self.host.identify(&self.state)) {
+            complain(
+                "",
+                &format!("which device this is was not remembered: {error:#}"),
             );
         }
     }

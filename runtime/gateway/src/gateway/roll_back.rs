@@ -11,6 +11,7 @@ use super::loading::Attempt;
 use crate::admission::{Facts, Refusal};
 use crate::config::Service;
 use crate::kept::names;
+use crate::say::complain;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -116,6 +117,19 @@ impl Gateway {
             return Ok(facts);
         }
         Err(last)
+    }
+
+    /// What an operator wanted to go back from runs on, as what was to take its place did not: it is held back no longer.
+    pub(super) fn let_go(&self, name: &str) {
+        let runs = self
+            .running
+            .get(name)
+            .and_then(|running| running.status().facts);
+        if runs.is_some_and(|facts| self.kept.is_held(name, &facts.file_sha256))
+            && let Err(error) = self.kept.release(name)
+        {
+            complain(name, &format!("{error:#}"));
+        }
     }
 
     /// Why a file that verified is not to run: an operator went back from it. Another file in its place ends that.

@@ -90,6 +90,10 @@ impl Gateway {
         if self.config.bundles.is_none() {
             return;
         }
+        // A power cut must not bring a memory back that names what goes.
+        if tokio::task::block_in_place(|| self.state.remember(|_| ())).is_err() {
+            return;
+        }
         let memory = self.state.memory();
         if let (Ok(current), Ok(lists)) = (memory.bundle(), memory.carried_lists()) {
             Places::in_state(&self.config.state).tidy(current, lists);
@@ -110,7 +114,7 @@ impl Gateway {
             }
         };
         match self.state.memory().bundle() {
-            Ok(Some(current)) if current == staged.digest => {
+            Ok(Some(current)) if current == staged.digest && staged.torn.is_none() => {
                 return Begun::Said(told("unchanged", Some(&staged), None));
             }
             Ok(_) => {}
@@ -226,6 +230,9 @@ impl Gateway {
     ) -> Result<(Config, BTreeMap<String, String>, Duration), Refusal> {
         let fields = bundle.index.fields();
         self.remember_lists(bundle, lists)?;
+        if let Some(refusal) = &bundle.torn {
+            return Err(refusal.clone());
+        }
         let places = Places::in_state(&self.config.state);
         let applied = Applied::open(&places, bundle.digest)?;
         let next = Config::load(&self.path).map_err(anyhow::Error::from)?;

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_runtime::http::{Request, Scheme, StatusCode};
 use hyper::body::Incoming;
@@ -12,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::answer;
 use super::listener::Scope;
@@ -22,6 +23,9 @@ use super::tls::{self, Protection};
 /// Most bytes of a request's head, and most headers in it.
 const HEAD_BYTES: usize = 32 << 10;
 const HEADERS: usize = 128;
+
+/// How long the last answer may take on a connection whose address or protection is gone.
+const LAST_ANSWER: Duration = Duration::from_secs(60);
 
 /// Serves a connection until it ends, or until its address closes or is protected otherwise and it has its answer.
 pub(super) async fn serve(
@@ -82,15 +86,12 @@ async fn requests<S>(
     }
     connection.as_mut().graceful_shutdown();
     // What ends it early is the other side's fault or its address's end.
-    let _ = connection.await;
+    let _ = timeout(LAST_ANSWER, connection).await;
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::time::timeout;
 
     use super::*;
     use crate::config::HttpServer;

@@ -123,7 +123,9 @@ impl View {
             })
         });
         let services = self.overview().services.into_iter().map(service);
+        // What is remembered does not run where its folder is damaged, or no configuration takes from it any more.
         let bundle = memory.running_bundle()?;
+        let bundle = bundle.filter(|(_, _, index)| self.runs_bundle(*index));
         let fields = ReceiptFields {
             nonce,
             number,

@@ -56,6 +56,7 @@ impl Kept {
             opened => opened,
         };
         let (log, how) = opened?;
+        let is_empty = log.checkpoint().size() == 0;
         let mut kept = Self {
             place: place.clone(),
             log: log.kept_within(WITHIN),
@@ -63,6 +64,8 @@ impl Kept {
         };
         let said = match how {
             Opened::New => Some(began(&place.folder)?),
+            // It was begun, and its first record did not come to be.
+            Opened::GoesOn(_) if is_empty => Some(began(&place.folder)?),
             Opened::GoesOn(recovery) if recovery.dropped_bytes > 0 => Some(event(
                 "records-recovered",
                 &[("dropped_bytes", recovery.dropped_bytes.into())],

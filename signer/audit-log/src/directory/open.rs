@@ -159,6 +159,13 @@ impl LogDirectory {
         let journal = if is_settled {
             Journal::go_on(path)?
         } else {
+            // What a killed writer left may be nowhere but in memory yet, and the checkpoint must not be ahead of it.
+            if has_journal {
+                let at = path.join(JOURNAL);
+                File::open(&at)
+                    .and_then(|journal| journal.sync_all())
+                    .map_err(|error| system(&at, "made durable", error))?;
+            }
             files.put_all(&growth)?;
             files.put(CHECKPOINT, checkpoint.as_str().as_bytes())?;
             files.sync()?;

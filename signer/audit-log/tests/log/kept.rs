@@ -132,11 +132,18 @@ fn tg24_of_a_log_that_dropped_its_oldest_the_rest_is_proved() {
     let (log, recovery) = LogDirectory::open(&path, key()).unwrap();
     assert_eq!(recovery.replayed, 0);
     let mut log = log.kept_within(WITHIN);
-    log.append(&entries(6_000, 7_000)).unwrap();
+    log.append(&entries(6_000, 6_400)).unwrap();
     log.flush().unwrap();
     assert!(log.checkpoint().first() > first);
     let now = log.checkpoint().clone();
-    verify(&read, &now, &[checkpoint]).expect("it continues the one before");
+    let before = [checkpoint];
+    verify(&read, &now, &before).expect("it continues the one before");
+    // Once all that it covered has gone, nothing is left to show that.
+    log.append(&entries(6_400, 7_000)).unwrap();
+    log.flush().unwrap();
+    let now = log.checkpoint().clone();
+    let found = verify(&read, &now, &before).unwrap_err();
+    assert!(matches!(found, VerifyError::Dropped { .. }), "{found}");
 }
 
 /// A power cut takes any part of what nobody waited for; what was waited for is there, and the tree is never another one.

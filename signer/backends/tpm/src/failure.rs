@@ -110,6 +110,21 @@ impl Failure {
         }
     }
 
+    /// A session or an object is not there any more: somebody else, who uses the TPM without a resource manager too, made room for
+    /// their own.
+    pub(crate) fn is_of_others(&self) -> bool {
+        matches!(
+            self.kind(),
+            Some(
+                Kind::ReferenceH0
+                    | Kind::ReferenceH1
+                    | Kind::ReferenceS0
+                    | Kind::ReferenceS1
+                    | Kind::ReferenceS2
+            )
+        )
+    }
+
     /// The TPM has no room for one more session or object that is not kept.
     pub(crate) fn is_full_memory(&self) -> bool {
         matches!(

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How long a call may take unless the store is told otherwise. Slow TPMs need seconds to make a key.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How often a call is made again because others took its sessions or objects out of the TPM.
+const OTHERS: u32 = 5;
+
 /// How many threads may wait for answers that nobody waits for any more.
 const MAX_LEFT_BEHIND: usize = 8;
 
@@ -90,13 +93,16 @@ impl Worker {
     ) -> Result<T, Error> {
         let until = Instant::now().checked_add(self.deadline);
         let work = Arc::new(work);
-        let (mut tried, mut emptied) = (false, false);
+        let (mut tried, mut emptied, mut others) = (false, false, 0);
         loop {
             let (result, committed) = self.once(until, what, &work);
             match result {
                 Ok(value) => return Ok(value),
                 Err(failure) if !emptied && !committed && failure.is_full_memory() => {
                     emptied = true;
+                }
+                Err(failure) if others < OTHERS && !committed && failure.is_of_others() => {
+                    others += 1;
                 }
                 Err(failure) if !tried && !committed && failure.is_worth_a_new_connection() => {
                     tried = true;
