@@ -302,8 +302,15 @@ impl Drop for Gateway {
     }
 }
 
+/// In this state, and not because nothing became of it yet.
 fn is(state: &str) -> impl Fn(&Value) -> bool {
-    move |service| service["state"] == state
+    move |service| service["state"] == state && !is_on_its_way(service)
+}
+
+/// Whether it is waited for, which is told as a refusal.
+fn is_on_its_way(service: &Value) -> bool {
+    let why = service["why"].as_str().unwrap_or_default();
+    why.contains("is being compiled") || why.contains("not tried yet")
 }
 
 fn healthy(service: &Value) -> bool {

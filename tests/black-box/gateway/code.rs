@@ -14,7 +14,7 @@ use wasm_encoder::{
     TypeSection, ValType,
 };
 
-use super::{Bench, ONCE, SOON, healthy, is};
+use super::{Bench, ONCE, SOON, healthy, is, is_on_its_way};
 use crate::programs::{fill, program, run};
 
 /// The entries of the folder of compiled code.
@@ -286,12 +286,6 @@ fn where_memory_cannot_become_code_components_are_interpreted() {
     let pump = bench.until("pump", |service| service["code"].is_string());
     assert_eq!(pump["code"], Code::ComponentInvalid.as_str(), "{pump}");
     assert_eq!(gateway.stop(), 0);
-}
-
-/// Whether nothing was decided about a service yet.
-fn is_on_its_way(service: &Value) -> bool {
-    let why = service["why"].as_str().unwrap_or_default();
-    why.contains("is being compiled") || why.contains("not tried yet")
 }
 
 #[test]

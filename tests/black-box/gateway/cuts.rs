@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::{Bench, Gateway, PATIENCE, SOON, healthy};
+use super::{Bench, Gateway, PATIENCE, SOON, healthy, is};
 
 /// What makes a change last.
 const LASTING: &str = "fsync,fdatasync,rename,renameat,renameat2";
@@ -40,10 +40,7 @@ impl Bench {
                 serde_json::from_str(&status.stdout).unwrap_or_default();
             let pump = &status["services"][0];
             // With a fault that lasts it may be refused, or run and not be remembered.
-            let tried = pump["why"]
-                .as_str()
-                .is_some_and(|why| !why.contains("not tried yet"));
-            if healthy(pump) || (pump["state"] == "refused" && tried) {
+            if healthy(pump) || is("refused")(pump) {
                 return Some(gateway);
             }
             assert!(Instant::now() < until, "{status}: {}", self.log());
