@@ -43,6 +43,6 @@ pub(super) fn play(words: &[&str]) -> Result<()> {
     // As everywhere, all packages are built alike. One after the other, and with what they print: that is the result.
     tests.args(["test", "--locked", "--workspace"]).args(TPM);
     tests.args(["--test", "gateway", "--test", "suite"]);
-    tests.args(["--", "--nocapture", "--test-threads=1"]);
+    tests.args(["--", "--nocapture", "--test-threads=1", "--include-ignored"]);
     run(tests.args(["kills::", "unsynced::", "churn::", "reuse::"]))
 }
