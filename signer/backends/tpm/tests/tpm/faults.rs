@@ -335,7 +335,8 @@ fn tf06_after_a_reset_the_next_signature_is_made_and_a_tpm_that_resets_for_ever_
     }
     // TPM_RC_REFERENCE_S0, TPM_RC_REFERENCE_H0, TPM_RC_HANDLE: what was loaded is gone.
     let bench = Bench::new();
-    for code in [0x918, 0x910, 0x18b] {
+    // The first two come too where others use the TPM without a resource manager: then it is asked five times more.
+    for (code, most) in [(0x918, 7), (0x910, 7), (0x18b, 2)] {
         let mut once = true;
         bench.proxy.plan(move |command| {
             (command == SIGN && std::mem::take(&mut once)).then_some(Fault::Code(code))
@@ -351,7 +352,7 @@ fn tf06_after_a_reset_the_next_signature_is_made_and_a_tpm_that_resets_for_ever_
             .iter()
             .filter(|code| **code == SIGN)
             .count();
-        assert_eq!(asked, 2, "loaded again once, and not for ever");
+        assert_eq!(asked, most, "loaded again, and not for ever");
     }
 }
 
