@@ -93,7 +93,7 @@ impl Worker {
     ) -> Result<T, Error> {
         let until = Instant::now().checked_add(self.deadline);
         let work = Arc::new(work);
-        let (mut tried, mut emptied, mut others) = (false, false, 0);
+        let (mut tried, mut emptied, mut others) = (false, false, 0_u32);
         loop {
             let (result, committed) = self.once(until, what, &work);
             match result {
@@ -102,7 +102,7 @@ impl Worker {
                     emptied = true;
                 }
                 Err(failure) if others < OTHERS && !committed && failure.is_of_others() => {
-                    others += 1;
+                    others = others.saturating_add(1);
                 }
                 Err(failure) if !tried && !committed && failure.is_worth_a_new_connection() => {
                     tried = true;
