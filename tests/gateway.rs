@@ -1,7 +1,7 @@
 //! Black-box tests of the built gateway, in a binary of their own: they are built without what tests of other programs need.
 
 #[path = "shared/browser.rs"]
-#[allow(
+#[expect(
     dead_code,
     reason = "the authority's page has more to do than this one"
 )]

@@ -55,6 +55,20 @@ impl Resource {
         u64::from(self.width()) == TILE_WIDTH
     }
 
+    /// The full ones at a place: the tile, and on the lowest level the entries below it.
+    pub(crate) fn full_at(level: u8, index: u64) -> Vec<Self> {
+        let width = 256;
+        let tile = Self::Tile {
+            level,
+            index,
+            width,
+        };
+        match level {
+            0 => vec![tile, Self::Entries { index, width }],
+            _ => vec![tile],
+        }
+    }
+
     /// The same with another width.
     pub(crate) fn with_width(self, width: u16) -> Self {
         match self {

@@ -167,12 +167,8 @@ async fn token(
             url.query_pairs_mut().append_pair(name, value);
         }
     }
-    let over_tls = url.scheme() == "https";
     let mut request = downloader.client.get(url);
     if let Some(login) = login {
-        if !over_tls {
-            bail!("a password is sent over TLS alone; write oci:// instead of oci+http://");
-        }
         request = login.sign(request);
     }
     let response = request.send().await?;

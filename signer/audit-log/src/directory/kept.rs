@@ -102,18 +102,7 @@ impl LogDirectory {
             if gone == 0 {
                 break;
             }
-            let names = |index| {
-                let width = 256;
-                let tile = Resource::Tile {
-                    level,
-                    index,
-                    width,
-                };
-                match level {
-                    0 => vec![tile, Resource::Entries { index, width }],
-                    _ => vec![tile],
-                }
-            };
+            let names = |index| Resource::full_at(level, index);
             // The oldest first: what a crash leaves is a row that ends where the rest begins, and is found from there.
             let is_there = |index: &u64| names(*index).iter().any(|name| self.has(*name));
             let left: Vec<u64> = (0..gone).rev().take_while(is_there).collect();

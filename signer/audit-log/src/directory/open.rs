@@ -198,7 +198,6 @@ impl LogDirectory {
 
     /// Full places just before the right edge whose narrower forms a crash left.
     fn left_over(&self) -> Vec<Resource> {
-        let width = 256;
         let mut found = Vec::new();
         let mut hashes = self.checkpoint.size();
         for level in 0u8.. {
@@ -206,17 +205,7 @@ impl LogDirectory {
             if hashes == 0 {
                 break;
             }
-            let kinds = |index| {
-                let tile = Resource::Tile {
-                    level,
-                    index,
-                    width,
-                };
-                match level {
-                    0 => vec![tile, Resource::Entries { index, width }],
-                    _ => vec![tile],
-                }
-            };
+            let kinds = |index| Resource::full_at(level, index);
             let is_left = |resource: &Resource| self.files.has_narrower(*resource);
             let left = (0..hashes).rev().map(kinds);
             let left = left.take_while(|kinds| kinds.iter().any(is_left));
