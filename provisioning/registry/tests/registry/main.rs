@@ -60,6 +60,7 @@ on_both! {
     purposes {
         #[test] fn tg04_a_key_has_one_purpose;
         #[test] fn tg04_a_lost_key_gets_no_certificate_any_more;
+        #[test] fn tg04_a_key_is_lost_also_where_its_certificate_was_revoked_before;
         #[test] fn tg05_what_changed_since_it_was_reserved_is_not_committed;
     }
     keeping {

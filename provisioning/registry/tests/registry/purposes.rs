@@ -47,6 +47,24 @@ pub(crate) async fn tg04_a_key_has_one_purpose(database: Database) {
     issue(&registry, &other("a", 3), NOW).await;
 }
 
+pub(crate) async fn tg04_a_key_is_lost_also_where_its_certificate_was_revoked_before(
+    database: Database,
+) {
+    let registry = database.open().await;
+    approve(&registry, &["a"]).await;
+    let first = asking("a", 1);
+    issue(&registry, &first, NOW).await;
+    for reason in [Reason::CessationOfOperation, Reason::KeyCompromise] {
+        let revoked = registry
+            .revoke(&first.serial, reason, NOW, |_| b"leaf".to_vec())
+            .await;
+        assert!(revoked.expect("revoked").is_some());
+    }
+    let refusal = reserve(&registry, &asking("a", 1), NOW).await;
+    let refusal = refusal.expect_err("its key is lost");
+    assert_eq!(refusal, Refusal::KeyRevoked { device: id("a") });
+}
+
 pub(crate) async fn tg04_a_lost_key_gets_no_certificate_any_more(database: Database) {
     let registry = database.open().await;
     approve(&registry, &["a", "b", "c"]).await;
