@@ -1,5 +1,5 @@
-//! The rules that the compiler does not know: who may depend on whom, what may not be in whose tree, where `unsafe`
-//! and Wasmtime's compiler may be used, and which hostile inputs have tests.
+//! The rules that the compiler does not know: who may depend on whom, what may not be in whose tree, what is
+//! locked, where `unsafe` and Wasmtime's compiler may be used, and which hostile inputs have tests.
 
 mod packages;
 mod rust;
@@ -9,6 +9,7 @@ mod threats;
 use anyhow::{Result, bail};
 
 use crate::process::say;
+pub(crate) use packages::BESIDE;
 
 /// Whether the generated index of docs/threats.md is only compared, or written anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +24,13 @@ pub(crate) fn all(index: Index) -> Result<()> {
     let mut broken = Vec::new();
     packages::arrows(&mut broken)?;
     packages::trees(&mut broken)?;
+    packages::locks(&mut broken);
     sources::unsafe_code(&mut broken)?;
     sources::compiler_calls(&mut broken)?;
     threats::page(&mut broken, index == Index::Written)?;
     if broken.is_empty() {
         println!(
-            "arrows, dependency trees, unsafe code, compiler calls, table of threats: all as they must be"
+            "arrows, dependency trees, lock files, unsafe code, compiler calls, table of threats: all as they must be"
         );
         return Ok(());
     }

@@ -145,17 +145,9 @@ impl Suite {
 }
 
 fn formatting() -> Result<()> {
-    for folder in [
-        "",
-        "guest-examples",
-        "tests/fuzz",
-        "tests/tlog-tiles",
-        "xtask/bindings",
-    ]
-    .map(|folder| root().join(folder))
-    {
+    for folder in [""].iter().chain(check::BESIDE) {
         run(cargo()
-            .current_dir(folder)
+            .current_dir(root().join(folder))
             .args(["fmt", "--all", "--check"]))?;
     }
     Ok(())

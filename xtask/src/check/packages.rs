@@ -1,11 +1,11 @@
-//! Packages: the allowed arrows between ours, and what no tree of theirs may hold.
+//! Packages: the allowed arrows between ours, what no tree of theirs may hold, and what is locked beside the workspace.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::process::{capture, cargo};
+use crate::process::{capture, cargo, root};
 
 /// What each package of the workspace may depend on. Three floors, and arrows point down: programs and
 /// runtime; trust store and provisioning; formats, keys and signing.
@@ -391,6 +391,28 @@ const NO_TEXT: &[&str] = &["countersign", "countersign-run", "countersign-runtim
 /// Packages in whose tree there may be one version of wasmparser and no more: another one beside Wasmtime's
 /// would read some file differently.
 const ONE_PARSER: &[&str] = &["countersign-run", "countersign"];
+
+/// Workspaces of their own beside the large one, each with a lock file that no build of ours keeps current.
+pub(crate) const BESIDE: &[&str] = &[
+    "guest-examples",
+    "tests/fuzz",
+    "tests/kryoptic",
+    "tests/tlog-tiles",
+    "xtask/bindings",
+];
+
+/// Whether the lock file of each of [`BESIDE`] holds what its packages, and ours that they use, depend on by now.
+pub(crate) fn locks(broken: &mut Vec<String>) {
+    for folder in BESIDE {
+        let mut command = cargo();
+        command.args(["tree", "--locked", "--workspace", "--manifest-path"]);
+        if let Err(error) = capture(command.arg(root().join(folder).join("Cargo.toml"))) {
+            broken.push(format!(
+                "{folder}/Cargo.lock is not what is needed; run `cargo tree --workspace` in {folder}: {error:#}"
+            ));
+        }
+    }
+}
 
 /// Compares the workspace's packages with [`ARROWS`].
 pub(crate) fn arrows(broken: &mut Vec<String>) -> Result<()> {
