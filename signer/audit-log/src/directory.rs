@@ -17,7 +17,8 @@
 //!
 //! Whoever opens a log reads the journal's first checkpoint, compares the right edge of the tree with it, and takes each
 //! batch after it only if it leads to the root that was signed with it. A batch that the journal has not wholly was
-//! never acknowledged: it is dropped, and [`Recovery`] says so. If a checkpoint covers it, the log is not opened.
+//! never acknowledged: it is dropped, and [`Recovery`] says so. If a checkpoint covers it, or something that was acknowledged stands behind
+//! it, it is damage, and the log is not opened.
 //!
 //! [`LogDirectory::append_soon`] does not wait; what it wrote is as sure as the next batch that was waited for. A batch of its
 //! kind that the disk has not wholly is dropped with what follows it, unless something was waited for behind it.
@@ -25,6 +26,7 @@
 //! [`LogDirectory::kept_within`] is for a machine that keeps its own log for years, on flash: readers' files are written when
 //! the journal is long and not with each batch, and the oldest entries go.
 
+mod damage;
 mod error;
 mod files;
 mod journal;

@@ -64,8 +64,8 @@ pub(super) struct Contents {
     /// The checkpoint at which it starts.
     pub(super) base: Vec<u8>,
     pub(super) batches: Vec<Batch>,
-    /// Bytes at the end that are no whole record.
-    pub(super) rest: u64,
+    /// What stands at the end that is no whole record, and how many bytes before it.
+    pub(super) rest: (usize, Vec<u8>),
 }
 
 /// One record.
@@ -186,10 +186,11 @@ impl Journal {
         while let Some(batch) = next_batch(&mut rest) {
             batches.push(batch);
         }
+        let rest = (bytes.len().saturating_sub(rest.len()), rest.to_vec());
         Ok(Some(Contents {
             base,
             batches,
-            rest: length(rest),
+            rest,
         }))
     }
 }
@@ -211,7 +212,7 @@ fn record<E: AsRef<[u8]>>(entries: &[E], checkpoint: &Checkpoint, wait: Wait) ->
 }
 
 /// The next record, if all of it is there and it has the form of one; `rest` stays where it is otherwise.
-fn next_batch(rest: &mut &[u8]) -> Option<Batch> {
+pub(super) fn next_batch(rest: &mut &[u8]) -> Option<Batch> {
     let mut bytes = *rest;
     let body = take(&mut bytes)?;
     let batch = parse(body)?;
@@ -223,10 +224,15 @@ fn next_batch(rest: &mut &[u8]) -> Option<Batch> {
     })
 }
 
+/// Whether somebody waited for a record, by what says how many entries it has.
+pub(super) const fn is_awaited(entries: u32) -> bool {
+    entries & NOT_AWAITED == 0
+}
+
 fn parse(mut body: &[u8]) -> Option<Batch> {
     let (count, rest) = body.split_first_chunk::<4>()?;
     let count = u32::from_be_bytes(*count);
-    let awaited = count & NOT_AWAITED == 0;
+    let awaited = is_awaited(count);
     let count = count & !NOT_AWAITED;
     body = rest;
     let mut entries = Vec::new();
@@ -259,6 +265,6 @@ fn number(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-fn length(bytes: &[u8]) -> u64 {
+pub(super) fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

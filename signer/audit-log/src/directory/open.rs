@@ -6,9 +6,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::damage::End;
 use super::error::system;
 use super::files::Files;
-use super::journal::{Batch, JOURNAL, Journal};
+use super::journal::{Batch, JOURNAL, Journal, length};
 use super::{Error, LogDirectory, lock};
 use crate::checkpoint::{Checkpoint, TreeHead};
 use crate::finding::{Finding, VerifyError};
@@ -83,13 +84,13 @@ impl LogDirectory {
         let has_journal = read.is_some();
 
         // A copy of a log may come without a journal: then the checkpoint is all there is, and must be good.
-        let (base, batches, dropped_bytes) = match read {
+        let (base, batches, rest) = match read {
             Some(read) => {
                 let base = key.verifier().open(&read.base).map_err(invalid)?;
                 (base, read.batches, read.rest)
             }
             None => match published.clone() {
-                Some(published) => (published.map_err(invalid)?, Vec::new(), 0),
+                Some(published) => (published.map_err(invalid)?, Vec::new(), (0, Vec::new())),
                 None => return Err(not_a_log()),
             },
         };
@@ -98,13 +99,7 @@ impl LogDirectory {
             source,
         };
         let at_base = Appender::resume(&folder, base.head()).map_err(unsound)?;
-        let replayed = replay(
-            key.verifier(),
-            at_base.clone(),
-            &base,
-            &batches,
-            dropped_bytes,
-        );
+        let replayed = replay(key.verifier(), at_base.clone(), &base, &batches, &rest);
         let replayed = replayed.map_err(|first| Error::Journal {
             path: path.to_owned(),
             first,
@@ -225,7 +220,8 @@ pub(super) struct Replayed {
     pub(super) dropped_bytes: u64,
 }
 
-/// Adds each batch that leads to what was signed with it. `rest` is what stands behind the last whole one, in bytes.
+/// Adds each batch that leads to what was signed with it. `rest` is what stands behind the last whole one, and how many bytes before
+/// that.
 ///
 /// # Errors
 /// The first entry that cannot be relied on, where something that was acknowledged is not what was signed.
@@ -234,11 +230,12 @@ pub(super) fn replay(
     mut appender: Appender,
     base: &Checkpoint,
     batches: &[Batch],
-    rest: u64,
+    rest: &(usize, Vec<u8>),
 ) -> Result<Replayed, u64> {
     let mut checkpoint = base.clone();
     let mut signed = vec![base.head()];
-    let mut dropped_bytes = rest;
+    let (before, rest) = (rest.0, rest.1.as_slice());
+    let mut dropped_bytes = length(rest);
     for (number, batch) in batches.iter().enumerate() {
         if let Some(covering) = add(verifier, &mut appender, batch) {
             signed.push(covering.head());
@@ -248,13 +245,16 @@ pub(super) fn replay(
         // The disk may lack any part of what nobody waited for, and of what the last writer was waiting for at its end: of
         // that one it may have got less than its length.
         let behind = batches.get(number..).unwrap_or_default();
-        let until = behind.len().saturating_sub(usize::from(rest == 0));
+        let until = behind.len().saturating_sub(usize::from(rest.is_empty()));
         if behind.iter().take(until).any(|batch| batch.awaited) {
             return Err(checkpoint.size());
         }
         let bytes = behind.iter().map(|batch| batch.bytes);
-        dropped_bytes = bytes.fold(rest, u64::saturating_add);
+        dropped_bytes = bytes.fold(dropped_bytes, u64::saturating_add);
         break;
+    }
+    if End::new((before, rest), verifier, checkpoint.size()).has_damage() {
+        return Err(checkpoint.size());
     }
     Ok(Replayed {
         appender,

@@ -63,7 +63,7 @@ impl LogView {
             at_base.clone(),
             &base,
             &journal.batches,
-            journal.rest,
+            &journal.rest,
         )
         .map_err(|first| Error::Journal {
             path: path.to_owned(),

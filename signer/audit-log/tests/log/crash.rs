@@ -161,6 +161,103 @@ fn tg24_an_altered_journal_is_named_by_entry() {
     assert_eq!(log.checkpoint().size(), 30);
 }
 
+/// The length of a record that was acknowledged is damaged: no power cut does that, and nothing is dropped for it. No checkpoint of
+/// readers' covers the records, as in a log that is kept.
+#[test]
+fn tg24_th08_a_damaged_length_in_the_journal_is_told_and_drops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = LogDirectory::create(&path, key()).unwrap();
+    let mut log = log.kept_within(1 << 20);
+    let mut ends = vec![fs::read(path.join(".journal")).unwrap().len()];
+    for batch in 0..3 {
+        log.append(&entries(batch * 10, batch * 10 + 10)).unwrap();
+        ends.push(fs::read(path.join(".journal")).unwrap().len());
+    }
+    drop(log);
+    let journal = fs::read(path.join(".journal")).unwrap();
+    let opened = |bytes: &[u8]| {
+        let cut = tempfile::tempdir().unwrap();
+        let cut = cut.path().join("log");
+        copy(&path, &cut);
+        fs::write(cut.join(".journal"), bytes).unwrap();
+        LogDirectory::open(&cut, key()).map(|(log, recovery)| (log.checkpoint().size(), recovery))
+    };
+    for (batch, end) in ends.iter().enumerate().take(3) {
+        for (octet, bit) in [(0, 0x40), (1, 1), (2, 1), (3, 1), (3, 0x80)] {
+            let mut bent = journal.clone();
+            bent[end + octet] ^= bit;
+            match opened(&bent) {
+                Err(Error::Journal { first, .. }) => assert_eq!(first, batch as u64 * 10),
+                other => panic!("{batch}, {octet}: {other:?}"),
+            }
+        }
+        // Alone it is not lost, unless a sector ends there.
+        let mut bent = journal.clone();
+        bent[*end..end + 4].fill(0);
+        let is_told = matches!(opened(&bent), Err(Error::Journal { .. }));
+        assert!(is_told || end / 512 != (end + 7) / 512, "{batch}");
+    }
+    // What was cut off, or is a hole from somewhere on, was being written.
+    for at in (ends[2] + 1..ends[3]).step_by(7) {
+        let (size, recovery) = opened(&journal[..at]).unwrap();
+        assert_eq!((size, recovery.dropped_bytes), (20, (at - ends[2]) as u64));
+        let mut hole = journal.clone();
+        hole[at..].fill(0);
+        assert_eq!(opened(&hole).unwrap().0, 20, "{at}");
+    }
+}
+
+/// Of what nobody waited for the disk may lack any sector: what stands before it is there, and no more is said to be.
+#[test]
+fn tg13_a_hole_in_what_nobody_waited_for_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = LogDirectory::create(&path, key()).unwrap();
+    let mut log = log.kept_within(1 << 20);
+    log.append(&entries(0, 10)).unwrap();
+    let awaited = fs::read(path.join(".journal")).unwrap().len();
+    for batch in 1..9 {
+        log.append_soon(&entries(batch * 10, batch * 10 + 10))
+            .unwrap();
+    }
+    drop(log);
+    let journal = fs::read(path.join(".journal")).unwrap();
+    for sector in awaited.div_ceil(512)..journal.len() / 512 {
+        let mut hole = journal.clone();
+        hole[sector * 512..(sector + 1) * 512].fill(0);
+        let cut = folder.path().join(format!("cut-{sector}"));
+        copy(&path, &cut);
+        fs::write(cut.join(".journal"), &hole).unwrap();
+        let (log, recovery) = LogDirectory::open(&cut, key()).unwrap();
+        assert!(log.checkpoint().size() >= 10 && recovery.dropped_bytes > 0);
+    }
+}
+
+/// Before readers get a checkpoint, the journal has been waited for up to it: a power cut would leave one that is ahead otherwise, and
+/// the log would not be opened any more.
+#[test]
+fn th08_a_checkpoint_for_readers_is_never_ahead_of_the_journal_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = LogDirectory::create(&path, key()).unwrap();
+    let mut log = log.kept_within(1 << 20);
+    log.append_soon(&entries(0, 10)).unwrap();
+    let written = fs::read(path.join(".journal")).unwrap().len();
+    // Nothing can take the checkpoint's name.
+    let before = fs::read(path.join("checkpoint")).unwrap();
+    fs::remove_file(path.join("checkpoint")).unwrap();
+    fs::create_dir_all(path.join("checkpoint/in-the-way")).unwrap();
+    log.flush().unwrap_err();
+    // The last record is one that was waited for, without entries.
+    let journal = fs::read(path.join(".journal")).unwrap();
+    assert_eq!(journal.get(written + 4..written + 8), Some(&[0; 4][..]));
+    drop(log);
+    fs::remove_dir_all(path.join("checkpoint")).unwrap();
+    fs::write(path.join("checkpoint"), before).unwrap();
+    recovers(&path, 10);
+}
+
 /// A lost or damaged file `checkpoint` is made anew from what the journal has, and that is told.
 #[test]
 fn tg13_a_lost_checkpoint_file_is_made_anew() {
