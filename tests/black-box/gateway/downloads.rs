@@ -481,3 +481,66 @@ fn th19_a_registrys_password_comes_from_a_file_of_ones_own_and_goes_over_tls_alo
     refused(apply("oci+http", &host), "over TLS alone");
     assert_eq!(gateway.stop(), 0);
 }
+
+#[test]
+fn th19_a_registrys_password_goes_to_no_host_to_which_the_registry_leads() {
+    let (plant, server) = (Plant::new(), server());
+    plant.say(&["pump"]);
+    plant.trust(&server, "registries = \"registries.toml\"\n");
+    // The other host says that tokens are to be had from itself, and gives one.
+    let (tell, told) = std::sync::mpsc::channel();
+    let other = || -> Answer {
+        let tell = tell.clone();
+        Box::new(move |request, stream| {
+            let host = request.lines().find_map(|line| line.strip_prefix("host: "));
+            let realm = format!("https://{}/token", host.expect("every request has it"));
+            tell.send(request.to_owned()).expect("it is read");
+            let (status, body) = match request.starts_with("get /token") {
+                true => ("200 OK", "{\"token\":\"x\"}"),
+                false => ("401 Unauthorized", ""),
+            };
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nWWW-Authenticate: Bearer realm=\"{realm}\"\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            )
+        })
+    };
+    let other = serve_over(vec![other(), other(), other()], over_tls(&server));
+    let leads = || -> Answer {
+        Box::new(move |_, stream| {
+            write!(
+                stream,
+                "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://localhost:{}/elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                other.port()
+            )
+        })
+    };
+    let registry = serve_over(vec![leads(), leads()], over_tls(&server));
+    let host = format!("localhost:{}", registry.port());
+    let logins = plant.bench.path("registries.toml");
+    let text =
+        format!("[[registry]]\nhost = {host:?}\nname = \"plant\"\npassword = \"open sesame\"\n");
+    fs::write(&logins, text).expect("our own folder");
+    fs::set_permissions(&logins, fs::Permissions::from_mode(0o600)).expect("our own file");
+    let ran = plant
+        .bench
+        .ran("apply", &[&format!("oci://{host}/plant/pump:v1")]);
+    assert_eq!(
+        ran.status,
+        i32::from(Code::Download.exit_status()),
+        "{ran:?}"
+    );
+    let told: Vec<String> = told.try_iter().collect();
+    // It asked there for the artefact, for a token as nobody, and once more with that.
+    let asked: Vec<_> = told.iter().filter_map(|told| told.lines().next()).collect();
+    assert_eq!(
+        asked,
+        [
+            "get /elsewhere http/1.1",
+            "get /token http/1.1",
+            "get /elsewhere http/1.1"
+        ]
+    );
+    assert!(told.iter().all(|told| !told.contains("basic")), "{told:?}");
+}
