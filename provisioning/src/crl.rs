@@ -66,6 +66,20 @@ impl Reason {
         }
     }
 
+    /// Whether the certificate's key is lost with it: it gets no certificate any more, and none over it stays valid. Who has the
+    /// authority's key may have had this certificate made over a key of their own.
+    #[must_use]
+    pub fn loses_the_key(self) -> bool {
+        matches!(self, Self::KeyCompromise | Self::CaCompromise)
+    }
+
+    /// Whether it takes the place of `recorded`, for which the same certificate was revoked before. Nothing that is learned later
+    /// makes a certificate valid again or its revocation younger, but that its key is lost must not go unsaid.
+    #[must_use]
+    pub fn outweighs(self, recorded: Self) -> bool {
+        self.loses_the_key() && !recorded.loses_the_key()
+    }
+
     /// RFC 5280 §5.3.1: "unspecified" is said by leaving the extension out.
     fn to_x509(self) -> Option<CrlReason> {
         match self {

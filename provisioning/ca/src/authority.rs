@@ -75,12 +75,10 @@ impl Authority {
     /// Whether a key was in a certificate of this authority that was revoked because the key may be in other hands.
     pub(crate) fn has_compromised(&self, spki_sha256: &str) -> anyhow::Result<bool> {
         for revocation in self.revocations()? {
-            if matches!(
-                revocation.reason,
-                Reason::KeyCompromise | Reason::CaCompromise
-            ) && self
-                .issued(&revocation.serial)?
-                .is_some_and(|issued| issued.spki_sha256 == spki_sha256)
+            if revocation.reason.loses_the_key()
+                && self
+                    .issued(&revocation.serial)?
+                    .is_some_and(|issued| issued.spki_sha256 == spki_sha256)
             {
                 return Ok(true);
             }
@@ -93,26 +91,55 @@ impl Authority {
         records::read(&self.issued_path(&serial.to_string()))
     }
 
+    /// The certificates that this authority issued over a key, by their serials.
+    pub(crate) fn issued_over(&self, spki_sha256: &str) -> anyhow::Result<Vec<Serial>> {
+        let mut found = Vec::new();
+        for serial in self.issued_serials()? {
+            if self
+                .issued(&serial)?
+                .is_some_and(|issued| issued.spki_sha256 == spki_sha256)
+            {
+                found.push(serial);
+            }
+        }
+        Ok(found)
+    }
+
     /// The serials of every certificate that this authority issued, sorted.
     pub(crate) fn issued_serials(&self) -> anyhow::Result<Vec<Serial>> {
         serials(&self.path.join("issued"))
     }
 
-    /// Records a revocation. `false` when the serial was revoked before; the first record stands.
-    pub(crate) fn record_revoked(&self, record: &records::Revoked) -> anyhow::Result<bool> {
-        let path = self
-            .path
-            .join("revoked")
-            .join(format!("{}.json", record.serial));
-        if path.exists() {
-            return Ok(false);
+    /// Records that a serial is revoked; what stands there now, and whether that is new. A serial that was revoked before stays so
+    /// since then, and for that reason unless this one outweighs it.
+    pub(crate) fn record_revoked(
+        &self,
+        serial: &Serial,
+        reason: Reason,
+        now: UnixTime,
+    ) -> anyhow::Result<(records::Revoked, bool)> {
+        let path = self.revoked_path(serial);
+        let mut record = records::Revoked {
+            version: VERSION,
+            serial: serial.to_string(),
+            at: now.as_secs(),
+            reason: reason.to_string(),
+        };
+        let Some(recorded) = self.revoked(serial)? else {
+            records::write(&path, &record, Existing::Refuse)?;
+            return Ok((record, true));
+        };
+        if !reason.outweighs(recorded.why()?) {
+            return Ok((recorded, false));
         }
-        records::write(&path, record, Existing::Refuse).map(|()| true)
+        record.at = recorded.at;
+        records::write(&path, &record, Existing::Replace)?;
+        Ok((record, true))
     }
 
     /// The revocation of a serial, if it is revoked.
     pub(crate) fn revoked(&self, serial: &Serial) -> anyhow::Result<Option<records::Revoked>> {
-        records::read(&self.path.join("revoked").join(format!("{serial}.json")))
+        records::read(&self.revoked_path(serial))
     }
 
     /// Every revocation.
@@ -122,13 +149,10 @@ impl Authority {
             let Some(record) = self.revoked(&serial)? else {
                 continue;
             };
-            let reason: Reason = record.reason.parse().map_err(|error| {
-                anyhow::anyhow!("the record of the revocation of {serial} is damaged: {error}")
-            })?;
             revocations.push(Revocation {
                 serial,
                 at: UnixTime::from_secs(record.at),
-                reason,
+                reason: record.why()?,
             });
         }
         Ok(revocations)
@@ -175,6 +199,10 @@ impl Authority {
 
     fn issued_path(&self, serial: &str) -> PathBuf {
         self.path.join("issued").join(format!("{serial}.json"))
+    }
+
+    fn revoked_path(&self, serial: &Serial) -> PathBuf {
+        self.path.join("revoked").join(format!("{serial}.json"))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use countersign_provisioning::Reason;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +108,16 @@ pub(crate) struct Revoked {
     pub(crate) serial: String,
     pub(crate) at: u64,
     pub(crate) reason: String,
+}
+
+impl Revoked {
+    /// Its reason.
+    pub(crate) fn why(&self) -> anyhow::Result<Reason> {
+        self.reason.parse().map_err(|error| {
+            let serial = &self.serial;
+            anyhow::anyhow!("the record of the revocation of {serial} is damaged: {error}")
+        })
+    }
 }
 
 /// `crl-number.json`: the highest number that a list of this authority has or may have.

@@ -712,6 +712,91 @@ fn tg04_a_key_that_may_be_in_other_hands_is_not_certified_again() {
 }
 
 #[test]
+fn tg04_whatever_else_is_over_a_key_that_is_lost_is_revoked_with_it() {
+    let bench = ready();
+    let issue = |device: &str, chain: &str| {
+        bench
+            .ca(&format!(
+                "issue --profile component-signer --csr {device}.csr --out {chain}.pem"
+            ))
+            .succeeded();
+        bench.serial(&format!("{chain}.pem")).to_lowercase()
+    };
+    for device in ["press", "mill"] {
+        bench.device(device);
+    }
+    let first = issue("press", "first");
+    let mill = issue("mill", "mill");
+    bench
+        .ca("intermediate rotate devices-1 --unencrypted")
+        .succeeded();
+    // The renewal is of another authority.
+    let renewal = issue("press", "renewal");
+    let revoke = |serial: &str, reason: &str| {
+        bench
+            .ca(&format!("revoke {serial} --reason {reason} --json"))
+            .succeeded()
+            .json()
+    };
+    let reason = |serial: &str| {
+        let shown = bench
+            .ca(&format!("show {serial} --json"))
+            .succeeded()
+            .json();
+        shown["certificates"][0]["revoked"]["reason"].clone()
+    };
+    let lists = || {
+        bench.ca("crl --out lists.pem --force").succeeded();
+        ["first", "renewal", "mill"].map(|chain| {
+            bench
+                .verdict(ROOT, &format!("{chain}.pem"), &["lists.pem"])
+                .is_ok()
+        })
+    };
+    // A lesser reason leaves the renewal.
+    let said = revoke(&first, "superseded");
+    assert_eq!(
+        (&said["already_revoked"], &said["with_it"]),
+        (&false.into(), &serde_json::json!([]))
+    );
+    assert_eq!(lists(), [false, true, true]);
+    let since = said["revoked_at"].clone();
+    // Learned later: the key is in other hands. The time stays, and the renewal goes with it.
+    let said = revoke(&first, "key-compromise");
+    let other = serde_json::json!([{"serial": renewal, "issuer": "devices-2"}]);
+    assert_eq!(
+        (&said["already_revoked"], &said["with_it"]),
+        (&false.into(), &other)
+    );
+    assert_eq!(said["revoked_at"], since);
+    assert_eq!(lists(), [false, false, true]);
+    for serial in [&first, &renewal] {
+        assert_eq!(reason(serial), "key-compromise");
+    }
+    // Said again, also with less, nothing changes.
+    for again in ["key-compromise", "ca-compromise", "superseded"] {
+        let said = revoke(&first, again);
+        assert_eq!(
+            (&said["already_revoked"], &said["with_it"]),
+            (&true.into(), &serde_json::json!([]))
+        );
+        assert_eq!(said["reason"], "key-compromise");
+    }
+    bench
+        .ca("issue --profile component-signer --csr press.csr")
+        .failed(2, &["other hands", "make a new key"]);
+    assert_eq!(reason(&mill), serde_json::Value::Null);
+    // What a stop in the middle left is done by the same command again.
+    let left = format!("ca/authorities/devices-2/revoked/{renewal}.json");
+    fs::remove_file(bench.path(&left)).expect("it was there");
+    let said = revoke(&first, "key-compromise");
+    assert_eq!(
+        (&said["already_revoked"], &said["with_it"]),
+        (&true.into(), &other)
+    );
+}
+
+#[test]
 fn tg20_a_revoked_authority_issues_nothing() {
     let bench = ready();
     bench.device("press");

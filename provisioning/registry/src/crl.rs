@@ -1,7 +1,6 @@
 //! Revocation lists: their numbers, which never fall, and the newest of each issuer.
 
-use countersign_provisioning::Revocation;
-use countersign_provisioning::{Reason, Serial};
+use countersign_provisioning::{Revocation, Serial};
 use sqlx::Row;
 
 use crate::sql::{self, int, uint};
@@ -120,15 +119,10 @@ impl Registry {
         rows.iter()
             .map(|row| {
                 let serial: Serial = sql::serial(&row.try_get::<Vec<u8>, _>(0)?)?;
-                let reason: Reason = row
-                    .try_get::<String, _>(2)?
-                    .parse()
-                    .ok()
-                    .ok_or_else(Error::corrupt("a reason"))?;
                 Ok(Revocation {
                     serial,
                     at: countersign_trust_store::UnixTime::from_secs(uint(row.try_get(1)?)),
-                    reason,
+                    reason: sql::reason(row, 2)?,
                 })
             })
             .collect()

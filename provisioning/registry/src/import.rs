@@ -13,6 +13,7 @@ use sqlx::Row;
 
 use crate::carry::{Record, to_certificate, to_device};
 use crate::keys::{KEY, Key};
+use crate::revoke::revoke;
 use crate::sql::{self, CERTIFICATE, int, uint};
 use crate::writing::Writing;
 use crate::{
@@ -276,17 +277,7 @@ impl Import {
         let Some((at, reason)) = line.revoked else {
             return Ok(false);
         };
-        keys::lose(&mut self.transaction, &line.serial, reason, at).await?;
-        let revoked = sqlx::query(
-            "UPDATE certificates SET state = 'revoked', revoked_at = $1, reason = $2 \
-             WHERE serial = $3 AND state IN ('issued', 'superseded')",
-        )
-        .bind(int(at))
-        .bind(reason.as_str())
-        .bind(line.serial.as_bytes())
-        .execute(&mut *self.transaction)
-        .await?;
-        Ok(revoked.rows_affected() > 0)
+        Ok(revoke(&mut self.transaction, &line.serial, reason, at).await?)
     }
 
     /// Its key, which must be this device's and of this purpose. That it is lost is no reason: it was issued before.

@@ -51,12 +51,6 @@ impl Key {
     }
 }
 
-/// Whether a key is lost with a certificate that is revoked for `reason`. Who has the authority's key may have had this
-/// certificate made over a key of their own.
-pub(crate) fn is_lost(reason: Reason) -> bool {
-    matches!(reason, Reason::KeyCompromise | Reason::CaCompromise)
-}
-
 /// Notes that the key of a certificate which is about to be revoked, or was revoked for a lesser reason, is lost, if `reason` says
 /// so.
 pub(crate) async fn lose(
@@ -65,7 +59,7 @@ pub(crate) async fn lose(
     reason: Reason,
     now: u64,
 ) -> Result<(), Error> {
-    if !is_lost(reason) {
+    if !reason.loses_the_key() {
         return Ok(());
     }
     sqlx::query(
@@ -79,20 +73,20 @@ pub(crate) async fn lose(
     Ok(())
 }
 
-/// The other certificates that were handed out over the key of this one, if `reason` says that it is lost: renewals with the same
-/// key, and what was renewed.
-pub(crate) async fn others_over_it(
+/// Every certificate that was handed out over the key of this one, if `reason` says that it is lost: renewals with the same key, and
+/// what was renewed.
+pub(crate) async fn all_over_it(
     transaction: &mut Writing,
     serial: &Serial,
     reason: Reason,
 ) -> Result<Vec<Serial>, Error> {
-    if !is_lost(reason) {
+    if !reason.loses_the_key() {
         return Ok(Vec::new());
     }
     let rows = sqlx::query(
         "SELECT serial FROM certificates WHERE device = (SELECT device FROM certificates WHERE serial = $1) \
          AND key_hash = (SELECT key_hash FROM certificates WHERE serial = $1 AND state = 'revoked') \
-         AND state IN ('issued', 'superseded') ORDER BY serial",
+         AND state IN ('issued', 'superseded', 'revoked') ORDER BY serial",
     )
     .bind(serial.as_bytes())
     .fetch_all(&mut **transaction)

@@ -14,13 +14,14 @@ pub enum Listed {
     Recorded,
     /// Nothing here says that it was issued; it is on the next list all the same.
     Unrecorded,
-    /// It was revoked before.
+    /// It was revoked before, and not for a lesser reason.
     Already,
 }
 
 impl Registry {
     /// Revokes a certificate that was handed out, with the leaf that `leaf` makes of its serial. A second time changes nothing,
-    /// and what was recorded first comes back; none for a serial that is unknown or was never handed out. A key that may be in
+    /// and what was recorded first comes back, unless only now the key is said to be lost: then that becomes the reason, with a
+    /// leaf, and the time stays. None for a serial that is unknown or was never handed out. A key that may be in
     /// other hands gets no certificate any more, and every other certificate over it is revoked with this one, each with its
     /// leaf. `now` is in seconds since 1970.
     ///
@@ -38,7 +39,7 @@ impl Registry {
         if revoke(&mut transaction, serial, reason, now).await? {
             leaves.push(leaf(serial));
         }
-        for other in keys::others_over_it(&mut transaction, serial, reason).await? {
+        for other in keys::all_over_it(&mut transaction, serial, reason).await? {
             if revoke(&mut transaction, &other, reason, now).await? {
                 leaves.push(leaf(&other));
             }
@@ -109,15 +110,28 @@ pub(crate) async fn on_word(
     .bind(reason.as_str())
     .execute(&mut **transaction)
     .await?;
-    Ok(if added.rows_affected() > 0 {
-        Listed::Unrecorded
-    } else {
-        Listed::Already
-    })
+    if added.rows_affected() > 0 {
+        return Ok(Listed::Unrecorded);
+    }
+    let recorded = sqlx::query("SELECT reason FROM unrecorded WHERE issuer = $1 AND serial = $2")
+        .bind(issuer.as_slice())
+        .bind(serial.as_bytes())
+        .fetch_one(&mut **transaction)
+        .await?;
+    if !reason.outweighs(sql::reason(&recorded, 0)?) {
+        return Ok(Listed::Already);
+    }
+    sqlx::query("UPDATE unrecorded SET reason = $1 WHERE issuer = $2 AND serial = $3")
+        .bind(reason.as_str())
+        .bind(issuer.as_slice())
+        .bind(serial.as_bytes())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(Listed::Unrecorded)
 }
 
-/// Revokes a certificate that was handed out; whether it was not revoked before.
-async fn revoke(
+/// Revokes a certificate that was handed out; whether that changed anything: it was not revoked before, or for a lesser reason.
+pub(crate) async fn revoke(
     transaction: &mut Writing,
     serial: &Serial,
     reason: Reason,
@@ -134,5 +148,22 @@ async fn revoke(
     .bind(serial.as_bytes())
     .execute(&mut **transaction)
     .await?;
-    Ok(revoked.rows_affected() > 0)
+    if revoked.rows_affected() > 0 {
+        return Ok(true);
+    }
+    let recorded =
+        sqlx::query("SELECT reason FROM certificates WHERE serial = $1 AND state = 'revoked'")
+            .bind(serial.as_bytes())
+            .fetch_optional(&mut **transaction)
+            .await?;
+    match recorded {
+        Some(recorded) if reason.outweighs(sql::reason(&recorded, 0)?) => {}
+        _ => return Ok(false),
+    }
+    sqlx::query("UPDATE certificates SET reason = $1 WHERE serial = $2 AND state = 'revoked'")
+        .bind(reason.as_str())
+        .bind(serial.as_bytes())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(true)
 }

@@ -1,6 +1,6 @@
 //! Statements over many rows. Their lengths come in a few sizes, so that databases keep each one prepared.
 
-use countersign_provisioning::Serial;
+use countersign_provisioning::{Reason, Serial};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -70,6 +70,12 @@ pub(crate) fn serial(bytes: &[u8]) -> Result<Serial, Error> {
     text.parse()
         .ok()
         .ok_or_else(Error::corrupt("a serial number"))
+}
+
+/// Why something was revoked, of a column.
+pub(crate) fn reason(row: &AnyRow, column: usize) -> Result<Reason, Error> {
+    let reason: String = row.try_get(column)?;
+    reason.parse().ok().ok_or_else(Error::corrupt("a reason"))
 }
 
 /// Reads a row of [`CERTIFICATE`].

@@ -11,7 +11,7 @@ use crate::http::App;
 use crate::http::access::Asker;
 use crate::problem::{Code, Problem, ProblemBody};
 
-/// Revokes a certificate. A second time changes nothing.
+/// Revokes a certificate. A second time changes nothing, unless only now the key is said to be lost.
 #[utoipa::path(post, path = "/api/v1/certificates/{serial}/revoke", params(("serial" = String, Path, description = "The certificate's serial number, hexadecimal", pattern = "^[0-9A-Fa-f]{2,40}$")),
     request_body = RevokeRequest,
     responses((status = 200, body = CertificateView), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]

@@ -7,6 +7,8 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
+use countersign_testing::tokens::{Module, Tokens};
+
 use crate::bench::Bench;
 
 const EST: &str = "/.well-known/est/simpleenroll";
@@ -75,11 +77,16 @@ fn tg03_tg06_tg08_tg26_tg30_requests_are_judged_before_anything_is_looked_up() {
     bench.request("b-2");
     let (status, there) = enrol("b-1.csr");
     assert_eq!((status, &there["code"]), (403, &"forbidden".into()));
-    assert_eq!(enrol("b-2.csr"), (403, there));
+    assert_eq!(enrol("b-2.csr"), (403, there.clone()));
+    // Nor is the other spelling of one's own name one's own.
+    bench.request("A-1");
+    assert_eq!(enrol("A-1.csr"), (403, there));
     let bearer = format!("Authorization: Bearer {token}");
-    let show = |path: &str| bench.json(path, &["--header", &bearer]);
+    let show = |path: &str| bench.json(path, &["--path-as-is", "--header", &bearer]);
     assert_eq!(show("/api/v1/devices/b-1"), show("/api/v1/devices/b-2"));
     assert_eq!(show("/api/v1/devices/b-1").0, 404);
+    assert_eq!(show("/api/v1/devices/A-1").0, 404);
+    assert_eq!(show("/api/v1/devices/").0, 404);
 
     // A request whose signature is another's.
     bench.request("a-1");
@@ -98,7 +105,16 @@ fn tg03_tg06_tg08_tg26_tg30_requests_are_judged_before_anything_is_looked_up() {
     );
 
     // Names that are none.
-    for id in ["..%2f", "a%00b", "%0d%0a", "a%E2%80%AEb", &"x".repeat(65)] {
+    for id in [
+        "..%2f",
+        "%2e%2e",
+        "..%2F..%2Fetc%2Fpasswd",
+        "a%00b",
+        "%0d%0a",
+        "a%E2%80%AEb",
+        &"x".repeat(65),
+        &"x".repeat(10_000),
+    ] {
         let (status, problem) = show(&format!("/api/v1/devices/{id}"));
         assert_eq!(
             (status, &problem["code"]),
@@ -167,7 +183,7 @@ fn tg11_large_and_slow_requests_end_and_others_are_served_meanwhile() {
     let bench = Bench::new();
     bench.configure(|text| text.replace("header_seconds = 10", "header_seconds = 2"));
     let token = bench.token(&["--device", "*"]);
-    let _server = bench.serve();
+    let server = bench.serve();
     fs::write(bench.path("large"), vec![b'A'; 1_000_000]).expect("written");
     let user = format!("est:{token}");
     let (status, problem) = bench.json(
@@ -198,6 +214,50 @@ fn tg11_large_and_slow_requests_end_and_others_are_served_meanwhile() {
         (status, &problem["code"]),
         (431, &"headers-too-large".into())
     );
+    // Without a length, a hundred megabytes; and a thousandfold of what is read, packed. Nothing of it is kept or unpacked.
+    let before = server.peak_kib();
+    let endless = fs::File::create(bench.path("endless")).expect("a file");
+    endless.set_len(100_000_000).expect("sparse");
+    let (status, _) = bench.curl(
+        EST,
+        &[
+            "--user",
+            &user,
+            "--header",
+            PKCS10,
+            "--header",
+            "Transfer-Encoding: chunked",
+            "--request",
+            "POST",
+            "--upload-file",
+            "endless",
+        ],
+    );
+    assert!(matches!(status, 0 | 413), "{status}");
+    let packed = Command::new("sh")
+        .args(["-c", "head -c 16000000 endless | gzip > bomb"])
+        .current_dir(bench.folder())
+        .status();
+    assert!(packed.expect("sh runs").success());
+    let (status, problem) = bench.json(
+        EST,
+        &[
+            "--user",
+            &user,
+            "--header",
+            PKCS10,
+            "--header",
+            "Content-Encoding: gzip",
+            "--data-binary",
+            "@bomb",
+        ],
+    );
+    assert_eq!((status, &problem["code"]), (400, &"bad-request".into()));
+    let more = server.peak_kib().saturating_sub(before);
+    assert!(more < 8 * 1024, "{more} KiB for what was turned away");
+    // HTTP/2 and its frames are not spoken, whoever offers them.
+    let (_, answer) = bench.curl("/health", &["--http2", "--include"]);
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
     // So many that no request comes about.
     let many: Vec<String> = (0..300).map(|number| format!("X-{number}: y")).collect();
     let mut arguments = Vec::new();
@@ -392,8 +452,17 @@ fn tg04_tg23_anothers_key_and_anothers_certificate_are_refused_and_a_second_revo
         (200, &"superseded".into()),
         "{revoked:?}"
     );
-    // What was said first stays.
-    assert_eq!(revoke(&first, serial, "key-compromise"), revoked);
+    // What was said first stays, but for the one thing that must not go unsaid: that the key is lost.
+    assert_eq!(revoke(&first, serial, "cessation-of-operation"), revoked);
+    let lost = revoke(&first, serial, "key-compromise");
+    assert_eq!(
+        (lost.0, &lost.1["reason"], &lost.1["revoked_at"]),
+        (200, &"key-compromise".into(), &revoked.1["revoked_at"]),
+        "{lost:?}"
+    );
+    for reason in ["key-compromise", "superseded"] {
+        assert_eq!(revoke(&first, serial, reason), lost);
+    }
 }
 
 #[test]
@@ -436,44 +505,47 @@ fn tg18_tg28_an_exposed_key_and_a_key_with_two_purposes_refuse_the_start() {
 }
 
 #[test]
-fn tg19_an_absent_token_means_503_and_no_other_key() {
+fn tg19_a_token_that_is_absent_or_locked_means_503_and_no_other_key() {
     let bench = Bench::new();
     bench.approve(&["press-1"]);
-    let token = bench.token(&["--device", "press-1"]);
-    bench.configure(|text| {
-        let file = format!("file:{}", bench.path("ca.key").display());
-        text.replace(
-            &file,
-            "pkcs11:token=absent;object=ca?module-path=/usr/lib/softhsm/libsofthsm2.so",
-        )
-    });
-    let keeper = bench.token(&["--device", "*", "--may", "read", "--may", "revoke"]);
-    let _server = bench.serve();
     bench.request("press-1");
-    let user = format!("est:{token}");
-    let (status, problem) = bench.json(
-        EST,
-        &[
+    let user = format!("est:{}", bench.token(&["--device", "press-1"]));
+    let keeper = bench.token(&["--device", "*", "--may", "read", "--may", "revoke"]);
+    let tokens = Tokens::with(Module::SoftHsm, "here");
+    fs::write(bench.path("home/pin"), "no-such-pin\n").expect("written");
+    let pin = bench.path("home/pin");
+    fs::set_permissions(pin, fs::Permissions::from_mode(0o600)).expect("chmod");
+    let (variable, conf) = tokens.environment();
+    let conf = conf.display().to_string();
+    bench.configure(|text| text.replace("[issuer]\n", "[issuer]\npassphrase_file = \"pin\"\n"));
+    let mut named = format!("file:{}", bench.path("ca.key").display());
+    // A PIN that is wrong, then a token that is not there; the key's file lies where it always was.
+    for (label, word) in [("here", "PIN"), ("absent", "absent")] {
+        let key = tokens.uri_without_pin(label, "ca");
+        bench.configure(|text| text.replace(&named, &key));
+        named = key;
+        let _server = bench.serve_from("home", &[(variable, &conf)]);
+        let sent = [
             "--user",
             &user,
             "--header",
             PKCS10,
             "--data-binary",
             "@press-1.csr",
-        ],
-    );
-    assert_eq!(
-        (status, &problem["code"]),
-        (503, &"unavailable".into()),
-        "{problem}"
-    );
-    let (status, health) = bench.json("/health", &[]);
-    assert_eq!((status, &health["key"]), (503, &false.into()));
-    assert!(
-        health["wrong"]
-            .as_str()
-            .is_some_and(|wrong| wrong.contains("key"))
-    );
+        ];
+        let (status, problem) = bench.json(EST, &sent);
+        assert_eq!(
+            (status, &problem["code"]),
+            (503, &"unavailable".into()),
+            "{label}: {problem}"
+        );
+        let (status, health) = bench.json("/health", &[]);
+        assert_eq!((status, &health["key"]), (503, &false.into()), "{label}");
+        let wrong = health["wrong"].as_str().expect("it says why");
+        assert!(wrong.contains("key"), "{wrong}");
+        assert!(bench.logged().contains(word), "{}", bench.logged());
+    }
+    let _server = bench.serve_from("home", &[(variable, &conf)]);
 
     // What is lost is revoked all the same; only the list waits for the key.
     let bearer = format!("Authorization: Bearer {keeper}");
@@ -572,6 +644,33 @@ fn tg25_revoked_and_foreign_client_certificates_are_refused() {
     ]);
     let foreign = ["--cert", "foreign.pem", "--key", "foreign.key"];
     assert_eq!(bench.json("/api/v1/devices/press-1", &foreign).0, 0);
+
+    // Of this very authority, and without a name that says which device it is.
+    fs::write(
+        bench.path("nameless.ext"),
+        "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth,serverAuth\n\
+         subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
+    )
+    .expect("written");
+    bench.openssl(&[
+        "x509",
+        "-req",
+        "-in",
+        "press-1.csr",
+        "-CA",
+        "chain.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-days",
+        "30",
+        "-extfile",
+        "nameless.ext",
+        "-out",
+        "nameless.pem",
+    ]);
+    let nameless = ["--cert", "nameless.pem", "--key", "press-1.key"];
+    assert_eq!(bench.json("/api/v1/devices/press-1", &nameless).0, 0);
 }
 
 #[test]

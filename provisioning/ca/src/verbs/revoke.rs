@@ -1,5 +1,7 @@
-//! `revoke`: marks a serial; the next list publishes it.
+//! `revoke`: marks a serial; the next list publishes it. Where its key is lost, every other certificate over that key is marked
+//! with it, whichever authority here issued it: who has the key would go on with a renewal.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use countersign_trust_store::UnixTime;
@@ -9,7 +11,7 @@ use super::Context;
 use crate::arguments::Revoke;
 use crate::authority::Authority;
 use crate::directory::CaDirectory;
-use crate::records::{self, VERSION};
+use crate::records;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -19,52 +21,87 @@ struct Report<'a> {
     reason: String,
     revoked_at: u64,
     already_revoked: bool,
+    with_it: Vec<Other>,
+}
+
+/// Another certificate over the key that is lost.
+#[derive(Serialize)]
+struct Other {
+    serial: String,
+    issuer: String,
 }
 
 pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Revoke) -> anyhow::Result<()> {
     let directory = CaDirectory::open(dir)?;
     let (authority, issued) = find(&directory, arguments)?;
-    let record = records::Revoked {
-        version: VERSION,
-        serial: arguments.serial.to_string(),
-        at: context.now.as_secs(),
-        reason: arguments.reason.to_string(),
+    let (serial, reason) = (&arguments.serial, arguments.reason);
+    let (record, new) = authority.record_revoked(serial, reason, context.now)?;
+    // This one first: from then on the key is certified no more, and the same command again goes on where this one was stopped.
+    let with_it = match &issued {
+        Some(issued) if reason.loses_the_key() => {
+            others(context, &directory, &issued.spki_sha256, arguments)?
+        }
+        _ => Vec::new(),
     };
-    let new = authority.record_revoked(&record)?;
-    let record = authority.revoked(&arguments.serial)?.unwrap_or(record);
 
     if issued.is_some_and(|issued| issued.no_rev_avail) {
-        context.console.warn(
-            "this certificate says that its revocation is never published (noRevAvail): \
-             a host that has not seen the new list goes on accepting it",
-        );
+        context.console.warn(NEVER_PUBLISHED);
     }
-    let text = if new {
-        format!(
-            "revoked {} of {} ({})\n",
-            arguments.serial, authority.record.id, record.reason
-        )
+    let id = &authority.record.id;
+    let mut text = if new {
+        format!("revoked {serial} of {id} ({})\n", record.reason)
     } else {
         format!(
-            "{} of {} was revoked already, at {} ({}); nothing was changed\n",
-            arguments.serial,
-            authority.record.id,
+            "{serial} of {id} was revoked already, at {} ({}); nothing was changed for it\n",
             UnixTime::from_secs(record.at),
             record.reason,
         )
     };
+    for other in &with_it {
+        writeln!(
+            text,
+            "revoked {} of {} with it, which is over the same key",
+            other.serial, other.issuer
+        )?;
+    }
     context.console.note("next: `countersign-ca crl`, and bring the list to the hosts; until then nothing has changed for them");
     context.console.result(
         &text,
         &Report {
             version: 1,
-            serial: arguments.serial.to_string(),
-            issuer: &authority.record.id,
+            serial: serial.to_string(),
+            issuer: id,
             reason: record.reason.clone(),
             revoked_at: record.at,
             already_revoked: !new,
+            with_it,
         },
     )
+}
+
+const NEVER_PUBLISHED: &str = "this certificate says that its revocation is never published (noRevAvail): a host that has not \
+                               seen the new list goes on accepting it";
+
+/// Revokes whatever else was issued over a key that is lost.
+fn others(
+    context: &Context<'_>,
+    directory: &CaDirectory,
+    spki_sha256: &str,
+    arguments: &Revoke,
+) -> anyhow::Result<Vec<Other>> {
+    let mut revoked = Vec::new();
+    for authority in directory.list()? {
+        for serial in authority.issued_over(spki_sha256)? {
+            let (_, is_new) = authority.record_revoked(&serial, arguments.reason, context.now)?;
+            if is_new {
+                revoked.push(Other {
+                    serial: serial.to_string(),
+                    issuer: authority.record.id.clone(),
+                });
+            }
+        }
+    }
+    Ok(revoked)
 }
 
 /// Who issued the serial.

@@ -259,24 +259,28 @@ pub(crate) async fn tg23_a_revocation_is_imported_whatever_is_here(database: Dat
     let registry = database.open().await;
     approve(&registry, &["a"]).await;
     let what = issue_real(&registry, "a", 1, Profile::Tls).await;
-    let before = exported(&registry).await;
-    registry
-        .revoke(&what.serial, Reason::KeyCompromise, NOW, |_| {
-            b"leaf".to_vec()
-        })
-        .await
-        .expect("revoked");
-    let after = exported(&registry).await;
     let elsewhere = Database::sqlite();
     let copy = elsewhere.open().await;
-    import(&copy, &before).await.expect("imported");
-    let imported = import(&copy, &after).await.expect("imported");
-    assert_eq!((imported.added, imported.skipped), (1, 2));
-    assert_eq!(exported(&copy).await, after);
-    // And it does not come back to life by an older export.
-    let imported = import(&copy, &before).await.expect("imported");
-    assert_eq!((imported.added, imported.skipped), (0, 3));
-    assert_eq!(exported(&copy).await, after);
+    let mut exports = vec![exported(&registry).await];
+    import(&copy, &exports[0]).await.expect("imported");
+    // That the key is lost is learned after it was revoked.
+    for reason in [Reason::CessationOfOperation, Reason::KeyCompromise] {
+        registry
+            .revoke(&what.serial, reason, NOW, |_| b"leaf".to_vec())
+            .await
+            .expect("revoked");
+        let export = exported(&registry).await;
+        let imported = import(&copy, &export).await.expect("imported");
+        assert_eq!((imported.added, imported.skipped), (1, 2));
+        assert_eq!(exported(&copy).await, export);
+        exports.push(export);
+    }
+    // And it does not come back to life by an older export, nor its key.
+    for older in &exports {
+        let imported = import(&copy, older).await.expect("imported");
+        assert_eq!((imported.added, imported.skipped), (0, 3));
+        assert_eq!(&exported(&copy).await, &exports[2]);
+    }
     let again = Reservation {
         key: what.key,
         ..asking("a", 0)

@@ -276,11 +276,15 @@ pub(crate) async fn tg16_tg23_a_serial_that_is_not_recorded_is_revoked_on_somebo
         (&unknown, Listed::Unrecorded),
     ];
     for (serial, expected) in all {
+        assert_eq!(word(serial, Reason::Superseded).await, expected);
+        // That the key is lost, too, is learned later.
         assert_eq!(word(serial, Reason::KeyCompromise).await, expected);
-        assert_eq!(word(serial, Reason::Superseded).await, Listed::Already);
+        for reason in [Reason::KeyCompromise, Reason::Superseded] {
+            assert_eq!(word(serial, reason).await, Listed::Already);
+        }
     }
     let (_, after) = registry.leaf_counts().await.expect("counted");
-    assert_eq!(after - before, 3, "one leaf each");
+    assert_eq!(after - before, 6, "two leaves each");
     // They are on the list, and what nobody knows the end of stays there.
     for (at, count) in [(NOW, 3), (known.not_after + 1, 2)] {
         let listed = registry.revocations(&ISSUER, at).await.expect("listed");

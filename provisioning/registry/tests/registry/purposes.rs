@@ -54,11 +54,32 @@ pub(crate) async fn tg04_a_key_is_lost_also_where_its_certificate_was_revoked_be
     approve(&registry, &["a"]).await;
     let first = asking("a", 1);
     issue(&registry, &first, NOW).await;
-    for reason in [Reason::CessationOfOperation, Reason::KeyCompromise] {
+    for (reason, later, recorded, leaves) in [
+        (
+            Reason::CessationOfOperation,
+            0,
+            Reason::CessationOfOperation,
+            2,
+        ),
+        // The time stays, and what was learned is on the list, in the log and in what is exported.
+        (Reason::KeyCompromise, 9, Reason::KeyCompromise, 3),
+        (Reason::KeyCompromise, 9, Reason::KeyCompromise, 3),
+        (Reason::CaCompromise, 9, Reason::KeyCompromise, 3),
+        (Reason::Superseded, 9, Reason::KeyCompromise, 3),
+    ] {
         let revoked = registry
-            .revoke(&first.serial, reason, NOW, |_| b"leaf".to_vec())
+            .revoke(&first.serial, reason, NOW + later, |_| b"leaf".to_vec())
             .await;
-        assert!(revoked.expect("revoked").is_some());
+        let revoked = revoked.expect("revoked").expect("it is there").revoked;
+        assert_eq!(revoked, Some((NOW, recorded)));
+        let listed = registry
+            .revocations(&first.issuer, NOW)
+            .await
+            .expect("listed");
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].reason, recorded);
+        let (_, all) = registry.leaf_counts().await.expect("counted");
+        assert_eq!(all, leaves);
     }
     let refusal = reserve(&registry, &asking("a", 1), NOW).await;
     let refusal = refusal.expect_err("its key is lost");
