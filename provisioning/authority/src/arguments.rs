@@ -57,6 +57,25 @@ pub(crate) enum Verb {
         /// The device's identity.
         device: String,
     },
+    /// Write every record of the registry into a file, a line of JSON each: orders, devices, certificates; no key and no token. While
+    /// the authority does not run, or on PostgreSQL.
+    Export {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The file; it must not be there.
+        #[arg(value_name = "RECORDS")]
+        file: PathBuf,
+    },
+    /// Take over what another registry exported, all of it or nothing; while the authority does not run, or on PostgreSQL.
+    Import {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The file that `export` wrote.
+        #[arg(value_name = "RECORDS")]
+        file: PathBuf,
+    },
     /// Read a password from standard input and print its hash, for `[page]`.
     Password,
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, RwLock};
 
 use countersign_format::{DeviceIdentity, Digest};
 use countersign_trust_store::{
-    Anchors, Certificate, Now, PathProfile, Rejection, TrustState, UnixTime, VerifiedChain, oid,
-    profile,
+    Anchors, Certificate, EvidencePolicy, Now, PathProfile, Rejection, TrustState, UnixTime,
+    VerifiedChain, VerifiedEvidence, oid, profile,
 };
 use pki_types::CertificateDer;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -111,18 +111,45 @@ impl Clients {
         *held = Arc::new(state);
     }
 
+    /// The verdict on what a device says of itself, and whose attestation key said it. `shown` are the certificates in it.
+    ///
+    /// # Errors
+    /// The trust store's verdict.
+    pub fn attested(
+        &self,
+        evidence: &[u8],
+        shown: &[Vec<u8>],
+        policy: &EvidencePolicy,
+    ) -> Result<(VerifiedEvidence, Client), Box<Rejection>> {
+        let (now, state) = (Now::at((self.clock)()), self.state());
+        let verified = self
+            .anchors
+            .verify_evidence(evidence, policy, &now, &state)
+            .map_err(Box::new)?;
+        let chain = verified.chain();
+        let client = Client {
+            // The certificate's, which the verdict compared with it.
+            device: verified.claims().device().clone(),
+            serial: serial_of(chain.leaf()),
+            spki: chain.leaf().spki().to_vec(),
+            factory: false,
+            issuer: issuer_of(chain, shown),
+            valid_until: chain.valid_until(),
+        };
+        Ok((verified, client))
+    }
+
+    fn state(&self) -> Arc<TrustState> {
+        let held = self.state.read();
+        Arc::clone(&held.unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
     /// The verdict on a chain, the client's own certificate first.
     ///
     /// # Errors
     /// [`ClientRefused`].
     pub fn judge(&self, chain: &[Vec<u8>]) -> Result<Client, ClientRefused> {
-        let now = Now::at((self.clock)());
-        let state = Arc::clone(
-            &self
-                .state
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+        let (now, state) = (Now::at((self.clock)()), self.state());
         let mut chain = chain.to_vec();
         if chain.len() == 1 {
             chain.extend(self.intermediates.iter().cloned());
@@ -145,18 +172,22 @@ fn client(
     factory: bool,
 ) -> Result<Client, ClientRefused> {
     let device = chain.device().ok_or(ClientRefused::Nameless)?;
-    let issuer = shown
-        .get(1)
-        .and_then(|above| Certificate::parse(above).ok())
-        .map_or_else(|| chain.anchor_spki_sha256(), |above| above.spki_sha256());
     Ok(Client {
         device: device.identity().clone(),
         serial: serial_of(chain.leaf()),
         spki: chain.leaf().spki().to_vec(),
         factory,
-        issuer,
+        issuer: issuer_of(chain, shown),
         valid_until: chain.valid_until(),
     })
+}
+
+/// SHA-256 of the key that issued the first certificate of a chain.
+fn issuer_of(chain: &VerifiedChain, shown: &[Vec<u8>]) -> Digest {
+    shown
+        .get(1)
+        .and_then(|above| Certificate::parse(above).ok())
+        .map_or_else(|| chain.anchor_spki_sha256(), |above| above.spki_sha256())
 }
 
 /// A certificate's serial as the registry writes it.

@@ -3,6 +3,7 @@
 //! Decided here: what may be written, and the defaults. Whether the keys, certificates and folders that it names are
 //! sound is for those to say who open them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,9 @@ pub struct Config {
     /// Other authorities whose factory identities are believed; only those in the registry are without it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub factory: Vec<Factory>,
+    /// What devices' attestations must show; that hardware vouches for them without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestation: Vec<Attestation>,
 }
 
 /// `[issuer]`
@@ -253,6 +257,23 @@ pub struct Factory {
     pub order: Option<String>,
 }
 
+/// `[[attestation]]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attestation {
+    /// Which devices this is for: identities, or beginnings of them that end with `*`. The first entry that names one counts.
+    pub devices: Vec<String>,
+    /// What must be in registers of their TPMs (SHA-256 bank), by number: 64 hexadecimal digits, several where several are right.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registers: BTreeMap<String, Vec<String>>,
+    /// Whether what no hardware vouches for is accepted.
+    #[serde(default)]
+    pub software: bool,
+    /// Other authorities that may certify their attestation keys, each as in [`Factory::issuer`]; those of this registry always may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<String>,
+}
+
 impl Config {
     /// Reads a configuration. Paths in it become paths from the folder that it lies in.
     ///
@@ -362,9 +383,11 @@ impl Config {
         for path in paths {
             *path = folder.join(&path);
         }
-        for factory in &mut self.factory {
-            if factory.issuer.parse::<Digest>().is_err() {
-                factory.issuer = folder.join(&factory.issuer).display().to_string();
+        let attesting = self.attestation.iter_mut();
+        let issuers = attesting.flat_map(|attestation| &mut attestation.issuers);
+        for issuer in issuers.chain(self.factory.iter_mut().map(|factory| &mut factory.issuer)) {
+            if issuer.parse::<Digest>().is_err() {
+                *issuer = folder.join(&issuer).display().to_string();
             }
         }
         for key in [&mut self.issuer.key, &mut self.tls.key, &mut self.audit.key] {
@@ -455,6 +478,8 @@ mod tests {
             "[privacy_tokens]\nkey = \"tables.key\"\ntables = 2",
             "[clock]\nservers = [\"time.example\"]",
             "[clock]\nservers = [\":123\"]",
+            "[[attestation]]\nsoftware = true",
+            "[[attestation]]\ndevices = [\"*\"]\nno_such = 1",
         ] {
             let text = match bad.strip_prefix("allow") {
                 Some(_) => format!("{bad}\n{SMALL}"),

@@ -144,7 +144,13 @@ impl Desk {
             return Err(Problem::new(Code::NotApproved));
         }
         let device = device.ok_or_else(|| Problem::new(Code::NotApproved))?;
-        self.issuer.issue(wish, &device).await
+        let outcome = self.issuer.issue(wish, &device).await;
+        if let Err(problem) = &outcome
+            && let code @ (Code::AlreadyIssued | Code::KeyKnown) = problem.code()
+        {
+            self.metrics.unusual(code.as_str(), &device.id);
+        }
+        outcome
     }
 
     /// From the issuer to the root, DER.
@@ -174,6 +180,15 @@ impl Desk {
         };
         let is_it =
             found.device == client.device && found.key == *Digest::of(&client.spki).as_bytes();
+        let unusual = match found.state {
+            _ if !is_it => Some("other-certificate"),
+            CertificateState::Issued => None,
+            CertificateState::Superseded => Some("superseded-certificate"),
+            _ => Some("revoked-certificate"),
+        };
+        if let Some(what) = unusual {
+            self.metrics.unusual(what, &client.device);
+        }
         Ok(is_it
             && matches!(
                 found.state,
@@ -382,7 +397,7 @@ fn unavailable(error: countersign_registry::Error) -> Problem {
 }
 
 /// A leaf of the audit log: one line of JSON.
-fn leaf(event: &str, at: u64, facts: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn leaf(event: &str, at: u64, facts: &[(&str, &str)]) -> Vec<u8> {
     let mut line = serde_json::Map::new();
     line.insert("event".to_owned(), event.into());
     line.insert("at".to_owned(), at.into());

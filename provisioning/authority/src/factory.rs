@@ -25,10 +25,7 @@ impl Factories {
     /// Which word of it cannot be.
     pub fn new(said: &[config::Factory]) -> anyhow::Result<Self> {
         let read = |factory: &config::Factory| {
-            let issuer = match factory.issuer.parse() {
-                Ok(digest) => digest,
-                Err(_) => key_of(Path::new(&factory.issuer))?,
-            };
+            let issuer = issuer(&factory.issuer).context("[[factory]]")?;
             let scope = Scope {
                 actions: [Action::Enrol].into(),
                 devices: factory.devices.clone(),
@@ -54,12 +51,16 @@ impl Factories {
     }
 }
 
-/// The key in the first certificate of a file.
-fn key_of(path: &Path) -> anyhow::Result<Digest> {
+/// The key of an authority that the configuration names: by the SHA-256 of its SubjectPublicKeyInfo, or by the file whose first
+/// certificate is its.
+pub(crate) fn issuer(said: &str) -> anyhow::Result<Digest> {
+    if let Ok(digest) = said.parse() {
+        return Ok(digest);
+    }
+    let path = Path::new(said);
     let refused = || {
         format!(
-            "{}, the issuer in [[factory]], is no certificate; name the file of one, or write the SHA-256 of its \
-             SubjectPublicKeyInfo in hexadecimal",
+            "{}, an issuer, is no certificate; name the file of one, or write the SHA-256 of its SubjectPublicKeyInfo in hexadecimal",
             path.display()
         )
     };

@@ -5,6 +5,7 @@
 
 pub mod access;
 mod addresses;
+mod attest;
 pub mod challenge;
 mod devices;
 mod est;
@@ -31,6 +32,7 @@ use axum::routing::{get, post};
 use countersign_trust_store::UnixTime;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::attestation::Expectations;
 use crate::clients::Clients;
 use crate::config::{Limits, Operator};
 use crate::desk::Desk;
@@ -53,6 +55,8 @@ pub struct App {
     pub rate: RateLimit,
     /// Challenges that devices answer.
     pub challenges: Challenges,
+    /// What attestations must show.
+    pub expectations: Expectations,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Who may see the page; there is none without it.
@@ -86,6 +90,7 @@ pub fn router(app: Arc<App>, limits: &Limits, cors_origins: &[String]) -> anyhow
         .route("/api/v1/certificates/{serial}/revoke", post(revoke::revoke))
         .route("/api/v1/challenge", post(devices::challenge))
         .route("/api/v1/authenticate", post(devices::authenticate))
+        .route("/api/v1/attest", post(attest::attest))
         .route("/.well-known/est/cacerts", get(est::cacerts))
         .route("/.well-known/est/simpleenroll", post(est::simpleenroll))
         .route("/.well-known/est/simplereenroll", post(est::simplereenroll))

@@ -8,7 +8,9 @@
 //! - [`http`]: addresses, what surrounds requests, TLS; [`est`]: EST's bodies; [`page`]: the operator's page.
 //! - [`tokens`]: scopes and secrets; [`clients`]: certificates that clients show.
 //! - [`desk`]: the one way from a request to the registry and to [`issuer`].
+//! - [`attestation`]: what a device's attestation must show.
 //! - [`audit`]: verifying the audit log, for whoever has its public key.
+//! - [`carry`]: a registry's records, for another one.
 //! - [`catch_up`]: a registry that was put back from an old copy learns from the audit log.
 //! - [`revoke`]: many certificates at once, from a list.
 //! - [`provision`]: devices in the fixtures of a station, without HTTP.
@@ -35,7 +37,9 @@
     )
 )]
 
+pub mod attestation;
 pub mod audit;
+pub mod carry;
 pub mod catch_up;
 pub mod clients;
 pub mod config;

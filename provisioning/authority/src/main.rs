@@ -13,7 +13,9 @@ use clap::Parser as _;
 use countersign_authority::config::Config;
 use countersign_authority::telemetry::Telemetry;
 use countersign_authority::tokens::{self, Scope, TokenFolder};
-use countersign_authority::{audit, catch_up, page, privacy, provision, revoke, serve, setup};
+use countersign_authority::{
+    audit, carry, catch_up, page, privacy, provision, revoke, serve, setup,
+};
 use countersign_trust_store::UnixTime;
 use zeroize::Zeroizing;
 
@@ -87,6 +89,19 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             device_type: approve.device_type,
             devices: approve.devices,
         })),
+        Verb::Export { config, file } => {
+            let count = runtime()?.block_on(carry::export(&config, &file))?;
+            println!("{count} records in {}", file.display());
+            Ok(())
+        }
+        Verb::Import { config, file } => {
+            let imported = runtime()?.block_on(carry::import(&config, &file))?;
+            println!(
+                "{} records taken over, {} were here already",
+                imported.added, imported.skipped
+            );
+            Ok(())
+        }
         Verb::Password => {
             let mut text = Zeroizing::new(String::new());
             std::io::stdin()
@@ -159,6 +174,11 @@ fn revoke_listed(list: arguments::Revoke) -> anyhow::Result<ExitCode> {
         unrecorded: list.unrecorded,
     }))?;
     println!("{} revoked", outcome.revoked);
+    if let Some(doubt) = &outcome.doubt {
+        eprintln!(
+            "countersign-authority: warning: the time that is on record for this is in doubt: {doubt}"
+        );
+    }
     for serial in &outcome.unrecorded {
         eprintln!("{serial} is not on record here");
     }

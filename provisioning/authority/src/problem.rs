@@ -13,6 +13,8 @@ use serde::Serialize;
 pub enum Code {
     /// This device has a certificate of this profile already.
     AlreadyIssued,
+    /// The device's attestation is not accepted.
+    Attestation,
     /// The body is larger than is read.
     BodyTooLarge,
     /// Something in the request cannot be read.
@@ -55,8 +57,9 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AlreadyIssued,
+        Self::Attestation,
         Self::BodyTooLarge,
         Self::BadRequest,
         Self::DeviceId,
@@ -104,6 +107,12 @@ impl Code {
                 StatusCode::CONFLICT,
                 "the device has a certificate of this profile already",
                 "renew it with simplereenroll, or have an operator revoke it first",
+            ),
+            Self::Attestation => (
+                "attestation",
+                StatusCode::FORBIDDEN,
+                "what the device says of itself is not accepted",
+                "ask it again with a new challenge; what its detail says is explained in docs/codes.md",
             ),
             Self::BodyTooLarge => (
                 "body-too-large",

@@ -16,6 +16,7 @@ use countersign_registry::{Listed, Registry};
 use countersign_trust_store::Certificate;
 
 use crate::config::Config;
+use crate::time_servers::Comparing;
 use crate::{issuer, serve};
 
 /// Who says so, in the log.
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub revoked: usize,
     /// Not on record; on the next list only where the operator said so.
     pub unrecorded: Vec<Serial>,
+    /// What other clocks say against the time that is on record for it, if anything. What should be revoked does not wait for that.
+    pub doubt: Option<String>,
 }
 
 /// Revokes everything on a list.
@@ -74,7 +77,12 @@ pub async fn listed(word: &Word) -> anyhow::Result<Outcome> {
         .spki_sha256();
     let registry = Registry::open(&config.registry.database).await?;
     let clock = issuer::clock(false);
-    let mut outcome = Outcome::default();
+    let mut comparing = Comparing::new(config.clock.servers.clone());
+    comparing.compare(&clock, &registry).await;
+    let mut outcome = Outcome {
+        doubt: clock.now().err().map(|doubt| doubt.to_string()),
+        ..Outcome::default()
+    };
     for (serial, reason) in list {
         if revoke(&registry, &clock, &serial, reason, BY)
             .await?

@@ -15,6 +15,7 @@ use countersign_trust_store::{
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::attestation::Expectations;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::desk::{Desk, Parts};
@@ -106,6 +107,7 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
         operators: config.operators.clone(),
         rate: RateLimit::new(config.limits.requests_per_minute),
         challenges: Challenges::new()?,
+        expectations: Expectations::new(&config.attestation)?,
         metrics,
         login,
         privacy: privacy.clone(),

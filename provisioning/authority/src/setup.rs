@@ -32,13 +32,16 @@ use serde::Deserialize;
 use crate::config::{
     Audit, Config, Issuer as IssuerConfig, Issuing, Limits, Registry as RegistryConfig, Tls,
 };
-use crate::desk::Wish;
+use crate::desk::{Wish, leaf};
 use crate::issuer::Issuer;
 use crate::tokens::TokenFolder;
 use crate::{keys, pem, serve};
 
 /// The order that the server itself belongs to.
 const OWN_ORDER: &str = "authority";
+
+/// Who approves from here, in the audit log.
+const BY: &str = "operator, by the program approve";
 
 /// What `init` is told.
 #[derive(Debug)]
@@ -172,6 +175,7 @@ pub async fn init(init: &Init) -> anyhow::Result<()> {
         cors_origins: Vec::new(),
         operators: Vec::new(),
         factory: Vec::new(),
+        attestation: Vec::new(),
     };
     let text = toml::to_string_pretty(&config).context("the configuration could not be written")?;
     // Read back by the code that will read it: its paths start from the folder.
@@ -284,10 +288,21 @@ pub async fn approve(approve: &Approve) -> anyhow::Result<()> {
             device
         })
         .collect();
-    let known = registry.register(&devices, serve::now().as_secs()).await?;
+    let now = serve::now().as_secs();
+    let known = registry.register(&devices, now).await?;
     for id in &known {
         eprintln!("{id} is recorded already and was not changed");
     }
+    // What was recorded already is not approved by this.
+    let new = devices.iter().filter(|device| !known.contains(&device.id));
+    let leaves: Vec<Vec<u8>> = new
+        .map(|device| {
+            let facts = [("device", device.id.as_str()), ("requester", BY)];
+            leaf("approve", now, &facts)
+        })
+        .collect();
+    let leaves: Vec<&[u8]> = leaves.iter().map(Vec::as_slice).collect();
+    registry.record(&leaves).await?;
     registry.close().await;
     println!("{} approved", devices.len().saturating_sub(known.len()));
     Ok(())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use countersign_format::DeviceIdentity;
 use countersign_issuing::{Step, Steps};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -36,6 +37,16 @@ struct IssueLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttestationLabels {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnusualLabels {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DatabaseLabels {
     work: &'static str,
 }
@@ -48,6 +59,8 @@ pub struct Metrics {
     seconds: Histogram,
     issued: Family<IssueLabels, Counter>,
     issue_seconds: Histogram,
+    attestations: Family<AttestationLabels, Counter>,
+    unusual: Family<UnusualLabels, Counter>,
     database_seconds: Family<DatabaseLabels, Histogram>,
     waiting: Gauge<i64, std::sync::atomic::AtomicI64>,
 }
@@ -62,6 +75,8 @@ impl Default for Metrics {
         let database_seconds = Family::<DatabaseLabels, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.001, 1.5, 24))
         });
+        let attestations = Family::<AttestationLabels, Counter>::default();
+        let unusual = Family::<UnusualLabels, Counter>::default();
         let waiting = Gauge::default();
         registry.register("requests", "Requests by route and status", requests.clone());
         registry.register("request_seconds", "Time of a request", seconds.clone());
@@ -74,6 +89,16 @@ impl Default for Metrics {
             "issue_seconds",
             "Time of an issuance",
             issue_seconds.clone(),
+        );
+        registry.register(
+            "attestations",
+            "Attestations of devices, by the verdict",
+            attestations.clone(),
+        );
+        registry.register(
+            "unusual",
+            "What known devices did that they do not do unless something is wrong, by what it was",
+            unusual.clone(),
         );
         registry.register(
             "database_seconds",
@@ -91,6 +116,8 @@ impl Default for Metrics {
             seconds,
             issued,
             issue_seconds,
+            attestations,
+            unusual,
             database_seconds,
             waiting,
         }
@@ -116,6 +143,18 @@ impl Metrics {
         };
         self.issued.get_or_create(&labels).inc();
         self.issue_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts an attestation, by the code of the verdict.
+    pub fn attested(&self, verdict: &'static str) {
+        let labels = AttestationLabels { verdict };
+        self.attestations.get_or_create(&labels).inc();
+    }
+
+    /// Notices that a device that is known did what it does not do unless something is wrong: it was copied, or is in other hands.
+    pub fn unusual(&self, what: &'static str, device: &DeviceIdentity) {
+        tracing::warn!(device = device.as_str(), what, "a device behaves unusually");
+        self.unusual.get_or_create(&UnusualLabels { what }).inc();
     }
 
     /// Has the transactions of issuing timed that come to their end. Each of the two kinds is one at a time.

@@ -9,7 +9,7 @@ use maud::{DOCTYPE, PreEscaped, html};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi as _;
 
-use super::{App, devices, est, health, lists, metrics, privacy, provision, revoke};
+use super::{App, attest, devices, est, health, lists, metrics, privacy, provision, revoke};
 use crate::problem::Code;
 
 /// Everything that is served, but for the operator's page.
@@ -31,6 +31,7 @@ use crate::problem::Code;
         devices::approve,
         devices::challenge,
         devices::authenticate,
+        attest::attest,
         lists::expiring,
         lists::crl,
         revoke::revoke,

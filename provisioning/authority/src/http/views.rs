@@ -276,6 +276,55 @@ pub(super) struct AuthenticateAnswer {
     pub(super) firmware_version: String,
 }
 
+/// What a device says of itself.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AttestRequest {
+    /// The challenge as it came, base64: the attestation's nonce is these bytes.
+    pub(super) challenge: String,
+    /// The attestation (`application/vnd.countersign.evidence`), base64.
+    pub(super) evidence: String,
+}
+
+/// The verdict on it. What is self-reported is the device's own word, worth as much as the expected registers make it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AttestAnswer {
+    /// Always true: what is not accepted gets a problem.
+    pub(super) attested: bool,
+    /// The device.
+    pub(super) device_id: String,
+    /// The serial number of the attestation key's certificate.
+    pub(super) serial: String,
+    /// What vouches for it: `software`, `tpm-quote`, `tpm-key` or `atecc608-key`.
+    pub(super) kind: String,
+    /// The values of the TPM's registers, hexadecimal, by number.
+    pub(super) registers: std::collections::BTreeMap<String, String>,
+    /// SHA-256 of the SubjectPublicKeyInfo of the key that the hardware vouches for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<String>,
+    /// The ATECC608's serial number, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) chip: Option<String>,
+    /// Self-reported: the program that answered, its version and SHA-256.
+    pub(super) program: String,
+    /// Self-reported.
+    pub(super) program_version: String,
+    /// Self-reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) program_sha256: Option<String>,
+    /// Self-reported: the SHA-256 of its configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) configuration_sha256: Option<String>,
+    /// Self-reported: the run of the host, hexadecimal.
+    pub(super) boot: String,
+    /// The device's type, as the registry has it.
+    pub(super) device_type: String,
+    /// The device's family.
+    pub(super) family: String,
+    /// Version of the firmware, as the registry has it.
+    pub(super) firmware_version: String,
+}
+
 /// Counts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StatsAnswer {

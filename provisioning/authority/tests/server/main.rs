@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 #[path = "../../../../tests/shared/browser.rs"]
 mod browser;
+mod devices;
 mod enrolment;
 mod factory;
 mod interface;

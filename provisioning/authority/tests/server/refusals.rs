@@ -233,7 +233,8 @@ fn tg11_large_and_slow_requests_end_and_others_are_served_meanwhile() {
             "endless",
         ],
     );
-    assert!(matches!(status, 0 | 413), "{status}");
+    // Whether curl sees the refusal before it is hung up on is chance; 100 was the leave to begin.
+    assert!(matches!(status, 0 | 100 | 413), "{status}");
     let packed = Command::new("sh")
         .args(["-c", "head -c 16000000 endless | gzip > bomb"])
         .current_dir(bench.folder())

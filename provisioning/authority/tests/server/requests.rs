@@ -33,7 +33,7 @@ fn enrol(bench: &Bench, name: &str, token: &str) -> String {
 }
 
 /// What the audit log has, as it stands.
-fn leaves(bench: &Bench) -> Vec<Value> {
+pub(crate) fn leaves(bench: &Bench) -> Vec<Value> {
     let key = fs::read_to_string(bench.path("home/audit.vkey")).expect("a key");
     let verifier = LogVerifier::from_vkey(key.trim()).expect("a key");
     let folder = LogFolder::new(&bench.path("home/audit"));
@@ -249,11 +249,16 @@ fn an_approval_is_for_a_device_of_its_own_order_that_is_not_retired() {
     let (_, shown) = bench.json("/api/v1/devices/press-2", &["--header", &bearer]);
     assert_eq!(shown["state"], "approved");
     assert!(server.stop());
-    let approved = leaves(&bench)
+    let approved: Vec<Value> = leaves(&bench)
         .into_iter()
-        .filter(|leaf| leaf["event"] == "approve");
+        .filter(|leaf| leaf["event"] == "approve")
+        .collect();
+    let (by_program, over_http): (Vec<_>, Vec<_>) = approved
+        .iter()
+        .partition(|leaf| leaf["requester"] == "operator, by the program approve");
+    assert_eq!(by_program.len(), 3);
     assert_eq!(
-        approved.count(),
+        over_http.len(),
         3,
         "what was refused is not on record as done"
     );
@@ -328,6 +333,11 @@ fn tg21_tg23_a_wrong_clock_issues_nothing_and_a_list_of_many_is_revoked_all_the_
     let said = ran.failed();
     assert!(
         said.contains(&format!("{unknown} is not on record")),
+        "{said}"
+    );
+    // The other clock did not keep it from being done, and it is told.
+    assert!(
+        said.contains("in doubt") && said.contains("time server"),
         "{said}"
     );
     // What is wrong with a list is said before anything is done.

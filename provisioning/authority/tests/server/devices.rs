@@ -1,0 +1,376 @@
+//! What a device shows of itself: that it holds its certificate's key, and what it attests.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use base64ct::{Base64, Encoding as _};
+use countersign_backend_file::FileKey;
+use countersign_format::{
+    BootId, Digest, EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceNonce, EvidenceProof,
+    RuntimeClaim, SoftwareProof, evidence_to_be_signed,
+};
+use countersign_trust_store::pem;
+use serde_json::{Value, json};
+
+use crate::bench::Bench;
+
+const JSON: &str = "Content-Type: application/json";
+
+/// A device with a key NAME.key in PKCS#8 and a certificate NAME.pem of this profile; its serial number.
+fn enrol(bench: &Bench, name: &str, device: &str, profile: &str) -> String {
+    let key = format!("{name}.key");
+    bench.openssl(&[
+        "genpkey",
+        "-algorithm",
+        "EC",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-out",
+        &key,
+    ]);
+    let subject = format!("/serialNumber={device}");
+    let csr = format!("{name}.csr");
+    bench.openssl(&["req", "-new", "-key", &key, "-subj", &subject, "-out", &csr]);
+    let token = bench.token(&["--device", device, "--profile", profile]);
+    let bearer = format!("Authorization: Bearer {token}");
+    let (status, made) = bench.json(
+        "/api/v1/devices/provision",
+        &[
+            "--header",
+            &bearer,
+            "--header",
+            JSON,
+            "--data",
+            &bench.provision_body(name),
+        ],
+    );
+    assert_eq!(status, 201, "{made}");
+    let certificate = made["certificate"].as_str().expect("text");
+    fs::write(bench.path(&format!("{name}.pem")), certificate).expect("written");
+    made["serial"].as_str().expect("text").to_owned()
+}
+
+fn post(bench: &Bench, path: &str, body: &Value) -> (u16, Value) {
+    bench.json(path, &["--header", JSON, "--data", &body.to_string()])
+}
+
+/// A challenge of the authority, as it came.
+fn challenge(bench: &Bench) -> String {
+    let (status, answer) = bench.json("/api/v1/challenge", &["--request", "POST"]);
+    assert_eq!(status, 200, "{answer}");
+    answer["challenge"].as_str().expect("text").to_owned()
+}
+
+fn revoke(bench: &Bench, serial: &str, reason: &str) {
+    let token = bench.token(&[
+        "--device",
+        "*",
+        "--profile",
+        "attestation",
+        "--profile",
+        "tls",
+        "--may",
+        "revoke",
+    ]);
+    let bearer = format!("Authorization: Bearer {token}");
+    let body = json!({ "reason": reason }).to_string();
+    let path = format!("/api/v1/certificates/{serial}/revoke");
+    let sent = ["--header", &bearer, "--header", JSON, "--data", &body];
+    assert_eq!(bench.json(&path, &sent).0, 200);
+}
+
+/// The issuer's first list is signed beside the first requests: until it is there, nothing is believed.
+fn in_time(mut ask: impl FnMut() -> (u16, Value)) -> Value {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (status, answer) = ask();
+        if status == 200 {
+            return answer;
+        }
+        assert!(Instant::now() < until, "{status} {answer}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_device_shows_that_it_holds_its_key_once_for_each_challenge_until_it_is_revoked() {
+    let bench = Bench::new();
+    bench.configure(|text| format!("cors_origins = [\"https://plant.example\"]\n{text}"));
+    bench.approve(&["press-1", "press-2"]);
+    let _server = bench.serve();
+    let serial = enrol(&bench, "press-1", "press-1", "tls");
+    enrol(&bench, "press-2", "press-2", "tls");
+    // The answer of the device whose key is `key`, with the certificate of another name perhaps.
+    let answer = |challenge: &str, key: &str, certificate: &str| {
+        let (_, asked) = bench.json("/api/v1/challenge", &["--request", "POST"]);
+        let label = Base64::decode_vec(asked["label"].as_str().expect("text")).expect("base64");
+        let bytes = Base64::decode_vec(challenge).expect("base64");
+        fs::write(bench.path("signed"), [label, bytes].concat()).expect("written");
+        bench.openssl(&[
+            "dgst",
+            "-sha256",
+            "-sign",
+            key,
+            "-out",
+            "signature",
+            "signed",
+        ]);
+        let signature = fs::read(bench.path("signature")).expect("signed");
+        let chain = fs::read_to_string(bench.path(certificate)).expect("a certificate");
+        let body = json!({
+            "challenge": challenge,
+            "chain": chain,
+            "signature": Base64::encode_string(&signature),
+        });
+        post(&bench, "/api/v1/authenticate", &body)
+    };
+    let mut last = String::new();
+    let shown = in_time(|| {
+        last = challenge(&bench);
+        answer(&last, "press-1.key", "press-1.pem")
+    });
+    for (name, value) in [
+        ("device_id", "press-1"),
+        ("family", "press"),
+        ("serial", &serial),
+    ] {
+        assert_eq!(shown[name], value, "{shown}");
+    }
+    let refused = answer(&last, "press-1.key", "press-1.pem");
+    assert_eq!(
+        (refused.0, &refused.1["code"]),
+        (401, &"unauthenticated".into()),
+        "a challenge is answered once"
+    );
+    // Another's key, another's certificate, a challenge of nobody, a root of one's own: the same words.
+    bench.openssl(&[
+        "req",
+        "-x509",
+        "-key",
+        "press-1.key",
+        "-subj",
+        "/serialNumber=press-1",
+        "-out",
+        "own.pem",
+    ]);
+    let nobodys = Base64::encode_string(&[7; 56]);
+    for (challenge, key, certificate) in [
+        (challenge(&bench), "press-2.key", "press-1.pem"),
+        (challenge(&bench), "press-1.key", "press-2.pem"),
+        (nobodys, "press-1.key", "press-1.pem"),
+        (challenge(&bench), "press-1.key", "own.pem"),
+    ] {
+        assert_eq!(
+            answer(&challenge, key, certificate),
+            refused,
+            "{key} {certificate}"
+        );
+    }
+    revoke(&bench, &serial, "cessation-of-operation");
+    assert_eq!(
+        answer(&challenge(&bench), "press-1.key", "press-1.pem"),
+        refused
+    );
+    in_time(|| answer(&challenge(&bench), "press-2.key", "press-2.pem"));
+    // A second certificate for another key, as a copy of the device would ask for: refused, and noticed.
+    bench.request("press-2");
+    let token = bench.token(&["--device", "press-2"]);
+    let bearer = format!("Authorization: Bearer {token}");
+    let body = bench.provision_body("press-2");
+    let sent = ["--header", &bearer, "--header", JSON, "--data", &body];
+    assert_eq!(bench.json("/api/v1/devices/provision", &sent).0, 409);
+    assert!(
+        bench.logged().contains("a device behaves unusually"),
+        "{}",
+        bench.logged()
+    );
+
+    // Pages of the origin that is named may ask, and no others.
+    for (origin, allowed) in [
+        ("https://plant.example", true),
+        ("https://other.example", false),
+    ] {
+        let (_, answer) = bench.curl(
+            "/health",
+            &["--include", "--header", &format!("Origin: {origin}")],
+        );
+        let answer = String::from_utf8_lossy(&answer).to_lowercase();
+        let named = format!("access-control-allow-origin: {origin}");
+        assert_eq!(answer.contains(&named), allowed, "{answer}");
+    }
+}
+
+/// What the device of NAME.key says of itself in answer to a challenge, with nothing that vouches for it.
+fn evidence(bench: &Bench, name: &str, device: &str, challenge: &str) -> String {
+    let key = FileKey::open(&bench.path(&format!("{name}.key")), || {
+        unreachable!("not encrypted")
+    });
+    let key = key.expect("a key");
+    let certificates = |file: &str| {
+        pem::certificates(&fs::read(bench.path(file)).expect("a file")).expect("certificates")
+    };
+    let mut chain = certificates(&format!("{name}.pem"));
+    chain.extend(certificates("chain.pem").into_iter().take(1));
+    let challenge = Base64::decode_vec(challenge).expect("base64");
+    let runtime = RuntimeClaim::new("countersign-run", "1.0.0", Some(Digest::of(b"program")));
+    let claims = EvidenceClaims::new(
+        EvidenceKind::Software,
+        EvidenceNonce::new(&challenge).expect("a nonce"),
+        device.parse().expect("an identity"),
+        BootId::new([7; 16]),
+        runtime.expect("a program"),
+    );
+    let algorithm = key.algorithm();
+    let message = evidence_to_be_signed(algorithm, &chain, &claims);
+    let signature = *key.sign(&message).expect("signed").as_bytes();
+    let proof = EvidenceProof::Software(SoftwareProof {
+        algorithm,
+        signature,
+    });
+    let document = EvidenceDocument::new(claims, chain, proof).expect("an attestation");
+    Base64::encode_string(&document.encode())
+}
+
+#[test]
+fn tg07_an_attestation_answers_one_challenge_and_shows_what_is_expected_of_its_device() {
+    let bench = Bench::new();
+    bench.configure(|text| {
+        text + "\n[[attestation]]\ndevices = [\"press-*\"]\nsoftware = true\n\
+                [[attestation]]\ndevices = [\"oven-*\"]\nregisters = { 7 = [\""
+            + &"0f".repeat(32)
+            + "\"] }\n"
+    });
+    bench.approve(&["press-1", "oven-1", "lamp-1"]);
+    let reader = bench.token(&["--device", "*", "--may", "read"]);
+    let _server = bench.serve();
+    let serial = enrol(&bench, "press-ak", "press-1", "attestation");
+    enrol(&bench, "press-tls", "press-1", "tls");
+    enrol(&bench, "oven-ak", "oven-1", "attestation");
+    enrol(&bench, "lamp-ak", "lamp-1", "attestation");
+    let attest = |challenge: &str, evidence: &str| {
+        let body = json!({ "challenge": challenge, "evidence": evidence });
+        post(&bench, "/api/v1/attest", &body)
+    };
+    let attested = |name: &str, device: &str| {
+        let challenge = challenge(&bench);
+        attest(&challenge, &evidence(&bench, name, device, &challenge))
+    };
+    let shown = in_time(|| attested("press-ak", "press-1"));
+    for (name, value) in [
+        ("device_id", "press-1"),
+        ("serial", &serial),
+        ("kind", "software"),
+        ("family", "press"),
+        ("program", "countersign-run"),
+        ("program_sha256", &Digest::of(b"program").to_string()),
+    ] {
+        assert_eq!(shown[name], value, "{shown}");
+    }
+
+    let refused = |answer: (u16, Value), word: &str| {
+        assert_eq!(
+            (answer.0, &answer.1["code"]),
+            (403, &"attestation".into()),
+            "{word}"
+        );
+        let detail = answer.1["detail"].as_str().expect("it says why").to_owned();
+        assert!(detail.starts_with(&format!("{word}: ")), "{word}: {detail}");
+    };
+    // One challenge, one answer; and no other challenge's.
+    let first = challenge(&bench);
+    let answer = evidence(&bench, "press-ak", "press-1", &first);
+    refused(attest(&challenge(&bench), &answer), "evidence-nonce");
+    assert_eq!(attest(&first, &answer).0, 200);
+    refused(attest(&first, &answer), "evidence-nonce");
+    let nobodys = Base64::encode_string(&[7; 56]);
+    let old = evidence(&bench, "press-ak", "press-1", &nobodys);
+    refused(attest(&nobodys, &old), "evidence-nonce");
+    // Hardware is expected of whatever is not named, and registers of ovens.
+    refused(attested("lamp-ak", "lamp-1"), "evidence-policy");
+    refused(attested("oven-ak", "oven-1"), "evidence-policy");
+    // Another device's name, another purpose's certificate, another byte.
+    refused(attested("press-ak", "press-2"), "device-identity");
+    refused(attested("press-tls", "press-1"), "extended-key-usage");
+    let asked = challenge(&bench);
+    let mut bent =
+        Base64::decode_vec(&evidence(&bench, "press-ak", "press-1", &asked)).expect("base64");
+    *bent.last_mut().expect("bytes") ^= 1;
+    refused(
+        attest(&asked, &Base64::encode_string(&bent)),
+        "signature-invalid",
+    );
+    bent.push(0);
+    assert_eq!(attest(&asked, &Base64::encode_string(&bent)).0, 403);
+    assert_eq!(attest("?", "").0, 400);
+    // What the registry has revoked counts no more, whether or not the list is there yet.
+    revoke(&bench, &serial, "cessation-of-operation");
+    assert_eq!(attested("press-ak", "press-1").0, 403);
+
+    let bearer = format!("Authorization: Bearer {reader}");
+    let (_, metrics) = bench.curl("/metrics", &["--header", &bearer]);
+    let metrics = String::from_utf8(metrics).expect("text");
+    let line = "countersign_authority_attestations_total{verdict=\"evidence-nonce\"} 3";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[test]
+fn what_is_exported_is_taken_over_by_another_authority_all_of_it_or_nothing() {
+    let (here, there) = (Bench::new(), Bench::new());
+    here.approve(&["press-1", "press-2"]);
+    let server = here.serve();
+    let serial = enrol(&here, "press-1", "press-1", "tls");
+    revoke(&here, &serial, "key-compromise");
+    assert!(server.stop());
+    let export = ["export", "--config", "home/authority.toml", "records"];
+    // Orders, devices and certificates, the server's own among them.
+    assert_eq!(here.run(&export).succeeded(), "7 records in records\n");
+    let records = here.path("records");
+    let mode = fs::metadata(&records)
+        .expect("written")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(
+        here.run(&export).failed().contains("records"),
+        "it is there"
+    );
+    // Each has a server of this name.
+    let text = fs::read_to_string(&records).expect("text");
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.contains("localhost"))
+        .collect();
+    let import = |lines: &[&str]| {
+        fs::write(there.path("records"), lines.join("\n")).expect("written");
+        there.run(&["import", "--config", "home/authority.toml", "records"])
+    };
+    let bent = [&lines[..], &["{}"]].concat();
+    let said = import(&bent).failed();
+    assert!(said.contains("nothing was taken over"), "{said}");
+    assert_eq!(
+        import(&lines).succeeded(),
+        "4 records taken over, 1 were here already\n"
+    );
+    assert_eq!(
+        import(&lines).succeeded(),
+        "0 records taken over, 5 were here already\n"
+    );
+    let reader = there.token(&["--device", "*", "--may", "read"]);
+    let bearer = format!("Authorization: Bearer {reader}");
+    let server = there.serve();
+    let (status, shown) = there.json("/api/v1/devices/press-1", &["--header", &bearer]);
+    assert_eq!(
+        (status, &shown["certificates"][0]["reason"]),
+        (200, &"key-compromise".into()),
+        "{shown}"
+    );
+    assert!(server.stop());
+    // That it was done is in the log, with the hash of the file.
+    let events = crate::requests::leaves(&there);
+    let digest = Digest::of(lines.join("\n").as_bytes()).to_string();
+    let imported = events.iter().filter(|leaf| leaf["event"] == "imported");
+    assert!(
+        imported.clone().count() == 2 && imported.clone().all(|leaf| leaf["sha256"] == *digest)
+    );
+}
