@@ -9,26 +9,43 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi::p2::bindings::sockets::network::ErrorCode;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 
-/// Lookups at the same time of all guests of a process, and of one component. Each keeps a thread.
-const AT_ONCE: usize = 16;
-const OF_ONE: usize = 4;
+/// Lookups at the same time of all guests of a process, each of which keeps a thread: the first of a component, and others beside
+/// that. So few components that ask much do not keep the rest from asking at all.
+const FIRST: usize = 48;
+const MORE: usize = 16;
 
-static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
+/// Lookups of one component at the same time, beside its first.
+const MORE_OF_ONE: usize = 3;
+
+static FIRST_PLACES: Semaphore = Semaphore::const_new(FIRST);
+static MORE_PLACES: Semaphore = Semaphore::const_new(MORE);
 
 /// The lookups of one component. Copies are the same.
 #[derive(Clone)]
-pub(crate) struct Lookups(Arc<Semaphore>);
+pub(crate) struct Lookups {
+    first: Arc<Semaphore>,
+    more: Arc<Semaphore>,
+}
+
+/// A turn to ask, and a place for it.
+struct Turn {
+    _own: OwnedSemaphorePermit,
+    _place: SemaphorePermit<'static>,
+}
 
 impl Lookups {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(OF_ONE)))
+        Self {
+            first: Arc::new(Semaphore::new(1)),
+            more: Arc::new(Semaphore::new(MORE_OF_ONE)),
+        }
     }
 
     /// The addresses that a name means now, when it is this component's turn to ask.
@@ -46,15 +63,25 @@ impl Lookups {
         question: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         // Whoever is gone by then waits no more, and asks nothing.
-        let own = Arc::clone(&self.0).acquire_owned().await;
-        let own = own.map_err(io::Error::other)?;
-        let place = PLACES.acquire().await.map_err(io::Error::other)?;
+        let turn = tokio::select! {
+            biased;
+            first = turn(&self.first, &FIRST_PLACES) => first,
+            more = turn(&self.more, &MORE_PLACES) => more,
+        };
+        let turn = turn.map_err(io::Error::other)?;
         let asked = spawn_blocking(move || {
-            let _until_then = (own, place);
+            let _until_then = turn;
             question()
         });
         asked.await.map_err(io::Error::other)?
     }
+}
+
+async fn turn(own: &Arc<Semaphore>, of_all: &'static Semaphore) -> Result<Turn, AcquireError> {
+    Ok(Turn {
+        _own: Arc::clone(own).acquire_owned().await?,
+        _place: of_all.acquire().await?,
+    })
 }
 
 /// A lookup by a guest, which it asks for the addresses one by one.
@@ -138,22 +165,30 @@ mod tests {
                 assert!(given_up.is_err());
             }
         };
-        let settled = async |most: usize| {
+        let settled = async |first: usize, more: usize| {
             for _ in 0..1_000 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                if ASKED.load(SeqCst) == most && PLACES.available_permits() + most >= AT_ONCE {
+                let asked = ASKED.load(SeqCst) == first + more;
+                let left = FIRST_PLACES.available_permits() + first >= FIRST;
+                if asked && left && MORE_PLACES.available_permits() + more >= MORE {
                     return;
                 }
             }
-            panic!("{} asked, {most} were to", ASKED.load(SeqCst));
+            let asked = ASKED.load(SeqCst);
+            panic!("{asked} asked, {first} and {more} were to");
         };
         impatient(&one, 50).await;
-        settled(OF_ONE).await;
-        // The others of the process are bounded together.
+        settled(1, MORE_OF_ONE).await;
+        // Others that ask as much do not keep one that asks for the first time from it.
         for _ in 0..20 {
+            impatient(&Lookups::new(), 10).await;
+        }
+        settled(21, MORE).await;
+        // The others of the process are bounded together.
+        for _ in 0..40 {
             impatient(&Lookups::new(), 2).await;
         }
-        settled(AT_ONCE).await;
+        settled(FIRST, MORE).await;
         // When the answers are there, it is somebody's turn again.
         drop(answer);
         let asked = timeout(Duration::from_secs(10), one.ask(|| Ok(7))).await;

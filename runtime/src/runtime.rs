@@ -271,7 +271,7 @@ pub struct Builder {
     anchors: Anchors,
     policy: Policy,
     config: Option<Config>,
-    cache: Option<CodeCache>,
+    cache: Option<Arc<CodeCache>>,
     apart: Option<CompileLimits>,
     interpreted: bool,
     serving: Option<u32>,
@@ -299,10 +299,10 @@ impl Builder {
     /// Keeps compiled code in `cache`, and takes it from there when the same component is loaded again.
     ///
     /// What the cache holds is believed if this device sealed it for this component, build, processor, settings and roots;
-    /// otherwise the component is compiled again, from the bytes that were verified.
+    /// otherwise the component is compiled again, from the bytes that were verified. Several runtimes may have the same.
     #[must_use]
-    pub fn code_cache(mut self, cache: CodeCache) -> Self {
-        self.cache = Some(cache);
+    pub fn code_cache(mut self, cache: impl Into<Arc<CodeCache>>) -> Self {
+        self.cache = Some(cache.into());
         self
     }
 
@@ -352,7 +352,7 @@ impl Builder {
         let source = Source {
             roots: Roots::of(&self.anchors),
             cache: self.cache,
-            apart: self.apart.map(Into::into),
+            apart: self.apart,
             interpreted: self.interpreted,
         };
         let engine = engine::build(self.config, self.interpreted, self.serving)

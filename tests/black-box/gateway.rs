@@ -20,6 +20,8 @@ mod downloads;
 mod keys;
 #[path = "gateway/kills.rs"]
 mod kills;
+#[path = "gateway/lists.rs"]
+mod lists;
 #[path = "gateway/messages.rs"]
 mod messages;
 #[path = "gateway/package.rs"]

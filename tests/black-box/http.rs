@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::components::guest;
 use crate::gateway::Bench;
+use crate::programs::{fill, program};
 use client::{Answer, get, post, send};
 
 /// An address of this machine that nobody listens on.
@@ -434,4 +435,109 @@ fn th10_a_version_that_says_it_is_not_healthy_does_not_take_the_place() {
     assert!(service["newer"].is_string(), "{service}");
     assert_eq!(service["version"], "1.0.0", "{service}");
     assert_eq!(said(&get(address, "/")), (200, "Hello, world!\n"));
+}
+
+#[test]
+fn td15_a_request_that_waits_for_its_turn_does_not_begin_when_its_component_is_revoked() {
+    let bench = Bench::new();
+    let other = countersign_testing::TestPki::builder()
+        .scope(&["test:*"])
+        .seed(5)
+        .build();
+    let roots = [&bench.pki, &other]
+        .map(|pki| countersign_trust_store::AnchorSource::new(pki.root().to_vec()));
+    let binary = bench.path("countersign-gateway");
+    fill(&program("countersign-gateway"), &binary, &roots);
+    std::fs::create_dir(bench.path("other")).expect("our own folder");
+    let _ = other.write(&bench.path("other"));
+    let address = free();
+    sign(&bench, "faults", "http-faults", 1, &[]);
+    // Its neighbour on the same address, which keeps that open.
+    let mut manifest = other.manifest("test:hello");
+    manifest.grants.http_incoming = true;
+    manifest.grants.stdio.stdout = true;
+    let file = other.sign(&guest("hello-http"), &manifest);
+    std::fs::write(bench.path("hello.wasm"), file).expect("our own folder");
+    let components = [
+        (
+            "faults",
+            address,
+            "hosts = [\"faults.test\"]\nconcurrent = 1",
+        ),
+        ("hello", address, "hosts = [\"hello.test\"]"),
+    ];
+    let configure_with = |lists: &str| {
+        configure(&bench, "", &components);
+        let text = std::fs::read_to_string(bench.path("gateway.toml")).expect("ours");
+        bench.configure_with(&text.replace("\"crls.pem\"", lists));
+    };
+    configure_with("\"crls.pem\", \"other/crls.pem\"");
+    let gateway = bench.start();
+    bench.until("faults", running);
+    bench.until("hello", running);
+    let list = bench.pki.crl_against_device(1_000);
+    std::fs::write(bench.path("newer.crl"), list).expect("our own folder");
+    configure_with("\"crls.pem\", \"other/crls.pem\", \"newer.crl\"");
+    // One is under way at a time, for half a second, and others wait for it.
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asking: Vec<_> = (0..3)
+        .map(|_| {
+            let stop = std::sync::Arc::clone(&stop);
+            std::thread::spawn(move || {
+                let mut answered = None;
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    let request = "GET /slow HTTP/1.1\r\nHost: faults.test\r\n\r\n";
+                    match client::try_send(address, request) {
+                        Some(answer) if answer.status == 200 => answered = Some(Instant::now()),
+                        _ => std::thread::sleep(Duration::from_millis(5)),
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let (reloaded, done) = bench.reload();
+    assert_eq!(done["refused"]["faults"]["code"], "revoked", "{reloaded:?}");
+    let over = Instant::now() + Duration::from_millis(250);
+    std::thread::sleep(Duration::from_millis(700));
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    for asked in asking {
+        let last = asked.join().expect("it ends");
+        assert!(last.is_none_or(|last| last < over), "one began afterwards");
+    }
+    let hello = client::send(address, "GET / HTTP/1.1\r\nHost: hello.test\r\n\r\n");
+    assert_eq!(hello.status, 200);
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th10_a_version_to_which_going_back_fails_keeps_its_place_at_the_next_start() {
+    let bench = Bench::new();
+    let address = free();
+    sign(&bench, "hello", "http-faults", 1, &[]);
+    configure(
+        &bench,
+        "",
+        &[("hello", address, "healthy-after = \"50ms\"")],
+    );
+    let gateway = bench.start();
+    bench.until("hello", |service| service["healthy"] == true);
+    // The next one says that it is healthy where the one before does not.
+    sign(&bench, "hello", "hello-http", 1, &[]);
+    let more = "healthy-after = \"50ms\"\nhealth = \"/trap\"";
+    configure(&bench, "", &[("hello", address, more)]);
+    assert_eq!(bench.reload().0.status, 0);
+    let says_hello = || said(&get(address, "/")) == (200, "Hello, world!\n");
+    bench.until("hello", |service| {
+        service["healthy"] == true && says_hello()
+    });
+    let back = bench.ran("rollback", &["--json", "hello"]);
+    assert_ne!(back.status, 0, "{back:?}");
+    assert!(says_hello());
+    assert_eq!(gateway.stop(), 0);
+    let gateway = bench.start();
+    let hello = bench.until("hello", |service| service["healthy"] == true);
+    assert!(says_hello(), "{hello}");
+    assert_eq!(gateway.stop(), 0);
 }

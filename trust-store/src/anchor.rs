@@ -9,8 +9,8 @@ use countersign_format::{Digest, Scope};
 use pki_types::TrustAnchor;
 
 use crate::{
-    Certificate, Crl, Rejection, UnixTime, algorithm::Checks, algorithm::verify_x509, fault::Fault,
-    oid, profile,
+    Certificate, Crl, Issuer, Rejection, UnixTime, algorithm::Checks, algorithm::verify_x509,
+    fault::Fault, oid, profile,
 };
 
 /// At most this many roots in one host: enough to hold old and new roots of a few owners, few enough to try them all.
@@ -241,6 +241,12 @@ impl Anchor {
     #[must_use]
     pub const fn crl_grace(&self) -> Duration {
         self.crl_grace
+    }
+
+    /// It, as the issuer of lists.
+    #[must_use]
+    pub fn issuer(&self) -> Issuer {
+        Issuer::of(&self.certificate)
     }
 
     pub(crate) fn crls(&self) -> &[Crl] {

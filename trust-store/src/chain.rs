@@ -28,7 +28,7 @@ use reach::Reach;
 use revocation::describe_revocation;
 use validity::{Judging, describe_time};
 
-pub use link::{Link, LinkFormatError, LinkStatus};
+pub use link::{Issuer, Link, LinkFormatError, LinkStatus};
 pub use verified::VerifiedChain;
 
 /// Signature checks that one signer may cost: those of its chain, and the component's own.

@@ -103,6 +103,8 @@ struct Body {
     /// SHA-256 of the SubjectPublicKeyInfo under which the signature verified, once it did: what was verified stays
     /// so, and a list can be long.
     verified_under: OnceLock<Digest>,
+    /// The same of the key under which it failed first.
+    failed_under: OnceLock<Digest>,
     /// The serial numbers in order. Made when the list is first used, which is after its signature verified: nobody
     /// else decides how much memory it takes.
     serials: OnceLock<Option<Vec<[u8; 20]>>>,
@@ -152,6 +154,7 @@ impl Crl {
             signature: outer.signature,
             header,
             verified_under: OnceLock::new(),
+            failed_under: OnceLock::new(),
             serials: OnceLock::new(),
         })))
     }
@@ -226,6 +229,23 @@ impl Crl {
     /// fits, so what is compared is what was signed.
     pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
         self.0.to_be_signed() == other.0.to_be_signed()
+    }
+
+    /// Verifies the list's signature; under the key under which it failed first, not again.
+    pub(crate) fn verify_once(
+        &self,
+        checks: &Checks,
+        issuer_spki: &[u8],
+    ) -> Result<(), VerifyError> {
+        let key = Digest::of(issuer_spki);
+        if self.0.failed_under.get() == Some(&key) {
+            return Err(VerifyError::Invalid);
+        }
+        let verified = self.verify(checks, issuer_spki);
+        if matches!(verified, Err(VerifyError::Invalid)) {
+            self.0.failed_under.get_or_init(|| key);
+        }
+        verified
     }
 
     /// Verifies the list's signature, once for each issuer.

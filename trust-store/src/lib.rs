@@ -75,7 +75,7 @@ pub use bundle::{
 };
 pub use certificate::{Certificate, CertifiedDevice};
 pub use chain::{
-    Link, LinkFormatError, LinkStatus, MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain,
+    Issuer, Link, LinkFormatError, LinkStatus, MAX_SIGNATURE_CHECKS, PathProfile, VerifiedChain,
 };
 pub use code::Code;
 pub use component::{Refused, UnverifiedComponent, VerifiedComponent, VerifiedSigner};

@@ -16,6 +16,8 @@ pub const MAX_VERSION_STEP: u64 = 1_024;
 #[derive(Clone, Debug, Default)]
 pub struct TrustState {
     crls: Vec<Crl>,
+    /// Lists that strangers have brought.
+    brought: Vec<Crl>,
     crl_numbers: BTreeMap<Digest, CrlNumber>,
     versions: Option<BTreeMap<(Digest, ComponentName), u64>>,
     minimums: BTreeMap<ComponentName, u64>,
@@ -50,6 +52,13 @@ impl TrustState {
     /// Adds a revocation list that was parsed. What is found out about it once, copies share.
     pub fn add_parsed_crl(&mut self, crl: Crl) {
         self.crls.push(crl);
+    }
+
+    /// Adds a revocation list that somebody has brought who does not answer for its issuer. It counts as any other once its
+    /// signature verified under its issuer's key; until then it takes nothing from those that were given, and forged ones cost
+    /// none of the signature checks of a chain.
+    pub fn add_brought_crl(&mut self, crl: Crl) {
+        self.brought.push(crl);
     }
 
     /// Records that a list with this number was seen from the issuer whose key's SPKI has this SHA-256.
@@ -122,16 +131,20 @@ impl TrustState {
         self.versions.is_some()
     }
 
-    /// The lists that claim to come from this issuer, the highest number first.
+    /// The lists that claim to come from this issuer, the highest number first; and whether each was brought.
     pub(crate) fn crls_of<'a>(
         &'a self,
         also: &'a [Crl],
         name: &[u8],
         key_identifier: &[u8],
-    ) -> Vec<&'a Crl> {
-        let claims = |crl: &&Crl| crl.claims_issuer(name, key_identifier);
-        let mut crls: Vec<_> = self.crls.iter().chain(also).filter(claims).collect();
-        crls.sort_by_key(|crl| std::cmp::Reverse((crl.number(), crl.this_update())));
+    ) -> Vec<(&'a Crl, bool)> {
+        let given = self.crls.iter().chain(also).map(|crl| (crl, false));
+        let brought = self.brought.iter().map(|crl| (crl, true));
+        let mut crls: Vec<_> = given
+            .chain(brought)
+            .filter(|(crl, _)| crl.claims_issuer(name, key_identifier))
+            .collect();
+        crls.sort_by_key(|(crl, _)| std::cmp::Reverse((crl.number(), crl.this_update())));
         crls
     }
 

@@ -6,15 +6,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use countersign_format::{Audience, Digest, Envelope, FormatError, SignedFile, Statement};
 use countersign_hosting::lending::NotLent;
-use countersign_hosting::{
-    AuditLog, CodeNotUsed, CodeSearch, MAX_FILE_BYTES, Read, read, read_lists,
-};
+use countersign_hosting::{AuditLog, CodeNotUsed, CodeSearch, MAX_FILE_BYTES, Read, read};
 use countersign_runtime::audit::Record;
 use countersign_runtime::http::HttpLimits;
 use countersign_runtime::messaging;
@@ -23,20 +21,22 @@ use countersign_runtime::{
     Compilation, GivenUp, GuestContext, LineSink, LoadError, ReadyGuest, Runtime,
 };
 use countersign_trust_store::{
-    Code, Crl, CrlNumber, Link, LinkStatus, Rejection, VerifiedChain, VerifiedComponent,
-    VerifiedPrecompiled,
+    Code, CrlNumber, Link, Rejection, VerifiedChain, VerifiedComponent, VerifiedPrecompiled,
 };
 use serde::Serialize;
 
-use crate::bundle::{self, Hold, OnTrial, Places};
+use crate::bundle::{Hold, OnTrial};
 use crate::clock::Clock;
 use crate::code;
-use crate::config::{Compile, Config, Place, Service, Work};
+use crate::config::{Compile, Place, Service, Work};
 use crate::http::Server;
 use crate::identity::Identity;
+use crate::kept::Candidate;
 use crate::keys::Keys;
+use crate::lists::Lists;
 use crate::messages::Post;
 use crate::say::warn;
+use crate::service::Leaving;
 use crate::state::{self, Memory, State};
 
 /// What every service of a gateway shares.
@@ -56,64 +56,8 @@ pub(crate) struct Host {
     pub(crate) hold: Hold,
     /// What components that answer requests share.
     pub(crate) http: Arc<Server>,
-}
-
-/// Revocation lists, which a reload exchanges. None of their signatures counts before it was verified.
-#[derive(Default)]
-pub(crate) struct Lists(Mutex<Arc<Vec<Crl>>>);
-
-impl Lists {
-    /// Those of a configuration: in its files, and what bundles have brought.
-    ///
-    /// # Errors
-    /// If one of them cannot be read: what it would have revoked must not run because it is missing.
-    pub(crate) fn of(config: &Config) -> anyhow::Result<Vec<Crl>> {
-        let mut all = Self::read(&config.lists)?;
-        if let Some(digest) = config.carried {
-            all.extend(bundle::carried(&Places::in_state(&config.state), digest)?);
-        }
-        Ok(all)
-    }
-
-    /// Those in these files.
-    ///
-    /// # Errors
-    /// As [`Self::of`].
-    pub(crate) fn read<'a>(
-        paths: impl IntoIterator<Item = &'a PathBuf>,
-    ) -> anyhow::Result<Vec<Crl>> {
-        let mut all = Vec::new();
-        for path in paths {
-            for list in read_lists(path)? {
-                let list = Crl::parse(&list);
-                all.push(list.with_context(|| format!("{} cannot be used", path.display()))?);
-            }
-        }
-        Ok(all)
-    }
-
-    pub(crate) fn exchange(&self, lists: Vec<Crl>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(lists);
-    }
-
-    /// What they say of these certificates, where they say anything.
-    pub(crate) fn status(&self, links: &[Link]) -> Vec<LinkStatus> {
-        let lists = self.now();
-        links
-            .iter()
-            .filter_map(|link| link.status(&lists))
-            .collect()
-    }
-
-    /// Whether one of these certificates was revoked.
-    pub(crate) fn names(&self, links: &[Link]) -> bool {
-        self.status(links).iter().any(|status| status.revoked)
-    }
-
-    /// Them all.
-    pub(crate) fn now(&self) -> Arc<Vec<Crl>> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+    /// What has lost its place, and is not gone yet.
+    pub(crate) leaving: Leaving,
 }
 
 /// What is known of a component that verified.
@@ -231,6 +175,8 @@ pub(crate) struct Admitted {
     pub(crate) links: Arc<[Link]>,
     /// What it sends, if it has to do with messages.
     pub(crate) post: Option<Post>,
+    /// What was put down of it; nothing of a copy.
+    pub(crate) candidate: Option<Arc<Candidate>>,
     /// The trial of the bundle that it was admitted in.
     trial: Option<Arc<OnTrial>>,
     proof: Proof,
@@ -452,9 +398,7 @@ impl Host {
         };
         let file = Digest::of(&bytes);
         let mut state = memory.trust_state()?;
-        for list in self.lists.now().iter() {
-            state.add_parsed_crl(list.clone());
-        }
+        self.lists.tell(&mut state);
         let policy = self.identity.policy(self.runtime.policy())?;
         // The runtime records its own refusals.
         let component = self
@@ -492,15 +436,13 @@ impl Host {
         let memory = remembering.memory();
         let lists = self.lists.now();
         let mut state = memory.trust_state()?;
-        for list in lists.iter() {
-            state.add_parsed_crl(list.clone());
-        }
+        self.lists.tell(&mut state);
         let proved = self.identity.prove(
             &self.keys.possessed(),
             memory.identity(),
             self.runtime.anchors(),
             &self.clock.now(),
-            (&state, lists.as_slice()),
+            (&state, lists.all()),
         );
         match proved {
             Some(proved) => remembering.remember(|memory| memory.know_identity(proved)),
@@ -633,6 +575,7 @@ impl Host {
             ready,
             links,
             post,
+            candidate: None,
             trial,
             proof,
         })

@@ -10,7 +10,7 @@ use countersign_runtime::Runtime;
 use countersign_trust_store::UnverifiedComponent;
 use serde::Serialize;
 
-use crate::admission::{Facts, Host, Lists, Refusal};
+use crate::admission::{Facts, Host, Refusal};
 use crate::bundle::{self, Hold};
 use crate::clock::Clock;
 use crate::config::{Config, Place, Service};
@@ -18,7 +18,9 @@ use crate::gateway::{NotStarted, roots};
 use crate::http::Server;
 use crate::identity::Identity;
 use crate::keys::Keys;
+use crate::lists::{Given, Lists};
 use crate::overview;
+use crate::service::Leaving;
 use crate::state::{self, Guard, Memory};
 
 /// The verdict on one service.
@@ -109,19 +111,19 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     let counter = config.counter.as_ref().map(Guard::open).transpose()?;
     let memory = state::peek(&config.state, counter.as_ref()).map_err(NotStarted::of_state)?;
     let lists = Lists::default();
-    lists.exchange(Lists::of(config)?);
+    lists.exchange(Given::by(config)?);
     // Whether the keys are there shows when they are opened, at a start.
     let keys = config.known.keys.values();
     let chains: Vec<_> = keys
         .filter_map(|key| key.source.certificates().ok())
         .collect();
-    let identity = Identity::remembered(memory.identity(), &chains, &lists.now());
+    let identity = Identity::remembered(memory.identity(), &chains, lists.now().all());
     let records = Arc::new(AuditLog::open(None)?);
     let host = Host {
         // Nothing is loaded here.
         http: Arc::new(Server::new(config.http, Arc::clone(&records), {
             let anchors = anchors.clone();
-            move || Ok(Runtime::builder(anchors.clone()))
+            move || Runtime::builder(anchors.clone())
         })),
         runtime: Runtime::builder(anchors)
             .policy(config.policy.clone())
@@ -134,6 +136,7 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
         lists,
         compile: config.compile,
         hold: Hold::default(),
+        leaving: Leaving::default(),
     };
     Ok((host, memory))
 }

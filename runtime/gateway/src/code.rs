@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use countersign_format::Digest;
@@ -51,23 +52,44 @@ const DENIED: &[i64] = &[
     libc::SYS_vfork,
 ];
 
-/// Has a runtime compile apart, and keep its code in this state's folder.
-///
-/// # Errors
-/// If the folder of the code is not this gateway's alone.
-pub(crate) fn equip(builder: Builder, state: &Path, compile: &Compile) -> anyhow::Result<Builder> {
-    let cache = CodeCache::open(&state.join("code"), compile.cache)
-        .context("nothing is started on code that others could have changed")?;
-    let mut limits = CompileLimits::new([VERB]);
-    limits.memory_bytes = compile.memory;
-    limits.cpu = compile.cpu;
-    limits.time = compile.time;
-    let builder = builder.code_cache(cache).compile_apart(limits);
-    Ok(if compile.interpreted {
-        builder.interpreted()
-    } else {
-        builder
-    })
+/// Where compiled code is kept, and what makes it: one of each for all runtimes.
+#[derive(Clone, Debug)]
+pub(crate) struct Equipment {
+    cache: Arc<CodeCache>,
+    limits: CompileLimits,
+    interpreted: bool,
+}
+
+impl Equipment {
+    /// That of the gateway with this state's folder.
+    ///
+    /// # Errors
+    /// If the folder of the code is not this gateway's alone.
+    pub(crate) fn open(state: &Path, compile: &Compile) -> anyhow::Result<Self> {
+        let cache = CodeCache::open(&state.join("code"), compile.cache)
+            .context("nothing is started on code that others could have changed")?;
+        let mut limits = CompileLimits::new([VERB]);
+        limits.memory_bytes = compile.memory;
+        limits.cpu = compile.cpu;
+        limits.time = compile.time;
+        Ok(Self {
+            cache: Arc::new(cache),
+            limits,
+            interpreted: compile.interpreted,
+        })
+    }
+
+    /// Has a runtime compile apart, and keep its code there.
+    pub(crate) fn of(&self, builder: Builder) -> Builder {
+        let builder = builder
+            .code_cache(Arc::clone(&self.cache))
+            .compile_apart(self.limits.clone());
+        if self.interpreted {
+            builder.interpreted()
+        } else {
+            builder
+        }
+    }
 }
 
 /// The name of the work that compiling a component is: with other settings, or by another build, it is another.

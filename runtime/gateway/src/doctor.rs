@@ -13,12 +13,13 @@ use rustix::fs::statvfs;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::admission::{Facts, Lists};
+use crate::admission::Facts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{self, Question};
 use crate::finding::{Finding, Weight};
 use crate::gateway::{NotStarted, roots};
+use crate::lists::Given;
 use crate::overview::out;
 use crate::state::Guard;
 use crate::{bundle, check, own, records, state};
@@ -262,11 +263,11 @@ fn clock(clock: &Clock) -> Finding {
 
 fn lists(config: &Config) -> Vec<Finding> {
     let what = "revocation lists";
-    let lists = match Lists::of(config) {
+    let lists = match Given::by(config) {
         Ok(lists) => lists,
         Err(error) => return vec![unseen(what, &error)],
     };
-    if lists.is_empty() {
+    if lists.all().is_empty() {
         return vec![Finding::warn(
             what,
             "the configuration names none",
@@ -278,7 +279,7 @@ fn lists(config: &Config) -> Vec<Finding> {
         let next = "Bring a newer one before: without it nothing new is admitted.";
         until(what, &said, list.next_update(), LIST_SOON, next)
     };
-    lists.iter().map(one).collect()
+    lists.newest().map(one).collect()
 }
 
 fn component(what: &str, facts: &Facts) -> Finding {

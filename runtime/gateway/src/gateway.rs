@@ -30,10 +30,10 @@ use self::answers::{Said, Waiting};
 use self::loading::{Happened, Loading};
 use self::reload::Reloaded;
 use self::trial::Trial;
-use crate::admission::{Host, Lists, Refusal, names_an_audience};
+use crate::admission::{Host, Refusal};
 use crate::bundle::Hold;
 use crate::clock::Clock;
-use crate::code;
+use crate::code::Equipment;
 use crate::config::{Config, Service};
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
@@ -41,10 +41,11 @@ use crate::http::Server;
 use crate::identity::Identity;
 use crate::kept::Kept;
 use crate::keys::{Keys, Try};
+use crate::lists::{Given, Lists};
 use crate::manager::Manager;
 use crate::say::{complain, say, warn};
 use crate::serve::Pages;
-use crate::service::Running;
+use crate::service::{Leaving, Running};
 use crate::state::{Guard, PutBack, State};
 use crate::view::{Phase, Shown, View};
 
@@ -162,17 +163,19 @@ impl Gateway {
         let kept = Kept::in_state(&config.state)?;
         let clock = Clock::start(state.memory().floor());
         let records = Arc::new(AuditLog::open_kept(&config.records())?);
+        let equipment = Equipment::open(&config.state, &config.compile)?;
         let http = {
             let (anchors, policy) = (anchors.clone(), config.policy.clone());
-            let (state, compile) = (config.state.clone(), config.compile);
+            let equipment = equipment.clone();
             Server::new(config.http, Arc::clone(&records), move || {
                 let builder = Runtime::builder(anchors.clone()).policy(policy.clone());
-                code::equip(builder, &state, &compile)
+                equipment.of(builder)
             })
         };
         let runtime = {
             let records = Arc::clone(&records);
-            code::equip(Runtime::builder(anchors), &config.state, &config.compile)?
+            equipment
+                .of(Runtime::builder(anchors))
                 .policy(config.policy.clone())
                 .audit(move |record: &Record| {
                     // Acceptances are recorded by whoever starts them.
@@ -193,6 +196,7 @@ impl Gateway {
             compile: config.compile,
             hold: Hold::default(),
             http: Arc::new(http),
+            leaving: Leaving::default(),
         });
         let gateway = Self {
             path: path.to_owned(),
@@ -339,7 +343,7 @@ impl Gateway {
 
     /// Begins to have everything run that the configuration names.
     fn start(&mut self) {
-        match Lists::of(&self.config) {
+        match Given::by(&self.config) {
             Ok(lists) => {
                 self.host.lists.exchange(lists);
                 self.withdraw();
@@ -358,7 +362,7 @@ impl Gateway {
         // What needs no key does not wait for hardware.
         self.open_keys_meanwhile(Try::All);
         let services = self.config.services.iter();
-        let needs_none = services.filter(|service| !self.waits_for_keys(service));
+        let needs_none = services.filter(|service| !Self::waits_for_keys(service));
         let needs_none: Vec<_> = needs_none
             .map(|service| (service.clone(), By::Itself))
             .collect();
@@ -391,7 +395,7 @@ impl Gateway {
             let name = &service.name;
             let again = match which {
                 // Also what was put in its place since, and was not tried for that.
-                Try::All => self.waits_for_keys(service) || self.is_untried(name),
+                Try::All => Self::waits_for_keys(service) || self.is_untried(name),
                 Try::Hardware => {
                     let refused = self.refused.get(name);
                     refused.is_some_and(|refused| match refused.is_of_hardware() {
@@ -425,11 +429,9 @@ impl Gateway {
         self.view.show(shown.collect(), self.config.bundle.clone());
     }
 
-    /// Whether a service is judged only when the keys are open: it may use them, or its component is meant for certain devices,
-    /// and they show which this is.
-    fn waits_for_keys(&self, service: &Service) -> bool {
-        let has_keys = !self.config.known.keys.is_empty();
-        !service.grants.keys.is_empty() || has_keys && names_an_audience(&service.place.component)
+    /// Whether a service is judged only when the keys are open: it may use them.
+    fn waits_for_keys(service: &Service) -> bool {
+        !service.grants.keys.is_empty()
     }
 
     /// Whether nothing was done about a service yet.

@@ -50,10 +50,14 @@ impl Proved {
 
     /// Whether these lists name one of its certificates.
     pub(crate) fn is_revoked(&self, lists: &[Crl]) -> bool {
-        // The memory is sealed: all of them were written by this program.
-        let links = self.links.iter().filter_map(|link| link.parse().ok());
-        let mut statuses = links.filter_map(|link: Link| link.status(lists));
+        let mut statuses = self.links().filter_map(|link| link.status(lists));
         statuses.any(|status| status.revoked)
+    }
+
+    /// Its certificates.
+    pub(crate) fn links(&self) -> impl Iterator<Item = Link> {
+        // The memory is sealed: all of them were written by this program.
+        self.links.iter().filter_map(|link| link.parse().ok())
     }
 
     fn is_of(&self, chain: &[Vec<u8>]) -> bool {

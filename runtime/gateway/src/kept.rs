@@ -1,11 +1,15 @@
 //! Copies of the files that proved healthy, with the code that came with them: what runs when the file in its place cannot.
 //!
 //! A copy is verified like any other file before it runs. It is a second place to look, and no reason to trust.
+//!
+//! Decides that what is about to run is put down beside what else may still prove healthy, under its digest, and stays there for as long
+//! as somebody may say so.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, bail};
 use countersign_durable as durable;
@@ -20,9 +24,71 @@ const MAX_HELD: u64 = 129;
 /// How the names of files of code end; before that stands the digest of the signed file that it is for.
 const CODE: &str = "code";
 
+/// How the names of files end that may prove healthy yet; before that stands the digest of the file.
+const CANDIDATE: &str = "next";
+
 /// The folder of the copies.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept(PathBuf);
+pub(crate) struct Kept {
+    folder: PathBuf,
+    /// What may prove healthy yet, each as often as somebody may say so. Whoever changes the folder holds it.
+    candidates: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+/// A file that may prove healthy yet. When the last of these is dropped, what was put down of it can go.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    kept: Kept,
+    service: String,
+    file_sha256: String,
+}
+
+impl Candidate {
+    /// Puts down the code that came with it.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn put_down_code(&self, code: &[u8]) -> anyhow::Result<()> {
+        let changing = self.kept.lock();
+        self.kept.tidy(&changing, &self.service);
+        let kind = format!("{}.{CODE}", self.file_sha256);
+        let place = self.kept.place(&self.service, &kind);
+        if fs::read(&place).is_ok_and(|there| there == code) {
+            return Ok(());
+        }
+        Ok(durable::replace(&place, code)?)
+    }
+
+    /// Puts down its very bytes, which are about to run for the first time. A start that changes nothing writes nothing, and so needs
+    /// no room on the disk.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub(crate) fn put_down(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        let changing = self.kept.lock();
+        self.kept.tidy(&changing, &self.service);
+        let kind = format!("{}.{CANDIDATE}", self.file_sha256);
+        let place = self.kept.place(&self.service, &kind);
+        let copy = self.kept.place(&self.service, "wasm");
+        let there = |path| fs::read(path).is_ok_and(|there| there == bytes);
+        if there(&copy) || there(&place) {
+            return Ok(());
+        }
+        Ok(durable::replace(&place, bytes)?)
+    }
+}
+
+impl Drop for Candidate {
+    fn drop(&mut self) {
+        let mut candidates = self.kept.lock();
+        let own = |(service, file): &(String, String)| {
+            *service == self.service && *file == self.file_sha256
+        };
+        if let Some(place) = candidates.iter().position(own) {
+            candidates.swap_remove(place);
+        }
+    }
+}
 
 impl Kept {
     /// The copies in this state's folder, which is made if it is not there.
@@ -41,7 +107,10 @@ impl Kept {
                     durable::sync_folder(state)
                         .with_context(|| format!("{} cannot be kept", folder.display()))?;
                 }
-                Ok(Self(folder))
+                Ok(Self {
+                    folder,
+                    candidates: Arc::default(),
+                })
             }
         }
     }
@@ -52,94 +121,93 @@ impl Kept {
         path.is_file().then_some(path)
     }
 
-    /// Puts down the very bytes that are about to run for the first time. A start that changes nothing writes nothing, and so
-    /// needs no room on the disk.
-    ///
-    /// # Errors
-    /// If they cannot be written.
-    pub(crate) fn put_down(&self, service: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let there = |kind| fs::read(self.place(service, kind)).is_ok_and(|there| there == bytes);
-        if there("wasm") || there("next") {
-            return Ok(());
-        }
-        Ok(durable::replace(&self.place(service, "next"), bytes)?)
-    }
-
-    /// Puts down the code that came with the file of this digest, before that is put down.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub(crate) fn put_down_code(
-        &self,
-        service: &str,
-        file_sha256: &str,
-        code: &[u8],
-    ) -> anyhow::Result<()> {
-        let place = self.place(service, &format!("{file_sha256}.{CODE}"));
-        if fs::read(&place).is_ok_and(|there| there == code) {
-            return Ok(());
-        }
-        Ok(durable::replace(&place, code)?)
-    }
-
-    /// Removes the code of files that are not there any more.
-    pub(crate) fn tidy_code(&self, service: &str) {
-        let all = self.code(service);
-        if all.is_empty() {
-            return;
-        }
-        let digests: Vec<_> = ["next", "wasm", "before"]
-            .iter()
-            .filter_map(
-                |kind| match read(&self.place(service, kind), MAX_FILE_BYTES) {
-                    Ok(Read::Whole(bytes)) => Some(Digest::of(&bytes).to_string()),
-                    _ => None,
-                },
-            )
-            .collect();
-        for path in all {
-            let of = |digest| path == self.place(service, &format!("{digest}.{CODE}"));
-            if !digests.iter().any(of) {
-                // What cannot be removed is found by nobody, since no copy is what it is for.
-                let _ = fs::remove_file(&path);
-            }
+    /// That somebody may say of the file with this digest that it proved healthy.
+    pub(crate) fn candidate(&self, service: &str, file_sha256: &str) -> Candidate {
+        let own = (service.to_owned(), file_sha256.to_owned());
+        self.lock().push(own);
+        Candidate {
+            kept: self.clone(),
+            service: service.to_owned(),
+            file_sha256: file_sha256.to_owned(),
         }
     }
 
-    /// The code that was put down for a service, of whichever file.
-    fn code(&self, service: &str) -> Vec<PathBuf> {
-        let (begin, end) = (format!("{service}."), format!(".{CODE}"));
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let named = entries.filter(|entry| {
-            let name = entry.file_name();
-            name.to_str()
-                .is_some_and(|name| name.starts_with(&begin) && name.ends_with(&end))
-        });
-        named.map(|entry| entry.path()).collect()
-    }
-
-    /// Makes what was put down the copy, if it is the file with this digest: it proved healthy. Does nothing where the copy is
-    /// that file already.
+    /// Makes what was put down the copy, if the file with this digest was: it proved healthy. Does nothing where the copy is that
+    /// file already.
     ///
     /// # Errors
     /// If neither is; the copy before is there still.
     pub(crate) fn keep(&self, service: &str, file_sha256: &str) -> anyhow::Result<()> {
-        let (next, copy) = (self.place(service, "next"), self.place(service, "wasm"));
-        if is(&next, file_sha256)? {
-            self.keep_before(service)?;
-            durable::rename(&next, &copy)?;
-            self.tidy_code(service);
+        let changing = self.lock();
+        let put_down = self.place(service, &format!("{file_sha256}.{CANDIDATE}"));
+        let copy = self.place(service, "wasm");
+        if is(&copy, file_sha256)? {
             return Ok(());
         }
-        if !is(&copy, file_sha256)? {
+        if !is(&put_down, file_sha256)? {
             bail!("no copy of it is there to be kept");
         }
+        self.keep_before(service)?;
+        durable::rename(&put_down, &copy)?;
+        self.tidy(&changing, service);
         Ok(())
+    }
+
+    /// Removes what is left of files of which nobody can say any more that they proved healthy, and the code of those that are not
+    /// there any more.
+    fn tidy(&self, candidates: &[(String, String)], service: &str) {
+        let may_prove = |digest: &str| {
+            let mut candidates = candidates.iter();
+            candidates.any(|(of, file)| of == service && file == digest)
+        };
+        // What cannot be removed is looked for by nobody.
+        for (digest, path) in self.named(service, CANDIDATE) {
+            if !may_prove(&digest) {
+                let _ = fs::remove_file(path);
+            }
+        }
+        let code = self.named(service, CODE);
+        if code.is_empty() {
+            return;
+        }
+        let copies = ["wasm", "before"].map(|kind| self.place(service, kind));
+        let copies: Vec<_> = copies
+            .iter()
+            .filter_map(|path| match read(path, MAX_FILE_BYTES) {
+                Ok(Read::Whole(bytes)) => Some(Digest::of(&bytes).to_string()),
+                _ => None,
+            })
+            .collect();
+        for (digest, path) in code {
+            if !copies.contains(&digest) && !may_prove(&digest) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// The files of a service whose names end so, and the digests before that.
+    fn named(&self, service: &str, kind: &str) -> Vec<(String, PathBuf)> {
+        let (begin, end) = (format!("{service}."), format!(".{kind}"));
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let named = entries.filter_map(|entry| {
+            let name = entry.file_name();
+            let digest = name.to_str()?.strip_prefix(&begin)?.strip_suffix(&end)?;
+            Some((digest.to_owned(), entry.path()))
+        });
+        named.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        // It is whole between any two statements.
+        self.candidates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Copies of what proved healthy, the last first.
     pub(crate) fn copies(&self, service: &str) -> Vec<Place> {
-        let code = self.code(service);
+        let code = self.named(service, CODE);
+        let code: Vec<_> = code.into_iter().map(|(_, path)| path).collect();
         let places = ["wasm", "before"].map(|kind| self.place(service, kind));
         places
             .into_iter()
@@ -202,12 +270,12 @@ impl Kept {
     pub(crate) fn release(&self, service: &str) -> anyhow::Result<()> {
         let path = self.place(service, "held");
         fs::remove_file(&path)
-            .and_then(|()| durable::sync_folder(&self.0))
+            .and_then(|()| durable::sync_folder(&self.folder))
             .with_context(|| format!("{} cannot be taken away", path.display()))
     }
 
     fn place(&self, service: &str, kind: &str) -> PathBuf {
-        self.0.join(format!("{service}.{kind}"))
+        self.folder.join(format!("{service}.{kind}"))
     }
 }
 
@@ -239,11 +307,16 @@ mod tests {
         assert_eq!(kept.of("pump"), None);
         kept.keep("pump", &digest(b"healthy"))
             .expect_err("nothing was put down");
-        kept.put_down("pump", b"healthy").expect("put down");
+        let put_down = |bytes: &[u8]| {
+            let candidate = kept.candidate("pump", &digest(bytes));
+            candidate.put_down(bytes).expect("put down");
+            candidate
+        };
+        let _healthy = put_down(b"healthy");
         kept.keep("pump", &digest(b"healthy")).expect("kept");
         kept.keep("pump", &digest(b"healthy")).expect("it is there");
         // Another was put down before this one proved anything.
-        kept.put_down("pump", b"another").expect("put down");
+        let another = put_down(b"another");
         kept.keep("pump", &digest(b"third"))
             .expect_err("it is another");
         kept.keep("pump", &digest(b"healthy")).expect("it is there");
@@ -264,18 +337,21 @@ mod tests {
             (b"healthy", b"2"),
             (b"gone", b"3"),
         ] {
-            kept.put_down_code("pump", &digest(file), code)
-                .expect("put down");
+            let of = kept.place("pump", &format!("{}.{CODE}", digest(file)));
+            fs::write(of, code).expect("ours");
         }
-        assert_eq!(kept.copies("pump")[1].code.len(), 3);
-        kept.tidy_code("pump");
-        let mut code: Vec<_> = kept.copies("pump")[1]
-            .code
-            .iter()
-            .map(|path| fs::read(path).expect("readable"))
-            .collect();
-        code.sort();
-        assert_eq!(code, [b"1", b"2"]);
+        let code = || {
+            let code = kept.copies("pump")[1].code.clone();
+            let mut code: Vec<_> = code
+                .iter()
+                .map(|path| fs::read(path).expect("readable"))
+                .collect();
+            code.sort();
+            code
+        };
+        assert_eq!(code(), [b"1", b"2", b"3"]);
+        another.put_down(b"another").expect("it is there");
+        assert_eq!(code(), [b"1", b"2"]);
         assert_eq!(kept.held("pump").expect("readable"), None);
         let (one, two) = (digest(b"another"), digest(b"in place"));
         kept.hold("pump", &[&one, &two]).expect("written");
@@ -289,5 +365,43 @@ mod tests {
         kept.release("pump").expect("taken away");
         assert_eq!(kept.held("pump").expect("readable"), None);
         assert_eq!(kept.of("door"), None);
+    }
+
+    #[test]
+    fn td10_each_of_several_that_were_put_down_can_prove_healthy_until_nobody_can_say_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kept = Kept::in_state(folder.path()).expect("made");
+        let digest = |bytes: &[u8]| Digest::of(bytes).to_string();
+        let runs = kept.candidate("pump", &digest(b"runs"));
+        runs.put_down_code(b"code").expect("put down");
+        runs.put_down(b"runs").expect("put down");
+        // Newer ones come, and do not take its place.
+        for newer in [&b"refused"[..], b"as well"] {
+            let newer_one = kept.candidate("pump", &digest(newer));
+            newer_one.put_down_code(b"theirs").expect("put down");
+            newer_one.put_down(newer).expect("put down");
+            let other = kept.candidate("door", &digest(newer));
+            other.put_down(newer).expect("put down");
+        }
+        kept.keep("pump", &digest(b"runs")).expect("it is there");
+        let copies = kept.copies("pump");
+        assert_eq!(fs::read(&copies[0].component).expect("ours"), b"runs");
+        assert_eq!(copies[0].code.len(), 1);
+        // Nothing is left of the others.
+        kept.keep("pump", &digest(b"refused")).expect_err("gone");
+        let names = fs::read_dir(folder.path().join("kept")).expect("ours");
+        let names = names.map(|entry| entry.expect("ours").file_name());
+        let names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
+        assert_eq!(
+            names
+                .iter()
+                .filter(|name| name.starts_with("pump."))
+                .count(),
+            2
+        );
+        // Where a process ended before, what it had put down is found again, and nothing is written for it.
+        let again = kept.candidate("door", &digest(b"as well"));
+        again.put_down(b"as well").expect("it is there");
+        kept.keep("door", &digest(b"as well")).expect("it is there");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_format::{Digest, Statement};
 use countersign_hosting::AuditLog;
@@ -22,7 +22,7 @@ use crate::say::warn;
 /// The keys of a configuration, as far as they are there.
 pub(crate) struct Keys {
     records: Arc<AuditLog>,
-    now: Mutex<Arc<Lent>>,
+    now: Mutex<(Turn, Arc<Lent>)>,
     /// How often keys were asked to be opened.
     asked: AtomicU64,
 }
@@ -34,7 +34,6 @@ pub(crate) struct Turn(u64);
 /// What is lent.
 #[derive(Default)]
 struct Lent {
-    turn: Turn,
     device: Option<Device>,
     open: BTreeMap<String, Open>,
     absent: BTreeMap<String, (Key, Arc<NotLent>)>,
@@ -77,10 +76,7 @@ impl Keys {
     /// hardware answers. Changes nothing if others were asked for since.
     pub(crate) fn lend(&self, keys: &BTreeMap<String, Key>, which: Try, turn: Turn) {
         let before = self.now();
-        let mut next = Lent {
-            turn,
-            ..Lent::default()
-        };
+        let mut next = Lent::default();
         let mut builder = before.device.as_ref().map(Device::successor);
         if let Some(builder) = &mut builder {
             let other =
@@ -140,10 +136,15 @@ impl Keys {
                 open.here = shown(device, open);
             }
         }
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.turn < turn {
-            *now = Arc::new(next);
+        let mut now = self.lock();
+        if now.0 < turn {
+            *now = (turn, Arc::new(next));
         }
+    }
+
+    /// Nobody waits any more for keys that are being opened: they are not lent when they are there. Those that are lent stay so.
+    pub(crate) fn supersede(&self) {
+        self.lock().0 = self.turn();
     }
 
     /// The keys that were shown to be here, with their certificates.
@@ -279,7 +280,12 @@ impl Keys {
     }
 
     fn now(&self) -> Arc<Lent> {
-        Arc::clone(&self.now.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.lock().1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Turn, Arc<Lent>)> {
+        // It is exchanged whole.
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -307,5 +313,23 @@ fn shown(device: &Device, open: &Open) -> Option<Vec<Vec<u8>>> {
             );
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tf01_keys_for_which_nobody_waits_any_more_are_not_lent_when_they_open() {
+        let keys = Keys::new(Arc::new(AuditLog::open(None).expect("nowhere")));
+        let (before, late) = (keys.now(), keys.turn());
+        keys.supersede();
+        keys.lend(&BTreeMap::new(), Try::All, late);
+        assert!(Arc::ptr_eq(&before, &keys.now()));
+        // Whoever asks after that gets them.
+        let next = keys.turn();
+        keys.lend(&BTreeMap::new(), Try::All, next);
+        assert!(!Arc::ptr_eq(&before, &keys.now()));
     }
 }

@@ -11,9 +11,9 @@ use countersign_hosting::{MAX_FILE_BYTES, Read, read};
 use countersign_runtime::{CodeTarget, Runtime};
 use countersign_trust_store::{Now, TrustState, UnixTime};
 
-use crate::admission::Lists;
 use crate::clock::Clock;
 use crate::gateway::{NotStarted, roots};
+use crate::lists::Given;
 use crate::overview;
 
 /// Verifies the component in the file at `path`, compiles it for `target`, and writes the code to `output`.
@@ -37,8 +37,8 @@ pub(crate) fn precompile(
     };
     let now: Now = Clock::start(UnixTime::from_secs(0)).now();
     let mut state = TrustState::stateless();
-    for list in Lists::read(lists)? {
-        state.add_parsed_crl(list);
+    for list in Given::in_files(lists)?.all() {
+        state.add_parsed_crl(list.clone());
     }
     let verified = runtime
         .verify(bytes, &now, &state)

@@ -4,6 +4,7 @@
 //! back to the one before; the version that must not fall is raised only after it did.
 
 mod beside;
+mod leaving;
 mod log;
 mod waits;
 mod work;
@@ -30,6 +31,7 @@ use crate::schedule::{Due, LOOK_EVERY, Look, Reading};
 use crate::state::State;
 use crate::traces;
 use beside::After;
+pub(crate) use leaving::Leaving;
 pub(crate) use log::lines;
 use waits::Waits;
 use work::{AtWork, Ended, Failure, probe};
@@ -268,7 +270,7 @@ struct Supervision {
     /// Whether what is current said that it is healthy.
     probed: bool,
     /// What was exchanged, until the next has its place.
-    leaving: Option<AtWork>,
+    leaving: Option<(AtWork, Admitted)>,
 }
 
 /// What ends the watch over one run.
@@ -351,9 +353,20 @@ impl Supervision {
             if succeeded && !self.proved && self.service.restart.when != When::Always {
                 self.prove();
             }
-            if !self.proved && !succeeded && self.fall_back(&how) {
-                self.waits = Waits::new(self.service.restart);
-                continue;
+            if !self.proved && !succeeded {
+                match self.fall_back(&how).await {
+                    Ok(true) => {
+                        self.waits = Waits::new(self.service.restart);
+                        continue;
+                    }
+                    Ok(false) => {}
+                    Err(Event::Exchange(next)) => {
+                        self.exchange(*next);
+                        due = self.schedule();
+                        continue;
+                    }
+                    Err(_) => return,
+                }
             }
             if let Some(due) = &mut due {
                 due.ran(self.reading(), &how, started.elapsed());
@@ -466,9 +479,13 @@ impl Supervision {
         };
         span.record("verdict", verdict);
         drop(span);
-        if let Some(leaving) = self.leaving.take() {
+        if let Some((leaving, admitted)) = self.leaving.take() {
             // It finishes what it has under way, while the next one does the rest.
-            tokio::spawn(leaving.end());
+            let host = Arc::clone(&self.host);
+            tokio::spawn(async move {
+                let end = leaving.end();
+                host.leaving.see_off(&admitted, &host.lists, end).await;
+            });
         }
         let mut at_work = match begun {
             Ok(at_work) => at_work,
@@ -515,9 +532,11 @@ impl Supervision {
             }
         };
         if matches!(event, Event::Exchange(_)) && at_work.hands_over() {
-            self.leaving = Some(at_work);
+            self.leaving = Some((at_work, self.current.clone()));
         } else {
-            at_work.end().await;
+            let host = &self.host;
+            let end = at_work.end();
+            host.leaving.see_off(&self.current, &host.lists, end).await;
         }
         event
     }
@@ -665,10 +684,26 @@ impl Supervision {
         let _ = told.send(Ok(()));
     }
 
-    /// Gives the place to the copy of the last that proved healthy, if there is one and it is admitted.
-    fn fall_back(&mut self, how: &str) -> bool {
-        let Some(copy) = tokio::task::block_in_place(|| self.copy()) else {
-            return false;
+    /// Gives the place to the copy of the last that proved healthy, if there is one and it is admitted; unless it is told something
+    /// before that is there.
+    async fn fall_back(&mut self, how: &str) -> Result<bool, Event> {
+        let mut search = CopySearch::begin(self);
+        let found = tokio::select! {
+            found = &mut search.looking => found,
+            command = self.commands.recv() => return Err(match command {
+                Some(Command::Exchange(next)) => Event::Exchange(next),
+                Some(Command::StopAtOnce) | None => Event::Stop,
+            }),
+        };
+        let found = found.unwrap_or_else(|error| {
+            complain(
+                &self.service.name,
+                &format!("no copy was looked for: {error}"),
+            );
+            None
+        });
+        let Some(copy) = found else {
+            return Ok(false);
         };
         let failed = std::mem::replace(&mut self.current, copy);
         self.proved = true;
@@ -686,24 +721,7 @@ impl Supervision {
         );
         warn(&self.service.name, &why);
         self.told.send_modify(|status| status.newer = Some(why));
-        true
-    }
-
-    /// The copy of the last that proved healthy, admitted; none of what runs already.
-    fn copy(&self) -> Option<Admitted> {
-        let name = &self.service.name;
-        self.kept.copies(name).into_iter().find_map(|place| {
-            // A refusal has its record.
-            let verified = self.host.judge(&self.service, &place, &self.state).ok()?;
-            let digest = &verified.facts.file_sha256;
-            if *digest == self.current.facts.file_sha256 || self.kept.is_held(name, digest) {
-                return None;
-            }
-            let log = lines(name);
-            let given_up = GivenUp::default();
-            let (service, state) = (&self.service, &self.state);
-            self.host.load(service, verified, log, state, given_up).ok()
-        })
+        Ok(true)
     }
 
     /// Writes a record, which waits for the disk: on no thread that components run on.
@@ -729,6 +747,46 @@ impl Supervision {
         };
         self.put_down(&record);
         how
+    }
+}
+
+/// The search for the copy of the last that proved healthy, admitted; for none of what runs already. Dropped, nothing is compiled for
+/// it any more.
+struct CopySearch {
+    looking: JoinHandle<Option<Admitted>>,
+    given_up: GivenUp,
+}
+
+impl CopySearch {
+    fn begin(of: &Supervision) -> Self {
+        let (host, state) = (Arc::clone(&of.host), Arc::clone(&of.state));
+        let (kept, service) = (of.kept.clone(), of.service.clone());
+        let runs = of.current.facts.file_sha256.clone();
+        let given_up = GivenUp::default();
+        let wanted = given_up.clone();
+        let looking = tokio::task::spawn_blocking(move || {
+            let name = &service.name;
+            kept.copies(name).into_iter().find_map(|place| {
+                if wanted.is_given_up() {
+                    return None;
+                }
+                // A refusal has its record.
+                let verified = host.judge(&service, &place, &state).ok()?;
+                let digest = &verified.facts.file_sha256;
+                if *digest == runs || kept.is_held(name, digest) {
+                    return None;
+                }
+                let (log, wanted) = (lines(name), wanted.clone());
+                host.load(&service, verified, log, &state, wanted).ok()
+            })
+        });
+        Self { looking, given_up }
+    }
+}
+
+impl Drop for CopySearch {
+    fn drop(&mut self) {
+        self.given_up.give_up();
     }
 }
 

@@ -211,7 +211,7 @@ impl View {
         Trust {
             version: VERSION,
             roots: roots.collect(),
-            lists: self.host.lists.now().iter().map(List::of).collect(),
+            lists: self.host.lists.now().newest().map(List::of).collect(),
             clock: self.time(),
             remembered: Remembered {
                 generation: memory.generation(),

@@ -24,6 +24,7 @@ use rustix::process::Signal;
 
 use super::answer::{self, Answer};
 use super::seal::{self, Key};
+use super::turns::Turns;
 use super::{Code, Permit};
 use crate::error::{CompileLimit, LoadError};
 
@@ -56,7 +57,7 @@ impl GivenUp {
     }
 }
 
-/// What compiling one component may take.
+/// What compiling one component may take. Two compile at the same time, of all runtimes that have copies of the same limits.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CompileLimits {
@@ -70,6 +71,8 @@ pub struct CompileLimits {
     pub time: Duration,
     /// The largest code, in bytes.
     pub code_bytes: u64,
+    /// Whose copies wait for each other.
+    pub(super) turns: Arc<Turns>,
 }
 
 impl CompileLimits {
@@ -83,6 +86,7 @@ impl CompileLimits {
             cpu: Duration::from_secs(120),
             time: Duration::from_secs(240),
             code_bytes: 256 << 20,
+            turns: Arc::default(),
         }
     }
 }

@@ -15,6 +15,8 @@ mod seal;
 mod turns;
 mod vouched;
 
+use std::sync::Arc;
+
 use countersign_trust_store::VerifiedComponent;
 use wasmtime::Engine;
 
@@ -28,7 +30,6 @@ pub use binding::build_id;
 pub(crate) use binding::{Roots, target};
 pub use cache::{CacheError, CodeCache, Fingerprint};
 pub use child::{CompileLimits, GivenUp};
-use turns::Turns;
 pub use vouched::CodeTarget;
 pub(crate) use vouched::{fits, make, take, target_of};
 
@@ -112,24 +113,11 @@ pub struct Compilation {
 /// How a runtime comes to code.
 pub(crate) struct Source {
     pub(crate) roots: Roots,
-    pub(crate) cache: Option<CodeCache>,
+    pub(crate) cache: Option<Arc<CodeCache>>,
     /// Compiles in a process of its own, under these limits; without, in this one.
-    pub(crate) apart: Option<Apart>,
+    pub(crate) apart: Option<CompileLimits>,
     /// Whether the code is for the interpreter.
     pub(crate) interpreted: bool,
-}
-
-/// Compiling in processes of their own.
-pub(crate) struct Apart {
-    limits: CompileLimits,
-    turns: Turns,
-}
-
-impl From<CompileLimits> for Apart {
-    fn from(limits: CompileLimits) -> Self {
-        let turns = Turns::default();
-        Self { limits, turns }
-    }
 }
 
 impl Source {
@@ -163,9 +151,9 @@ impl Source {
             });
         }
         let code = match &self.apart {
-            Some(Apart { limits, turns }) => {
+            Some(limits) => {
                 let given_up = &compilation.given_up;
-                let _turn = turns.take(given_up).ok_or(LoadError::GivenUp)?;
+                let _turn = limits.turns.take(given_up).ok_or(LoadError::GivenUp)?;
                 let component = verified.component();
                 child::compile(limits, self.interpreted, component, permit, given_up)?
             }

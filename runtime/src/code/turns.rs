@@ -65,4 +65,19 @@ mod tests {
         drop(one);
         assert!(turns.take(&GivenUp::default()).is_some());
     }
+
+    #[test]
+    fn te14_copies_of_the_same_limits_wait_for_each_other() {
+        let limits = crate::CompileLimits::new(["compile"]);
+        let copy = limits.clone();
+        let given_up = GivenUp::default();
+        given_up.give_up();
+        let one = limits.turns.take(&given_up);
+        let two = copy.turns.take(&given_up);
+        assert!(one.is_some() && two.is_some());
+        assert!(limits.turns.take(&given_up).is_none() && copy.turns.take(&given_up).is_none());
+        // Others are nothing to them.
+        let others = crate::CompileLimits::new(["compile"]);
+        assert!(others.turns.take(&given_up).is_some());
+    }
 }

@@ -97,9 +97,8 @@ fn ta34_a_component_runs_on_the_device_that_it_is_meant_for_and_on_no_other() {
     fs::write(&own, kept).expect("our own folder");
     let gateway = bench.start();
     bench.until("mine", healthy);
-    assert_eq!(gateway.stop(), 0);
 
-    // Nor do those of a device that was taken out of service.
+    // Nor do those of a device that was taken out of service: a list says so at once, also where the rest of a reload fails.
     let list = device.crl_against_device(1_000);
     let pem = der::pem::encode_string("X509 CRL", der::pem::LineEnding::LF, &list);
     let lists = fs::read_to_string(bench.path("device/crls.pem")).expect("our own folder");
@@ -108,6 +107,14 @@ fn ta34_a_component_runs_on_the_device_that_it_is_meant_for_and_on_no_other() {
         [lists, pem.expect("PEM")].concat(),
     )
     .expect("our own folder");
+    let text = fs::read_to_string(bench.path("gateway.toml")).expect("our own folder");
+    let other = "[gateway]\ncompile = { interpreted = true }\n";
+    bench.configure_with(&text.replacen("[gateway]\n", other, 1));
+    assert_ne!(bench.reload().0.status, 0);
+    let log = bench.log();
+    assert!(log.contains("which device this is is not proved"), "{log}");
+    assert_eq!(gateway.stop(), 0);
+    bench.configure_with(&text);
     let gateway = bench.start();
     assert_eq!(bench.until("mine", coded)["code"], "audience");
     assert_eq!(gateway.stop(), 0);

@@ -337,6 +337,26 @@ fn td18_a_bundle_withdraws_versions_and_brings_lists_that_are_never_taken_back()
         }],
         ..plant.plan(number, parts)
     };
+    // A list that its issuer has not signed, of whichever number, is named: nothing else of the bundle counts, and what runs is
+    // judged by no such list, now and after a restart.
+    let stranger = TestPki::builder().seed(9).build();
+    let mut parts = plant.plan(2, WHOLE);
+    for number in 5_000..5_010 {
+        let forged = countersign_testing::CrlParts::of(&plant.bench.pki.crl_against_device(number));
+        let name = format!("forged-{number}.crl");
+        let forged = forged.sign(&stranger.authority_keys()[1]);
+        fs::write(plant.stick(&name), forged).expect("our own folder");
+        parts.parts.push(BundleSource {
+            kind: Lists,
+            path: plant.stick(&name),
+        });
+    }
+    let why = plant.refused(&plant.bundle(parts), Code::CrlInvalid);
+    assert!(why.contains("number 5000"), "{why}");
+    assert_eq!(gateway.stop(), 0);
+    let gateway = plant.bench.start();
+    plant.bench.until("pump", healthy);
+
     // Its own component is too old for it, or the number leaps: nothing changes.
     plant.refused(&plant.bundle(withdrawing(2, 4, WHOLE)), Code::Withdrawn);
     plant.refused(

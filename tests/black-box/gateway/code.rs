@@ -396,7 +396,7 @@ fn component(bodies: impl IntoIterator<Item = Function>) -> Vec<u8> {
     component.finish()
 }
 
-fn many_functions(count: usize) -> Vec<u8> {
+pub(super) fn many_functions(count: usize) -> Vec<u8> {
     let mut body = Function::new([(4, ValType::I32)]);
     for local in 1..5 {
         body.instructions()

@@ -6,15 +6,42 @@ use std::{fmt, str::FromStr};
 
 use crate::{Certificate, Crl, CrlNumber, algorithm::Checks};
 
+/// Who issues certificates and lists, with the key that a root or a chain that was judged good shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Issuer {
+    name: Vec<u8>,
+    key_identifier: Vec<u8>,
+    spki: Vec<u8>,
+}
+
+impl Issuer {
+    pub(crate) fn of(certificate: &Certificate) -> Self {
+        let identifier = certificate.subject_key_identifier().ok().flatten();
+        Self {
+            name: certificate.subject_der().to_vec(),
+            key_identifier: identifier
+                .map(|identifier| identifier.0.as_bytes().to_vec())
+                .unwrap_or_default(),
+            spki: certificate.spki().to_vec(),
+        }
+    }
+
+    /// Whether a list that claims to be its own, by name and key identifier, is signed with its key; nothing where the list claims
+    /// to be another's.
+    #[must_use]
+    pub fn has_signed(&self, list: &Crl) -> Option<bool> {
+        list.claims_issuer(&self.name, &self.key_identifier)
+            .then(|| list.verify(&Checks::new(1), &self.spki).is_ok())
+    }
+}
+
 /// A certificate of a chain that was judged good, as its issuer's lists name it.
 ///
 /// For a host that keeps a component running for longer than its certificates are valid. Whether one of them was revoked is
 /// then told by newer lists alone, whatever else the chain would be refused for by that time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    issuer_name: Vec<u8>,
-    issuer_key_identifier: Vec<u8>,
-    issuer_spki: Vec<u8>,
+    issuer: Issuer,
     serial: Vec<u8>,
 }
 
@@ -22,9 +49,9 @@ impl fmt::Display for Link {
     /// Its four parts in hexadecimal, with dots between them: what [`FromStr`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
-            &self.issuer_name,
-            &self.issuer_key_identifier,
-            &self.issuer_spki,
+            &self.issuer.name,
+            &self.issuer.key_identifier,
+            &self.issuer.spki,
             &self.serial,
         ];
         for (number, part) in parts.into_iter().enumerate() {
@@ -50,9 +77,11 @@ impl FromStr for Link {
         let mut parts = text.split('.').map(from_hex);
         let mut next = || parts.next().flatten().ok_or(LinkFormatError);
         let link = Self {
-            issuer_name: next()?,
-            issuer_key_identifier: next()?,
-            issuer_spki: next()?,
+            issuer: Issuer {
+                name: next()?,
+                key_identifier: next()?,
+                spki: next()?,
+            },
             serial: next()?,
         };
         match parts.next() {
@@ -90,21 +119,22 @@ pub struct LinkStatus {
 
 impl Link {
     pub(super) fn new(certificate: &Certificate, issuer: &Certificate) -> Self {
-        let identifier = issuer.subject_key_identifier().ok().flatten();
         Self {
-            issuer_name: issuer.subject_der().to_vec(),
-            issuer_key_identifier: identifier
-                .map(|identifier| identifier.0.as_bytes().to_vec())
-                .unwrap_or_default(),
-            issuer_spki: issuer.spki().to_vec(),
+            issuer: Issuer::of(issuer),
             serial: certificate.serial_octets().to_vec(),
         }
+    }
+
+    /// Its issuer.
+    #[must_use]
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
     }
 
     /// SHA-256 of the issuer's SubjectPublicKeyInfo.
     #[must_use]
     pub fn issuer_spki_sha256(&self) -> Digest {
-        Digest::of(&self.issuer_spki)
+        Digest::of(&self.issuer.spki)
     }
 
     /// What these lists say; nothing if none of them is its issuer's by name, key identifier and signature. Their dates do not
@@ -113,11 +143,10 @@ impl Link {
     pub fn status(&self, lists: &[Crl]) -> Option<LinkStatus> {
         let deciding = lists
             .iter()
-            .filter(|list| list.claims_issuer(&self.issuer_name, &self.issuer_key_identifier))
-            .filter(|list| list.verify(&Checks::new(1), &self.issuer_spki).is_ok())
+            .filter(|list| self.issuer.has_signed(list) == Some(true))
             .max_by_key(|list| list.number())?;
         Some(LinkStatus {
-            issuer_spki_sha256: Digest::of(&self.issuer_spki),
+            issuer_spki_sha256: self.issuer_spki_sha256(),
             number: deciding.number(),
             revoked: deciding.lists(&self.serial),
         })

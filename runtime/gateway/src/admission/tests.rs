@@ -3,10 +3,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign_testing::{EMPTY_COMPONENT, Role, TestPki};
-use countersign_trust_store::UnixTime;
+use countersign_trust_store::{Crl, UnixTime};
 
 use super::*;
+use crate::bundle::Places;
 use crate::config::Config;
+use crate::lists::Given;
+use crate::service::Leaving;
 
 /// A gateway's parts that judge, and a file that its PKI's device signed.
 struct Bench {
@@ -38,11 +41,12 @@ impl Bench {
         let http = {
             let anchors = pki.anchors();
             Server::new(config.http, Arc::clone(&records), move || {
-                Ok(Runtime::builder(anchors.clone()))
+                Runtime::builder(anchors.clone())
             })
         };
         let host = Host {
             http: Arc::new(http),
+            leaving: Leaving::default(),
             runtime: runtime.expect("an engine"),
             keys: Keys::new(Arc::clone(&records)),
             identity: Identity::default(),
@@ -142,9 +146,9 @@ fn td12_td14_what_was_never_admitted_and_is_revoked_stays_so_without_the_list() 
     let bench = Bench::new(|| UnixTime::from_secs(WALL.load(Ordering::SeqCst)));
     WALL.store(bench.pki.time().as_secs(), Ordering::SeqCst);
     let list = Crl::parse(&bench.pki.crl_against_device(9)).expect("a list");
-    bench.host.lists.exchange(vec![list]);
+    bench.host.lists.exchange(Given::brought(vec![list]));
     assert_eq!(bench.code(), Some("revoked"));
-    bench.host.lists.exchange(Vec::new());
+    bench.host.lists.exchange(Given::default());
     assert_eq!(bench.code(), Some("crl-rollback"));
     // And after a restart.
     let folder = bench.folder.path().join("state");
@@ -164,6 +168,25 @@ fn td12_td14_what_was_never_admitted_and_is_revoked_stays_so_without_the_list() 
         folder: outer,
     };
     assert_eq!(bench.code(), Some("crl-rollback"));
+}
+
+#[test]
+fn td13_td14_forged_lists_that_were_brought_stop_nothing_and_hide_no_genuine_one() {
+    static WALL: AtomicU64 = AtomicU64::new(0);
+    let bench = Bench::new(|| UnixTime::from_secs(WALL.load(Ordering::SeqCst)));
+    WALL.store(bench.pki.time().as_secs(), Ordering::SeqCst);
+    let stranger = TestPki::builder().seed(9).build();
+    let forged = |number| {
+        let parts = countersign_testing::CrlParts::of(&bench.pki.crl_against_device(number));
+        Crl::parse(&parts.sign(&stranger.authority_keys()[1])).expect("a list")
+    };
+    let mut lists: Vec<_> = (100..120).map(forged).collect();
+    bench.host.lists.exchange(Given::brought(lists.clone()));
+    bench.judge().expect("they are nobody's");
+    // A genuine one below them counts.
+    lists.push(Crl::parse(&bench.pki.crl_against_device(50)).expect("a list"));
+    bench.host.lists.exchange(Given::brought(lists));
+    assert_eq!(bench.code(), Some("revoked"));
 }
 
 #[test]
@@ -307,7 +330,8 @@ fn goes_on(bench: &Bench, state: &Path, file: &[u8], steps: usize) -> Option<u64
     let name = bench.service.signed_as.clone();
     // In the order of the gateway: put down, admit, keep, raise.
     if steps > 0 {
-        kept.put_down("pump", &chosen.bytes).expect("room");
+        let candidate = kept.candidate("pump", &chosen.facts.file_sha256);
+        candidate.put_down(&chosen.bytes).expect("room");
     }
     if steps > 1 {
         let admit = |memory: &mut Memory| memory.admit(signatures, admitted);

@@ -9,12 +9,13 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use countersign_format::{BundleIndex, Digest, DigestWriter, FormatError, PartKind};
+use countersign_format::{BundleIndex, Digest, DigestWriter, FormatError, PartKind, limits};
 use countersign_trust_store::{
-    BundleReadError, BundleReader, Code, Crl, CrlNumber, Expectation, Rejection, VerifiedBundle,
-    pem,
+    BundleReadError, BundleReader, Code, Crl, CrlNumber, Expectation, Issuer, Rejection,
+    VerifiedBundle, pem,
 };
 
+use super::carried::MAX_NUMBER;
 use super::{Applied, Places};
 use crate::admission::{Host, Refusal};
 use crate::config::{Bundles, Config};
@@ -31,11 +32,13 @@ pub(crate) struct Staged {
     pub(crate) digest: Digest,
     /// The devices that signed it, or the subjects of their certificates.
     pub(crate) signers: Vec<String>,
+    /// The issuers of its signers' certificates.
+    pub(crate) issuers: Vec<Issuer>,
     /// The lists in it.
     pub(crate) lists: Vec<Crl>,
     /// The numbers of the lists that were consulted, by their issuers' keys.
     pub(crate) numbers: Vec<(Digest, CrlNumber)>,
-    /// Why it could not be unpacked: its lists count all the same, and nothing else of it.
+    /// Why it could not be unpacked, or withdraws too much: its lists count all the same, and nothing else of it.
     pub(crate) torn: Option<Refusal>,
 }
 
@@ -87,9 +90,7 @@ pub(crate) fn stage(
 
     // The lists stand first.
     let mut state = memory.trust_state()?;
-    for list in host.lists.now().iter() {
-        state.add_parsed_crl(list.clone());
-    }
+    host.lists.tell(&mut state);
     let (mut held, mut brought) = (Vec::new(), Vec::new());
     for part in &index.fields().parts {
         if part.kind != PartKind::Lists {
@@ -107,10 +108,21 @@ pub(crate) fn stage(
             let list = Crl::parse(&list).map_err(Refusal::from)?;
             state.add_parsed_crl(list.clone());
             brought.push(list);
+            if brought.len() > MAX_NUMBER {
+                let (most, actual) = (MAX_NUMBER as u64, brought.len() as u64);
+                return Err(too_large("number of lists in the bundle", most, actual));
+            }
         }
         held.push((part.name.clone(), bytes));
     }
     let verified = judge(&reader, bundles, config, host, memory, &state)?;
+    // As many as a receipt has room for.
+    let minimums = index.fields().minimums.iter().map(|least| &least.name);
+    let names = memory.minimums_with(minimums) as u64;
+    let too_many = (names > limits::MAX_RECEIPT_ENTRIES).then(|| {
+        let what = "names of which bundles have withdrawn versions";
+        too_large(what, limits::MAX_RECEIPT_ENTRIES, names)
+    });
     let mut staged = Staged {
         digest: verified.digest(),
         signers: verified
@@ -124,6 +136,12 @@ pub(crate) fn stage(
                 )
             })
             .collect(),
+        issuers: verified
+            .signers()
+            .iter()
+            .flat_map(|signer| signer.chain().links())
+            .map(|link| link.issuer().clone())
+            .collect(),
         lists: brought,
         numbers: verified
             .signers()
@@ -133,7 +151,7 @@ pub(crate) fn stage(
         index,
         torn: None,
     };
-    staged.torn = unpack(reader, &staged, held, places).err();
+    staged.torn = too_many.or_else(|| unpack(reader, &staged, held, places).err());
     Ok(staged)
 }
 

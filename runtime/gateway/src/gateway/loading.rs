@@ -12,7 +12,7 @@ use tracing::field::Empty;
 use tracing::info_span;
 
 use super::{By, Gateway, blocking};
-use crate::admission::{Admitted, Facts, Refusal, Verified};
+use crate::admission::{Admitted, Facts, Refusal, Verified, names_an_audience};
 use crate::config::{Key, Place, Service};
 use crate::keys::Try;
 use crate::refusals;
@@ -102,6 +102,9 @@ impl Gateway {
         if self.running.get(name).is_some_and(Running::is_lost) {
             self.stop(name).await;
         }
+        if by == By::Itself && self.opening && self.waits_for_identity(&service).await {
+            return;
+        }
         let judged = self.verified(&service, &service.place).await;
         // Only where there is another to run: what failed is better than nothing.
         let judged = judged.and_then(|verified| {
@@ -120,6 +123,17 @@ impl Gateway {
                 self.instead(&service, refusal).await;
             }
         }
+    }
+
+    /// Whether a component is meant for certain devices, and the keys that show which this is are about to be opened: it is judged
+    /// then.
+    async fn waits_for_identity(&self, service: &Service) -> bool {
+        if self.config.known.keys.is_empty() {
+            return false;
+        }
+        let path = service.place.component.clone();
+        let names = blocking(move || Ok(names_an_audience(&path))).await;
+        names.unwrap_or(false)
     }
 
     /// Has a component run, unless it runs already, or is on its way.
@@ -172,18 +186,20 @@ impl Gateway {
                 // The very bytes that are about to run; what lies in their place may be another file by then.
                 let bytes = verified.bytes.clone();
                 let admissions = verified.admissions();
+                let candidate = kept.candidate(&wanted.name, &verified.facts.file_sha256);
                 if let Some(code) = verified.code() {
-                    kept.put_down_code(&wanted.name, &verified.facts.file_sha256, code)?;
+                    candidate.put_down_code(code)?;
                 }
                 let loaded = span.in_scope(|| host.load(&wanted, verified, log, &state, given_up));
                 traces::judged(&span, loaded.as_ref().map(|admitted| &admitted.facts));
-                let admitted = loaded.inspect_err(|_| kept.tidy_code(&wanted.name))?;
+                let mut admitted = loaded?;
                 span.record("code", admitted.ready.code_origin().as_str());
                 // A list may have come meanwhile. What it names is remembered by nobody.
                 if host.lists.names(&admitted.links) {
                     return Err(Refusal::revoked(&wanted.name));
                 }
-                kept.put_down(&wanted.name, &bytes)?;
+                candidate.put_down(&bytes)?;
+                admitted.candidate = Some(Arc::new(candidate));
                 state.remember(|memory| {
                     for (signatures, admission) in admissions {
                         memory.admit(signatures, admission);

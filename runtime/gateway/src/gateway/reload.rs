@@ -5,18 +5,24 @@
 //! one that is still under way.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use super::{By, Gateway, Way};
-use crate::admission::{Lists, Refusal};
+use crate::admission::Refusal;
 use crate::bundle;
 use crate::config::Config;
 use crate::keys::Try;
+use crate::lists::Given;
 use crate::own;
 use crate::refusals;
 use crate::say::{complain, say, warn};
+
+/// How long a change of the configuration waits for the hardware that has the device's keys: far longer than any takes to open a few,
+/// and no longer than an operator waits for an answer.
+const HARDWARE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a reload did.
 #[derive(Debug, Default, Serialize)]
@@ -59,8 +65,7 @@ impl Gateway {
     /// Has the lists of another configuration count beside those that do, and stops what they name.
     async fn count_lists(&mut self, config: &Config) -> anyhow::Result<()> {
         let config = bundle::with_lists(config.clone(), &self.state.memory())?;
-        let mut lists = Lists::of(&config)?;
-        lists.extend(Lists::of(&self.config)?);
+        let lists = Given::by(&config)?.and(Given::by(&self.config)?);
         self.host.lists.exchange(lists);
         self.stop_what_was_revoked().await
     }
@@ -80,7 +85,7 @@ impl Gateway {
                 path.display()
             );
         }
-        self.host.lists.exchange(Lists::of(&config)?);
+        self.host.lists.exchange(Given::by(&config)?);
         let queued = self.supersede();
         if let Err(error) = self.prepare(&mut config, way).await {
             // What an earlier one wants is judged on.
@@ -108,6 +113,22 @@ impl Gateway {
         let done = &self.done;
         self.refused
             .retain(|name, _| done.refused.contains_key(name));
+        let opening = self.open_keys(config.known.keys.clone(), Try::All);
+        match (tokio::time::timeout(HARDWARE_WITHIN, opening).await, way) {
+            (Ok(opened), _) => opened.context("the device's keys were not opened")?,
+            (Err(_), Way::On) => {
+                // Should they open later after all, they are nobody's.
+                self.host.keys.supersede();
+                bail!(
+                    "the hardware that has the device's keys did not answer within {} s, so what was configured before counts on; see to it, and reload",
+                    HARDWARE_WITHIN.as_secs()
+                );
+            }
+            (Err(_), Way::Back) => complain(
+                "",
+                "the hardware that has the device's keys does not answer; what needs them waits for it",
+            ),
+        }
         let is_kept = |name: &String| config.services.iter().any(|service| service.name == *name);
         let leaving: Vec<_> = self
             .running
@@ -118,9 +139,6 @@ impl Gateway {
         for name in leaving {
             self.stop(&name).await;
         }
-        self.open_keys(config.known.keys.clone(), Try::All)
-            .await
-            .context("the device's keys were not opened")?;
         self.host.keys.certify(&mut config.services);
         // What was to run otherwise is given up before it can.
         self.loading
@@ -140,6 +158,7 @@ impl Gateway {
             }
             numbers.extend(said);
         }
+        self.host.leaving.end(|one| lists.names(&one.links));
         let mut stops = Vec::new();
         for name in revoked {
             let refusal = Refusal::revoked(&name);
@@ -174,7 +193,7 @@ impl Gateway {
         let mut withdrawn = Vec::new();
         let remembered = tokio::task::block_in_place(|| {
             self.state
-                .remember(|memory| withdrawn = memory.withdraw(&lists))
+                .remember(|memory| withdrawn = memory.withdraw(lists.all()))
         });
         for component in withdrawn {
             say(

@@ -4,22 +4,23 @@
 //! before that moment boots what ran before. That moment is one write, of the number, of what was withdrawn, and of which
 //! bundle runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use countersign_format::Digest;
-use countersign_trust_store::{Crl, CrlNumber};
+use countersign_trust_store::{Anchor, Crl, CrlNumber, Issuer};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::answers::Said;
 use super::{Gateway, Way, blocking};
-use crate::admission::{Facts, Lists, Refusal};
+use crate::admission::{Facts, Refusal};
 use crate::bundle::{self, Applied, Places, Staged};
 use crate::config::{Bundles, Config, is_missing};
+use crate::lists::Given;
 use crate::refusals;
 use crate::say::{complain, say, warn};
 use crate::service::{Doing, Status};
@@ -269,7 +270,7 @@ impl Gateway {
                 service.place.component.display()
             )));
         }
-        self.host.lists.exchange(Lists::of(&next)?);
+        self.host.lists.exchange(Given::by(&next)?);
         self.host.hold.begin(fields.minimums.clone());
         for service in &next.services {
             if brought.contains_key(&service.name) {
@@ -284,6 +285,7 @@ impl Gateway {
     /// Lists of a bundle that verified are never taken back, whatever becomes of it, nor are those that came with others.
     fn remember_lists(&self, bundle: &Staged, brought: Vec<Crl>) -> Result<(), Refusal> {
         tokio::task::block_in_place(|| {
+            let mut forged = None;
             let carried = match (self.state.memory().carried_lists()?, brought.is_empty()) {
                 (before, true) => before,
                 (before, false) => {
@@ -295,7 +297,18 @@ impl Gateway {
                         None
                     });
                     let before = self.as_consulted(before.unwrap_or_default());
-                    Some(bundle::carry(&places, before, brought)?)
+                    let known = self.known_issuers(bundle);
+                    let over = bundle::carry(&places, before, brought, &known)?;
+                    for list in &over.left_out {
+                        let why = format!(
+                            "the list {} of {} is not kept: nobody knows its issuer here, and there are too many of those",
+                            list.number(),
+                            list.issuer()
+                        );
+                        warn("", &why);
+                    }
+                    forged = over.forged;
+                    Some(over.file)
                 }
             };
             let remembered = self.state.remember(|memory| {
@@ -306,15 +319,31 @@ impl Gateway {
                     memory.raise_list(*issuer, *number);
                 }
             });
-            remembered.map_err(Refusal::from)
+            remembered.map_err(Refusal::from)?;
+            forged.map_or(Ok(()), |forged| Err(forged.into()))
         })
+    }
+
+    /// The issuers whose keys a root shows, or a chain that was judged good: of what was admitted here, of this device, and of whoever
+    /// signed a bundle.
+    fn known_issuers(&self, bundle: &Staged) -> Vec<Issuer> {
+        let roots = self.host.runtime.anchors().iter().map(Anchor::issuer);
+        let memory = self.state.memory();
+        let known: BTreeSet<_> = roots
+            .chain(memory.issuers())
+            .chain(bundle.issuers.iter().cloned())
+            .collect();
+        known.into_iter().collect()
     }
 
     /// The same lists, with what was found out about their signatures since they were read.
     fn as_consulted(&self, lists: Vec<Crl>) -> Vec<Crl> {
         let consulted = self.host.lists.now();
         let of = |list: Crl| {
-            let same = consulted.iter().find(|other| other.der() == list.der());
+            let same = consulted
+                .all()
+                .iter()
+                .find(|other| other.der() == list.der());
             same.cloned().unwrap_or(list)
         };
         lists.into_iter().map(of).collect()
@@ -325,7 +354,7 @@ impl Gateway {
     fn note_revoking(&self, refusal: &Refusal) {
         let lists = self.host.lists.now();
         let counts = |(issuer, number): &(Digest, CrlNumber)| {
-            let mut lists = lists.iter();
+            let mut lists = lists.all().iter();
             lists.any(|list| list.verified_under() == Some(*issuer) && list.number() == *number)
         };
         let Some((issuer, number)) = refusal.revoked_by.filter(counts) else {
@@ -404,6 +433,7 @@ impl Gateway {
                     && facts.security_version < minimum.security_version
             })
         };
+        self.host.leaving.end(|one| below(&one.facts));
         let withdrawn: Vec<_> = self
             .running
             .iter()

@@ -55,14 +55,14 @@ impl Server {
     pub(crate) fn new(
         settings: HttpServer,
         records: Arc<AuditLog>,
-        equip: impl Fn() -> anyhow::Result<Builder> + Send + Sync + 'static,
+        equip: impl Fn() -> Builder + Send + Sync + 'static,
     ) -> Self {
         let sink = Arc::clone(&records);
         // One of any kind fits, however few requests there may be; and one that is asked about its health beside them.
         let guests = settings.requests.max(MAX_PLACES).saturating_add(MAX_PLACES);
         let build = move || {
             let sink = Arc::clone(&sink);
-            equip()?
+            equip()
                 .for_serving(guests)
                 .audit(move |record: &Record| {
                     // Acceptances are recorded by whoever starts them.
@@ -177,6 +177,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use countersign_trust_store::Anchors;
+
     use super::*;
 
     #[test]
@@ -189,7 +191,7 @@ mod tests {
             pause: std::time::Duration::from_secs(1),
         };
         let records = Arc::new(AuditLog::open(None).expect("nowhere"));
-        let server = Server::new(settings, records, || anyhow::bail!("nothing runs here"));
+        let server = Server::new(settings, records, || Runtime::builder(Anchors::none()));
         let address: SocketAddr = "127.0.0.1:8443".parse().expect("an address");
         server.want(&Listeners::from([(address, None)]));
         let newer = || Protection::in_words("newer");

@@ -101,10 +101,12 @@ impl Admitted {
         &'a self,
         lists: &'a [Crl],
     ) -> impl Iterator<Item = LinkStatus> + 'a {
-        self.links
-            .iter()
-            // The memory is sealed: all of them were written by this program.
-            .filter_map(|link| link.parse::<Link>().ok())
-            .filter_map(|link| link.status(lists))
+        self.links().filter_map(|link| link.status(lists))
+    }
+
+    /// The certificates of its signers.
+    pub(super) fn links(&self) -> impl Iterator<Item = Link> {
+        // The memory is sealed: all of them were written by this program.
+        self.links.iter().filter_map(|link| link.parse().ok())
     }
 }

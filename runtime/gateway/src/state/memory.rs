@@ -1,11 +1,11 @@
 //! What is remembered, as a value: nothing in it falls, and of admissions only those go that were revoked or are many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use countersign_format::{ComponentName, Digest};
 use countersign_runtime::CompileLimit;
-use countersign_trust_store::{Crl, CrlNumber, TrustState, UnixTime};
+use countersign_trust_store::{Crl, CrlNumber, Issuer, TrustState, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use super::admitted::Admitted;
@@ -72,8 +72,8 @@ struct Bundles {
     carried: Option<String>,
 }
 
-/// How far the floor may rise without the counter (a day, in seconds): an older memory of that time is not noticed, and a
-/// counter does not last for as many writes as a disk.
+/// How far the floor may rise, and receipts be given, without the counter (a day, in seconds): an older memory of that time is not
+/// noticed, and a counter does not last for as many writes as a disk.
 const FLOOR_COUNTS: u64 = 86_400;
 
 impl Memory {
@@ -158,6 +158,18 @@ impl Memory {
         minimums.map(|(name, least)| (name.as_str(), *least))
     }
 
+    /// Of how many components the least version would be remembered if it were of these, too.
+    pub(crate) fn minimums_with<'a>(
+        &self,
+        others: impl Iterator<Item = &'a ComponentName>,
+    ) -> usize {
+        let others: BTreeSet<_> = others.map(ToString::to_string).collect();
+        let new = others
+            .iter()
+            .filter(|name| !self.minimums.contains_key(*name));
+        self.minimums.len().saturating_add(new.count())
+    }
+
     /// That no older version of a component may run.
     pub(crate) fn raise_minimum(&mut self, name: &ComponentName, least: u64) {
         let seen = self.minimums.entry(name.to_string()).or_default();
@@ -188,6 +200,13 @@ impl Memory {
     pub(crate) fn raise_version(&mut self, root: Digest, name: ComponentName, version: u64) {
         let seen = self.versions.entry(format!("{root} {name}")).or_default();
         *seen = version.max(*seen);
+    }
+
+    /// Who has issued the certificates of whatever was admitted, and of this device.
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = Issuer> {
+        let admitted = self.admissions.values().flat_map(Admitted::links);
+        let own = self.identity.iter().flat_map(Proved::links);
+        admitted.chain(own).map(|link| link.issuer().clone())
     }
 
     /// The issuers of lists by their keys, and the highest number of each.
@@ -345,17 +364,18 @@ impl Memory {
         self.counted = Some(stands);
     }
 
-    /// Has the counter move with this memory, which comes after that one, unless nothing has changed but the time by less than
-    /// a day. Whether it moves.
+    /// Has the counter move with this memory, which comes after that one, unless nothing has changed in less than a day but the time
+    /// and how many receipts were given. Whether it moves.
     pub(super) fn count_after(&mut self, before: &Self) -> anyhow::Result<bool> {
         let Some(counted) = self.counted else {
             return Ok(false);
         };
-        let only_time = Self {
+        let is_paced = Self {
             floor: before.floor,
+            receipts: before.receipts,
             ..self.clone()
         } == *before;
-        if only_time && self.floor.saturating_sub(self.counted_floor) < FLOOR_COUNTS {
+        if is_paced && self.floor.saturating_sub(self.counted_floor) < FLOOR_COUNTS {
             return Ok(false);
         }
         let next = counted
@@ -462,5 +482,47 @@ mod tests {
             serde_json::from_str(r#"{"generation":1,"floor":2,"lists":{},"versions":{}}"#)
                 .expect("readable");
         assert_eq!(before.bundle().expect("ours"), None);
+    }
+
+    #[test]
+    fn td08_receipts_do_not_wear_the_counter_out() {
+        let mut memory = Memory::default();
+        memory.bind(7);
+        let after = |before: &Memory, change: &dyn Fn(&mut Memory)| {
+            let mut next = before.clone();
+            change(&mut next);
+            let moves = next.count_after(before).expect("numbers are left");
+            (next, moves)
+        };
+        let given = |memory: &mut Memory| {
+            memory.next_receipt().expect("numbers are left");
+        };
+        let mut moved = 0;
+        for _ in 0..1_000 {
+            let (next, moves) = after(&memory, &given);
+            moved += u32::from(moves);
+            memory = next;
+        }
+        assert_eq!((moved, memory.counted()), (0, Some(7)));
+        // With what must not come back it moves; and once in a day with the receipts.
+        let (memory, moves) = after(&memory, &|memory| {
+            given(memory);
+            memory.raise_list(Digest::of(b"issuer"), CrlNumber::from_be_bytes([1; 20]));
+        });
+        assert!(moves && memory.counted() == Some(8));
+        let (_, moves) = after(&memory, &|memory| {
+            given(memory);
+            memory.raise_floor(UnixTime::from_secs(FLOOR_COUNTS));
+        });
+        assert!(moves);
+    }
+
+    #[test]
+    fn tf13_a_name_counts_once_among_those_of_which_versions_were_withdrawn() {
+        let name = |text: &str| text.parse::<ComponentName>().expect("a name");
+        let mut memory = Memory::default();
+        memory.raise_minimum(&name("acme:pump"), 2);
+        let others = [name("acme:pump"), name("acme:door"), name("acme:door")];
+        assert_eq!(memory.minimums_with(others.iter()), 2);
     }
 }
