@@ -1,15 +1,16 @@
-//! `cargo xtask soak fuzz`: the fuzz targets of tests/fuzz, one after the other, each from its seeds and from what
+//! `cargo xtask soak fuzz`: the fuzz targets of tests/fuzz, one on each processor, each from its seeds and from what
 //! earlier runs found.
 //!
 //! Without a sanitizer: the verifying path is safe Rust, whose faults are panics and wrong answers, and so no compiler
 //! but the usual one is needed.
 
 use std::fs::{self, File};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::process::{capture, cargo, root, run, say, shown, succeeds, target};
 use crate::setup::{self, Need};
@@ -59,9 +60,21 @@ pub(crate) fn all(seconds: u64, only: Option<&str>) -> Result<()> {
     setup::ensure(&[Need::CppCompiler])?;
     build()?;
     let mut ran = Vec::new();
-    for (name, largest) in chosen {
-        say(&format!("fuzzing {name} for {seconds} s"));
-        ran.push(fuzz(name, *largest, seconds)?);
+    // A target is one thread: as many at once as there are processors.
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+    for together in chosen.chunks(at_once) {
+        let names: Vec<_> = together.iter().map(|(name, _)| *name).collect();
+        say(&format!("fuzzing {} for {seconds} s", names.join(" and ")));
+        let runs: Vec<_> = std::thread::scope(|scope| {
+            let runs: Vec<_> = together
+                .iter()
+                .map(|(name, largest)| scope.spawn(move || fuzz(name, *largest, seconds)))
+                .collect();
+            runs.into_iter().map(|run| run.join()).collect()
+        });
+        for run in runs {
+            ran.push(run.map_err(|_| anyhow!("the run of a target panicked"))??);
+        }
     }
     report(&ran)
 }
