@@ -56,8 +56,8 @@ pub use countersign_trust_store as trust_store;
 pub use wasmtime;
 
 pub use code::{
-    CacheError, CodeCache, CodeOrigin, CodeTarget, Compilation, CompileLimits, Fingerprint,
-    GivenUp, build_id, compile_for_parent,
+    CacheError, CodeAhead, CodeCache, CodeOrigin, CodeSupply, CodeTarget, Compilation,
+    CompileLimits, Fingerprint, GivenUp, build_id, compile_for_parent,
 };
 pub use context::{GuestContext, HasGuestContext};
 pub use error::{CompileLimit, LoadError, RunError};

@@ -13,7 +13,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::audit::{Record, Vouched};
-use crate::code::{self, Code, CodeOrigin, Compilation, Permit, Source};
+use crate::code::{self, Code, CodeAhead, CodeOrigin, CodeSupply, Compilation, Permit, Source};
 use crate::context::HasGuestContext;
 use crate::deadline::{Ticker, panic_message};
 use crate::error::LoadError;
@@ -34,7 +34,7 @@ pub(crate) fn load<T: HasGuestContext>(
     ticker: &Arc<Ticker>,
     source: &Source,
     verified: &VerifiedComponent,
-    precompiled: Option<VerifiedPrecompiled>,
+    supply: Option<CodeSupply>,
     compilation: &Compilation,
     ceiling: &Ceiling,
     linker: &Linker<T>,
@@ -44,10 +44,15 @@ pub(crate) fn load<T: HasGuestContext>(
     }
     let granted = Granted::new(verified.statement(), ceiling);
     let permit = |imports: &[Import]| granted.check_imports(imports, ceiling);
+    let (ahead, precompiled) = match supply {
+        None => (None, None),
+        Some(CodeSupply::Ahead(ahead)) => (Some(ahead), None),
+        Some(CodeSupply::Precompiled(precompiled)) => (None, Some(*precompiled)),
+    };
     let by = precompiled.as_ref().map(Vouched::of);
     let (component, origin) = match precompiled {
         Some(precompiled) => vouched(engine, verified, precompiled, &permit)?,
-        None => component(engine, source, verified, &permit, compilation)?,
+        None => component(engine, source, verified, ahead, &permit, compilation)?,
     };
 
     let session = Session::new(verified, ceiling);
@@ -80,11 +85,12 @@ fn component(
     engine: &Engine,
     source: &Source,
     verified: &VerifiedComponent,
+    ahead: Option<CodeAhead>,
     permit: &Permit<'_>,
     compilation: &Compilation,
 ) -> Result<(Component, CodeOrigin), LoadError> {
     let mut origin = CodeOrigin::Compiled;
-    match source.cached(engine, verified) {
+    match source.cached(engine, verified, ahead) {
         Ok(None) => {}
         Ok(Some(code)) => {
             permit(code.imports())?;
@@ -184,8 +190,17 @@ fn instate(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
     // process, that of a child which is this very program and sealed its answer with a key that it alone was given, an entry
     // whose seal was made with this device's key over these very bytes, and code that is signed, for this build and target,
     // by somebody whom this host was built to trust like itself. Nothing else can change the bytes: they are this process's
-    // own memory. Wasmtime itself compares version, target, processor and settings.
-    unsafe { Component::deserialize(engine, code.bytes()) }
+    // own memory, or a file of the kernel's without a name, which was sealed against every change. Wasmtime itself compares
+    // version, target, processor and settings.
+    unsafe {
+        if let Some(file) = code.file()
+            && let Ok(component) = Component::deserialize_file(engine, file)
+        {
+            return Ok(component);
+        }
+        // A system without /proc, or one where no file of that kind may be executed.
+        Component::deserialize(engine, code.bytes()?)
+    }
 }
 
 /// Does what reads a component's code. Whoever may sign can still hold a component that a parser or the compiler stumbles

@@ -12,7 +12,9 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine};
 
 use crate::audit::Record;
-use crate::code::{self, CodeCache, CodeTarget, Compilation, CompileLimits, Roots, Source};
+use crate::code::{
+    self, CodeAhead, CodeCache, CodeSupply, CodeTarget, Compilation, CompileLimits, Roots, Source,
+};
 use crate::context::HasGuestContext;
 use crate::deadline::Ticker;
 use crate::engine;
@@ -201,7 +203,7 @@ impl Runtime {
     ) -> Result<ReadyGuest<T>, LoadError> {
         self.load_with(
             verified,
-            Some(code),
+            Some(code.into()),
             &Compilation::default(),
             ceiling,
             linker,
@@ -220,15 +222,24 @@ impl Runtime {
         code::make(verified, target)
     }
 
-    /// As [`load`](Self::load), with code that came with the component, if some did, and otherwise so compiled that the caller
-    /// can give it up.
+    /// Begins to read what the code cache holds for a signed file, in a thread of its own, so that it is there when the file has
+    /// been verified. Which entry that is, the file says itself; it is used for no other component than one that verifies and
+    /// is that one.
+    ///
+    /// `None` where there is no cache, or the file is none of ours.
+    #[must_use]
+    pub fn read_ahead(&self, file: &[u8]) -> Option<CodeAhead> {
+        self.source.ahead(&self.engine, file)
+    }
+
+    /// As [`load`](Self::load), with code that the caller brings along, and otherwise so compiled that the caller can give it up.
     ///
     /// # Errors
     /// [`LoadError`], of which an audit record has been made; of [`LoadError::GivenUp`] none.
     pub fn load_with<T: HasGuestContext>(
         &self,
         verified: VerifiedComponent,
-        precompiled: Option<VerifiedPrecompiled>,
+        supply: Option<CodeSupply>,
         compilation: &Compilation,
         ceiling: &Ceiling,
         linker: &Linker<T>,
@@ -238,7 +249,7 @@ impl Runtime {
             &self.ticker,
             &self.source,
             &verified,
-            precompiled,
+            supply,
             compilation,
             ceiling,
             linker,

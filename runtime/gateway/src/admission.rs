@@ -18,7 +18,7 @@ use countersign_runtime::http::HttpLimits;
 use countersign_runtime::messaging;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{
-    Compilation, GivenUp, GuestContext, LineSink, LoadError, ReadyGuest, Runtime,
+    CodeSupply, Compilation, GivenUp, GuestContext, LineSink, LoadError, ReadyGuest, Runtime,
 };
 use countersign_trust_store::{
     Code, CrlNumber, Link, Rejection, VerifiedChain, VerifiedComponent, VerifiedPrecompiled,
@@ -541,7 +541,8 @@ impl Host {
         let mut compilation = Compilation::default();
         compilation.given_up = given_up;
         compilation.stopped_before = state.memory().stopped_compiler(&work).map(str::to_owned);
-        let loaded = runtime.load_with(component, precompiled, &compilation, &ceiling, &linker);
+        let supply = precompiled.map(CodeSupply::from);
+        let loaded = runtime.load_with(component, supply, &compilation, &ceiling, &linker);
         let ready = match loaded {
             Ok(ready) => ready,
             Err(error) => {

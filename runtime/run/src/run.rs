@@ -8,10 +8,10 @@ use countersign_hosting::lending::NotLent;
 use countersign_hosting::{AuditLog, CodeSearch, MAX_FILE_BYTES, Read, read, read_lists};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
-use countersign_runtime::{CodeCache, GuestContext, ReadyGuest, RunError, Runtime};
-use countersign_trust_store::{
-    Anchors, Code, Now, Rejection, TrustState, VerifiedComponent, VerifiedPrecompiled,
+use countersign_runtime::{
+    CodeCache, CodeSupply, Compilation, GuestContext, ReadyGuest, RunError, Runtime,
 };
+use countersign_trust_store::{Anchors, Code, Now, Rejection, TrustState, VerifiedComponent};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Run;
@@ -69,8 +69,8 @@ impl From<anyhow::Error> for Stop {
 struct Start {
     runtime: Runtime,
     verified: VerifiedComponent,
-    /// Code that lay beside it, for this host.
-    code: Option<VerifiedPrecompiled>,
+    /// Code that lay beside it, for this host, or that was read while it was being verified.
+    code: Option<CodeSupply>,
 }
 
 struct Host<'a> {
@@ -119,6 +119,7 @@ impl Host<'_> {
                 self.refuse(None, Code::HostFailure, &reason)
             })?;
         // The runtime has recorded a refusal already; here it is told.
+        let ahead = runtime.read_ahead(&bytes);
         match runtime.verify(bytes, &now, &state) {
             Ok(verified) => {
                 let search = CodeSearch {
@@ -137,7 +138,7 @@ impl Host<'_> {
                 Ok(Start {
                     runtime,
                     verified,
-                    code,
+                    code: code.map(CodeSupply::from).or(ahead.map(CodeSupply::from)),
                 })
             }
             Err(rejection) => {
@@ -184,10 +185,7 @@ impl Host<'_> {
                 .map(|reason| format!("a signer does not count: {reason}")),
         );
         let linker = Linker::<GuestContext>::new(runtime.engine());
-        let loaded = match code {
-            Some(code) => runtime.load_precompiled(verified, code, &ceiling, &linker),
-            None => runtime.load(verified, &ceiling, &linker),
-        };
+        let loaded = runtime.load_with(verified, code, &Compilation::default(), &ceiling, &linker);
         let ready = match loaded {
             Ok(ready) => ready,
             Err(error) => {

@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
 
-use super::Code;
 use super::binding::Binding;
 use super::seal::{self, Key, Usage};
+use super::{Cached, Code};
 
 /// The file of the folder that holds its key.
 const KEY: &str = "key";
@@ -134,7 +134,7 @@ impl CodeCache {
     ///
     /// # Errors
     /// Why the entry is not used.
-    pub(super) fn get(&self, binding: &Binding) -> Result<Option<Code>, String> {
+    pub(super) fn get(&self, binding: &Binding) -> Cached {
         let name = self.name(binding);
         let mut file = match open_file(&self.folder, &name) {
             Ok(file) => file,
@@ -147,12 +147,7 @@ impl CodeCache {
         if size > self.most {
             return Err(format!("it has {size} bytes"));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        (&mut file)
-            .take(self.most)
-            .read_to_end(&mut bytes)
-            .map_err(|error| format!("it cannot be read: {error}"))?;
-        let code = seal::open(&self.key, binding, bytes)?;
+        let code = seal::read(&self.key, binding, &mut file, size)?;
         note_use(&file, &stat);
         Ok(Some(code))
     }
@@ -162,8 +157,9 @@ impl CodeCache {
     /// # Errors
     /// If it cannot be written. What a power cut leaves of it has no seal, so that nothing waits for the disk.
     pub(super) fn put(&self, binding: &Binding, code: &Code) -> Result<(), CacheError> {
-        let header = seal::header(&self.key, binding, &code.imports, code.bytes());
-        let size = header.len().saturating_add(code.bytes().len());
+        let bytes = code.bytes().map_err(|error| self.system(error))?;
+        let header = seal::header(&self.key, binding, &code.imports, &bytes);
+        let size = header.len().saturating_add(bytes.len());
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         if size > self.most {
             return Err(self.system(io::Error::other(format!(
@@ -177,8 +173,7 @@ impl CodeCache {
             .unwrap_or_else(PoisonError::into_inner);
         let name = self.name(binding);
         self.make_room(size).map_err(|error| self.system(error))?;
-        write_file(&self.folder, &name, &[&header, code.bytes()])
-            .map_err(|error| self.system(error))
+        write_file(&self.folder, &name, &[&header, &bytes]).map_err(|error| self.system(error))
     }
 
     fn name(&self, binding: &Binding) -> String {

@@ -9,8 +9,7 @@
 //! program prints is taken for code.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -19,13 +18,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::Signal;
 
 use super::answer::{self, Answer};
 use super::seal::{self, Key};
 use super::turns::Turns;
-use super::{Code, Permit};
+use super::{Code, Permit, memory};
 use crate::error::{CompileLimit, LoadError};
 
 /// The largest list of imports, in bytes (32 MiB): as many as are read, each with the longest name that the parser takes.
@@ -132,16 +130,11 @@ fn failed(what: &str, error: impl std::fmt::Display) -> LoadError {
 
 /// A memory with these bytes that can never be changed, by this process either.
 fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
-    use std::io::{Seek as _, Write as _};
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = File::from(rustix::fs::memfd_create("countersign-component", flags)?);
+    let mut open = memory::Open::new("countersign-component")?;
     for part in parts {
-        file.write_all(part)?;
+        open.write_all(part)?;
     }
-    file.rewind()?;
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals)?;
-    Ok(file.into())
+    Ok(open.seal()?.into())
 }
 
 /// A child that compiles. Dropped, it is killed.

@@ -6,24 +6,29 @@
 //! somebody whom this host trusts with it ([`vouched`]). Each is given a component that was verified, and binds the code to
 //! it, to this build and its settings ([`binding`]).
 
+mod ahead;
 mod answer;
 mod binding;
 mod cache;
 mod child;
+mod memory;
 mod processor;
 mod seal;
 mod turns;
 mod vouched;
 
+use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use countersign_trust_store::VerifiedComponent;
+use countersign_trust_store::{VerifiedComponent, VerifiedPrecompiled};
 use wasmtime::Engine;
 
 use crate::error::{CompileLimit, LoadError};
 use crate::imports::Import;
 use crate::load;
 
+pub use ahead::CodeAhead;
 pub use answer::compile_for_parent;
 use binding::Binding;
 pub use binding::build_id;
@@ -37,19 +42,22 @@ pub(crate) use vouched::{fits, make, take, target_of};
 pub(crate) struct Code {
     /// What its component imports, as it was read when it was compiled.
     imports: Vec<Import>,
-    /// What was authenticated, and where in it the code begins.
-    bytes: Vec<u8>,
-    start: usize,
+    held: Held,
+}
+
+/// Where code lies that was authenticated.
+enum Held {
+    /// In this process's own memory, from here on.
+    Bytes { bytes: Vec<u8>, start: usize },
+    /// In memory that cannot be changed, all of it.
+    Sealed(memory::Sealed),
 }
 
 impl Code {
     /// What the compiler of this process, or of a child, has just made.
     fn made(imports: Vec<Import>, bytes: Vec<u8>) -> Self {
-        Self {
-            imports,
-            bytes,
-            start: 0,
-        }
+        let held = Held::Bytes { bytes, start: 0 };
+        Self { imports, held }
     }
 
     pub(crate) fn imports(&self) -> &[Import] {
@@ -57,8 +65,47 @@ impl Code {
     }
 
     /// The very bytes that were authenticated.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
+    ///
+    /// # Errors
+    /// If memory cannot be read back.
+    pub(crate) fn bytes(&self) -> std::io::Result<Cow<'_, [u8]>> {
+        match &self.held {
+            Held::Bytes { bytes, start } => Ok(bytes.get(*start..).unwrap_or_default().into()),
+            Held::Sealed(sealed) => sealed.read().map(Into::into),
+        }
+    }
+
+    /// The file of this process's that holds the same, if one does, and will not change.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match &self.held {
+            Held::Bytes { .. } => None,
+            Held::Sealed(sealed) => Some(sealed.path()),
+        }
+    }
+}
+
+/// What a cache has for a component: its code, nothing, or an entry that is not used, and why.
+type Cached = Result<Option<Code>, String>;
+
+/// Code that a host brings along, instead of looking for it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CodeSupply {
+    /// Being read from the cache since before the component was verified.
+    Ahead(CodeAhead),
+    /// Came with the component, and somebody vouches for it.
+    Precompiled(Box<VerifiedPrecompiled>),
+}
+
+impl From<CodeAhead> for CodeSupply {
+    fn from(ahead: CodeAhead) -> Self {
+        Self::Ahead(ahead)
+    }
+}
+
+impl From<VerifiedPrecompiled> for CodeSupply {
+    fn from(precompiled: VerifiedPrecompiled) -> Self {
+        Self::Precompiled(Box::new(precompiled))
     }
 }
 
@@ -121,15 +168,26 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The code that the cache holds of a component, if it is this device's own, and otherwise why it is not used.
+    /// Begins to read what the cache holds for what a file claims to be.
+    pub(crate) fn ahead(&self, engine: &Engine, file: &[u8]) -> Option<CodeAhead> {
+        CodeAhead::begin(self.cache.as_ref()?, engine, &self.roots, file)
+    }
+
+    /// The code that the cache holds of a component, if it is this device's own, and otherwise why it is not used; `ahead` may
+    /// have read it.
     pub(crate) fn cached(
         &self,
         engine: &Engine,
         verified: &VerifiedComponent,
-    ) -> Result<Option<Code>, String> {
-        match &self.cache {
-            Some(cache) => cache.get(&self.binding(engine, verified)),
-            None => Ok(None),
+        ahead: Option<CodeAhead>,
+    ) -> Cached {
+        let Some(cache) = &self.cache else {
+            return Ok(None);
+        };
+        let binding = self.binding(engine, verified);
+        match ahead.and_then(|ahead| ahead.take(&binding)) {
+            Some(read) => read,
+            None => cache.get(&binding),
         }
     }
 

@@ -7,8 +7,10 @@
 //!
 //! What the code belongs to is not in the file: whoever opens it says what it must be.
 
-use super::Code;
+use std::io::{self, Read, Write as _};
+
 use super::binding::Binding;
+use super::{Code, Held, memory};
 use crate::imports::{Import, ImportKind, MAX_IMPORTS};
 
 /// What a sealed piece of code begins with: its kind and its form.
@@ -16,6 +18,9 @@ const HEAD: &[u8] = b"countersign compiled code 1\n";
 
 /// BLAKE3's length, in bytes.
 const MAC: usize = 32;
+
+/// How much code is read at once, in bytes (128 KiB): it is still near the processor when it is written.
+const PIECE: usize = 128 << 10;
 
 /// A key for seals and names.
 #[derive(Clone)]
@@ -61,44 +66,83 @@ pub(super) fn header(key: &Key, binding: &Binding, imports: &[Import], code: &[u
     [HEAD, mac.as_bytes(), &imports].concat()
 }
 
-/// The code in a sealed file, if it is sealed by this key for what is expected.
+/// The code in a sealed file of so many bytes, if it is sealed by this key for what is expected.
+///
+/// Each piece is read once, goes into the seal and to where it will be loaded from, which nobody can write to any more by the
+/// time the seal is compared.
 ///
 /// # Errors
 /// What is wrong with it, for an operator.
-pub(super) fn open(key: &Key, binding: &Binding, file: Vec<u8>) -> Result<Code, &'static str> {
-    const SHORT: &str = "it is shorter than its own form";
-    let rest = file
-        .strip_prefix(HEAD)
-        .ok_or("it is no compiled code, or of another version's form")?;
-    let (sealed, rest) = rest.split_first_chunk::<MAC>().ok_or(SHORT)?;
-    let (length, _) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| SHORT)?;
-    let (imports, code) = length
-        .checked_add(4)
-        .and_then(|length| rest.split_at_checked(length))
-        .ok_or(SHORT)?;
-    // Compared in constant time by `blake3::Hash`. Nothing but lengths was believed before.
-    if mac(key, binding, imports, code) != *sealed {
-        return Err(
-            "its seal is not one that this device made for this component, build, processor and roots",
-        );
+pub(super) fn read(
+    key: &Key,
+    binding: &Binding,
+    file: &mut impl Read,
+    size: u64,
+) -> Result<Code, String> {
+    const HEADER: usize = HEAD.len() + MAC + 4;
+    let unread = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it is shorter than its own form".to_owned(),
+        _ => format!("it cannot be read: {error}"),
+    };
+    let mut header = [0; HEADER];
+    file.read_exact(&mut header).map_err(unread)?;
+    let (head, rest) = header.split_at(HEAD.len());
+    if head != HEAD {
+        return Err("it is no compiled code, or of another version's form".to_owned());
     }
-    let imports = decode(imports).ok_or("its imports cannot be read")?;
-    let start = file.len().saturating_sub(code.len());
+    let (sealed, length) = rest.split_at(MAC);
+    let rest = size.saturating_sub(u64::try_from(HEADER).unwrap_or(u64::MAX));
+    let said: [u8; 4] = length.try_into().unwrap_or_default();
+    let imports = u64::from(u32::from_le_bytes(said));
+    let Some(code) = rest.checked_sub(imports) else {
+        return Err(unread(io::ErrorKind::UnexpectedEof.into()));
+    };
+    let mut imports = length.to_vec();
+    let expected = rest - code + 4;
+    (&mut *file)
+        .take(rest - code)
+        .read_to_end(&mut imports)
+        .map_err(unread)?;
+    if u64::try_from(imports.len()).ok() != Some(expected) {
+        return Err(unread(io::ErrorKind::UnexpectedEof.into()));
+    }
+
+    let mut seal = seal_of(key, binding, &imports);
+    let mut memory = memory::Open::new("countersign-code").map_err(unread)?;
+    let mut piece = vec![0; PIECE];
+    let mut left = code;
+    while left > 0 {
+        let length = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+        let piece = piece.get_mut(..length).unwrap_or_default();
+        file.read_exact(piece).map_err(unread)?;
+        seal.update(piece);
+        memory.write_all(piece).map_err(unread)?;
+        left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
+    }
+    let memory = memory.seal().map_err(unread)?;
+    // Compared in constant time by `blake3::Hash`. Nothing but lengths was believed before.
+    let sealed: [u8; MAC] = sealed.try_into().unwrap_or_default();
+    if seal.finalize() != sealed {
+        return Err("its seal is not one that this device made for this component, build, processor and roots".to_owned());
+    }
     Ok(Code {
-        imports,
-        bytes: file,
-        start,
+        imports: decode(&imports).ok_or("its imports cannot be read")?,
+        held: Held::Sealed(memory),
     })
 }
 
 fn mac(key: &Key, binding: &Binding, imports: &[u8], code: &[u8]) -> blake3::Hash {
-    let mut hasher = key.hasher(Usage::Seal);
-    // The binding has a fixed length, and the imports begin with theirs.
-    hasher.update(binding.as_bytes());
-    hasher.update(imports);
+    let mut hasher = seal_of(key, binding, imports);
     hasher.update(code);
     hasher.finalize()
+}
+
+/// The seal as far as the code, which comes last. The binding has a fixed length, and the imports begin with theirs.
+fn seal_of(key: &Key, binding: &Binding, imports: &[u8]) -> blake3::Hasher {
+    let mut hasher = key.hasher(Usage::Seal);
+    hasher.update(binding.as_bytes());
+    hasher.update(imports);
+    hasher
 }
 
 /// The imports, with the length of all before them.

@@ -8,7 +8,7 @@ use countersign_trust_store::{VerifiedComponent, VerifiedPrecompiled};
 use wasmtime::Engine;
 
 use super::binding::{build_id, target};
-use super::{Code, processor};
+use super::{Code, Held, processor};
 use crate::engine::{self, PULLEY};
 use crate::error::LoadError;
 use crate::imports::Import;
@@ -77,8 +77,7 @@ pub(crate) fn take(
     let (bytes, start) = precompiled.into_code();
     Ok(Code {
         imports,
-        bytes,
-        start,
+        held: Held::Bytes { bytes, start },
     })
 }
 

@@ -10,8 +10,8 @@ use countersign_runtime::trust_store::{Anchors, VerifiedComponent};
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::wasmtime::{Config, ModuleVersionStrategy};
 use countersign_runtime::{
-    CacheError, Ceiling, CodeCache, CodeOrigin, CompileLimits, GuestContext, LoadError, ReadyGuest,
-    Runtime,
+    CacheError, Ceiling, CodeCache, CodeOrigin, Compilation, CompileLimits, GuestContext,
+    LoadError, ReadyGuest, Runtime,
 };
 use countersign_testing::TestPki;
 use tempfile::TempDir;
@@ -105,20 +105,76 @@ async fn te15_what_was_compiled_is_loaded_again_and_runs() {
     for expected in [CodeOrigin::Compiled, CodeOrigin::Cached] {
         let ready = load(&runtime, kept.verified(&gives(7)));
         assert_eq!(*ready.code_origin(), expected);
-        let context = ready.context().unwrap();
-        let store = countersign_runtime::wasmtime::Store::new(runtime.engine(), context);
-        let mut running = ready.start(store).await.unwrap();
-        let (given,) = running
-            .call_export::<(), (u32,)>(None, "run", ())
-            .await
-            .unwrap();
-        assert_eq!(given, 7);
+        assert_eq!(given(&runtime, ready).await, 7);
     }
     // After a restart of the program, too, and for another entry.
     drop(runtime);
     let runtime = kept.runtime();
     assert_eq!(kept.origin(&runtime, &gives(7)), CodeOrigin::Cached);
     assert_eq!(kept.origin(&runtime, &gives(8)), CodeOrigin::Compiled);
+}
+
+#[tokio::test]
+async fn te15_what_was_read_ahead_is_used_for_what_it_is_for_and_for_nothing_else() {
+    let kept = Kept::new();
+    let runtime = kept.runtime();
+    let (seven, eight) = (gives(7), gives(8));
+    for wat in [&seven, &eight] {
+        kept.origin(&runtime, wat);
+    }
+    let file = kept
+        .bench
+        .pki
+        .sign(&binary(&seven), &kept.bench.pki.manifest("test:guest"));
+    // Whatever is asked for, what runs is what was verified.
+    for (wat, number) in [(&seven, 7), (&eight, 8)] {
+        let ahead = runtime.read_ahead(&file).expect("it says what it is");
+        let linker = Linker::<GuestContext>::new(runtime.engine());
+        let (compilation, ceiling) = (Compilation::default(), Ceiling::new());
+        let ready = runtime
+            .load_with(
+                kept.verified(wat),
+                Some(ahead.into()),
+                &compilation,
+                &ceiling,
+                &linker,
+            )
+            .unwrap();
+        assert_eq!(*ready.code_origin(), CodeOrigin::Cached);
+        assert_eq!(given(&runtime, ready).await, number);
+    }
+    // It was read before it was asked for: nothing is there any more.
+    let ahead = runtime.read_ahead(&file).expect("it says what it is");
+    while !ahead.is_read() {
+        std::thread::yield_now();
+    }
+    for entry in kept.entries() {
+        fs::remove_file(entry).unwrap();
+    }
+    let linker = Linker::<GuestContext>::new(runtime.engine());
+    let ready = runtime
+        .load_with(
+            kept.verified(&seven),
+            Some(ahead.into()),
+            &Compilation::default(),
+            &Ceiling::new(),
+            &linker,
+        )
+        .unwrap();
+    assert_eq!(*ready.code_origin(), CodeOrigin::Cached);
+    assert!(runtime.read_ahead(b"not one of ours").is_none());
+}
+
+/// What a component gives when it runs.
+async fn given(runtime: &Runtime, ready: ReadyGuest<GuestContext>) -> u32 {
+    let context = ready.context().unwrap();
+    let store = countersign_runtime::wasmtime::Store::new(runtime.engine(), context);
+    let mut running = ready.start(store).await.unwrap();
+    let (given,) = running
+        .call_export::<(), (u32,)>(None, "run", ())
+        .await
+        .unwrap();
+    given
 }
 
 #[test]

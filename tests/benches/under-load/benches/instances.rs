@@ -1,4 +1,4 @@
-//! What one more guest costs: starting one beside a bare `InstancePre` of Wasmtime with the same engine, and a thousand that
+//! What one more guest costs: starting one beside a bare `InstancePre` of Wasmtime with the same engine and the same standard output, and a thousand that
 //! live at the same time.
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use countersign_runtime::wasmtime::component::{Component, InstancePre, Linker};
 use countersign_runtime::wasmtime::{self, Store};
 use countersign_runtime::{Ceiling, GuestContext, Output, ReadyGuest, Runtime};
 use countersign_testing::TestPki;
-use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 const HELLO: &str = include_str!("../../../../runtime/tests/guests/hello.wat");
 
@@ -161,7 +161,7 @@ async fn verified(
 }
 
 async fn bare(pre: &InstancePre<Host>) -> Store<Host> {
-    let mut store = Store::new(pre.engine(), Host::default());
+    let mut store = Store::new(pre.engine(), Host::new());
     // The engine interrupts guests; nothing here would else run at all.
     store.set_epoch_deadline(u64::MAX / 2);
     pre.instantiate_async(&mut store).await.expect("it starts");
@@ -215,11 +215,19 @@ fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> Component {
     Component::from_binary(engine, bytes).expect("Wasmtime compiles it")
 }
 
-/// What a plain Wasmtime host holds.
-#[derive(Default)]
+/// What a plain Wasmtime host holds, for a guest that writes to standard output.
 struct Host {
     context: WasiCtx,
     table: ResourceTable,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self {
+            context: WasiCtxBuilder::new().inherit_stdout().build(),
+            table: ResourceTable::new(),
+        }
+    }
 }
 
 impl WasiView for Host {

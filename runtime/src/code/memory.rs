@@ -1,0 +1,82 @@
+//! Memory that nobody can change any more, this process included: a file of the kernel's without a name, sealed.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+
+/// Memory that is still being written.
+pub(super) struct Open(File);
+
+impl Open {
+    /// Empty memory, which the system shows under this name.
+    pub(super) fn new(name: &str) -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        Ok(Self(File::from(rustix::fs::memfd_create(name, flags)?)))
+    }
+
+    /// Ends the writing, for everybody and for good.
+    pub(super) fn seal(mut self) -> io::Result<Sealed> {
+        self.0.rewind()?;
+        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&self.0, seals)?;
+        Ok(Sealed(self.0))
+    }
+}
+
+impl Write for Open {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Memory that stays as it is.
+pub(super) struct Sealed(File);
+
+impl Sealed {
+    /// Where this process finds it as a file.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+
+    /// A copy of what it holds.
+    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
+        let mut file = &self.0;
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl From<Sealed> for OwnedFd {
+    /// At its beginning, to be read by another process.
+    fn from(Sealed(file): Sealed) -> Self {
+        file.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_cannot_be_changed_even_by_who_holds_it() {
+        let mut open = Open::new("countersign-test").unwrap();
+        open.write_all(b"code").unwrap();
+        let sealed = open.seal().unwrap();
+        let mut again = File::options()
+            .write(true)
+            .open(sealed.path())
+            .expect("its owner may open it");
+        assert!(again.write_all(b"evil").is_err());
+        assert!(again.set_len(2).is_err() && again.set_len(9).is_err());
+        assert_eq!(sealed.read().unwrap(), b"code");
+    }
+}
