@@ -19,16 +19,58 @@ const UNDER_LOAD: &[&str] = &["instances", "deadlines", "neighbours"];
 /// Wasmtime's command in the version of the library that is built in here.
 const WASMTIME: &str = "48.0.8";
 
-/// Programs whose size is printed: with a compiler or without, and the most bytes that they may have (5 MB).
-const SIZES: &[(&str, bool, Option<u64>)] = &[
-    ("countersign-run", false, Some(5_000_000)),
-    ("countersign-run", true, None),
-    ("countersign-gateway", false, None),
-    ("countersign-gateway", true, None),
+/// A program as it is released.
+struct Released {
+    program: &'static str,
+    compiler: bool,
+    profile: &'static str,
+}
+
+/// A host for boxes that have no room for a compiler.
+const SMALL: Released = Released {
+    program: "countersign-run",
+    compiler: false,
+    profile: "small",
+};
+
+const HOST: Released = Released::whole("countersign-run");
+const GATEWAY: Released = Released::whole("countersign-gateway");
+
+/// What is printed of sizes, and the most bytes that a program may have (5 MB).
+const SIZES: &[(Released, Option<u64>)] = &[
+    (SMALL, Some(5_000_000)),
+    (HOST, None),
+    (
+        Released {
+            compiler: false,
+            ..GATEWAY
+        },
+        None,
+    ),
+    (GATEWAY, None),
 ];
 
-/// `countersign-run` without a compiler.
-const SMALL: &[&str] = &["--package", "countersign-run", "--no-default-features"];
+impl Released {
+    const fn whole(program: &'static str) -> Self {
+        Self {
+            program,
+            compiler: true,
+            profile: "release",
+        }
+    }
+
+    /// Builds it: where it is.
+    fn build(&self) -> Result<PathBuf> {
+        let mut build = cargo();
+        build.args(["build", "--locked", "--profile", self.profile]);
+        build.args(["--package", self.program]);
+        if !self.compiler {
+            build.arg("--no-default-features");
+        }
+        run(&mut build)?;
+        Ok(target().join(self.profile).join(self.program))
+    }
+}
 
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {
@@ -183,10 +225,7 @@ fn warm_start() -> Result<()> {
     setup::ensure(&[Need::Python])?;
     let component = demo::fetch_resvg(target().join("bench"))?;
     let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
-    // Both are made under the same name.
-    let small = target().join("bench/countersign-run-small");
-    std::fs::copy(release(SMALL, "countersign-run")?, &small)?;
-    let host = release(&["--package", "countersign-run"], "countersign-run")?;
+    let (small, host) = (SMALL.build()?, HOST.build()?);
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-cold-start"]);
     bench.args(["--bench", "warm_start"]);
@@ -202,14 +241,10 @@ fn sizes() -> Result<()> {
     say("sizes");
     let mut over = Vec::new();
     println!("\n| program | bytes | at most |\n|---|---|---|");
-    for (program, compiler, most) in SIZES {
-        let mut options = vec!["--package", program];
-        if !compiler {
-            options.push("--no-default-features");
-        }
-        let path = release(&options, program)?;
-        let bytes = std::fs::metadata(path)?.len();
-        let without = if *compiler {
+    for (released, most) in SIZES {
+        let bytes = std::fs::metadata(released.build()?)?.len();
+        let program = released.program;
+        let without = if released.compiler {
             ""
         } else {
             ", without a compiler"
@@ -217,26 +252,13 @@ fn sizes() -> Result<()> {
         let bound = most.map_or_else(|| "none".to_owned(), |most| most.to_string());
         println!("| {program}{without} | {bytes} | {bound} |");
         if most.is_some_and(|most| bytes > most) {
-            over.push(*program);
+            over.push(program);
         }
     }
     if !over.is_empty() {
         bail!("larger than promised: {}", over.join(", "));
     }
     Ok(())
-}
-
-/// Builds a program as it is released: where it is.
-fn release(options: &[&str], program: &str) -> Result<PathBuf> {
-    let mut build = cargo();
-    build.args(["build", "--locked", "--release"]).args(options);
-    run(&mut build)?;
-    Ok(target().join("release").join(program))
-}
-
-/// The gateway as released.
-fn gateway() -> Result<PathBuf> {
-    release(&["--package", "countersign-gateway"], "countersign-gateway")
 }
 
 /// Builds Wasmtime as released, too, and needs a TPM.
@@ -267,7 +289,7 @@ fn http() -> Result<()> {
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
     bench.args(["--bench", "http"]);
-    bench.env("COUNTERSIGN_BENCH_GATEWAY", gateway()?);
+    bench.env("COUNTERSIGN_BENCH_GATEWAY", GATEWAY.build()?);
     bench.env("COUNTERSIGN_BENCH_WASMTIME", wasmtime);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", guests::wasm("hello-http"));
     run(&mut bench)
@@ -279,6 +301,6 @@ fn idle() -> Result<()> {
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
     bench.args(["--bench", "idle"]);
-    bench.env("COUNTERSIGN_BENCH_GATEWAY", gateway()?);
+    bench.env("COUNTERSIGN_BENCH_GATEWAY", GATEWAY.build()?);
     run(&mut bench)
 }

@@ -91,7 +91,14 @@ impl Host<'_> {
         self.announce_development_roots();
 
         let state = self.state()?;
-        let bytes = match read(&self.run.file, MAX_FILE_BYTES)? {
+        // The file is read while the engine is built, which takes about as long.
+        let (file, runtime) = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| read(&self.run.file, MAX_FILE_BYTES));
+            let runtime = self.runtime();
+            (reading.join(), runtime)
+        });
+        let file = file.unwrap_or_else(|_| Err(anyhow::anyhow!("reading the file panicked")))?;
+        let bytes = match file {
             Read::Whole(bytes) => bytes,
             Read::TooLarge { size } => {
                 let error = FormatError::LimitExceeded {
@@ -102,22 +109,8 @@ impl Host<'_> {
                 return Err(self.refuse_rejection(None, &Rejection::Format(error)));
             }
         };
+        let runtime = runtime?;
         let now = self.now();
-        let mut builder = Runtime::builder(self.anchors.clone());
-        if let Some(folder) = &self.run.cache {
-            builder = builder
-                .code_cache(CodeCache::open(folder, MAX_CACHE).map_err(anyhow::Error::from)?);
-        }
-        let runtime = builder
-            .audit({
-                let log = Arc::clone(&self.log);
-                move |record| log.write(record)
-            })
-            .build()
-            .map_err(|error| {
-                let reason = format!("{:#}", anyhow::Error::from(error));
-                self.refuse(None, Code::HostFailure, &reason)
-            })?;
         // The runtime has recorded a refusal already; here it is told.
         let ahead = runtime.read_ahead(&bytes);
         match runtime.verify(bytes, &now, &state) {
@@ -147,6 +140,23 @@ impl Host<'_> {
                 Err(Stop::Refused(rejection.code()))
             }
         }
+    }
+
+    /// What verifies and runs it.
+    fn runtime(&self) -> Result<Runtime, Stop> {
+        let mut builder = Runtime::builder(self.anchors.clone());
+        if let Some(folder) = &self.run.cache {
+            let cache = CodeCache::open(folder, MAX_CACHE).map_err(anyhow::Error::from)?;
+            builder = builder.code_cache(cache);
+        }
+        let log = Arc::clone(&self.log);
+        builder
+            .audit(move |record| log.write(record))
+            .build()
+            .map_err(|error| {
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                self.refuse(None, Code::HostFailure, &reason)
+            })
     }
 
     fn load_and_run(&self, start: Start) -> anyhow::Result<u8> {
