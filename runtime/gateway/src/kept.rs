@@ -27,6 +27,9 @@ const CODE: &str = "code";
 /// How the names of files end that may prove healthy yet; before that stands the digest of the file.
 const CANDIDATE: &str = "next";
 
+/// How the second name of a copy ends while another takes its place.
+const LINKED: &str = "linked";
+
 /// The folder of the copies.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
@@ -107,10 +110,12 @@ impl Kept {
                     durable::sync_folder(state)
                         .with_context(|| format!("{} cannot be kept", folder.display()))?;
                 }
-                Ok(Self {
+                let kept = Self {
                     folder,
                     candidates: Arc::default(),
-                })
+                };
+                kept.go_on();
+                Ok(kept)
             }
         }
     }
@@ -147,8 +152,13 @@ impl Kept {
         if !is(&put_down, file_sha256)? {
             bail!("no copy of it is there to be kept");
         }
-        self.keep_before(service)?;
+        // In this order: at every moment in between, what may run is among the copies, be it the one before that it was gone
+        // back to.
+        let linked = self.link(service)?;
         durable::rename(&put_down, &copy)?;
+        if linked {
+            self.keep_before(service)?;
+        }
         self.tidy(&changing, service);
         Ok(())
     }
@@ -219,17 +229,45 @@ impl Kept {
             .collect()
     }
 
-    /// Gives the copy a second name, under which it stays when another takes its place.
-    fn keep_before(&self, service: &str) -> anyhow::Result<()> {
-        let (copy, link) = (self.place(service, "wasm"), self.place(service, "linked"));
+    /// Gives the copy a second name, under which it stays when another takes its place; false if there is none.
+    fn link(&self, service: &str) -> anyhow::Result<bool> {
+        let (copy, link) = (self.place(service, "wasm"), self.place(service, LINKED));
         if !copy.is_file() {
-            return Ok(());
+            return Ok(false);
         }
         // Of an end in between.
         let _ = fs::remove_file(&link);
         fs::hard_link(&copy, &link)
             .with_context(|| format!("{} cannot be made", link.display()))?;
+        Ok(true)
+    }
+
+    /// Makes what has that second name the copy before.
+    fn keep_before(&self, service: &str) -> anyhow::Result<()> {
+        let link = self.place(service, LINKED);
         Ok(durable::rename(&link, &self.place(service, "before"))?)
+    }
+
+    /// Ends what was cut off: where another took the copy's place, that is the one before.
+    fn go_on(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let service = name.to_str().and_then(|name| name.strip_suffix(LINKED));
+            let Some(service) = service.and_then(|name| name.strip_suffix('.')) else {
+                continue;
+            };
+            let bytes = |path: &Path| match read(path, MAX_FILE_BYTES) {
+                Ok(Read::Whole(bytes)) => Some(bytes),
+                _ => None,
+            };
+            // By their bytes: where a folder was copied, each name is a file of its own.
+            let linked = bytes(&entry.path());
+            let was_replaced = linked.is_some() && linked != bytes(&self.place(service, "wasm"));
+            // Where that fails, a version is not there to go back to.
+            if !was_replaced || self.keep_before(service).is_err() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Remembers that the files with these digests, two at most, are not to run for a service.
@@ -331,6 +369,27 @@ mod tests {
             .map(|place| fs::read(place.component).expect("readable"))
             .collect();
         assert_eq!(copies, [b"another", b"healthy"]);
+        // Cut off between any two steps of that, what may run is among them, and the one before is not lost.
+        let files = || {
+            let copies = kept.copies("pump").into_iter();
+            let files = copies.map(|place| fs::read(place.component).expect("readable"));
+            files.collect::<Vec<_>>()
+        };
+        assert!(kept.link("pump").expect("a copy"));
+        Kept::in_state(folder.path()).expect("there already");
+        assert_eq!(files(), [b"another", b"healthy"]);
+        fs::write(kept.place("pump", LINKED), b"another").expect("a copy of the folder");
+        Kept::in_state(folder.path()).expect("there already");
+        assert_eq!(files(), [b"another", b"healthy"]);
+        assert!(kept.link("pump").expect("a copy"));
+        let _healthy = put_down(b"healthy");
+        let next = kept.place("pump", &format!("{}.{CANDIDATE}", digest(b"healthy")));
+        fs::rename(next, kept.place("pump", "wasm")).expect("ours");
+        assert_eq!(files(), [b"healthy", b"healthy"]);
+        Kept::in_state(folder.path()).expect("there already");
+        assert_eq!(files(), [b"healthy", b"another"]);
+        another.put_down(b"another").expect("put down");
+        kept.keep("pump", &digest(b"another")).expect("kept");
         // Code stays for as long as the file that it came with.
         for (file, code) in [
             (&b"another"[..], &b"1"[..]),
