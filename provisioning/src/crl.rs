@@ -1,13 +1,15 @@
 //! Certificate revocation lists: version 2, full, direct, numbered (RFC 5280 §5).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use const_oid::AssociatedOid;
 use countersign_keys::SigningKey;
 use countersign_trust_store::UnixTime;
-use der::Encode;
 use der::asn1::OctetString;
-use x509_cert::certificate::Version;
+use der::{Decode, Encode};
+use x509_cert::certificate::{Rfc5280, Version};
 use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
 use x509_cert::ext::pkix::CrlReason;
 use x509_cert::name::Name;
@@ -134,6 +136,36 @@ pub struct RevocationList<'a> {
     pub validity: Validity,
     /// Every certificate of this issuer that is revoked, in any order.
     pub revoked: &'a [Revocation],
+}
+
+/// Whether a list (DER) has each of these certificates, with the reason that is said here; false for what is no list.
+#[must_use]
+pub fn says(list: &[u8], revoked: &[Revocation]) -> bool {
+    let Ok(list) = CertificateList::<Rfc5280>::from_der(list) else {
+        return false;
+    };
+    let entries = list.tbs_cert_list.revoked_certificates.unwrap_or_default();
+    let reasons: BTreeMap<&[u8], Option<CrlReason>> = entries
+        .iter()
+        .map(|entry| (unsigned(entry.serial_number.as_bytes()), reason(entry)))
+        .collect();
+    revoked.iter().all(|revocation| {
+        reasons.get(unsigned(revocation.serial.as_bytes())) == Some(&revocation.reason.to_x509())
+    })
+}
+
+fn reason(entry: &RevokedCert) -> Option<CrlReason> {
+    let extensions = entry.crl_entry_extensions.as_ref()?;
+    let said = extensions
+        .iter()
+        .find(|extension| extension.extn_id == CrlReason::OID)?;
+    CrlReason::from_der(said.extn_value.as_bytes()).ok()
+}
+
+/// A serial number without the octets that only say that it is not negative.
+fn unsigned(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|octet| **octet == 0).count();
+    serial.get(zeros..).unwrap_or_default()
 }
 
 /// Assembles and signs. x509-cert's own builder is not used: it names the authority by its *issuer's* key identifier,

@@ -34,7 +34,7 @@ mod sign;
 mod validity;
 
 pub use authority_request::authority_request;
-pub use crl::{Reason, Revocation, RevocationList};
+pub use crl::{Reason, Revocation, RevocationList, says};
 pub use error::Error;
 pub use extensions::{ATTESTATION, CODE_SIGNING, DOCUMENT_SIGNING, NO_REV_AVAIL};
 pub use issuer::{EndEntity, Intermediate, Issued, Issuer, Root};

@@ -7,6 +7,7 @@ use countersign_keys::{Algorithm, SigningKey};
 use countersign_provisioning::{
     CaName, CertificateRequest, DEVELOPMENT_ROOT_DAYS, DeviceName, EndEntity, Error, Intermediate,
     Issued, Issuer, NO_REV_AVAIL, Profile, Reason, Revocation, RevocationList, Root, Validity,
+    says,
 };
 use countersign_testing::{SystemRandom, throwaway_key};
 use countersign_trust_store::{Certificate, Crl, UnixTime};
@@ -496,6 +497,16 @@ fn a_list_names_what_was_revoked_and_its_own_issuer() {
         .map(|entry| entry.crl_entry_extensions.is_some())
         .collect();
     assert_eq!(reasons, [true, false]);
+    // Whoever looks whether it is out of date sees another reason, too.
+    assert!(says(&der, &revoked[..2]));
+    for (entry, reason) in [(0, Reason::KeyCompromise), (1, Reason::Superseded)] {
+        let mut changed = revoked[..2].to_vec();
+        changed[entry].reason = reason;
+        assert!(!says(&der, &changed), "{changed:?}");
+    }
+    let mut more = revoked[..2].to_vec();
+    more[0].serial = "06".parse().expect("a serial");
+    assert!(!says(&der, &more) && !says(b"no list", &revoked));
     let aki = list
         .tbs_cert_list
         .crl_extensions

@@ -1,7 +1,7 @@
 //! A registry's records, as lines of JSON in a file: for another registry, a site that takes over another's devices, a look by other
 //! programs.
 //!
-//! Decided here: that what is written is whole and closed to others, and that an import is in the audit log. What a line may say is
+//! Decided here: that what is written is whole and closed to others, and what the audit log says of an import. What a line may say is
 //! decided by the registry. Leaves of the audit log and keys of privacy tokens are in no export.
 
 use std::fs::{self, File};
@@ -11,7 +11,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use countersign_durable::{Access, Existing, Unfinished};
 use countersign_format::Digest;
+use countersign_provisioning::Serial;
 use countersign_registry::{Imported, Registry};
+use countersign_trust_store::Certificate;
 
 use crate::config::Config;
 use crate::desk::leaf;
@@ -20,7 +22,7 @@ use crate::serve;
 /// Who says so, in the log.
 const BY: &str = "operator, by the program import";
 
-/// The most bytes of a file that is imported. Records of one file hang on none of a later one, so that a larger one can be cut.
+/// The most bytes of a file that is imported. A larger one can be cut, if each device's certificates come with it.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Writes every record of the registry into a new file; how many there are.
@@ -59,7 +61,7 @@ pub async fn import(config: &Path, file: &Path) -> anyhow::Result<Imported> {
     let size = fs::metadata(file).with_context(failed)?.len();
     anyhow::ensure!(
         size <= MAX_BYTES,
-        "{} has more than {MAX_BYTES} bytes: cut it in pieces at the ends of lines, and import them in order",
+        "{} has more than {MAX_BYTES} bytes: cut it in pieces at the ends of lines, each device in one piece with all of its certificates and behind the orders",
         file.display()
     );
     let mut text = String::new();
@@ -68,20 +70,28 @@ pub async fn import(config: &Path, file: &Path) -> anyhow::Result<Imported> {
         .take(MAX_BYTES)
         .read_to_string(&mut text)
         .with_context(failed)?;
+    let chain = serve::chain(&config.issuer.chain)?;
+    let certificate = chain.first().context("[issuer] chain has no certificate")?;
+    let own = Certificate::parse(certificate)
+        .context("the issuer's certificate")?
+        .spki_sha256();
     let registry = Registry::open(&config.registry.database).await?;
     let now = serve::now().as_secs();
+    let digest = Digest::of(text.as_bytes()).to_string();
+    let told = |imported: &Imported| {
+        let added = imported.added.to_string();
+        let facts = [
+            ("by", BY),
+            ("records", added.as_str()),
+            ("sha256", digest.as_str()),
+        ];
+        leaf("imported", now, &facts)
+    };
+    let revoked = |serial: &Serial, reason| countersign_issuing::revoked(now, serial, reason, BY);
     let imported = registry
-        .import(text.lines(), now)
+        .import(text.lines(), own.as_bytes(), now, told, revoked)
         .await
         .with_context(|| format!("{}: nothing was taken over", file.display()))?;
-    let digest = Digest::of(text.as_bytes()).to_string();
-    let added = imported.added.to_string();
-    let facts = [
-        ("by", BY),
-        ("records", added.as_str()),
-        ("sha256", digest.as_str()),
-    ];
-    registry.record(&[&leaf("imported", now, &facts)]).await?;
     registry.close().await;
     Ok(imported)
 }

@@ -178,8 +178,10 @@ impl Desk {
         let Some(found) = self.certificate(&serial).await? else {
             return Ok(self.factories.of(client).is_some());
         };
-        let is_it =
-            found.device == client.device && found.key == *Digest::of(&client.spki).as_bytes();
+        // Two authorities may have issued the same serial number, and records of others were perhaps imported.
+        let is_it = found.device == client.device
+            && found.issuer == *client.issuer.as_bytes()
+            && found.key == *Digest::of(&client.spki).as_bytes();
         let unusual = match found.state {
             _ if !is_it => Some("other-certificate"),
             CertificateState::Issued => None,
@@ -282,9 +284,16 @@ impl Desk {
         }
         let now = (self.clock)().as_secs();
         let (id, order) = (device.id.clone(), device.order.clone());
+        let approved = |device: &str| {
+            leaf(
+                "approve",
+                now,
+                &[("device", device), ("requester", requester)],
+            )
+        };
         let known_before = self
             .registry
-            .register(&[device], now)
+            .approve(&[device], now, approved)
             .await
             .map_err(unavailable)?;
         if !known_before.is_empty() {
@@ -294,16 +303,11 @@ impl Desk {
                 return Err(Problem::new(Code::Forbidden));
             }
             self.registry
-                .set_device(&id, DeviceState::Approved, None)
+                .set_device_told(&id, DeviceState::Approved, None, &[&approved(id.as_str())])
                 .await
                 .map_err(unavailable)?;
         }
-        let leaf = leaf(
-            "approve",
-            now,
-            &[("device", id.as_str()), ("requester", requester)],
-        );
-        self.registry.record(&[&leaf]).await.map_err(unavailable)
+        Ok(())
     }
 
     /// Revokes; what was recorded first comes back. None for what was never handed out.

@@ -296,7 +296,7 @@ impl Shared {
         }
     }
 
-    /// Signs a list when there is none, when the newest is old, or when something was revoked since.
+    /// Signs a list when there is none, when the newest is old, or when something was revoked since, or for another reason.
     async fn list_if_due(&self) -> anyhow::Result<()> {
         let Some(issuing) = self.issuing() else {
             return Ok(());
@@ -330,9 +330,7 @@ fn is_due(
     };
     let age = now.saturating_sub(list.this_update().as_secs());
     age >= config.issuing.crl_hours.saturating_mul(3600)
-        || revoked
-            .iter()
-            .any(|revocation| !list.lists(revocation.serial.as_bytes()))
+        || !countersign_provisioning::says(&newest.der, revoked)
 }
 
 /// What is done beside requests.

@@ -100,6 +100,9 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 "{} records taken over, {} were here already",
                 imported.added, imported.skipped
             );
+            if imported.revoked > 0 {
+                println!("{} certificates revoked by it", imported.revoked);
+            }
             Ok(())
         }
         Verb::Password => {

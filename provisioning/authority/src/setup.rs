@@ -289,20 +289,11 @@ pub async fn approve(approve: &Approve) -> anyhow::Result<()> {
         })
         .collect();
     let now = serve::now().as_secs();
-    let known = registry.register(&devices, now).await?;
+    let approved = |device: &str| leaf("approve", now, &[("device", device), ("requester", BY)]);
+    let known = registry.approve(&devices, now, approved).await?;
     for id in &known {
         eprintln!("{id} is recorded already and was not changed");
     }
-    // What was recorded already is not approved by this.
-    let new = devices.iter().filter(|device| !known.contains(&device.id));
-    let leaves: Vec<Vec<u8>> = new
-        .map(|device| {
-            let facts = [("device", device.id.as_str()), ("requester", BY)];
-            leaf("approve", now, &facts)
-        })
-        .collect();
-    let leaves: Vec<&[u8]> = leaves.iter().map(Vec::as_slice).collect();
-    registry.record(&leaves).await?;
     registry.close().await;
     println!("{} approved", devices.len().saturating_sub(known.len()));
     Ok(())

@@ -23,6 +23,17 @@ pub enum CatchUpError {
         /// Which.
         place: u64,
     },
+    /// Records were taken over from a file, of which the log has the hash only.
+    #[error(
+        "entry {place} of the audit log says that a file with the SHA-256 {sha256:?} was imported, and its records are not here: \
+         import the same file again, then say this again"
+    )]
+    Imported {
+        /// Which entry.
+        place: u64,
+        /// Of the file.
+        sha256: String,
+    },
     /// Log and registry do not agree, or one of them does not answer.
     #[error(transparent)]
     Sequencer(#[from] SequencerError),
@@ -53,19 +64,38 @@ pub async fn catch_up(
     while place < head.size {
         piece.clear();
         let from = place;
+        let mut missing = None;
         while place < head.size && piece.len() < PIECE {
             let leaf = folder
                 .entry(place, head)
                 .map_err(|source| SequencerError::Read { source })?
                 .ok_or(CatchUpError::Entry { place })?;
+            if let Some(sha256) = record::imported(&leaf)
+                && !was_imported(registry, &sha256).await?
+            {
+                missing = Some(CatchUpError::Imported { place, sha256 });
+                break;
+            }
             let told = record::told(&leaf, now).ok_or(CatchUpError::Entry { place })?;
             piece.push(Found { leaf, told });
             place = place.saturating_add(1);
         }
         registry.take_up(from, &piece, issuer, now).await?;
+        // The file may hang on what came before it.
+        if let Some(missing) = missing {
+            return Err(missing);
+        }
     }
     registry.resume(&record::resumed(now, by, true)).await?;
     Ok(place.saturating_sub(first))
+}
+
+/// Whether the records of a file are here: its leaf was written with them.
+async fn was_imported(registry: &Registry, sha256: &str) -> Result<bool, CatchUpError> {
+    let leaves = registry.leaves_with(sha256.as_bytes()).await?;
+    Ok(leaves
+        .iter()
+        .any(|leaf| record::imported(leaf).as_deref() == Some(sha256)))
 }
 
 /// Lets a registry go on though the log that was ahead of it is lost; `by` says who says so. What was issued since the copy

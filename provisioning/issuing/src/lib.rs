@@ -34,6 +34,7 @@ pub use ask::{Ask, Contents, Proof};
 pub use catch_up::{CatchUpError, catch_up, go_on_without_the_log};
 pub use clock::{Beside, Clock};
 pub use error::Error;
+pub use record::revoked;
 pub use sequencer::{Sequencer, SequencerError};
 pub use service::{Authority, Issuing, revoke, revoke_unrecorded};
 pub use step::{Step, Steps};

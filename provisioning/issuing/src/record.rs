@@ -97,7 +97,9 @@ pub(crate) fn closings(
     })
 }
 
-pub(crate) fn revoked(now: u64, serial: &Serial, reason: Reason, by: &str) -> Vec<u8> {
+/// The leaf of a revocation, for who revokes in a transaction of the registry. `now` is in seconds since 1970.
+#[must_use]
+pub fn revoked(now: u64, serial: &Serial, reason: Reason, by: &str) -> Vec<u8> {
     line(&Event::Revoked {
         at: now,
         serial: serial.to_string(),
@@ -172,9 +174,16 @@ pub(crate) fn told(leaf: &[u8], now: u64) -> Option<Told> {
     })
 }
 
+/// SHA-256 of the file whose records were taken over, hexadecimal, if a leaf tells of that; empty where it does not say.
+pub(crate) fn imported(leaf: &[u8]) -> Option<String> {
+    let named: Named = serde_json::from_slice(leaf).ok()?;
+    (named.event == "imported").then(|| named.sha256.unwrap_or_default())
+}
+
 #[derive(Deserialize)]
 struct Named {
     event: String,
+    sha256: Option<String>,
 }
 
 /// What is read of a leaf.

@@ -75,6 +75,21 @@ impl Registry {
             .collect()
     }
 
+    /// The leaves that hold these bytes, with or without a place. It reads all of them: not for every request.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn leaves_with(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let rows = sqlx::query(match self.kind() {
+            Kind::Sqlite => "SELECT leaf FROM audit WHERE instr(leaf, $1) > 0",
+            Kind::PostgreSql => "SELECT leaf FROM audit WHERE position($1 in leaf) > 0",
+        })
+        .bind(bytes)
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     /// How many leaves have a place, and how many wait for one.
     ///
     /// # Errors

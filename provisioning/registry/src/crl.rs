@@ -110,7 +110,8 @@ impl Registry {
         let rows = sqlx::query(
             "SELECT serial, revoked_at, reason FROM certificates WHERE issuer = $1 AND state = 'revoked' AND not_after >= $2 \
              UNION ALL SELECT serial, revoked_at, reason FROM unrecorded WHERE issuer = $1 AND NOT EXISTS \
-             (SELECT 1 FROM certificates WHERE certificates.serial = unrecorded.serial AND certificates.state = 'revoked')",
+             (SELECT 1 FROM certificates WHERE certificates.serial = unrecorded.serial AND certificates.issuer = $1 \
+             AND certificates.state = 'revoked')",
         )
         .bind(issuer.as_slice())
         .bind(int(now))

@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::sql::{self, int, uint};
-use crate::{Device, DeviceState, Error, Order, Registry};
+use crate::{Device, DeviceState, Error, Order, Registry, audit};
 
 /// Every column of a device, in the order of [`device`].
 pub(crate) const DEVICE: &str =
@@ -73,6 +73,29 @@ impl Registry {
         devices: &[Device],
         now: u64,
     ) -> Result<Vec<DeviceIdentity>, Error> {
+        self.register_told(devices, now, |_| None).await
+    }
+
+    /// The same, with the leaf that `leaf` makes of each device that is recorded by it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], also when an order is unknown; then nothing is recorded.
+    pub async fn approve(
+        &self,
+        devices: &[Device],
+        now: u64,
+        leaf: impl Fn(&str) -> Vec<u8>,
+    ) -> Result<Vec<DeviceIdentity>, Error> {
+        self.register_told(devices, now, |device| Some(leaf(device)))
+            .await
+    }
+
+    async fn register_told(
+        &self,
+        devices: &[Device],
+        now: u64,
+        leaf: impl Fn(&str) -> Option<Vec<u8>>,
+    ) -> Result<Vec<DeviceIdentity>, Error> {
         let mut recorded = BTreeSet::new();
         let mut transaction = self.write().await?;
         for piece in sql::pieces(devices) {
@@ -97,6 +120,9 @@ impl Registry {
                 recorded.insert(row.try_get::<String, _>(0)?);
             }
         }
+        let leaves: Vec<Vec<u8>> = recorded.iter().filter_map(|device| leaf(device)).collect();
+        let leaves: Vec<&[u8]> = leaves.iter().map(Vec::as_slice).collect();
+        audit::insert(&mut transaction, &leaves).await?;
         transaction.commit().await?;
         Ok(devices
             .iter()
@@ -116,6 +142,20 @@ impl Registry {
         state: DeviceState,
         firmware: Option<&str>,
     ) -> Result<bool, Error> {
+        self.set_device_told(device, state, firmware, &[]).await
+    }
+
+    /// The same, with leaves that say so if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn set_device_told(
+        &self,
+        device: &DeviceIdentity,
+        state: DeviceState,
+        firmware: Option<&str>,
+        leaves: &[&[u8]],
+    ) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
         let done = sqlx::query(
             "UPDATE devices SET state = $1, firmware = coalesce($2, firmware) WHERE device = $3",
@@ -125,6 +165,9 @@ impl Registry {
         .bind(device.as_str())
         .execute(&mut *transaction)
         .await?;
+        if done.rows_affected() > 0 {
+            audit::insert(&mut transaction, leaves).await?;
+        }
         transaction.commit().await?;
         Ok(done.rows_affected() > 0)
     }

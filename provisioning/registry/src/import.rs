@@ -1,13 +1,16 @@
 //! Taking over what another registry exported, all of it or nothing. What was issued stays issued: serials, keys, places
 //! and quotas are taken with it. Leaves of the audit log are not: the log is a folder of its own.
 //!
-//! A line is believed as far as it contradicts nothing: neither what is here, nor its own certificate, nor the clock. A
+//! A line is believed as far as it contradicts nothing: neither what is here, nor its own certificate, nor the clock. Nor
+//! does it speak for what is this registry's own: a device that was here gets no certificate of another issuer by it, and
+//! this registry's issuer no certificate that it does not know. What a line revokes is revoked, with whatever is over a
+//! lost key. A
 //! line that would be left out, though something hangs on it, refuses the whole: a certificate that is not here cannot
 //! be revoked here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_provisioning::{Profile, Serial};
+use countersign_provisioning::{Profile, Reason, Serial};
 use countersign_trust_store::{Certificate as Parsed, UnixTime, profile};
 use sqlx::Row;
 
@@ -17,7 +20,7 @@ use crate::revoke::revoke;
 use crate::sql::{self, CERTIFICATE, int, uint};
 use crate::writing::Writing;
 use crate::{
-    Certificate, CertificateState, Device, Error, Order, Refusal, Registry, devices, keys,
+    Certificate, CertificateState, Device, Error, Order, Refusal, Registry, audit, devices, keys,
 };
 
 /// What an import came to.
@@ -27,6 +30,8 @@ pub struct Imported {
     pub added: u64,
     /// Records whose place was taken; what was here stays.
     pub skipped: u64,
+    /// Certificates here, or in the same lines, that were valid or revoked for a lesser reason, and are revoked now.
+    pub revoked: u64,
 }
 
 /// Why a line is not taken over.
@@ -62,16 +67,26 @@ impl From<sqlx::Error> for Stop {
 }
 
 /// An import on its way.
-struct Import {
+struct Import<'a> {
     transaction: Writing,
     now: u64,
+    /// SHA-256 of the key of the authority whose registry this is.
+    own: &'a [u8; 32],
+    /// Nothing of that authority was here: these are its records, on their way to another machine.
+    takes_own: bool,
+    /// Devices that came along, by identity.
+    devices: BTreeSet<String>,
+    /// What is revoked by this, each time it was.
+    revoked: Vec<(Serial, Reason)>,
     /// Devices that orders which came along may have had certificates for: where a quota was lowered, more than it says.
     most: BTreeMap<String, u64>,
 }
 
 impl Registry {
-    /// Takes records over, all in one transaction. What is here already stays as it is, but for what the lines say to be
-    /// revoked. `now` is in seconds since 1970; nothing of what was done can be later.
+    /// Takes records over, all in one transaction with the leaf that `imported` makes of what it came to, and behind it one that
+    /// `revoked` makes of each certificate that is revoked by it. What is here already stays as it is, but for what the lines say
+    /// to be revoked. `own` is SHA-256 of the SubjectPublicKeyInfo of the authority whose registry this is: of its certificates
+    /// none is new, unless none is here yet. `now` is in seconds since 1970; nothing of what was done can be later.
     ///
     /// # Errors
     /// [`Error::Import`] names the first line that is no record, or that contradicts what is here, its own certificate
@@ -79,14 +94,14 @@ impl Registry {
     pub async fn import<'a>(
         &self,
         lines: impl IntoIterator<Item = &'a str>,
+        own: &[u8; 32],
         now: u64,
+        imported: impl FnOnce(&Imported) -> Vec<u8>,
+        revoked: impl Fn(&Serial, Reason) -> Vec<u8>,
     ) -> Result<Imported, Error> {
+        let made_leaf = imported;
         let mut imported = Imported::default();
-        let mut import = Import {
-            transaction: self.write().await?,
-            now,
-            most: BTreeMap::new(),
-        };
+        let mut import = Import::begin(self.write().await?, own, now).await?;
         for (index, line) in lines.into_iter().enumerate() {
             let outcome = match serde_json::from_str(line) {
                 Ok(record) => import.take(record).await,
@@ -105,13 +120,41 @@ impl Registry {
                 }
             }
         }
+        imported.revoked = import.revoked.len().try_into().unwrap_or(u64::MAX);
+        // That it was imported is said first: who reads the log again must have the records when the revocations come.
+        let leaves: Vec<Vec<u8>> = std::iter::once(made_leaf(&imported))
+            .chain(
+                import
+                    .revoked
+                    .iter()
+                    .map(|(serial, why)| revoked(serial, *why)),
+            )
+            .collect();
+        let leaves: Vec<&[u8]> = leaves.iter().map(Vec::as_slice).collect();
+        audit::insert(&mut import.transaction, &leaves).await?;
         import.transaction.commit().await?;
         self.grown_by(imported.added);
         Ok(imported)
     }
 }
 
-impl Import {
+impl<'a> Import<'a> {
+    async fn begin(mut transaction: Writing, own: &'a [u8; 32], now: u64) -> Result<Self, Error> {
+        let known = sqlx::query("SELECT 1 FROM certificates WHERE issuer = $1 LIMIT 1")
+            .bind(own.as_slice())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        Ok(Self {
+            transaction,
+            now,
+            own,
+            takes_own: known.is_none(),
+            devices: BTreeSet::new(),
+            revoked: Vec::new(),
+            most: BTreeMap::new(),
+        })
+    }
+
     /// Takes one over; false when it is here already.
     async fn take(&mut self, record: Record) -> Result<bool, Stop> {
         match record {
@@ -203,6 +246,9 @@ impl Import {
         if added == 0 && !self.has_device(device.id.as_str()).await? {
             return Err("its hardware is another device's here".into());
         }
+        if added > 0 {
+            self.devices.insert(device.id.to_string());
+        }
         Ok(added > 0)
     }
 
@@ -223,8 +269,11 @@ impl Import {
             return Err(format!("there is no device {}", certificate.device).into());
         }
         if let Some(here) = self.here(&certificate.serial).await? {
-            return self.compare(certificate, here).await;
+            let changed = self.compare(certificate, here).await?;
+            self.lose_all_over(certificate).await?;
+            return Ok(changed);
         }
+        self.may_speak(certificate)?;
         self.key(certificate).await?;
         if certificate.state == CertificateState::Issued {
             self.place(certificate).await?;
@@ -232,7 +281,60 @@ impl Import {
         self.count(certificate).await?;
         insert(&mut self.transaction, certificate).await?;
         revoke_as_listed(&mut self.transaction, &certificate.serial).await?;
+        self.lose_all_over(certificate).await?;
         Ok(true)
+    }
+
+    /// Whether a certificate that is not here may come by a file: who writes one must not name a holder for what is this
+    /// registry's own, neither a device that was here nor a certificate of its issuer.
+    fn may_speak(&self, certificate: &Certificate) -> Result<(), Stop> {
+        let Certificate { serial, device, .. } = certificate;
+        if certificate.issuer == *self.own {
+            if self.takes_own {
+                return Ok(());
+            }
+            return Err(format!(
+                "{serial} is said to be this authority's own, and it is not among those that it issued: leave the line out, or \
+                 import into an empty registry where these records move to another machine"
+            )
+            .into());
+        }
+        if !self.devices.contains(device.as_str()) {
+            return Err(format!(
+                "{serial} is another authority's certificate for {device}, which was here before: leave the line out, and issue \
+                 one to it here"
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Where its key is lost, whichever line said so, every certificate over it is revoked for that.
+    async fn lose_all_over(&mut self, certificate: &Certificate) -> Result<(), Stop> {
+        let lost = sqlx::query(
+            "SELECT 1 FROM device_keys WHERE key_hash = $1 AND compromised_at IS NOT NULL",
+        )
+        .bind(certificate.key.as_slice())
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        if lost.is_none() {
+            return Ok(());
+        }
+        let (serial, reason) = (&certificate.serial, Reason::KeyCompromise);
+        self.revoke(serial, reason, self.now).await?;
+        for other in keys::all_over_it(&mut self.transaction, serial, reason).await? {
+            self.revoke(&other, reason, self.now).await?;
+        }
+        Ok(())
+    }
+
+    /// Revokes, with a leaf where that changed anything; whether it did.
+    async fn revoke(&mut self, serial: &Serial, reason: Reason, at: u64) -> Result<bool, Stop> {
+        let is_new = revoke(&mut self.transaction, serial, reason, at).await?;
+        if is_new {
+            self.revoked.push((serial.clone(), reason));
+        }
+        Ok(is_new)
     }
 
     /// What was done cannot be in the future: a clock that is right would be taken for wrong.
@@ -277,7 +379,7 @@ impl Import {
         let Some((at, reason)) = line.revoked else {
             return Ok(false);
         };
-        Ok(revoke(&mut self.transaction, &line.serial, reason, at).await?)
+        self.revoke(&line.serial, reason, at).await
     }
 
     /// Its key, which must be this device's and of this purpose. That it is lost is no reason: it was issued before.

@@ -102,7 +102,7 @@ async fn judge(
         None => app.expectations.believes(&client),
     };
     let device = app.desk.device(&client.device).await?;
-    let in_service = device.filter(|device| stands && device.state != DeviceState::Retired);
+    let in_service = device.filter(|device| stands && device.state == DeviceState::Approved);
     let device = in_service.ok_or_else(|| {
         refused(
             "not-in-service",

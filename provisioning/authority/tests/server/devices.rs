@@ -374,3 +374,65 @@ fn what_is_exported_is_taken_over_by_another_authority_all_of_it_or_nothing() {
         imported.clone().count() == 2 && imported.clone().all(|leaf| leaf["sha256"] == *digest)
     );
 }
+
+/// A registry into which somebody wrote another issuer for a certificate of this one, and that its device is only registered.
+#[test]
+fn tg24_a_certificate_stands_only_with_its_own_issuer_and_an_attestation_only_where_it_is_approved()
+{
+    let bench = Bench::new();
+    bench.configure(|text| {
+        text + "\n[[attestation]]\ndevices = [\"press-*\", \"lamp-*\"]\nsoftware = true\n"
+    });
+    bench.approve(&["press-1", "lamp-1"]);
+    let server = bench.serve();
+    let serial = enrol(&bench, "press-1", "press-1", "tls");
+    enrol(&bench, "lamp-ak", "lamp-1", "attestation");
+    let shown = ["--cert", "press-1.pem", "--key", "press-1.key"];
+    let attested = || {
+        let challenge = challenge(&bench);
+        let evidence = evidence(&bench, "lamp-ak", "lamp-1", &challenge);
+        let body = json!({ "challenge": challenge, "evidence": evidence });
+        post(&bench, "/api/v1/attest", &body)
+    };
+    in_time(|| bench.json("/api/v1/devices/press-1", &shown));
+    in_time(attested);
+    assert!(server.stop());
+
+    let line = ["export", "--config", "home/authority.toml", "records"];
+    bench.run(&line).succeeded();
+    let text = fs::read_to_string(bench.path("records")).expect("text");
+    let edited: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut record: Value = serde_json::from_str(line).expect("JSON");
+            if record["serial"] == *serial {
+                record["issuer"] = "22".repeat(32).into();
+            }
+            if record["id"] == "lamp-1" {
+                record["state"] = "registered".into();
+            }
+            record.to_string()
+        })
+        .collect();
+    fs::write(bench.path("records"), edited.join("\n")).expect("written");
+    let home = bench.path("home");
+    for entry in fs::read_dir(&home).expect("listed") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.starts_with("registry.db")) {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+    for line in [
+        &["import", "--config", "home/authority.toml", "records"][..],
+        &["audit", "catch-up", "--config", "home/authority.toml"],
+    ] {
+        bench.run(line).succeeded();
+    }
+    let _server = bench.serve();
+    let (status, answer) = bench.json("/api/v1/devices/press-1", &shown);
+    assert_eq!(status, 401, "{answer}");
+    let (status, answer) = attested();
+    assert_eq!(status, 403, "{answer}");
+    assert!(answer.to_string().contains("not-in-service"), "{answer}");
+}

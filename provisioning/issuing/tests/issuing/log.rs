@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use countersign_audit_log::{LogDirectory, LogFolder, LogKey, LogVerifier, Origin, verify};
 use countersign_backend_file::FileKey;
-use countersign_issuing::{Clock, Error, Issuing, Sequencer, SequencerError, catch_up};
+use countersign_issuing::{
+    CatchUpError, Clock, Error, Issuing, Sequencer, SequencerError, catch_up,
+};
 use countersign_keys::{Algorithm, SigningKey};
 use countersign_provisioning::Reason;
 use countersign_registry::{Refusal, Registry};
@@ -159,7 +161,13 @@ pub(crate) async fn tg16_a_registry_from_an_old_copy_catches_up_with_the_log(hou
     };
     let registry = elsewhere.open().await;
     registry
-        .import(copy.iter().map(String::as_str), now())
+        .import(
+            copy.iter().map(String::as_str),
+            &issuer,
+            now(),
+            |_| b"imported".to_vec(),
+            |_, _| b"revoked".to_vec(),
+        )
         .await
         .expect("put back");
     let outcome = Sequencer::start(registry.clone(), reopened(&house)).await;
@@ -223,6 +231,42 @@ pub(crate) async fn tg16_a_registry_from_an_old_copy_catches_up_with_the_log(hou
         let entry = folder.entry(leaf.place, log.checkpoint().head());
         assert_eq!(entry.expect("read"), Some(leaf.bytes));
     }
+}
+
+/// Of what was imported since the copy was made the log has the file's hash only.
+pub(crate) async fn tg16_what_was_imported_since_the_copy_must_be_imported_again(house: House) {
+    let imported = |at: u64, sha256: &str| {
+        format!("{{\"event\":\"imported\",\"at\":{at},\"sha256\":\"{sha256}\"}}")
+    };
+    let (file, other) = ("ab".repeat(32), "cd".repeat(32));
+    let mut log = LogDirectory::create(&house.path("log"), same_key()).expect("a log");
+    let leaf = imported(1, &file);
+    log.append(&["before", leaf.as_str(), "after"])
+        .expect("appended");
+    let registry = house.open().await;
+    let issuer = [7; 32];
+    for again in [None, Some(&other)] {
+        if let Some(again) = again {
+            let none: [&str; 0] = [];
+            let leaf = |_: &_| imported(2, again).into_bytes();
+            let done = registry.import(none, &issuer, now(), leaf, |_, _| Vec::new());
+            done.await.expect("imported");
+        }
+        let refused = catch_up(&registry, &log, &issuer, "operator", now()).await;
+        assert!(
+            matches!(&refused, Err(CatchUpError::Imported { place: 1, sha256 }) if *sha256 == file),
+            "{refused:?}"
+        );
+        // What came before it is here, for what hangs on it.
+        let (placed, _) = registry.leaf_counts().await.expect("counted");
+        assert_eq!(placed, 1);
+    }
+    let none: [&str; 0] = [];
+    let leaf = |_: &_| imported(3, &file).into_bytes();
+    let done = registry.import(none, &issuer, now(), leaf, |_, _| Vec::new());
+    done.await.expect("imported");
+    let taken = catch_up(&registry, &log, &issuer, "operator", now()).await;
+    assert_eq!(taken.expect("caught up"), 2);
 }
 
 /// A key that is the same each time.

@@ -42,6 +42,7 @@ on_both! {
         #[test] fn tg24_every_certificate_is_in_the_log;
         #[test] fn tg16_a_log_ahead_of_the_registry_costs_no_leaf_its_place;
         #[test] fn tg16_a_registry_from_an_old_copy_catches_up_with_the_log;
+        #[test] fn tg16_what_was_imported_since_the_copy_must_be_imported_again;
         #[test] fn tg16_a_log_of_another_registry_is_left_alone;
         #[test] fn tg16_a_log_that_the_registry_does_not_know_is_left_alone;
     }

@@ -1,9 +1,10 @@
 //! Records that are taken elsewhere.
 
-use countersign_provisioning::{Profile, Reason};
+use countersign_provisioning::{Profile, Reason, Revocation, Serial};
 use countersign_registry::{
-    CertificateState, Device, Error, Imported, Refusal, Registry, Reservation,
+    CertificateState, Device, Error, Imported, Leaf, Listed, Refusal, Registry, Reservation,
 };
+use countersign_trust_store::UnixTime;
 
 use crate::database::{Database, NOW, approve, asking, id, reserve};
 use crate::made::{END, issue_real};
@@ -20,8 +21,24 @@ async fn exported(registry: &Registry) -> Vec<String> {
     lines
 }
 
+/// Who issues in these tests, and an authority beside it.
+const HERE: [u8; 32] = [7; 32];
+const ELSEWHERE: [u8; 32] = [9; 32];
+
+/// Imports into the registry of who issues here. A leaf of a revocation is the serial and the reason.
 async fn import(registry: &Registry, lines: &[String]) -> Result<Imported, Error> {
-    registry.import(lines.iter().map(String::as_str), NOW).await
+    let lines = lines.iter().map(String::as_str);
+    let revoked = |serial: &Serial, why| format!("{serial} {why}").into_bytes();
+    let imported = |imported: &Imported| format!("imported {}", imported.added).into_bytes();
+    registry.import(lines, &HERE, NOW, imported, revoked).await
+}
+
+/// The leaves of a registry that has no log.
+async fn leaves(registry: &Registry) -> Vec<String> {
+    registry.place_leaves(100).await.expect("placed");
+    let leaves = registry.leaves(0, 100).await.expect("listed");
+    let text = |leaf: Leaf| String::from_utf8(leaf.bytes).expect("text");
+    leaves.into_iter().map(text).collect()
 }
 
 /// Imports into an empty registry of the kind, which must refuse a line and keep nothing; the line and the reason.
@@ -206,7 +223,8 @@ pub(crate) async fn tg24_what_contradicts_itself_or_what_is_here_is_not_imported
     let second = twin
         .replace(&serial, "4222")
         .replace(&key, &"22".repeat(32));
-    let (_, said) = refused_by(&registry, &[second]).await;
+    let all = [exported(&registry).await, vec![second]].concat();
+    let (_, said) = refused(&database, &all).await;
     assert!(said.contains(&other.serial.to_string()), "{said}");
     let theirs = order.replace("\"manufacturer\":null", "\"manufacturer\":\"north\"");
     let (_, said) = refused_by(&registry, &[theirs]).await;
@@ -289,6 +307,143 @@ pub(crate) async fn tg23_a_revocation_is_imported_whatever_is_here(database: Dat
         reserve(&copy, &again, NOW).await,
         Err(Refusal::KeyRevoked { .. })
     ));
+}
+
+pub(crate) async fn tg24_an_import_speaks_for_nobody_who_was_here(database: Database) {
+    let registry = database.open().await;
+    approve(&registry, &["a", "b"]).await;
+    let what = issue_real(&registry, "a", 1, Profile::Tls).await;
+    let lines = exported(&registry).await;
+    let [order, a, b, certificate] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    // Without its certificate nobody can see whose it is.
+    let own = format!("\"issuer\":\"{}\"", hex::encode(HERE));
+    let forged = serde_without_der(certificate)
+        .replace("\"issued\"", "\"superseded\"")
+        .replace("\"device\":\"a\"", "\"device\":\"b\"")
+        .replace(&what.serial.to_string(), "4111")
+        .replace(&hex::encode(what.key), &"11".repeat(32));
+    let theirs = forged.replace(&own, &format!("\"issuer\":\"{}\"", hex::encode(ELSEWHERE)));
+    assert_ne!(forged, theirs);
+    let (line, said) = refused_by(&registry, &[b.clone(), theirs.clone()]).await;
+    assert!(
+        line == 2 && said.contains("which was here before"),
+        "{said}"
+    );
+    let new = |line: &String| line.replace("\"b\"", "\"n\"");
+    for forged in [
+        forged.clone(),
+        new(&forged),
+        forged.replace(
+            "\"superseded\",\"revoked_at\":null,\"reason\":null",
+            &format!("\"revoked\",\"revoked_at\":{NOW},\"reason\":\"superseded\""),
+        ),
+    ] {
+        let (line, said) = refused_by(&registry, &[new(b), forged]).await;
+        assert!(line == 2 && said.contains("this authority's own"), "{said}");
+    }
+    // A device that comes along brings them, and what is here is no fault.
+    let coming = [
+        order.clone(),
+        a.clone(),
+        certificate.clone(),
+        new(b),
+        new(&theirs),
+    ];
+    for (added, skipped) in [(2, 3), (0, 5)] {
+        let imported = import(&registry, &coming).await.expect("imported");
+        assert_eq!((imported.added, imported.skipped), (added, skipped));
+    }
+}
+
+/// Two certificates over one key, of which one is said to be lost: in the lines, or here.
+pub(crate) async fn tg23_a_key_that_is_lost_is_imported_for_all_that_is_over_it(
+    database: Database,
+) {
+    let registry = database.open().await;
+    approve(&registry, &["a"]).await;
+    let what = issue_real(&registry, "a", 1, Profile::Tls).await;
+    let lines = exported(&registry).await;
+    let [order, a, first] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    let serial = what.serial.to_string();
+    let second = serde_without_der(first)
+        .replace(&serial, "4111")
+        .replace("\"issued\"", "\"superseded\"");
+    let lost = second.replace(
+        "\"superseded\",\"revoked_at\":null,\"reason\":null",
+        &format!("\"revoked\",\"revoked_at\":{NOW},\"reason\":\"key-compromise\""),
+    );
+    assert_ne!(lost, second);
+    let (one, other) = (
+        format!("{serial} key-compromise"),
+        "4111 key-compromise".to_owned(),
+    );
+    let empty = async || {
+        let copy = if database.folder.is_some() {
+            Database::sqlite()
+        } else {
+            Database::postgresql()
+        };
+        let registry = copy.open().await;
+        (copy, registry)
+    };
+    let all_lost = async |registry: &Registry| {
+        let statistics = registry.statistics().await.expect("counted");
+        assert_eq!(statistics.certificates, [("revoked".to_owned(), 2)]);
+        let listed = registry.revocations(&HERE, NOW).await.expect("listed");
+        assert!(
+            listed.len() == 2
+                && listed
+                    .iter()
+                    .all(|what| what.reason == Reason::KeyCompromise)
+        );
+    };
+    // In one file, in both orders.
+    for certificates in [[first, &lost], [&lost, first]] {
+        let (_copy, registry) = empty().await;
+        let all = [order, a, certificates[0], certificates[1]].map(Clone::clone);
+        let imported = import(&registry, &all).await.expect("imported");
+        assert_eq!((imported.added, imported.revoked), (4, 1));
+        all_lost(&registry).await;
+        assert_eq!(
+            leaves(&registry).await,
+            ["imported 4".to_owned(), one.clone()]
+        );
+    }
+    // Both here as valid, and the file knows more of either.
+    let lost_first = first.replace(
+        "\"issued\",\"revoked_at\":null,\"reason\":null",
+        &format!("\"revoked\",\"revoked_at\":{NOW},\"reason\":\"key-compromise\""),
+    );
+    for (line, leaf) in [
+        (&lost, [other.clone(), one.clone()]),
+        (&lost_first, [one.clone(), other.clone()]),
+    ] {
+        let (_copy, registry) = empty().await;
+        let all = [order, a, first, &second].map(Clone::clone);
+        import(&registry, &all).await.expect("imported");
+        let imported = import(&registry, std::slice::from_ref(line)).await;
+        assert_eq!(imported.expect("imported").revoked, 2);
+        all_lost(&registry).await;
+        assert_eq!(leaves(&registry).await[2..], leaf);
+    }
+    // Lost on somebody's word before its records came.
+    let (_copy, registry) = empty().await;
+    let word = Revocation {
+        serial: "4111".parse().expect("a serial"),
+        at: UnixTime::from_secs(NOW),
+        reason: Reason::KeyCompromise,
+    };
+    let listed = registry.revoke_listed(&HERE, &word, b"word").await;
+    assert_eq!(listed.expect("revoked"), Listed::Unrecorded);
+    let all = [order, a, first, &second].map(Clone::clone);
+    let imported = import(&registry, &all).await.expect("imported");
+    assert_eq!(imported.revoked, 1);
+    all_lost(&registry).await;
+    assert_eq!(leaves(&registry).await[2..], [one]);
 }
 
 pub(crate) async fn a_quota_counts_what_is_imported(database: Database) {

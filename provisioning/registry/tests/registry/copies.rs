@@ -299,24 +299,37 @@ pub(crate) async fn tg16_tg23_a_serial_that_is_not_recorded_is_revoked_on_somebo
     let others = registry.revocations(&[8; 32], NOW).await.expect("listed");
     assert!(others.is_empty());
     // One that is recorded afterwards is revoked, and on the list once.
-    let lines = [format!(
-        "{{\"kind\":\"certificate\",\"serial\":\"{unknown}\",\"device\":\"a\",\"profile\":\"tls\",\"issuer\":\"{}\",\
+    let device = format!(
+        "{{\"kind\":\"device\",\"id\":\"z\",\"hardware_hash\":null,\"device_type\":\"\",\"family\":\"\",\"revision\":\"\",\
+         \"firmware\":\"\",\"state\":\"approved\",\"order\":null,\"recorded_at\":{NOW}}}"
+    );
+    let lines = [
+        device,
+        format!(
+            "{{\"kind\":\"certificate\",\"serial\":\"{unknown}\",\"device\":\"z\",\"profile\":\"tls\",\"issuer\":\"{}\",\
          \"key\":\"{}\",\"not_before\":{NOW},\"not_after\":{},\"state\":\"superseded\",\"revoked_at\":null,\
          \"reason\":null,\"der\":null,\"reserved_at\":{NOW}}}",
-        hex::encode(ISSUER),
-        "0c".repeat(32),
-        NOW + 5000,
-    )];
+            hex::encode(ISSUER),
+            "0c".repeat(32),
+            NOW + 5000,
+        ),
+    ];
     let imported = registry
-        .import(lines.iter().map(String::as_str), NOW)
+        .import(
+            lines.iter().map(String::as_str),
+            &[9; 32],
+            NOW,
+            |_| b"imported".to_vec(),
+            |_, _| b"revoked".to_vec(),
+        )
         .await
         .expect("imported");
-    assert_eq!(imported.added, 1);
+    assert_eq!(imported.added, 2);
     let found = registry.certificate(&unknown).await.expect("found");
     let found = found.expect("there");
     assert_eq!(found.state, CertificateState::Revoked);
     assert_eq!(found.revoked, Some((NOW, Reason::KeyCompromise)));
-    let lost = reserve(&registry, &asking("a", 12), NOW).await;
+    let lost = reserve(&registry, &asking("z", 12), NOW).await;
     assert!(matches!(lost, Err(Refusal::KeyRevoked { .. })), "{lost:?}");
     let listed = registry.revocations(&ISSUER, NOW).await.expect("listed");
     assert_eq!(listed.len(), 3);

@@ -47,6 +47,8 @@ on_both! {
         #[test] fn tg24_what_contradicts_itself_or_what_is_here_is_not_imported;
         #[test] fn tg04_a_key_is_imported_for_one_device_and_purpose;
         #[test] fn tg23_a_revocation_is_imported_whatever_is_here;
+        #[test] fn tg23_a_key_that_is_lost_is_imported_for_all_that_is_over_it;
+        #[test] fn tg24_an_import_speaks_for_nobody_who_was_here;
         #[test] fn a_quota_counts_what_is_imported;
     }
     copies {
