@@ -36,18 +36,19 @@ const ENGINE_FEATURES: WasmFeatures = ALLOWED_FEATURES.union(WasmFeatures::MULTI
 
 /// Address space reserved for each linear memory, in bytes.
 ///
-/// Where addresses have 47 bits or more it is all that a memory can address: it is never moved, and whether an access is in
-/// bounds is left to the processor, so that code is smaller, faster and sooner compiled. Elsewhere, where many guests would not fit
-/// (39 bits, on many a small gateway), it is the 256 MiB that a guest may have if nobody says otherwise, and 64 MiB where addresses
-/// have 32 bits. A memory that grows beyond that is moved, in one step that nothing interrupts, and copying 256 MiB takes longer than
-/// a guest may live on after its deadline; that of a guest for one request is not moved, and so cannot grow further.
-const MEMORY_RESERVATION: u64 = if cfg!(target_arch = "x86_64") {
-    4 << 30
-} else if cfg!(target_pointer_width = "32") {
+/// It is what a guest may have if nobody says otherwise, 256 MiB, and 64 MiB where addresses have 32 bits. A memory that grows beyond
+/// that is moved, in one step that nothing interrupts, and copying 256 MiB takes longer than a guest may live on after its deadline;
+/// that of a guest for one request is not moved, and so cannot grow further. More would be too much for many guests where addresses
+/// have 39 bits, as on many a small gateway.
+const MEMORY_RESERVATION: u64 = if cfg!(target_pointer_width = "32") {
     64 << 20
 } else {
     256 << 20
 };
+
+/// The same for code of processors whose addresses always have 47 bits: all that a memory can address. It is never moved, and whether
+/// an access is in bounds is left to the processor, so that code is smaller, faster and sooner compiled.
+const WHOLE_RESERVATION: u64 = 4 << 30;
 
 /// The same, for what is laid out in advance.
 const SERVING_MEMORY: usize = 64 << 20;
@@ -85,13 +86,11 @@ pub(crate) fn places(memories: u32, tables: u32) -> u32 {
 /// Bytes of a memory, and of a table, that are cleared instead of given back (64 KiB).
 const SERVING_RESIDENT: usize = 64 << 10;
 
-/// Address space kept free behind each linear memory, in bytes (64 KiB; 32 MiB where the processor looks after bounds, as far as
-/// compiled code adds to an address without a look).
-const MEMORY_GUARD: u64 = if cfg!(target_arch = "x86_64") {
-    32 << 20
-} else {
-    64 << 10
-};
+/// Address space kept free behind each linear memory, in bytes (64 KiB).
+const MEMORY_GUARD: u64 = 64 << 10;
+
+/// The same where the processor looks after bounds (32 MiB): as far as compiled code adds to an address without a look.
+const WHOLE_GUARD: u64 = 32 << 20;
 
 /// Stack that a guest may use, in bytes (512 KiB). A guest that recurses further traps.
 pub(crate) const GUEST_STACK: usize = 512 << 10;
@@ -109,9 +108,14 @@ pub(crate) const PULLEY: &str = if cfg!(target_pointer_width = "32") {
 /// Our configuration with Wasmtime's defaults for the rest.
 pub(crate) fn config() -> Config {
     let mut config = Config::new();
-    config.memory_reservation(MEMORY_RESERVATION);
+    let (reservation, guard) = if cfg!(target_arch = "x86_64") {
+        (WHOLE_RESERVATION, WHOLE_GUARD)
+    } else {
+        (MEMORY_RESERVATION, MEMORY_GUARD)
+    };
+    config.memory_reservation(reservation);
     config.memory_reservation_for_growth(MEMORY_RESERVATION);
-    config.memory_guard_size(MEMORY_GUARD);
+    config.memory_guard_size(guard);
     config.max_wasm_stack(GUEST_STACK);
     config.async_stack_size(ASYNC_STACK);
     // A trap names functions, which neither is needed for: a map of addresses back to WebAssembly, and what other programs'
@@ -176,9 +180,16 @@ pub(crate) fn build(
         None => own.map_or_else(config, harden),
     };
     if interpreted {
-        config.target(PULLEY)?;
+        for_interpreter(&mut config)?;
     }
     named(config)
+}
+
+/// The machine that is the same on every kind of processor, and so has the same layout of memory everywhere.
+fn for_interpreter(config: &mut Config) -> wasmtime::Result<&mut Config> {
+    config.memory_reservation(MEMORY_RESERVATION);
+    config.memory_guard_size(MEMORY_GUARD);
+    config.target(PULLEY)
 }
 
 /// An engine that compiles for other hosts.
@@ -189,7 +200,7 @@ pub(crate) fn build_for(wanted: CodeTarget) -> wasmtime::Result<Engine> {
     let mut config = config();
     match wanted {
         CodeTarget::Baseline => config.target(target())?,
-        CodeTarget::Interpreter => config.target(PULLEY)?,
+        CodeTarget::Interpreter => for_interpreter(&mut config)?,
         CodeTarget::Native => &mut config,
     };
     named(config)
@@ -253,16 +264,33 @@ mod tests {
         assert!(build(Some(Config::new()), false, None).is_ok());
     }
 
+    /// What code is for.
+    fn hash(engine: &Engine) -> u64 {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
     #[test]
     fn code_for_the_one_engine_is_code_for_the_one_that_serves() {
-        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-        let hash = |serving| {
-            let engine = build(None, false, serving).expect("ours");
-            let mut hasher = DefaultHasher::new();
-            engine.precompile_compatibility_hash().hash(&mut hasher);
-            hasher.finish()
-        };
-        assert_eq!(hash(None), hash(Some(4)));
+        let of = |serving| hash(&build(None, false, serving).expect("ours"));
+        assert_eq!(of(None), of(Some(4)));
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn te15_code_for_the_interpreter_is_the_same_whatever_compiles_it() {
+        let mut elsewhere = config();
+        elsewhere.memory_reservation(256 << 20);
+        elsewhere.memory_guard_size(64 << 10);
+        elsewhere.target(PULLEY).expect("known");
+        let expected = hash(&named(elsewhere).expect("ours"));
+        for serving in [None, Some(4)] {
+            assert_eq!(hash(&build(None, true, serving).expect("ours")), expected);
+        }
+        let made = build_for(CodeTarget::Interpreter).expect("ours");
+        assert_eq!(hash(&made), expected);
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Keys {
     /// Whether a key that a service is allowed is not there.
     pub(crate) fn lacks(&self, service: &Service) -> bool {
         let (now, mut grants) = (self.now(), service.grants.keys.iter());
-        grants.any(|grant| now.absent.contains_key(grant.name()))
+        grants.any(|grant| !now.open.contains_key(grant.name()))
     }
 
     /// The ceiling with the device, for a component with this statement.
@@ -192,9 +192,13 @@ impl Keys {
         for grant in &service.grants.keys {
             let asked = &statement.grants().keys;
             if asked.iter().any(|asked| asked.name == grant.name())
-                && let Some((_, reason)) = now.absent.get(grant.name())
+                && !now.open.contains_key(grant.name())
             {
-                return Err(Arc::clone(reason));
+                let absent = now.absent.get(grant.name());
+                // What was opened for others than who asks now is opened again.
+                let unknown =
+                    || NotLent::Hardware(format!("the key {} is not open yet", grant.name()));
+                return Err(absent.map_or_else(|| Arc::new(unknown()), |(_, why)| Arc::clone(why)));
             }
         }
         Ok(match &now.device {

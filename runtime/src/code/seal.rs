@@ -69,7 +69,7 @@ pub(super) fn header(key: &Key, binding: &Binding, imports: &[Import], code: &[u
 /// The code in a sealed file of so many bytes, if it is sealed by this key for what is expected.
 ///
 /// Each piece is read once, goes into the seal and to where it will be loaded from, which nobody can write to any more by the
-/// time the seal is compared.
+/// time the seal is compared. In between only a process of the same user could, which has the key as well.
 ///
 /// # Errors
 /// What is wrong with it, for an operator.
