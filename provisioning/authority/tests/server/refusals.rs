@@ -184,20 +184,17 @@ fn tg11_large_and_slow_requests_end_and_others_are_served_meanwhile() {
     bench.configure(|text| text.replace("header_seconds = 10", "header_seconds = 2"));
     let token = bench.token(&["--device", "*"]);
     let server = bench.serve();
-    fs::write(bench.path("large"), vec![b'A'; 1_000_000]).expect("written");
     let user = format!("est:{token}");
-    let (status, problem) = bench.json(
-        EST,
-        &[
-            "--user",
-            &user,
-            "--header",
-            PKCS10,
-            "--data-binary",
-            "@large",
-        ],
-    );
+    let send = |bytes: usize| {
+        fs::write(bench.path("large"), vec![b'A'; bytes]).expect("written");
+        let data = ["--header", PKCS10, "--data-binary", "@large"];
+        bench.json(EST, &[&["--user", user.as_str()], &data[..]].concat())
+    };
+    let (status, problem) = send(40_000);
     assert_eq!((status, &problem["code"]), (413, &"body-too-large".into()));
+    // Of what is too much for the buffers between them, curl sees the refusal or that it was hung up on.
+    let (status, _) = send(1_000_000);
+    assert!(matches!(status, 0 | 413), "{status}");
     let many: Vec<String> = (0..80).map(|number| format!("X-{number}: y")).collect();
     let mut arguments = Vec::new();
     for header in &many {
