@@ -50,7 +50,7 @@ const MEMORY_RESERVATION: u64 = if cfg!(target_pointer_width = "32") {
 /// an access is in bounds is left to the processor, so that code is smaller, faster and sooner compiled.
 const WHOLE_RESERVATION: u64 = 4 << 30;
 
-/// The same, for what is laid out in advance.
+/// Most memory of a guest whose memory is laid out in advance, in bytes (64 MiB).
 const SERVING_MEMORY: usize = 64 << 20;
 
 /// Most elements of one table of a guest for one request. Interpreters of scripts have some 20,000.
