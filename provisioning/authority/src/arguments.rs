@@ -36,7 +36,8 @@ pub(crate) enum Verb {
     /// Revoke the certificates of a list; while the authority does not run, or on PostgreSQL. The next list of revocations has
     /// them, which the authority signs as soon as it runs.
     ///
-    /// Ends with 0 when all are revoked, and with 1 when some are not on record here: they are named.
+    /// Ends with 0 when all are revoked, and with 1 when some are not on record here, or were issued by another authority, whose list
+    /// alone tells hosts: they are named.
     Revoke(Revoke),
     /// Verify the audit log, or let an old copy of the registry learn from it.
     Audit {

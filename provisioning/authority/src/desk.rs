@@ -13,7 +13,8 @@ use countersign_format::{DeviceIdentity, Digest};
 use countersign_keys::PublicKey;
 use countersign_provisioning::{Profile, Reason, Serial};
 use countersign_registry::{
-    Certificate, CertificateState, Device, DeviceState, Page, Registry, Statistics, StoredCrl,
+    Certificate, CertificateState, Device, DeviceState, Page, Refusal, Registry, Statistics,
+    StoredCrl,
 };
 use countersign_trust_store::UnixTime;
 use tokio::sync::Semaphore;
@@ -31,6 +32,9 @@ pub use hours::{Hour, Hours};
 
 /// How long an answer of the registry about its health holds.
 const HEALTH_LIFE: Duration = Duration::from_secs(1);
+
+/// How long after a renewal it is nothing unusual that a device shows the certificate that was renewed, in seconds.
+const RENEWAL_SECONDS: u64 = 24 * 3600;
 
 /// A certificate that somebody who may have it wants.
 #[derive(Clone, Debug)]
@@ -144,13 +148,43 @@ impl Desk {
             return Err(Problem::new(Code::NotApproved));
         }
         let device = device.ok_or_else(|| Problem::new(Code::NotApproved))?;
+        let key = *Digest::of(&wish.public_key.to_spki_der()).as_bytes();
         let outcome = self.issuer.issue(wish, &device).await;
-        if let Err(problem) = &outcome
-            && let code @ (Code::AlreadyIssued | Code::KeyKnown) = problem.code()
+        if let Err(not_issued) = &outcome
+            && let Some(refusal) = &not_issued.refusal
+            && let Some(what) = self.unusual_wish(refusal, &key).await
         {
-            self.metrics.unusual(code.as_str(), &device.id);
+            self.metrics.unusual(what, &device.id);
         }
-        outcome
+        outcome.map_err(|not_issued| not_issued.problem)
+    }
+
+    /// What is unusual in what was refused, if anything. Who lost an answer asks again over the same key.
+    async fn unusual_wish(&self, refusal: &Refusal, key: &[u8; 32]) -> Option<&'static str> {
+        match refusal {
+            Refusal::KeyKnown { serves: None, .. } => Some("key-known"),
+            Refusal::KeyRevoked { .. } => Some("key-revoked"),
+            Refusal::AlreadyIssued { serial, .. } => {
+                let current = self.registry.certificate(serial).await.ok().flatten()?;
+                (current.key != *key).then_some("already-issued")
+            }
+            _ => None,
+        }
+    }
+
+    /// What is unusual in showing this certificate, if anything. Who lost the answer to a renewal shows what was renewed.
+    async fn unusual_certificate(&self, found: &Certificate) -> Option<&'static str> {
+        match found.state {
+            CertificateState::Issued => None,
+            CertificateState::Superseded => {
+                let current = self.registry.current(&found.device, found.profile).await;
+                let renewed_at = current.ok().flatten()?.reserved_at;
+                let now = (self.clock)().as_secs();
+                (now.saturating_sub(renewed_at) > RENEWAL_SECONDS)
+                    .then_some("superseded-certificate")
+            }
+            _ => Some("revoked-certificate"),
+        }
     }
 
     /// From the issuer to the root, DER.
@@ -163,6 +197,20 @@ impl Desk {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.places.saturating_sub(self.waiting.available_permits())
+    }
+
+    /// What was revoked with this certificate, or is it, and is on no list of this authority, since others issued it.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn revoked_of_others(
+        &self,
+        certificate: &Certificate,
+    ) -> Result<Vec<Certificate>, Problem> {
+        self.registry
+            .revoked_of_others(certificate, &self.issuer_id)
+            .await
+            .map_err(unavailable)
     }
 
     /// Whether a client's certificate stands: the registry has it for this device and this key, and it is not revoked.
@@ -182,11 +230,9 @@ impl Desk {
         let is_it = found.device == client.device
             && found.issuer == *client.issuer.as_bytes()
             && found.key == *Digest::of(&client.spki).as_bytes();
-        let unusual = match found.state {
-            _ if !is_it => Some("other-certificate"),
-            CertificateState::Issued => None,
-            CertificateState::Superseded => Some("superseded-certificate"),
-            _ => Some("revoked-certificate"),
+        let unusual = match is_it {
+            true => self.unusual_certificate(&found).await,
+            false => Some("other-certificate"),
         };
         if let Some(what) = unusual {
             self.metrics.unusual(what, &client.device);

@@ -11,6 +11,7 @@ mod devices;
 mod est;
 mod health;
 pub mod limit;
+mod lingering;
 mod lists;
 mod metrics;
 mod openapi;
@@ -22,7 +23,6 @@ mod surroundings;
 mod views;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -41,6 +41,7 @@ use crate::privacy::PrivacyTokens;
 use challenge::Challenges;
 use limit::RateLimit;
 pub use metrics::Metrics;
+use surroundings::Bounds;
 pub(crate) use views::time;
 
 /// What every handler may use.
@@ -90,7 +91,7 @@ pub fn router(app: Arc<App>, limits: &Limits, cors_origins: &[String]) -> anyhow
         .route("/api/v1/certificates/{serial}/revoke", post(revoke::revoke))
         .route("/api/v1/challenge", post(devices::challenge))
         .route("/api/v1/authenticate", post(devices::authenticate))
-        .route("/api/v1/attest", post(attest::attest))
+        .route(attest::ROUTE, post(attest::attest))
         .route("/.well-known/est/cacerts", get(est::cacerts))
         .route("/.well-known/est/simpleenroll", post(est::simpleenroll))
         .route("/.well-known/est/simplereenroll", post(est::simplereenroll))
@@ -112,12 +113,10 @@ pub fn router(app: Arc<App>, limits: &Limits, cors_origins: &[String]) -> anyhow
     let mut router = routes
         .fallback(surroundings::nothing_here)
         .method_not_allowed_fallback(surroundings::wrong_method)
-        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        // The body is here, and not too large, before a handler is.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(
-            (
-                Arc::clone(&app),
-                Duration::from_secs(limits.request_seconds),
-            ),
+            (Arc::clone(&app), Bounds::of(limits)),
             surroundings::surround,
         ))
         .with_state(app);

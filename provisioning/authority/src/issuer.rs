@@ -33,6 +33,22 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A time that has certainly passed when this was written: a clock below it is wrong.
 pub(crate) const FLOOR: u64 = 1_764_000_000;
 
+/// Why a certificate was not issued.
+#[derive(Debug)]
+pub struct NotIssued {
+    /// What whoever asked is told.
+    pub problem: Problem,
+    /// The registry's reason, if it was that.
+    pub refusal: Option<Refusal>,
+}
+
+impl From<Problem> for NotIssued {
+    fn from(problem: Problem) -> Self {
+        let refusal = None;
+        Self { problem, refusal }
+    }
+}
+
 /// What issues, when it can.
 pub struct Issuer {
     shared: Arc<Shared>,
@@ -157,7 +173,7 @@ impl Issuer {
     ///
     /// # Errors
     /// Why not.
-    pub async fn issue(&self, wish: Wish, device: &Device) -> Result<Certificate, Problem> {
+    pub async fn issue(&self, wish: Wish, device: &Device) -> Result<Certificate, NotIssued> {
         let issuing = self
             .shared
             .issuing()
@@ -185,9 +201,13 @@ impl Issuer {
             .await
             .map_err(|error| match error {
                 IssuingError::Refused(Refusal::RequestReused) if wish.one_time => {
-                    Problem::new(Code::TokenUsed)
+                    Problem::new(Code::TokenUsed).into()
                 }
-                error => problem(error),
+                IssuingError::Refused(refusal) => NotIssued {
+                    problem: refused(&refusal),
+                    refusal: Some(refusal),
+                },
+                error => problem(error).into(),
             })
     }
 

@@ -182,11 +182,24 @@ fn revoke_listed(list: arguments::Revoke) -> anyhow::Result<ExitCode> {
             "countersign-authority: warning: the time that is on record for this is in doubt: {doubt}"
         );
     }
+    for serial in &outcome.elsewhere {
+        eprintln!("{serial} was issued by another authority");
+    }
+    if !outcome.elsewhere.is_empty() {
+        eprintln!(
+            "countersign-authority: {} are revoked here and on no list of this authority: revoke them where they were issued, or \
+             hosts go on accepting them",
+            outcome.elsewhere.len()
+        );
+    }
     for serial in &outcome.unrecorded {
         eprintln!("{serial} is not on record here");
     }
     if unrecorded_too || outcome.unrecorded.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(match outcome.elsewhere.as_slice() {
+            [] => ExitCode::SUCCESS,
+            _ => ExitCode::from(1),
+        });
     }
     eprintln!(
         "countersign-authority: {} were not revoked: look at the list; if this authority issued them, revoke them with --unrecorded",

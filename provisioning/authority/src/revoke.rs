@@ -44,6 +44,8 @@ pub struct Word {
 pub struct Outcome {
     /// Revoked now.
     pub revoked: usize,
+    /// Revoked here, and issued by others: on no list of this authority.
+    pub elsewhere: Vec<Serial>,
     /// Not on record; on the next list only where the operator said so.
     pub unrecorded: Vec<Serial>,
     /// What other clocks say against the time that is on record for it, if anything. What should be revoked does not wait for that.
@@ -84,11 +86,14 @@ pub async fn listed(word: &Word) -> anyhow::Result<Outcome> {
         ..Outcome::default()
     };
     for (serial, reason) in list {
-        if revoke(&registry, &clock, &serial, reason, BY)
-            .await?
-            .is_some()
-        {
+        if let Some(revoked) = revoke(&registry, &clock, &serial, reason, BY).await? {
             outcome.revoked = outcome.revoked.saturating_add(1);
+            let others = registry.revoked_of_others(&revoked, issuer.as_bytes());
+            for other in others.await? {
+                if !outcome.elsewhere.contains(&other.serial) {
+                    outcome.elsewhere.push(other.serial);
+                }
+            }
             continue;
         }
         if word.unrecorded {

@@ -235,7 +235,7 @@ async fn own_certificate(
     let issued = issuer.issue(wish, &device).await;
     issuer.close().await;
     let issued =
-        issued.map_err(|problem| anyhow::anyhow!("the server's certificate: {problem}"))?;
+        issued.map_err(|not| anyhow::anyhow!("the server's certificate: {}", not.problem))?;
     issued
         .der
         .context("the server's certificate was not recorded")

@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use crate::location::Kind;
 use crate::sql::{self, int, uint};
-use crate::writing::Writing;
+use crate::transaction::Transaction;
 use crate::{Error, Registry, behind};
 
 /// Held in PostgreSQL while places are given; any number that nothing else of this program locks.
@@ -107,7 +107,7 @@ impl Registry {
 
 /// Lets nobody else give places to the end of the transaction. Who leads may have lost that without knowing; each
 /// statement after this one sees what the one before wrote.
-pub(crate) async fn lock_places(transaction: &mut Writing, kind: Kind) -> Result<(), Error> {
+pub(crate) async fn lock_places(transaction: &mut Transaction, kind: Kind) -> Result<(), Error> {
     if kind == Kind::PostgreSql {
         sqlx::query("SELECT pg_advisory_xact_lock($1)::text")
             .bind(PLACES_LOCK)
@@ -118,7 +118,7 @@ pub(crate) async fn lock_places(transaction: &mut Writing, kind: Kind) -> Result
 }
 
 /// The first place that no leaf has.
-pub(crate) async fn next_place(transaction: &mut Writing) -> Result<u64, Error> {
+pub(crate) async fn next_place(transaction: &mut Transaction) -> Result<u64, Error> {
     let row = sqlx::query("SELECT coalesce(max(place) + 1, 0) FROM audit WHERE place IS NOT NULL")
         .fetch_one(&mut **transaction)
         .await?;
@@ -126,7 +126,7 @@ pub(crate) async fn next_place(transaction: &mut Writing) -> Result<u64, Error> 
 }
 
 /// Writes leaves in a transaction that writes what they tell of.
-pub(crate) async fn insert(transaction: &mut Writing, leaves: &[&[u8]]) -> Result<(), Error> {
+pub(crate) async fn insert(transaction: &mut Transaction, leaves: &[&[u8]]) -> Result<(), Error> {
     for piece in sql::pieces(leaves) {
         let statement = format!(
             "INSERT INTO audit (leaf) VALUES {}",

@@ -8,8 +8,8 @@ use countersign_provisioning::{Reason, Serial};
 use sqlx::Row;
 
 use crate::sql::{int, uint};
-use crate::writing::Writing;
-use crate::{Certificate, Error, Registry, audit, import, revoke};
+use crate::transaction::Transaction;
+use crate::{Certificate, CertificateState, Error, Registry, audit, import, revoke};
 
 /// An entry of the audit log, to be taken up.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl Registry {
     }
 }
 
-async fn go_on(mut transaction: Writing, leaf: &[u8]) -> Result<(), Error> {
+async fn go_on(mut transaction: Transaction, leaf: &[u8]) -> Result<(), Error> {
     sqlx::query("DELETE FROM behind")
         .execute(&mut *transaction)
         .await?;
@@ -153,7 +153,7 @@ async fn go_on(mut transaction: Writing, leaf: &[u8]) -> Result<(), Error> {
 }
 
 /// How many entries the log was seen to have, and the places that are given here; none if nothing was noticed.
-async fn row(transaction: &mut Writing) -> Result<Option<(u64, u64)>, Error> {
+async fn row(transaction: &mut Transaction) -> Result<Option<(u64, u64)>, Error> {
     let row = sqlx::query(
         "SELECT log, (SELECT coalesce(max(place) + 1, 0) FROM audit WHERE place IS NOT NULL) FROM behind",
     )
@@ -164,7 +164,7 @@ async fn row(transaction: &mut Writing) -> Result<Option<(u64, u64)>, Error> {
 }
 
 /// The transaction of something that a registry does not do while it is behind.
-pub(crate) async fn unless_behind(mut transaction: Writing) -> Result<Writing, Error> {
+pub(crate) async fn unless_behind(mut transaction: Transaction) -> Result<Transaction, Error> {
     match row(&mut transaction).await? {
         None => Ok(transaction),
         Some((log, registry)) => {
@@ -175,7 +175,7 @@ pub(crate) async fn unless_behind(mut transaction: Writing) -> Result<Writing, E
 }
 
 /// Gives a leaf its place: the one that waits here already, or a new one.
-async fn put(transaction: &mut Writing, place: u64, leaf: &[u8]) -> Result<(), Error> {
+async fn put(transaction: &mut Transaction, place: u64, leaf: &[u8]) -> Result<(), Error> {
     let waiting = sqlx::query(
         "UPDATE audit SET place = $1 WHERE id = (SELECT min(id) FROM audit WHERE place IS NULL AND leaf = $2)",
     )
@@ -193,27 +193,72 @@ async fn put(transaction: &mut Writing, place: u64, leaf: &[u8]) -> Result<(), E
     Ok(())
 }
 
-/// A certificate that was issued after the copy was made: it is the current one of its place.
-async fn issued(transaction: &mut Writing, certificate: &Certificate) -> Result<(), Error> {
+/// A certificate that was issued after the copy was made: it is the current one of its place, unless a later one is here. One that
+/// is on record, as after an import, stays what it is.
+async fn issued(transaction: &mut Transaction, certificate: &Certificate) -> Result<(), Error> {
+    let here = sqlx::query("SELECT state FROM certificates WHERE serial = $1")
+        .bind(certificate.serial.as_bytes())
+        .fetch_optional(&mut **transaction)
+        .await?;
+    let here: Option<String> = here.map(|row| row.try_get(0)).transpose()?;
+    let is_finished = match here.as_deref() {
+        None => false,
+        Some(word) => !matches!(
+            CertificateState::from_word(word),
+            Some(CertificateState::Reserved | CertificateState::Abandoned)
+        ),
+    };
+    if !is_finished {
+        import::take_key(transaction, certificate).await?;
+        import::count(transaction, certificate).await?;
+        let state = make_room(transaction, certificate).await?;
+        match here {
+            None => {
+                let certificate = Certificate {
+                    state,
+                    ..certificate.clone()
+                };
+                import::insert(transaction, &certificate).await?;
+            }
+            Some(_) => {
+                sqlx::query(
+                    "UPDATE certificates SET state = $1, request_key = CASE WHEN der IS NULL THEN NULL ELSE request_key END \
+                     WHERE serial = $2",
+                )
+                .bind(state.as_str())
+                .bind(certificate.serial.as_bytes())
+                .execute(&mut **transaction)
+                .await?;
+            }
+        }
+    }
+    import::revoke_as_listed(transaction, &certificate.serial).await
+}
+
+/// Ends the certificate whose place this one takes; its own state is that of a superseded one when a later one has the place.
+async fn make_room(
+    transaction: &mut Transaction,
+    certificate: &Certificate,
+) -> Result<CertificateState, Error> {
     sqlx::query(
-        "UPDATE certificates SET state = 'superseded' WHERE device = $1 AND profile = $2 AND state = 'issued' AND serial <> $3",
+        "UPDATE certificates SET state = 'superseded' WHERE device = $1 AND profile = $2 AND state = 'issued' \
+         AND serial <> $3 AND reserved_at <= $4",
     )
     .bind(certificate.device.as_str())
     .bind(certificate.profile.as_str())
     .bind(certificate.serial.as_bytes())
+    .bind(int(certificate.reserved_at))
     .execute(&mut **transaction)
     .await?;
-    import::take_key(transaction, certificate).await?;
-    import::count(transaction, certificate).await?;
-    let here = sqlx::query(
-        "UPDATE certificates SET state = CASE WHEN state IN ('reserved', 'abandoned') THEN 'issued' ELSE state END, \
-         request_key = CASE WHEN der IS NULL THEN NULL ELSE request_key END WHERE serial = $1",
+    let later = sqlx::query(
+        "SELECT 1 FROM certificates WHERE device = $1 AND profile = $2 AND state = 'issued'",
     )
-    .bind(certificate.serial.as_bytes())
-    .execute(&mut **transaction)
+    .bind(certificate.device.as_str())
+    .bind(certificate.profile.as_str())
+    .fetch_optional(&mut **transaction)
     .await?;
-    if here.rows_affected() == 0 {
-        import::insert(transaction, certificate).await?;
-    }
-    import::revoke_as_listed(transaction, &certificate.serial).await
+    Ok(match later {
+        None => CertificateState::Issued,
+        Some(_) => CertificateState::Superseded,
+    })
 }

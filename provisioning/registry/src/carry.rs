@@ -1,11 +1,10 @@
-//! Records as lines of JSON, to be taken elsewhere: what a line says, and writing them. `import` takes them over.
+//! Records as lines of JSON, to be taken elsewhere: what a line says. `export` writes them, `import` takes them over.
 
-use countersign_provisioning::Serial;
+use countersign_provisioning::{Revocation, Serial};
+use countersign_trust_store::UnixTime;
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
 
-use crate::sql::{self, CERTIFICATE, int};
-use crate::{Certificate, Device, Error, Registry};
+use crate::{Certificate, Device, Order};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,67 +70,29 @@ pub enum Record {
         /// When its serial was taken.
         reserved_at: u64,
     },
+    /// A revocation on somebody's word: of a certificate that is on no record, or that was never finished.
+    Revocation {
+        /// The certificate's serial number, hexadecimal.
+        serial: String,
+        /// SHA-256 of the issuing key, hexadecimal.
+        issuer: String,
+        /// Since when.
+        revoked_at: u64,
+        /// Why.
+        reason: String,
+    },
 }
 
-/// Lines that are written or read at once.
-const PIECE: u64 = 1000;
-
-impl Registry {
-    /// Writes everything as lines of JSON to `line`, orders first, then devices, then certificates. What is being made
-    /// at this moment comes out as abandoned, since its certificate is not there.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`], also what `line` returns.
-    pub async fn export(
-        &self,
-        mut line: impl FnMut(&str) -> std::io::Result<()>,
-    ) -> Result<(), Error> {
-        let mut write = |record: &Record| -> Result<(), Error> {
-            let text = serde_json::to_string(record).map_err(std::io::Error::other);
-            text.and_then(|text| line(&text))
-                .map_err(|error| sqlx::Error::Io(error).into())
-        };
-        for order in self.orders().await? {
-            write(&Record::Order {
-                id: order.id,
-                manufacturer: order.manufacturer,
-                quota: order.quota,
-                used: order.used,
-            })?;
-        }
-        let mut after = None;
-        loop {
-            let page = self.devices(None, after.as_deref(), PIECE).await?;
-            for device in page.items {
-                write(&of_device(device))?;
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        let statement = format!(
-            "SELECT {CERTIFICATE} FROM certificates WHERE serial > $1 ORDER BY serial LIMIT $2"
-        );
-        let mut after: Vec<u8> = Vec::new();
-        loop {
-            let rows = sqlx::query(&statement)
-                .bind(after.as_slice())
-                .bind(int(PIECE))
-                .fetch_all(self.readers())
-                .await?;
-            for row in &rows {
-                after = row.try_get(0)?;
-                write(&of_certificate(sql::certificate(row)?))?;
-            }
-            if rows.is_empty() {
-                return Ok(());
-            }
-        }
+pub(crate) fn of_order(order: Order) -> Record {
+    Record::Order {
+        id: order.id,
+        manufacturer: order.manufacturer,
+        quota: order.quota,
+        used: order.used,
     }
 }
 
-fn of_device(device: Device) -> Record {
+pub(crate) fn of_device(device: Device) -> Record {
     Record::Device {
         id: device.id.to_string(),
         hardware_hash: device.hardware_hash.map(hex::encode),
@@ -145,7 +106,7 @@ fn of_device(device: Device) -> Record {
     }
 }
 
-fn of_certificate(certificate: Certificate) -> Record {
+pub(crate) fn of_certificate(certificate: Certificate) -> Record {
     use crate::CertificateState::{Abandoned, Reserved};
     let state = match certificate.state {
         Reserved => Abandoned,
@@ -164,6 +125,15 @@ fn of_certificate(certificate: Certificate) -> Record {
         reason: certificate.revoked.map(|(_, reason)| reason.to_string()),
         der: certificate.der.map(hex::encode),
         reserved_at: certificate.reserved_at,
+    }
+}
+
+pub(crate) fn of_revocation(issuer: [u8; 32], what: &Revocation) -> Record {
+    Record::Revocation {
+        serial: what.serial.to_string(),
+        issuer: hex::encode(issuer),
+        revoked_at: what.at.as_secs(),
+        reason: what.reason.to_string(),
     }
 }
 
@@ -229,11 +199,8 @@ pub(crate) fn to_certificate(record: Record) -> Result<Certificate, String> {
     if revoked.is_some() != (state == crate::CertificateState::Revoked) {
         return Err("its state and its revocation contradict each other".to_owned());
     }
-    let serial: Serial = serial
-        .parse()
-        .map_err(|error: countersign_provisioning::Error| error.to_string())?;
     Ok(Certificate {
-        serial,
+        serial: number(&serial)?,
         device: device
             .parse()
             .map_err(|error| format!("its device is not a device identity: {error}"))?,
@@ -250,6 +217,30 @@ pub(crate) fn to_certificate(record: Record) -> Result<Certificate, String> {
             .map_err(|error| format!("its DER is not hexadecimal: {error}"))?,
         reserved_at,
     })
+}
+
+/// The revocation of a line and whose certificate it is, or what is wrong with it.
+pub(crate) fn to_revocation(record: Record) -> Result<([u8; 32], Revocation), String> {
+    let Record::Revocation {
+        serial,
+        issuer,
+        revoked_at,
+        reason,
+    } = record
+    else {
+        return Err("it is no revocation".to_owned());
+    };
+    let revocation = Revocation {
+        serial: number(&serial)?,
+        at: UnixTime::from_secs(revoked_at),
+        reason: reason.parse()?,
+    };
+    Ok((hash(&issuer)?, revocation))
+}
+
+fn number(text: &str) -> Result<Serial, String> {
+    text.parse()
+        .map_err(|error: countersign_provisioning::Error| error.to_string())
 }
 
 fn hash(text: &str) -> Result<[u8; 32], String> {

@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use crate::keys::Key;
 use crate::location::Kind;
 use crate::sql::{self, int};
-use crate::writing::{Writing, again};
+use crate::transaction::{Transaction, again};
 use crate::{DeviceState, Error, Refusal, Registry, audit};
 
 /// A certificate that was made over a reservation.
@@ -73,7 +73,7 @@ impl Registry {
     /// and makes room; what has changed comes back.
     async fn stands(
         &self,
-        transaction: &mut Writing,
+        transaction: &mut Transaction,
         piece: &[Commit],
     ) -> Result<Option<Error>, Error> {
         // Whoever retires a device or revokes a key meanwhile waits for this transaction, or this one for them.

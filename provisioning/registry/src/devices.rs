@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use countersign_format::DeviceIdentity;
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
 use crate::sql::{self, int, uint};
 use crate::{Device, DeviceState, Error, Order, Registry, audit};
@@ -48,19 +48,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn orders(&self) -> Result<Vec<Order>, Error> {
-        let rows = sqlx::query("SELECT id, manufacturer, quota, used FROM orders ORDER BY id")
-            .fetch_all(self.readers())
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Order {
-                    id: row.try_get(0)?,
-                    manufacturer: row.try_get(1)?,
-                    quota: uint(row.try_get(2)?),
-                    used: uint(row.try_get(3)?),
-                })
-            })
-            .collect()
+        orders(&mut *self.readers().acquire().await?).await
     }
 
     /// Records devices. Those that are there already, by identity or by hardware, are left as they are; they come back.
@@ -224,6 +212,23 @@ impl Registry {
             .await?;
         row.as_ref().map(device).transpose()
     }
+}
+
+/// Every order, by name.
+pub(crate) async fn orders(connection: &mut AnyConnection) -> Result<Vec<Order>, Error> {
+    let rows = sqlx::query("SELECT id, manufacturer, quota, used FROM orders ORDER BY id")
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Order {
+                id: row.try_get(0)?,
+                manufacturer: row.try_get(1)?,
+                quota: uint(row.try_get(2)?),
+                used: uint(row.try_get(3)?),
+            })
+        })
+        .collect()
 }
 
 /// Reads a row of [`DEVICE`].

@@ -2,9 +2,9 @@
 
 use countersign_format::DeviceIdentity;
 use countersign_provisioning::{Profile, Serial};
-use sqlx::Row;
+use sqlx::{AnyConnection, Row};
 
-use crate::devices::{self, DEVICE};
+use crate::devices::DEVICE;
 use crate::location::Kind;
 use crate::sql::{self, CERTIFICATE, int, uint};
 use crate::{Certificate, Device, Error, Registry};
@@ -111,41 +111,7 @@ impl Registry {
         after: Option<&str>,
         most: u64,
     ) -> Result<Page<Device>, Error> {
-        let most = most.clamp(1, MAX_PAGE);
-        let after = after.unwrap_or_default();
-        let rows = match family {
-            Some(family) => {
-                let statement = format!(
-                    "SELECT {DEVICE} FROM devices WHERE family = $1 AND device > $2 ORDER BY device LIMIT $3"
-                );
-                sqlx::query(&statement)
-                    .bind(family)
-                    .bind(after)
-                    .bind(int(most))
-                    .fetch_all(self.readers())
-                    .await?
-            }
-            None => {
-                let statement = format!(
-                    "SELECT {DEVICE} FROM devices WHERE device > $1 ORDER BY device LIMIT $2"
-                );
-                sqlx::query(&statement)
-                    .bind(after)
-                    .bind(int(most))
-                    .fetch_all(self.readers())
-                    .await?
-            }
-        };
-        let items = rows
-            .iter()
-            .map(devices::device)
-            .collect::<Result<Vec<_>, _>>()?;
-        let is_full = u64::try_from(items.len()) == Ok(most);
-        let next = items
-            .last()
-            .filter(|_| is_full)
-            .map(|device| device.id.to_string());
-        Ok(Page { items, next })
+        devices(&mut *self.readers().acquire().await?, family, after, most).await
     }
 
     /// Current certificates whose last second is at or before `until`, the first to end first: at most `most`.
@@ -212,4 +178,47 @@ impl Registry {
             .map(|row| Ok((row.try_get(0)?, uint(row.try_get(1)?))))
             .collect()
     }
+}
+
+/// Devices by identity, as [`Registry::devices`] lists them.
+pub(crate) async fn devices(
+    connection: &mut AnyConnection,
+    family: Option<&str>,
+    after: Option<&str>,
+    most: u64,
+) -> Result<Page<Device>, Error> {
+    let most = most.clamp(1, MAX_PAGE);
+    let after = after.unwrap_or_default();
+    let rows = match family {
+        Some(family) => {
+            let statement = format!(
+                "SELECT {DEVICE} FROM devices WHERE family = $1 AND device > $2 ORDER BY device LIMIT $3"
+            );
+            sqlx::query(&statement)
+                .bind(family)
+                .bind(after)
+                .bind(int(most))
+                .fetch_all(&mut *connection)
+                .await?
+        }
+        None => {
+            let statement =
+                format!("SELECT {DEVICE} FROM devices WHERE device > $1 ORDER BY device LIMIT $2");
+            sqlx::query(&statement)
+                .bind(after)
+                .bind(int(most))
+                .fetch_all(&mut *connection)
+                .await?
+        }
+    };
+    let items = rows
+        .iter()
+        .map(crate::devices::device)
+        .collect::<Result<Vec<_>, _>>()?;
+    let is_full = u64::try_from(items.len()) == Ok(most);
+    let next = items
+        .last()
+        .filter(|_| is_full)
+        .map(|device| device.id.to_string());
+    Ok(Page { items, next })
 }

@@ -10,15 +10,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_provisioning::{Profile, Reason, Serial};
+use countersign_provisioning::{Profile, Reason, Revocation, Serial};
 use countersign_trust_store::{Certificate as Parsed, UnixTime, profile};
 use sqlx::Row;
 
-use crate::carry::{Record, to_certificate, to_device};
+use crate::carry::{Record, to_certificate, to_device, to_revocation};
 use crate::keys::{KEY, Key};
-use crate::revoke::revoke;
+use crate::revoke::{Listed, on_word, revoke};
 use crate::sql::{self, CERTIFICATE, int, uint};
-use crate::writing::Writing;
+use crate::transaction::Transaction;
 use crate::{
     Certificate, CertificateState, Device, Error, Order, Refusal, Registry, audit, devices, keys,
 };
@@ -68,7 +68,7 @@ impl From<sqlx::Error> for Stop {
 
 /// An import on its way.
 struct Import<'a> {
-    transaction: Writing,
+    transaction: Transaction,
     now: u64,
     /// SHA-256 of the key of the authority whose registry this is.
     own: &'a [u8; 32],
@@ -139,7 +139,11 @@ impl Registry {
 }
 
 impl<'a> Import<'a> {
-    async fn begin(mut transaction: Writing, own: &'a [u8; 32], now: u64) -> Result<Self, Error> {
+    async fn begin(
+        mut transaction: Transaction,
+        own: &'a [u8; 32],
+        now: u64,
+    ) -> Result<Self, Error> {
         let known = sqlx::query("SELECT 1 FROM certificates WHERE issuer = $1 LIMIT 1")
             .bind(own.as_slice())
             .fetch_optional(&mut *transaction)
@@ -179,6 +183,10 @@ impl<'a> Import<'a> {
             Record::Certificate { .. } => {
                 let certificate = to_certificate(record)?;
                 self.certificate(&certificate).await
+            }
+            Record::Revocation { .. } => {
+                let (issuer, what) = to_revocation(record)?;
+                self.revocation(&issuer, &what).await
             }
         }
     }
@@ -285,6 +293,21 @@ impl<'a> Import<'a> {
         Ok(true)
     }
 
+    /// What was revoked on somebody's word is so here, too, and whatever is over a key that is lost by it.
+    async fn revocation(&mut self, issuer: &[u8; 32], what: &Revocation) -> Result<bool, Stop> {
+        let Revocation { serial, at, reason } = what;
+        self.past("revoked", at.as_secs())?;
+        let here = self.here(serial).await?;
+        if here.as_ref().is_some_and(|here| here.issuer != *issuer) {
+            return Err("this serial number is here, of another issuer".into());
+        }
+        let is_new = self.on_word(issuer, serial, *reason, at.as_secs()).await?;
+        if let Some(here) = here {
+            self.lose_all_over(&here).await?;
+        }
+        Ok(is_new)
+    }
+
     /// Whether a certificate that is not here may come by a file: who writes one must not name a holder for what is this
     /// registry's own, neither a device that was here nor a certificate of its issuer.
     fn may_speak(&self, certificate: &Certificate) -> Result<(), Stop> {
@@ -337,6 +360,22 @@ impl<'a> Import<'a> {
         Ok(is_new)
     }
 
+    /// The same on somebody's word: what was never handed out, as far as is known here, is on the list all the same.
+    async fn on_word(
+        &mut self,
+        issuer: &[u8; 32],
+        serial: &Serial,
+        reason: Reason,
+        at: u64,
+    ) -> Result<bool, Stop> {
+        let listed = on_word(&mut self.transaction, issuer, serial, reason, at).await?;
+        if listed == Listed::Already {
+            return Ok(false);
+        }
+        self.revoked.push((serial.clone(), reason));
+        Ok(true)
+    }
+
     /// What was done cannot be in the future: a clock that is right would be taken for wrong.
     fn past(&self, what: &str, at: u64) -> Result<(), Stop> {
         if at > self.now {
@@ -379,7 +418,10 @@ impl<'a> Import<'a> {
         let Some((at, reason)) = line.revoked else {
             return Ok(false);
         };
-        self.revoke(&line.serial, reason, at).await
+        if reason.loses_the_key() {
+            keys::lose_key(&mut self.transaction, &line.key, at).await?;
+        }
+        self.on_word(&line.issuer, &line.serial, reason, at).await
     }
 
     /// Its key, which must be this device's and of this purpose. That it is lost is no reason: it was issued before.
@@ -431,7 +473,7 @@ impl<'a> Import<'a> {
 /// Counts a certificate's device against its order, unless it was counted before: the order, its quota, and how many were
 /// counted.
 pub(crate) async fn count(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     certificate: &Certificate,
 ) -> Result<Option<(String, u64, u64)>, Error> {
     let counted = sqlx::query(
@@ -455,7 +497,7 @@ pub(crate) async fn count(
 
 /// Takes a certificate's key for its device, unless it is taken.
 pub(crate) async fn take_key(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     certificate: &Certificate,
 ) -> Result<(), Error> {
     sqlx::query(
@@ -471,7 +513,7 @@ pub(crate) async fn take_key(
 
 /// Writes a finished certificate, whose serial and place are free.
 pub(crate) async fn insert(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     certificate: &Certificate,
 ) -> Result<(), Error> {
     sqlx::query(
@@ -497,7 +539,7 @@ pub(crate) async fn insert(
 
 /// Revokes a certificate that was listed before it was recorded; its key goes with it, if the reason says so.
 pub(crate) async fn revoke_as_listed(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     serial: &Serial,
 ) -> Result<(), Error> {
     sqlx::query(

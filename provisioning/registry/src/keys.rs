@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::sql::int;
-use crate::writing::Writing;
+use crate::transaction::Transaction;
 use crate::{Error, Refusal};
 
 /// Every column of a key that [`Key::read`] reads, in its order.
@@ -54,7 +54,7 @@ impl Key {
 /// Notes that the key of a certificate which is about to be revoked, or was revoked for a lesser reason, is lost, if `reason` says
 /// so.
 pub(crate) async fn lose(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     serial: &Serial,
     reason: Reason,
     now: u64,
@@ -73,10 +73,26 @@ pub(crate) async fn lose(
     Ok(())
 }
 
+/// Notes that a key is lost, whatever is recorded over it.
+pub(crate) async fn lose_key(
+    transaction: &mut Transaction,
+    key: &[u8; 32],
+    now: u64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE device_keys SET compromised_at = $1 WHERE compromised_at IS NULL AND key_hash = $2",
+    )
+    .bind(int(now))
+    .bind(key.as_slice())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
 /// Every certificate that was handed out over the key of this one, if `reason` says that it is lost: renewals with the same key, and
 /// what was renewed.
 pub(crate) async fn all_over_it(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     serial: &Serial,
     reason: Reason,
 ) -> Result<Vec<Serial>, Error> {
@@ -97,7 +113,10 @@ pub(crate) async fn all_over_it(
 }
 
 /// Notes that the key of a certificate which came as a revoked one is lost, if its reason says so.
-pub(crate) async fn lose_revoked(transaction: &mut Writing, serial: &Serial) -> Result<(), Error> {
+pub(crate) async fn lose_revoked(
+    transaction: &mut Transaction,
+    serial: &Serial,
+) -> Result<(), Error> {
     sqlx::query(
         "UPDATE device_keys SET compromised_at = revoked.revoked_at FROM certificates AS revoked \
          WHERE device_keys.compromised_at IS NULL AND revoked.key_hash = device_keys.key_hash AND revoked.serial = $1 \

@@ -35,6 +35,7 @@ mod commit;
 mod crl;
 mod devices;
 mod error;
+mod export;
 mod find;
 mod growth;
 mod import;
@@ -48,7 +49,7 @@ mod revoke;
 mod schema;
 mod sql;
 mod tokens;
-mod writing;
+mod transaction;
 
 pub use audit::Leaf;
 pub use behind::{Found, Told};

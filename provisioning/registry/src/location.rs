@@ -116,10 +116,18 @@ pub(crate) fn guard(path: &Path) -> Result<(), Error> {
 
 impl Kind {
     /// How a transaction that writes begins. SQLite's waits for its turn here, and not half-way through.
-    pub(crate) fn begin(self) -> &'static str {
+    pub(crate) fn begin_writing(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
             Self::PostgreSql => "BEGIN",
+        }
+    }
+
+    /// How a transaction begins whose statements all see the same. In SQLite's log every reader does.
+    pub(crate) fn begin_reading(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::PostgreSql => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         }
     }
 

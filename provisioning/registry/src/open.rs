@@ -13,7 +13,7 @@ use crate::growth::Growth;
 use crate::instance::Instance;
 use crate::location::{Kind, Location, guard};
 use crate::schema;
-use crate::writing::Writing;
+use crate::transaction::Transaction;
 
 /// How long a call waits for a connection, before it says that the registry is not available.
 const CONNECT_SECONDS: u64 = 5;
@@ -121,8 +121,13 @@ impl Registry {
     }
 
     /// A transaction that writes.
-    pub(crate) async fn write(&self) -> Result<Writing, Error> {
-        Writing::begin(&self.inner.writers, self.kind()).await
+    pub(crate) async fn write(&self) -> Result<Transaction, Error> {
+        Transaction::writing(&self.inner.writers, self.kind()).await
+    }
+
+    /// A transaction that reads, and sees one moment.
+    pub(crate) async fn read(&self) -> Result<Transaction, Error> {
+        Transaction::reading(&self.inner.readers, self.kind()).await
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::Row;
 
 use crate::keys::{KEY, Key};
 use crate::sql::{self, CERTIFICATE, int, uint};
-use crate::writing::{Writing, again};
+use crate::transaction::{Transaction, again};
 use crate::{
     Certificate, CertificateState, DeviceState, Error, Refusal, Registry, Reservation, Reserved,
     behind,
@@ -71,7 +71,7 @@ impl Registry {
 }
 
 /// The requests that were answered before.
-async fn answered(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), Error> {
+async fn answered(transaction: &mut Transaction, asked: &mut [Asked<'_>]) -> Result<(), Error> {
     let mut keys: Vec<&str> = asked
         .iter()
         .filter_map(|asked| asked.what.request.as_ref())
@@ -120,7 +120,7 @@ async fn answered(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<
 }
 
 /// The devices that may have certificates.
-async fn approved(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), Error> {
+async fn approved(transaction: &mut Transaction, asked: &mut [Asked<'_>]) -> Result<(), Error> {
     let devices = devices(asked);
     let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
     for piece in sql::pieces(&devices) {
@@ -158,7 +158,7 @@ async fn approved(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<
 
 /// The rows, which take serial, place and idempotency key.
 async fn insert(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     asked: &mut [Asked<'_>],
     owner: i64,
     now: u64,
@@ -220,7 +220,11 @@ async fn insert(
 }
 
 /// Who has the place already.
-async fn places(transaction: &mut Writing, asked: &mut [Asked<'_>], now: u64) -> Result<(), Error> {
+async fn places(
+    transaction: &mut Transaction,
+    asked: &mut [Asked<'_>],
+    now: u64,
+) -> Result<(), Error> {
     let devices = devices(asked);
     let mut current: BTreeMap<(String, String), (Vec<u8>, u64)> = BTreeMap::new();
     for piece in sql::pieces(&devices) {
@@ -274,7 +278,7 @@ async fn places(transaction: &mut Writing, asked: &mut [Asked<'_>], now: u64) ->
 }
 
 /// Keys, each of which belongs to one device and has one purpose.
-async fn keys(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), Error> {
+async fn keys(transaction: &mut Transaction, asked: &mut [Asked<'_>]) -> Result<(), Error> {
     let open: Vec<&Reservation> = sorted(asked, |what| what.key);
     let mut brought = BTreeSet::new();
     let mut known: BTreeMap<Vec<u8>, Key> = BTreeMap::new();
@@ -320,7 +324,11 @@ async fn keys(transaction: &mut Writing, asked: &mut [Asked<'_>]) -> Result<(), 
 }
 
 /// A device counts once against its order's quota.
-async fn quotas(transaction: &mut Writing, asked: &mut [Asked<'_>], now: u64) -> Result<(), Error> {
+async fn quotas(
+    transaction: &mut Transaction,
+    asked: &mut [Asked<'_>],
+    now: u64,
+) -> Result<(), Error> {
     let mut new: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for piece in sql::pieces(&devices(asked)) {
         let statement = format!(
@@ -372,7 +380,7 @@ async fn quotas(transaction: &mut Writing, asked: &mut [Asked<'_>], now: u64) ->
 }
 
 /// Takes away what refused ones brought.
-async fn give_back(transaction: &mut Writing, asked: &[Asked<'_>]) -> Result<(), Error> {
+async fn give_back(transaction: &mut Transaction, asked: &[Asked<'_>]) -> Result<(), Error> {
     let kept: BTreeSet<[u8; 32]> = asked
         .iter()
         .filter(|asked| asked.outcome.is_none())

@@ -3,7 +3,7 @@
 use countersign_provisioning::{Reason, Revocation, Serial};
 
 use crate::sql::{self, int};
-use crate::writing::Writing;
+use crate::transaction::Transaction;
 use crate::{Certificate, Error, Registry, keys};
 
 /// What revoking came to where the serial may be unknown.
@@ -59,6 +59,30 @@ impl Registry {
         Ok(certificate)
     }
 
+    /// What was revoked over the key of this certificate, itself among it, and was issued by others than `own` (SHA-256 of a key's
+    /// SubjectPublicKeyInfo): it is on no list of this authority.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Corrupt`].
+    pub async fn revoked_of_others(
+        &self,
+        certificate: &Certificate,
+        own: &[u8; 32],
+    ) -> Result<Vec<Certificate>, Error> {
+        let statement = format!(
+            "SELECT {} FROM certificates WHERE device = $1 AND key_hash = $2 AND issuer <> $3 AND state = 'revoked' \
+             ORDER BY serial",
+            sql::CERTIFICATE
+        );
+        let rows = sqlx::query(&statement)
+            .bind(certificate.device.as_str())
+            .bind(certificate.key.as_slice())
+            .bind(own.as_slice())
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(sql::certificate).collect()
+    }
+
     /// Revokes a serial of `issuer` (SHA-256 of its key's SubjectPublicKeyInfo) that need not be recorded, with a leaf
     /// that says so: on the word of an operator who has the certificate, or of a list that is later than this registry.
     /// It is on every list from then on, also after the certificate's end, which nobody here knows.
@@ -83,14 +107,21 @@ impl Registry {
 }
 
 /// Revokes a serial that need not be recorded. One that was never handed out, as far as is known here, was so all the
-/// same.
+/// same; and what is being made over it is not handed out any more.
 pub(crate) async fn on_word(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     issuer: &[u8; 32],
     serial: &Serial,
     reason: Reason,
     at: u64,
 ) -> Result<Listed, Error> {
+    // First, so that a commit on its way is waited for, and is found below.
+    sqlx::query(
+        "UPDATE certificates SET state = 'abandoned', request_key = NULL WHERE serial = $1 AND state = 'reserved'",
+    )
+    .bind(serial.as_bytes())
+    .execute(&mut **transaction)
+    .await?;
     if revoke(transaction, serial, reason, at).await? {
         return Ok(Listed::Recorded);
     }
@@ -132,7 +163,7 @@ pub(crate) async fn on_word(
 
 /// Revokes a certificate that was handed out; whether that changed anything: it was not revoked before, or for a lesser reason.
 pub(crate) async fn revoke(
-    transaction: &mut Writing,
+    transaction: &mut Transaction,
     serial: &Serial,
     reason: Reason,
     at: u64,

@@ -33,7 +33,7 @@ const TABLES: &[&str] = &[
 
 /// Brings the schema to [`SCHEMA_VERSION`].
 pub(crate) async fn migrate(connection: &mut AnyConnection, kind: Kind) -> Result<(), Error> {
-    let mut transaction = connection.begin_with(kind.begin()).await?;
+    let mut transaction = connection.begin_with(kind.begin_writing()).await?;
     // Of several processes that start at once, one migrates and the others wait.
     if kind == Kind::PostgreSql {
         sqlx::query("SELECT pg_advisory_xact_lock($1)::text")

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use base64ct::{Base64, Encoding as _};
+use countersign_format::limits::MAX_EVIDENCE_BYTES;
 use countersign_format::{EvidenceDocument, EvidenceNonce};
 use countersign_provisioning::Serial;
 use countersign_registry::{Device, DeviceState};
@@ -18,6 +19,13 @@ use super::views::{AttestAnswer, AttestRequest};
 use crate::clients::Client;
 use crate::http::App;
 use crate::problem::{Code, Problem, ProblemBody};
+
+/// Where it is asked for.
+pub(super) const ROUTE: &str = "/api/v1/attest";
+
+/// Bytes of the largest question: an attestation (RFC 4648 makes four octets of three) and what is around it.
+#[allow(clippy::as_conversions)]
+pub(super) const MAX_BODY_BYTES: usize = (MAX_EVIDENCE_BYTES as usize).div_ceil(3) * 4 + 1024;
 
 /// What a device is and what it started, by its attestation: hardware's word, the device's own, and what the registry has.
 #[utoipa::path(post, path = "/api/v1/attest", request_body = AttestRequest,

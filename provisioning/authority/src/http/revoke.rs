@@ -4,23 +4,26 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use countersign_provisioning::{Reason, Serial};
 
-use super::views::{CertificateView, RevokeRequest};
+use super::views::{RevokeRequest, RevokedView};
 use crate::http::App;
 use crate::http::access::Asker;
 use crate::problem::{Code, Problem, ProblemBody};
 
-/// Revokes a certificate. A second time changes nothing, unless only now the key is said to be lost.
+/// Revokes a certificate. A second time changes nothing, unless only now the key is said to be lost. What another authority issued is
+/// revoked here, so that nothing is issued over its key and its device is not believed; only that authority's list tells hosts.
 #[utoipa::path(post, path = "/api/v1/certificates/{serial}/revoke", params(("serial" = String, Path, description = "The certificate's serial number, hexadecimal", pattern = "^[0-9A-Fa-f]{2,40}$")),
     request_body = RevokeRequest,
-    responses((status = 200, body = CertificateView), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+    responses((status = 200, description = "Revoked; the next list has it", body = RevokedView),
+        (status = 202, description = "Revoked here; what is named in `elsewhere` was issued by others, and is revoked for hosts only when they revoke it", body = RevokedView), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn revoke(
     State(app): State<Arc<App>>,
     asker: Asker,
     Path(serial): Path<String>,
     Json(body): Json<RevokeRequest>,
-) -> Result<Json<CertificateView>, Problem> {
+) -> Result<(StatusCode, Json<RevokedView>), Problem> {
     let serial: Serial = serial.parse().map_err(|_| {
         Problem::new(Code::BadRequest).detail("a serial number is written as hexadecimal digits")
     })?;
@@ -38,5 +41,10 @@ pub(super) async fn revoke(
         .revoke(&serial, reason, &by)
         .await?
         .ok_or_else(not_found)?;
-    Ok(Json(CertificateView::from(&revoked)))
+    let elsewhere = app.desk.revoked_of_others(&revoked).await?;
+    let status = match elsewhere.as_slice() {
+        [] => StatusCode::OK,
+        _ => StatusCode::ACCEPTED,
+    };
+    Ok((status, Json(RevokedView::new(&revoked, &elsewhere))))
 }

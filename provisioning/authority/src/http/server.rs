@@ -30,6 +30,7 @@ use tower::ServiceExt as _;
 use crate::clients::{Client, Clients};
 use crate::config::Limits;
 use crate::http::addresses::Addresses;
+use crate::http::lingering::Lingering;
 
 /// The most header fields that are parsed. Fewer are taken; between the two, who asks is told so in the form of every
 /// refusal, and beyond this by a bare 431, because no request came about.
@@ -201,9 +202,10 @@ impl Connection {
                 }
                 answer
             });
-        let connection = self
-            .http
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = self.http.serve_connection(
+            TokioIo::new(Lingering::new(stream)),
+            TowerToHyperService::new(service),
+        );
         // Who takes its answers slowly, or says nothing, holds a place no longer than that.
         timeout(
             self.life.saturating_add(self.request),

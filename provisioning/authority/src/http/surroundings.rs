@@ -3,19 +3,45 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use crate::config::Limits;
 use crate::http::App;
-use crate::http::privacy;
 use crate::http::server::Peer;
+use crate::http::{attest, privacy};
 use crate::problem::{Code, Problem};
 use crate::telemetry;
+
+/// How long and how large a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    time: Duration,
+    body_bytes: usize,
+}
+
+impl Bounds {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self {
+            time: Duration::from_secs(limits.request_seconds),
+            body_bytes: limits.body_bytes,
+        }
+    }
+
+    /// Bytes of a body of this route.
+    fn body_bytes(&self, route: &str) -> usize {
+        match route {
+            attest::ROUTE => self.body_bytes.max(attest::MAX_BODY_BYTES),
+            _ => self.body_bytes,
+        }
+    }
+}
 
 /// The most header fields of a request.
 const MAX_FIELDS: usize = 64;
@@ -28,7 +54,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Gives the request a number, counts it, bounds its time, and logs how it went. No body, token or query is logged, and of
 /// questions about privacy tokens nothing at all: who asked when is nobody's to know.
 pub(super) async fn surround(
-    State((app, time)): State<(Arc<App>, Duration)>,
+    State((app, bounds)): State<(Arc<App>, Bounds)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -65,15 +91,23 @@ pub(super) async fn surround(
         Some(peer) => app.rate.take(peer),
         None => Err(Problem::new(Code::Internal)),
     };
-    let mut answer = match admitted.and_then(|()| bounded(&request)) {
-        Err(problem) => problem.into_response(),
-        Ok(()) => {
-            match tokio::time::timeout(time, next.run(request).instrument(span.clone())).await {
-                Ok(answer) => plain_into_problem(answer),
-                Err(_) => Problem::new(Code::Timeout).into_response(),
-            }
-        }
+    let has_body = !request.body().is_end_stream();
+    let handled = async {
+        admitted.and_then(|()| bounded(&request))?;
+        let request = whole(request, bounds.body_bytes(&route)).await?;
+        Ok(plain_into_problem(next.run(request).await))
     };
+    let (mut answer, is_read) =
+        match tokio::time::timeout(bounds.time, handled.instrument(span.clone())).await {
+            Ok(Ok(answer)) => (answer, true),
+            Ok(Err(problem)) => (Problem::into_response(problem), false),
+            Err(_) => (Problem::new(Code::Timeout).into_response(), false),
+        };
+    // What is left of the body stands where the next request would begin: there is none.
+    if has_body && !is_read {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
 
     let took = began.elapsed();
     let status = answer.status();
@@ -122,6 +156,26 @@ fn bounded(request: &Request) -> Result<(), Problem> {
         return Err(Problem::new(Code::HeadersTooLarge));
     }
     Ok(())
+}
+
+/// Takes the body whole, before anybody answers. An answer that overtakes it ends the connection, and who goes on writing, or asks
+/// the next thing meanwhile, learns of that as a fault of the network.
+async fn whole(request: Request, most: usize) -> Result<Request, Problem> {
+    let too_large = || Problem::new(Code::BodyTooLarge);
+    let (parts, body) = request.into_parts();
+    // What is announced is refused without leave to send it (RFC 9110, 10.1.1).
+    let announced = body.size_hint().lower();
+    if usize::try_from(announced).map_or(true, |announced| announced > most) {
+        return Err(too_large());
+    }
+    let body = Limited::new(body, most)
+        .collect()
+        .await
+        .map_err(|error| match error.is::<LengthLimitError>() {
+            true => too_large(),
+            false => Problem::new(Code::BadRequest),
+        })?;
+    Ok(Request::from_parts(parts, Body::from(body.to_bytes())))
 }
 
 /// The framework's own refusals (an unreadable body, a missing header) in our form.

@@ -166,6 +166,42 @@ impl From<&Certificate> for CertificateView {
     }
 }
 
+/// A certificate that is revoked, and what others have to do about it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RevokedView {
+    #[serde(flatten)]
+    certificate: CertificateView,
+    /// Certificates that are revoked by this, and that others issued: on this authority's list they are not.
+    elsewhere: Vec<ElsewhereView>,
+    /// What is to be done about those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+}
+
+/// A certificate of another authority.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ElsewhereView {
+    /// Its serial number, hexadecimal.
+    serial: String,
+    /// SHA-256 of the key that issued it, hexadecimal.
+    issuer: String,
+}
+
+impl RevokedView {
+    pub(super) fn new(certificate: &Certificate, elsewhere: &[Certificate]) -> Self {
+        let view = |certificate: &Certificate| ElsewhereView {
+            serial: certificate.serial.to_string(),
+            issuer: hex::encode(certificate.issuer),
+        };
+        let remedy = "revoke these at the authorities that issued them: until they are on their lists, hosts accept them";
+        Self {
+            certificate: CertificateView::from(certificate),
+            elsewhere: elsewhere.iter().map(view).collect(),
+            remedy: (!elsewhere.is_empty()).then_some(remedy),
+        }
+    }
+}
+
 /// A part of the list of devices.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DevicePage {

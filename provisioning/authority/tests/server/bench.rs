@@ -401,6 +401,63 @@ impl Bench {
         ]);
     }
 
+    /// A device with a key NAME.key in PKCS#8 and a certificate NAME.pem of this profile; its serial number.
+    pub(crate) fn enrol(&self, name: &str, device: &str, profile: &str) -> String {
+        let key = format!("{name}.key");
+        self.openssl(&[
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-out",
+            &key,
+        ]);
+        let subject = format!("/serialNumber={device}");
+        let csr = format!("{name}.csr");
+        self.openssl(&["req", "-new", "-key", &key, "-subj", &subject, "-out", &csr]);
+        let token = self.token(&["--device", device, "--profile", profile]);
+        let bearer = format!("Authorization: Bearer {token}");
+        let body = self.provision_body(name);
+        let json = "Content-Type: application/json";
+        let sent = ["--header", &bearer, "--header", json, "--data", &body];
+        let (status, made) = self.json("/api/v1/devices/provision", &sent);
+        assert_eq!(status, 201, "{made}");
+        let certificate = made["certificate"].as_str().expect("text");
+        fs::write(self.path(&format!("{name}.pem")), certificate).expect("written");
+        made["serial"].as_str().expect("text").to_owned()
+    }
+
+    /// Writes the registry anew with other records, while the authority does not run.
+    pub(crate) fn edit_records(&self, edit: impl Fn(&mut Value)) {
+        self.run(&["export", "--config", "home/authority.toml", "edited"])
+            .succeeded();
+        let path = self.path("edited");
+        let text = fs::read_to_string(&path).expect("text");
+        let edited: Vec<String> = text
+            .lines()
+            .map(|line| {
+                let mut record: Value = serde_json::from_str(line).expect("JSON");
+                edit(&mut record);
+                record.to_string()
+            })
+            .collect();
+        fs::write(&path, edited.join("\n")).expect("written");
+        for entry in fs::read_dir(self.path("home")).expect("listed") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.starts_with("registry.db")) {
+                fs::remove_file(path).expect("removed");
+            }
+        }
+        for line in [
+            &["import", "--config", "home/authority.toml", "edited"][..],
+            &["audit", "catch-up", "--config", "home/authority.toml"],
+        ] {
+            self.run(line).succeeded();
+        }
+    }
+
     /// Runs openssl; its output.
     pub(crate) fn openssl(&self, arguments: &[&str]) -> String {
         let output = Command::new("openssl")

@@ -17,40 +17,6 @@ use crate::bench::Bench;
 
 const JSON: &str = "Content-Type: application/json";
 
-/// A device with a key NAME.key in PKCS#8 and a certificate NAME.pem of this profile; its serial number.
-fn enrol(bench: &Bench, name: &str, device: &str, profile: &str) -> String {
-    let key = format!("{name}.key");
-    bench.openssl(&[
-        "genpkey",
-        "-algorithm",
-        "EC",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-out",
-        &key,
-    ]);
-    let subject = format!("/serialNumber={device}");
-    let csr = format!("{name}.csr");
-    bench.openssl(&["req", "-new", "-key", &key, "-subj", &subject, "-out", &csr]);
-    let token = bench.token(&["--device", device, "--profile", profile]);
-    let bearer = format!("Authorization: Bearer {token}");
-    let (status, made) = bench.json(
-        "/api/v1/devices/provision",
-        &[
-            "--header",
-            &bearer,
-            "--header",
-            JSON,
-            "--data",
-            &bench.provision_body(name),
-        ],
-    );
-    assert_eq!(status, 201, "{made}");
-    let certificate = made["certificate"].as_str().expect("text");
-    fs::write(bench.path(&format!("{name}.pem")), certificate).expect("written");
-    made["serial"].as_str().expect("text").to_owned()
-}
-
 fn post(bench: &Bench, path: &str, body: &Value) -> (u16, Value) {
     bench.json(path, &["--header", JSON, "--data", &body.to_string()])
 }
@@ -81,7 +47,7 @@ fn revoke(bench: &Bench, serial: &str, reason: &str) {
 }
 
 /// The issuer's first list is signed beside the first requests: until it is there, nothing is believed.
-fn in_time(mut ask: impl FnMut() -> (u16, Value)) -> Value {
+pub(crate) fn in_time(mut ask: impl FnMut() -> (u16, Value)) -> Value {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         let (status, answer) = ask();
@@ -99,8 +65,8 @@ fn a_device_shows_that_it_holds_its_key_once_for_each_challenge_until_it_is_revo
     bench.configure(|text| format!("cors_origins = [\"https://plant.example\"]\n{text}"));
     bench.approve(&["press-1", "press-2"]);
     let _server = bench.serve();
-    let serial = enrol(&bench, "press-1", "press-1", "tls");
-    enrol(&bench, "press-2", "press-2", "tls");
+    let serial = bench.enrol("press-1", "press-1", "tls");
+    bench.enrol("press-2", "press-2", "tls");
     // The answer of the device whose key is `key`, with the certificate of another name perhaps.
     let answer = |challenge: &str, key: &str, certificate: &str| {
         let (_, asked) = bench.json("/api/v1/challenge", &["--request", "POST"]);
@@ -244,10 +210,10 @@ fn tg07_an_attestation_answers_one_challenge_and_shows_what_is_expected_of_its_d
     bench.approve(&["press-1", "oven-1", "lamp-1"]);
     let reader = bench.token(&["--device", "*", "--may", "read"]);
     let _server = bench.serve();
-    let serial = enrol(&bench, "press-ak", "press-1", "attestation");
-    enrol(&bench, "press-tls", "press-1", "tls");
-    enrol(&bench, "oven-ak", "oven-1", "attestation");
-    enrol(&bench, "lamp-ak", "lamp-1", "attestation");
+    let serial = bench.enrol("press-ak", "press-1", "attestation");
+    bench.enrol("press-tls", "press-1", "tls");
+    bench.enrol("oven-ak", "oven-1", "attestation");
+    bench.enrol("lamp-ak", "lamp-1", "attestation");
     let attest = |challenge: &str, evidence: &str| {
         let body = json!({ "challenge": challenge, "evidence": evidence });
         post(&bench, "/api/v1/attest", &body)
@@ -303,6 +269,11 @@ fn tg07_an_attestation_answers_one_challenge_and_shows_what_is_expected_of_its_d
     bent.push(0);
     assert_eq!(attest(&asked, &Base64::encode_string(&bent)).0, 403);
     assert_eq!(attest("?", "").0, 400);
+    // The largest attestation has room, and no more than that.
+    for (bytes, status) in [(32 * 1024, 403), (34 * 1024, 413)] {
+        let large = Base64::encode_string(&vec![0; bytes]);
+        assert_eq!(attest(&challenge(&bench), &large).0, status, "{bytes}");
+    }
     // What the registry has revoked counts no more, whether or not the list is there yet.
     revoke(&bench, &serial, "cessation-of-operation");
     assert_eq!(attested("press-ak", "press-1").0, 403);
@@ -319,7 +290,7 @@ fn what_is_exported_is_taken_over_by_another_authority_all_of_it_or_nothing() {
     let (here, there) = (Bench::new(), Bench::new());
     here.approve(&["press-1", "press-2"]);
     let server = here.serve();
-    let serial = enrol(&here, "press-1", "press-1", "tls");
+    let serial = here.enrol("press-1", "press-1", "tls");
     revoke(&here, &serial, "key-compromise");
     assert!(server.stop());
     let export = ["export", "--config", "home/authority.toml", "records"];
@@ -385,8 +356,8 @@ fn tg24_a_certificate_stands_only_with_its_own_issuer_and_an_attestation_only_wh
     });
     bench.approve(&["press-1", "lamp-1"]);
     let server = bench.serve();
-    let serial = enrol(&bench, "press-1", "press-1", "tls");
-    enrol(&bench, "lamp-ak", "lamp-1", "attestation");
+    let serial = bench.enrol("press-1", "press-1", "tls");
+    bench.enrol("lamp-ak", "lamp-1", "attestation");
     let shown = ["--cert", "press-1.pem", "--key", "press-1.key"];
     let attested = || {
         let challenge = challenge(&bench);
@@ -398,41 +369,41 @@ fn tg24_a_certificate_stands_only_with_its_own_issuer_and_an_attestation_only_wh
     in_time(attested);
     assert!(server.stop());
 
-    let line = ["export", "--config", "home/authority.toml", "records"];
-    bench.run(&line).succeeded();
-    let text = fs::read_to_string(bench.path("records")).expect("text");
-    let edited: Vec<String> = text
-        .lines()
-        .map(|line| {
-            let mut record: Value = serde_json::from_str(line).expect("JSON");
-            if record["serial"] == *serial {
-                record["issuer"] = "22".repeat(32).into();
-            }
-            if record["id"] == "lamp-1" {
-                record["state"] = "registered".into();
-            }
-            record.to_string()
-        })
-        .collect();
-    fs::write(bench.path("records"), edited.join("\n")).expect("written");
-    let home = bench.path("home");
-    for entry in fs::read_dir(&home).expect("listed") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| name.starts_with("registry.db")) {
-            fs::remove_file(path).expect("removed");
+    bench.edit_records(|record| {
+        if record["serial"] == *serial {
+            record["issuer"] = "22".repeat(32).into();
         }
-    }
-    for line in [
-        &["import", "--config", "home/authority.toml", "records"][..],
-        &["audit", "catch-up", "--config", "home/authority.toml"],
-    ] {
-        bench.run(line).succeeded();
-    }
-    let _server = bench.serve();
+        if record["id"] == "lamp-1" {
+            record["state"] = "registered".into();
+        }
+    });
+    let server = bench.serve();
     let (status, answer) = bench.json("/api/v1/devices/press-1", &shown);
     assert_eq!(status, 401, "{answer}");
     let (status, answer) = attested();
     assert_eq!(status, 403, "{answer}");
     assert!(answer.to_string().contains("not-in-service"), "{answer}");
+    // It is revoked here, and who revokes it is told that no list of this authority says so.
+    let revoker = bench.token(&["--device", "*", "--may", "revoke", "--may", "read"]);
+    let bearer = format!("Authorization: Bearer {revoker}");
+    let body = json!({ "reason": "superseded" }).to_string();
+    let path = format!("/api/v1/certificates/{serial}/revoke");
+    let sent = ["--header", &bearer, "--header", JSON, "--data", &body];
+    let (status, revoked) = bench.json(&path, &sent);
+    assert_eq!((status, &revoked["state"]), (202, &"revoked".into()));
+    assert_eq!(revoked["elsewhere"][0]["serial"], *serial, "{revoked}");
+    let (_, metrics) = bench.curl("/metrics", &["--header", &bearer]);
+    let metrics = String::from_utf8(metrics).expect("text");
+    let line = "countersign_authority_unusual_total{what=\"other-certificate\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(server.stop());
+    fs::write(bench.path("list"), &serial).expect("written");
+    let ran = bench.run(&["revoke", "--config", "home/authority.toml", "list"]);
+    assert_eq!(ran.0.status.code(), Some(1));
+    let said = ran.failed();
+    assert!(
+        said.contains(&format!("{serial} was issued by another authority"))
+            && said.contains("no list of this authority"),
+        "{said}"
+    );
 }

@@ -55,8 +55,6 @@ fn tg09_tg11_the_server_does_what_its_document_says_and_no_made_up_request_break
         .arg("--tls-verify")
         .arg(bench.path("root.pem"))
         .args(["--checks", CHECKS, "--seed", "1", "--workers", "2"])
-        // A server may hang up on a connection that is kept open (RFC 9112, 9.6), while the next request is on its way.
-        .args(["--request-retries", "2"])
         .args(["--suppress-health-check", "all", "--warnings", "off"])
         .args(["--max-examples", asked.as_deref().unwrap_or("4")])
         .env("PYTHONDONTWRITEBYTECODE", "1")

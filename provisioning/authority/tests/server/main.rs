@@ -16,3 +16,4 @@ mod replicas;
 mod requests;
 mod secrets;
 mod telemetry;
+mod unusual;

@@ -7,9 +7,9 @@ use countersign_registry::{
 use countersign_trust_store::UnixTime;
 
 use crate::database::{Database, NOW, approve, asking, id, reserve};
-use crate::made::{END, issue_real};
+use crate::made::{END, issue_real, real};
 
-async fn exported(registry: &Registry) -> Vec<String> {
+pub(crate) async fn exported(registry: &Registry) -> Vec<String> {
     let mut lines = Vec::new();
     registry
         .export(|line| {
@@ -43,11 +43,7 @@ async fn leaves(registry: &Registry) -> Vec<String> {
 
 /// Imports into an empty registry of the kind, which must refuse a line and keep nothing; the line and the reason.
 async fn refused(database: &Database, lines: &[String]) -> (usize, String) {
-    let empty = if database.folder.is_some() {
-        Database::sqlite()
-    } else {
-        Database::postgresql()
-    };
+    let empty = database.another();
     let registry = empty.open().await;
     refused_by(&registry, lines).await
 }
@@ -212,12 +208,12 @@ pub(crate) async fn tg24_what_contradicts_itself_or_what_is_here_is_not_imported
         assert!(number == 4 && said.contains(reason), "{said}: {}", all[3]);
     }
     // Without its certificate a line is believed less far, but its device must be there.
-    let orphan = serde_without_der(certificate);
+    let orphan = without_der(certificate);
     let (_, said) = refused(&database, &[order.clone(), b.clone(), orphan]).await;
     assert!(said.contains("no device a"), "{said}");
     // What is here: the same serial, place or order, and something else behind it.
     let other = issue_real(&registry, "b", 2, Profile::Tls).await;
-    let twin = serde_without_der(certificate).replace("\"device\":\"a\"", "\"device\":\"b\"");
+    let twin = without_der(certificate).replace("\"device\":\"a\"", "\"device\":\"b\"");
     let (_, said) = refused_by(&registry, std::slice::from_ref(&twin)).await;
     assert!(said.contains("of another certificate"), "{said}");
     let second = twin
@@ -232,8 +228,10 @@ pub(crate) async fn tg24_what_contradicts_itself_or_what_is_here_is_not_imported
 }
 
 /// The line as it is where only the log knew of the certificate.
-fn serde_without_der(line: &str) -> String {
-    let (before, after) = line.split_once("\"der\":\"").expect("a certificate");
+pub(crate) fn without_der(line: &str) -> String {
+    let Some((before, after)) = line.split_once("\"der\":\"") else {
+        return line.to_owned();
+    };
     let (_, after) = after.split_once('"').expect("its end");
     format!("{before}\"der\":null{after}")
 }
@@ -247,7 +245,7 @@ pub(crate) async fn tg04_a_key_is_imported_for_one_device_and_purpose(database: 
         panic!("{lines:?}");
     };
     let serial = what.serial.to_string();
-    let bare = serde_without_der(certificate).replace(&serial, "4111");
+    let bare = without_der(certificate).replace(&serial, "4111");
     for (second, reason) in [
         (
             bare.replace("\"device\":\"a\"", "\"device\":\"b\""),
@@ -319,7 +317,7 @@ pub(crate) async fn tg24_an_import_speaks_for_nobody_who_was_here(database: Data
     };
     // Without its certificate nobody can see whose it is.
     let own = format!("\"issuer\":\"{}\"", hex::encode(HERE));
-    let forged = serde_without_der(certificate)
+    let forged = without_der(certificate)
         .replace("\"issued\"", "\"superseded\"")
         .replace("\"device\":\"a\"", "\"device\":\"b\"")
         .replace(&what.serial.to_string(), "4111")
@@ -369,7 +367,7 @@ pub(crate) async fn tg23_a_key_that_is_lost_is_imported_for_all_that_is_over_it(
         panic!("{lines:?}");
     };
     let serial = what.serial.to_string();
-    let second = serde_without_der(first)
+    let second = without_der(first)
         .replace(&serial, "4111")
         .replace("\"issued\"", "\"superseded\"");
     let lost = second.replace(
@@ -382,11 +380,7 @@ pub(crate) async fn tg23_a_key_that_is_lost_is_imported_for_all_that_is_over_it(
         "4111 key-compromise".to_owned(),
     );
     let empty = async || {
-        let copy = if database.folder.is_some() {
-            Database::sqlite()
-        } else {
-            Database::postgresql()
-        };
+        let copy = database.another();
         let registry = copy.open().await;
         (copy, registry)
     };
@@ -444,6 +438,147 @@ pub(crate) async fn tg23_a_key_that_is_lost_is_imported_for_all_that_is_over_it(
     assert_eq!(imported.revoked, 1);
     all_lost(&registry).await;
     assert_eq!(leaves(&registry).await[2..], [one]);
+}
+
+/// What is here only as a number that was taken: the certificate of it was made, and revoked, after the copy.
+pub(crate) async fn tg23_a_revocation_is_imported_over_a_certificate_that_was_not_finished_here(
+    database: Database,
+) {
+    let registry = database.open().await;
+    approve(&registry, &["a", "b"]).await;
+    let (on_its_way, commit) = real("a", 1, Profile::Tls);
+    assert!(reserve(&registry, &on_its_way, NOW).await.is_ok());
+    let (given_up, _) = real("b", 2, Profile::Tls);
+    assert!(reserve(&registry, &given_up, NOW).await.is_ok());
+    let given_up = given_up.serial;
+    let closed = registry
+        .abandon(&[(given_up.clone(), b"leaf".to_vec())])
+        .await;
+    closed.expect("closed");
+
+    let lines = exported(&registry).await;
+    let revoked: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            line.replace(
+                "\"abandoned\",\"revoked_at\":null,\"reason\":null",
+                &format!("\"revoked\",\"revoked_at\":{NOW},\"reason\":\"key-compromise\""),
+            )
+        })
+        .collect();
+    assert_ne!(lines, revoked);
+    assert_eq!(
+        import(&registry, &revoked).await.expect("imported").revoked,
+        2
+    );
+    assert_eq!(
+        import(&registry, &revoked).await.expect("imported").revoked,
+        0
+    );
+    let listed = registry.revocations(&HERE, NOW).await.expect("listed");
+    let mut listed: Vec<_> = listed.into_iter().map(|what| what.serial).collect();
+    listed.sort();
+    let mut both = vec![on_its_way.serial.clone(), given_up];
+    both.sort();
+    assert_eq!(listed, both);
+    // The one on its way is handed out no more, nor another over that key.
+    assert!(matches!(
+        registry.commit(&[commit], NOW).await,
+        Err(Error::NotReserved { .. })
+    ));
+    let again = Reservation {
+        key: on_its_way.key,
+        ..asking("a", 0)
+    };
+    assert!(matches!(
+        reserve(&registry, &again, NOW).await,
+        Err(Refusal::KeyRevoked { .. })
+    ));
+}
+
+pub(crate) async fn tg23_what_is_revoked_on_somebodys_word_is_exported(database: Database) {
+    let registry = database.open().await;
+    approve(&registry, &["a"]).await;
+    let what = issue_real(&registry, "a", 1, Profile::Tls).await;
+    let word = |serial: &str, reason| Revocation {
+        serial: serial.parse().expect("a serial"),
+        at: UnixTime::from_secs(NOW),
+        reason,
+    };
+    for (issuer, serial) in [(&HERE, "4111"), (&ELSEWHERE, "4222")] {
+        let word = word(serial, Reason::Superseded);
+        let listed = registry.revoke_listed(issuer, &word, b"word").await;
+        assert_eq!(listed.expect("revoked"), Listed::Unrecorded);
+    }
+    let lines = exported(&registry).await;
+    let copy = database.another();
+    let copied = copy.open().await;
+    let imported = import(&copied, &lines).await.expect("imported");
+    assert_eq!((imported.added, imported.revoked), (5, 2));
+    assert_eq!(exported(&copied).await, lines);
+    for (issuer, serial) in [(HERE, "4111"), (ELSEWHERE, "4222")] {
+        let listed = copied.revocations(&issuer, NOW).await.expect("listed");
+        assert_eq!(listed, [word(serial, Reason::Superseded)]);
+    }
+    let imported = import(&copied, &lines).await.expect("imported");
+    assert_eq!((imported.added, imported.skipped), (0, 5));
+    // It revokes what is on record, too, with whatever is over the key; and never another issuer's.
+    let last = lines.last().expect("lines");
+    let of = |issuer: [u8; 32], reason: &str| {
+        last.replace("4222", &what.serial.to_string())
+            .replace(&hex::encode(ELSEWHERE), &hex::encode(issuer))
+            .replace("superseded", reason)
+    };
+    let (line, said) = refused_by(&copied, &[of(ELSEWHERE, "superseded")]).await;
+    assert!(line == 1 && said.contains("of another issuer"), "{said}");
+    let late = last.replace(&NOW.to_string(), &(NOW + 1).to_string());
+    let (_, said) = refused_by(&copied, &[late]).await;
+    assert!(said.contains("in the future"), "{said}");
+    let imported = import(&copied, &[of(HERE, "key-compromise")]).await;
+    assert_eq!(imported.expect("imported").revoked, 1);
+    let again = Reservation {
+        key: what.key,
+        ..asking("a", 0)
+    };
+    assert!(matches!(
+        reserve(&copied, &again, NOW).await,
+        Err(Refusal::KeyRevoked { .. })
+    ));
+}
+
+/// Certificates go on being issued and revoked while everything is written out.
+pub(crate) async fn tg24_an_export_is_of_one_moment(database: Database) {
+    let registry = database.open().await;
+    approve(&registry, &["a"]).await;
+    let what = issue_real(&registry, "a", 1, Profile::Tls).await;
+    let before = exported(&registry).await;
+    let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let (done, wait) = std::sync::mpsc::channel();
+    let busy = registry.clone();
+    tokio::spawn(async move {
+        begun.recv().await.expect("asked");
+        approve(&busy, &["b"]).await;
+        issue_real(&busy, "b", 2, Profile::Tls).await;
+        let leaf = |_: &Serial| b"leaf".to_vec();
+        let revoked = busy.revoke(&what.serial, Reason::Superseded, NOW, leaf);
+        assert!(revoked.await.expect("revoked").is_some());
+        done.send(()).expect("heard");
+    });
+    let mut lines = Vec::new();
+    let outcome = registry
+        .export(|line| {
+            lines.push(line.to_owned());
+            if line.contains("\"kind\":\"device\"") {
+                begin.send(()).expect("it runs");
+                wait.recv_timeout(std::time::Duration::from_secs(30))
+                    .expect("done");
+            }
+            Ok(())
+        })
+        .await;
+    outcome.expect("exported");
+    assert_eq!(lines, before);
+    assert_eq!(exported(&registry).await.len(), before.len() + 2);
 }
 
 pub(crate) async fn a_quota_counts_what_is_imported(database: Database) {

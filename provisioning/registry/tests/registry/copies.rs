@@ -1,18 +1,23 @@
 //! A registry that was put back from an old copy, and the audit log that was not.
 
-use countersign_provisioning::{Profile, Reason, Revocation};
+use countersign_provisioning::{Profile, Reason, Revocation, Serial};
 use countersign_registry::{
     Certificate, CertificateState, Error, Found, Leaf, Listed, Refusal, Registry, Reservation, Told,
 };
 use countersign_trust_store::UnixTime;
 
+use crate::carrying::{exported, without_der};
 use crate::database::{Database, NOW, approve, asking, id, issue, reserve, serial};
 
 const ISSUER: [u8; 32] = [7; 32];
 
 /// What the log has of it.
 fn issued(what: &Reservation) -> Told {
-    Told::Issued(Box::new(Certificate {
+    Told::Issued(Box::new(certificate(what)))
+}
+
+fn certificate(what: &Reservation) -> Certificate {
+    Certificate {
         serial: what.serial.clone(),
         device: what.device.clone(),
         profile: what.profile,
@@ -24,7 +29,7 @@ fn issued(what: &Reservation) -> Told {
         revoked: None,
         der: None,
         reserved_at: NOW,
-    }))
+    }
 }
 
 /// What a registry does not do while it is behind.
@@ -216,6 +221,65 @@ pub(crate) async fn tg16_an_old_copy_is_noticed_and_issues_nothing_before_it_kno
         "{outcome:?}"
     );
     issue(&registry, &asking("d", 40), NOW).await;
+}
+
+/// Records that came from a file, and the log that tells of them again: also where the file had the last of them alone.
+pub(crate) async fn tg16_what_was_imported_is_not_ended_by_the_log_that_tells_of_it_again(
+    database: Database,
+) {
+    let registry = database.open().await;
+    approve(&registry, &["a"]).await;
+    let first = asking("a", 1);
+    issue(&registry, &first, NOW).await;
+    let renewal = Reservation {
+        renews: Some(first.serial.clone()),
+        ..asking("a", 2)
+    };
+    issue(&registry, &renewal, NOW + 60).await;
+    registry.place_leaves(100).await.expect("placed");
+    let log = registry.leaves(0, 100).await.expect("listed");
+    let earlier = first.serial.to_string();
+    let lines: Vec<String> = exported(&registry)
+        .await
+        .iter()
+        // These tests' certificates are not such that an import reads them.
+        .map(|line| without_der(line))
+        .collect();
+    let told = [
+        issued(&first),
+        Told::Issued(Box::new(Certificate {
+            reserved_at: NOW + 60,
+            ..certificate(&renewal)
+        })),
+    ];
+    for all_of_them in [true, false] {
+        let copy = database.another();
+        let copied = copy.open().await;
+        let kept: Vec<&str> = lines
+            .iter()
+            .filter(|line| all_of_them || !line.contains(&earlier))
+            .map(String::as_str)
+            .collect();
+        let leaf = |_: &Serial, _| b"leaf".to_vec();
+        let imported = copied.import(kept, &ISSUER, NOW + 60, |_| b"imported".to_vec(), leaf);
+        imported.await.expect("imported");
+        let found: Vec<Found> = log
+            .iter()
+            .zip(told.clone())
+            .map(|(leaf, told)| Found {
+                leaf: leaf.bytes.clone(),
+                told,
+            })
+            .collect();
+        let taken = copied.take_up(0, &found, &ISSUER, NOW + 60).await;
+        taken.expect("taken up");
+        let state = async |what: &Reservation| {
+            let found = copied.certificate(&what.serial).await.expect("found");
+            found.expect("there").state
+        };
+        assert_eq!(state(&renewal).await, CertificateState::Issued);
+        assert_eq!(state(&first).await, CertificateState::Superseded);
+    }
 }
 
 pub(crate) async fn tg16_who_lost_the_log_says_so_and_goes_on(database: Database) {

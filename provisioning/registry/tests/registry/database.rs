@@ -35,6 +35,14 @@ impl Database {
         }
     }
 
+    /// An empty one of the same kind.
+    pub(crate) fn another(&self) -> Self {
+        match self.folder {
+            Some(_) => Self::sqlite(),
+            None => Self::postgresql(),
+        }
+    }
+
     pub(crate) async fn open(&self) -> Registry {
         Registry::open(&self.url).await.expect("opens")
     }

@@ -48,11 +48,15 @@ on_both! {
         #[test] fn tg04_a_key_is_imported_for_one_device_and_purpose;
         #[test] fn tg23_a_revocation_is_imported_whatever_is_here;
         #[test] fn tg23_a_key_that_is_lost_is_imported_for_all_that_is_over_it;
+        #[test] fn tg23_a_revocation_is_imported_over_a_certificate_that_was_not_finished_here;
+        #[test] fn tg23_what_is_revoked_on_somebodys_word_is_exported;
         #[test] fn tg24_an_import_speaks_for_nobody_who_was_here;
+        #[test] fn tg24_an_export_is_of_one_moment;
         #[test] fn a_quota_counts_what_is_imported;
     }
     copies {
         #[test] fn tg16_an_old_copy_is_noticed_and_issues_nothing_before_it_knows_what_the_log_has;
+        #[test] fn tg16_what_was_imported_is_not_ended_by_the_log_that_tells_of_it_again;
         #[test] fn tg16_who_lost_the_log_says_so_and_goes_on;
         #[test] fn tg16_tg23_a_serial_that_is_not_recorded_is_revoked_on_somebodys_word;
     }

@@ -1,4 +1,4 @@
-//! A transaction that writes, and the connection under it: one that failed is closed and made anew.
+//! A transaction, and the connection under it: one that failed is closed and made anew.
 //!
 //! The driver of SQLite takes a transaction for open as long as its COMMIT has not succeeded, and one that failed on a
 //! full disk would keep the only connection that writes. So begin and end are said here, and whatever does not come to
@@ -41,20 +41,30 @@ fn is_collision(error: &Error) -> bool {
 }
 
 /// An open transaction. Dropped, it is rolled back with its connection.
-pub(crate) struct Writing {
+pub(crate) struct Transaction {
     connection: PoolConnection<Any>,
     /// The connection has no transaction and may be used again.
     is_ended: bool,
 }
 
-impl Writing {
-    pub(crate) async fn begin(pool: &AnyPool, kind: Kind) -> Result<Self, Error> {
-        let mut writing = Self {
+impl Transaction {
+    /// One that writes.
+    pub(crate) async fn writing(pool: &AnyPool, kind: Kind) -> Result<Self, Error> {
+        Self::begin(pool, kind.begin_writing()).await
+    }
+
+    /// One that reads, and sees to its end what was there when it read first.
+    pub(crate) async fn reading(pool: &AnyPool, kind: Kind) -> Result<Self, Error> {
+        Self::begin(pool, kind.begin_reading()).await
+    }
+
+    async fn begin(pool: &AnyPool, statement: &'static str) -> Result<Self, Error> {
+        let mut transaction = Self {
             connection: pool.acquire().await?,
             is_ended: false,
         };
-        writing.connection.execute(kind.begin()).await?;
-        Ok(writing)
+        transaction.connection.execute(statement).await?;
+        Ok(transaction)
     }
 
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
@@ -63,7 +73,7 @@ impl Writing {
         Ok(())
     }
 
-    /// Takes everything back, and keeps the connection: for what is refused, where nothing failed.
+    /// Takes everything back, and keeps the connection: for what is refused, where nothing failed, and for what only read.
     pub(crate) async fn roll_back(mut self) -> Result<(), Error> {
         self.connection.execute("ROLLBACK").await?;
         self.is_ended = true;
@@ -71,7 +81,7 @@ impl Writing {
     }
 }
 
-impl Drop for Writing {
+impl Drop for Transaction {
     fn drop(&mut self) {
         if !self.is_ended {
             self.connection.close_on_drop();
@@ -79,7 +89,7 @@ impl Drop for Writing {
     }
 }
 
-impl Deref for Writing {
+impl Deref for Transaction {
     type Target = AnyConnection;
 
     fn deref(&self) -> &AnyConnection {
@@ -87,7 +97,7 @@ impl Deref for Writing {
     }
 }
 
-impl DerefMut for Writing {
+impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut AnyConnection {
         &mut self.connection
     }
