@@ -5,30 +5,26 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding as _};
-use countersign_backend_file::FileKey;
-use countersign_format::{
-    BootId, Digest, EvidenceClaims, EvidenceDocument, EvidenceKind, EvidenceNonce, EvidenceProof,
-    RuntimeClaim, SoftwareProof, evidence_to_be_signed,
-};
-use countersign_trust_store::pem;
+use countersign_format::Digest;
 use serde_json::{Value, json};
 
+use crate::attestation::evidence;
 use crate::bench::Bench;
 
 const JSON: &str = "Content-Type: application/json";
 
-fn post(bench: &Bench, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn post(bench: &Bench, path: &str, body: &Value) -> (u16, Value) {
     bench.json(path, &["--header", JSON, "--data", &body.to_string()])
 }
 
 /// A challenge of the authority, as it came.
-fn challenge(bench: &Bench) -> String {
+pub(crate) fn challenge(bench: &Bench) -> String {
     let (status, answer) = bench.json("/api/v1/challenge", &["--request", "POST"]);
     assert_eq!(status, 200, "{answer}");
     answer["challenge"].as_str().expect("text").to_owned()
 }
 
-fn revoke(bench: &Bench, serial: &str, reason: &str) {
+pub(crate) fn revoke(bench: &Bench, serial: &str, reason: &str) {
     let token = bench.token(&[
         "--device",
         "*",
@@ -165,124 +161,6 @@ fn a_device_shows_that_it_holds_its_key_once_for_each_challenge_until_it_is_revo
         let named = format!("access-control-allow-origin: {origin}");
         assert_eq!(answer.contains(&named), allowed, "{answer}");
     }
-}
-
-/// What the device of NAME.key says of itself in answer to a challenge, with nothing that vouches for it.
-fn evidence(bench: &Bench, name: &str, device: &str, challenge: &str) -> String {
-    let key = FileKey::open(&bench.path(&format!("{name}.key")), || {
-        unreachable!("not encrypted")
-    });
-    let key = key.expect("a key");
-    let certificates = |file: &str| {
-        pem::certificates(&fs::read(bench.path(file)).expect("a file")).expect("certificates")
-    };
-    let mut chain = certificates(&format!("{name}.pem"));
-    chain.extend(certificates("chain.pem").into_iter().take(1));
-    let challenge = Base64::decode_vec(challenge).expect("base64");
-    let runtime = RuntimeClaim::new("countersign-run", "1.0.0", Some(Digest::of(b"program")));
-    let claims = EvidenceClaims::new(
-        EvidenceKind::Software,
-        EvidenceNonce::new(&challenge).expect("a nonce"),
-        device.parse().expect("an identity"),
-        BootId::new([7; 16]),
-        runtime.expect("a program"),
-    );
-    let algorithm = key.algorithm();
-    let message = evidence_to_be_signed(algorithm, &chain, &claims);
-    let signature = *key.sign(&message).expect("signed").as_bytes();
-    let proof = EvidenceProof::Software(SoftwareProof {
-        algorithm,
-        signature,
-    });
-    let document = EvidenceDocument::new(claims, chain, proof).expect("an attestation");
-    Base64::encode_string(&document.encode())
-}
-
-#[test]
-fn tg07_an_attestation_answers_one_challenge_and_shows_what_is_expected_of_its_device() {
-    let bench = Bench::new();
-    bench.configure(|text| {
-        text + "\n[[attestation]]\ndevices = [\"press-*\"]\nsoftware = true\n\
-                [[attestation]]\ndevices = [\"oven-*\"]\nregisters = { 7 = [\""
-            + &"0f".repeat(32)
-            + "\"] }\n"
-    });
-    bench.approve(&["press-1", "oven-1", "lamp-1"]);
-    let reader = bench.token(&["--device", "*", "--may", "read"]);
-    let _server = bench.serve();
-    let serial = bench.enrol("press-ak", "press-1", "attestation");
-    bench.enrol("press-tls", "press-1", "tls");
-    bench.enrol("oven-ak", "oven-1", "attestation");
-    bench.enrol("lamp-ak", "lamp-1", "attestation");
-    let attest = |challenge: &str, evidence: &str| {
-        let body = json!({ "challenge": challenge, "evidence": evidence });
-        post(&bench, "/api/v1/attest", &body)
-    };
-    let attested = |name: &str, device: &str| {
-        let challenge = challenge(&bench);
-        attest(&challenge, &evidence(&bench, name, device, &challenge))
-    };
-    let shown = in_time(|| attested("press-ak", "press-1"));
-    for (name, value) in [
-        ("device_id", "press-1"),
-        ("serial", &serial),
-        ("kind", "software"),
-        ("family", "press"),
-        ("program", "countersign-run"),
-        ("program_sha256", &Digest::of(b"program").to_string()),
-    ] {
-        assert_eq!(shown[name], value, "{shown}");
-    }
-
-    let refused = |answer: (u16, Value), word: &str| {
-        assert_eq!(
-            (answer.0, &answer.1["code"]),
-            (403, &"attestation".into()),
-            "{word}"
-        );
-        let detail = answer.1["detail"].as_str().expect("it says why").to_owned();
-        assert!(detail.starts_with(&format!("{word}: ")), "{word}: {detail}");
-    };
-    // One challenge, one answer; and no other challenge's.
-    let first = challenge(&bench);
-    let answer = evidence(&bench, "press-ak", "press-1", &first);
-    refused(attest(&challenge(&bench), &answer), "evidence-nonce");
-    assert_eq!(attest(&first, &answer).0, 200);
-    refused(attest(&first, &answer), "evidence-nonce");
-    let nobodys = Base64::encode_string(&[7; 56]);
-    let old = evidence(&bench, "press-ak", "press-1", &nobodys);
-    refused(attest(&nobodys, &old), "evidence-nonce");
-    // Hardware is expected of whatever is not named, and registers of ovens.
-    refused(attested("lamp-ak", "lamp-1"), "evidence-policy");
-    refused(attested("oven-ak", "oven-1"), "evidence-policy");
-    // Another device's name, another purpose's certificate, another byte.
-    refused(attested("press-ak", "press-2"), "device-identity");
-    refused(attested("press-tls", "press-1"), "extended-key-usage");
-    let asked = challenge(&bench);
-    let mut bent =
-        Base64::decode_vec(&evidence(&bench, "press-ak", "press-1", &asked)).expect("base64");
-    *bent.last_mut().expect("bytes") ^= 1;
-    refused(
-        attest(&asked, &Base64::encode_string(&bent)),
-        "signature-invalid",
-    );
-    bent.push(0);
-    assert_eq!(attest(&asked, &Base64::encode_string(&bent)).0, 403);
-    assert_eq!(attest("?", "").0, 400);
-    // The largest attestation has room, and no more than that.
-    for (bytes, status) in [(32 * 1024, 403), (34 * 1024, 413)] {
-        let large = Base64::encode_string(&vec![0; bytes]);
-        assert_eq!(attest(&challenge(&bench), &large).0, status, "{bytes}");
-    }
-    // What the registry has revoked counts no more, whether or not the list is there yet.
-    revoke(&bench, &serial, "cessation-of-operation");
-    assert_eq!(attested("press-ak", "press-1").0, 403);
-
-    let bearer = format!("Authorization: Bearer {reader}");
-    let (_, metrics) = bench.curl("/metrics", &["--header", &bearer]);
-    let metrics = String::from_utf8(metrics).expect("text");
-    let line = "countersign_authority_attestations_total{verdict=\"evidence-nonce\"} 3";
-    assert!(metrics.contains(line), "{metrics}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use countersign_authority::pem::certificates;
 use countersign_backend_file::{FileKey, Overwrite, SystemRandom};
 use countersign_format::DeviceMetadata;
-use countersign_keys::{Algorithm, SigningKey};
+use countersign_keys::{Algorithm, PublicKey, SigningKey};
 use countersign_provisioning::{
     CaName, DeviceName, EndEntity, Intermediate, Issuer, Profile, Validity,
 };
@@ -14,9 +14,26 @@ use countersign_trust_store::{UnixTime, pem};
 
 use crate::bench::{Bench, now};
 
-/// An authority `factory.pem` below the root, and DEVICE-id.pem with DEVICE-id.key for each device; its certificate.
-fn factory(bench: &Bench, devices: &[&str]) -> Vec<u8> {
-    let days = Validity::days(UnixTime::from_secs(now() - 3600), 365).expect("days");
+/// An authority of somebody else below the root.
+pub(crate) struct Another {
+    key: SigningKey,
+    /// Its certificate, DER.
+    pub(crate) certificate: Vec<u8>,
+}
+
+impl Another {
+    /// A certificate by it, DER.
+    pub(crate) fn certify(&self, profile: Profile, key: &PublicKey, device: &EndEntity) -> Vec<u8> {
+        Issuer::new(&self.key, &self.certificate)
+            .expect("an issuer")
+            .end_entity(profile, key, device, &mut SystemRandom)
+            .expect("a certificate")
+            .certificate
+    }
+}
+
+/// The authority `factory.pem` below the root.
+pub(crate) fn another_authority(bench: &Bench) -> Another {
     let root_key = FileKey::open(&bench.path("root.key"), || unreachable!("not encrypted"));
     let root_key = root_key.expect("the root's key");
     let root = fs::read(bench.path("root.pem")).expect("a root");
@@ -26,17 +43,25 @@ fn factory(bench: &Bench, devices: &[&str]) -> Vec<u8> {
     let key = SigningKey::new(key);
     let intermediate = Intermediate {
         name: CaName::new("Acme", "Factory", None).expect("a name"),
-        validity: days,
+        validity: a_year(),
         path_length: 0,
         scope: None,
     };
-    let above = root
+    let certificate = root
         .intermediate(key.public_key(), &intermediate, &mut SystemRandom)
         .expect("an intermediate")
         .certificate;
-    let issuer = Issuer::new(&key, &above).expect("an issuer");
+    fs::write(bench.path("factory.pem"), certificates(&[&certificate])).expect("written");
+    Another { key, certificate }
+}
 
-    fs::write(bench.path("factory.pem"), certificates(&[&above])).expect("written");
+fn a_year() -> Validity {
+    Validity::days(UnixTime::from_secs(now() - 3600), 365).expect("days")
+}
+
+/// The authority `factory.pem` below the root, and DEVICE-id.pem with DEVICE-id.key for each device; its certificate.
+fn factory(bench: &Bench, devices: &[&str]) -> Vec<u8> {
+    let another = another_authority(bench);
     for device in devices {
         let own = FileKey::generate(Algorithm::Esp256, &mut SystemRandom).expect("a key");
         own.save(
@@ -48,25 +73,18 @@ fn factory(bench: &Bench, devices: &[&str]) -> Vec<u8> {
         let identity = EndEntity {
             name: DeviceName::new(device.parse().expect("an identity")),
             metadata: DeviceMetadata::default(),
-            validity: days,
+            validity: a_year(),
             scope: None,
             hardware: None,
             dns_names: Vec::new(),
             no_rev_avail: true,
         };
         let own = SigningKey::new(own);
-        let made = issuer
-            .end_entity(
-                Profile::IDevId,
-                own.public_key(),
-                &identity,
-                &mut SystemRandom,
-            )
-            .expect("an identity");
-        let chain = certificates(&[&made.certificate, &above]);
+        let made = another.certify(Profile::IDevId, own.public_key(), &identity);
+        let chain = certificates(&[&made, &another.certificate]);
         fs::write(bench.path(&format!("{device}-id.pem")), chain).expect("written");
     }
-    above
+    another.certificate
 }
 
 /// Enrols by a factory identity for a profile.

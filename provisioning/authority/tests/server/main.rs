@@ -1,5 +1,6 @@
 //! The built program over real TLS: enrolment with curl, openssl and strongSwan, and what it refuses.
 
+mod attestation;
 mod audit;
 mod bench;
 #[path = "../../../../tests/shared/browser.rs"]
