@@ -195,6 +195,28 @@ fn tg11_large_and_slow_requests_end_and_others_are_served_meanwhile() {
         let (status, problem) = send(bytes);
         assert_eq!((status, &problem["code"]), (413, &"body-too-large".into()));
     }
+    // Nor does it matter that somebody says everything before he listens.
+    let script = format!(
+        "import socket, ssl\n\
+         context = ssl.create_default_context(cafile='root.pem')\n\
+         plain = socket.create_connection(('127.0.0.1', {}), 30)\n\
+         server = context.wrap_socket(plain, server_hostname='localhost')\n\
+         head = b'POST {EST} HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 3000000\\r\\n\\r\\n'\n\
+         server.sendall(head + bytes(3000000))\n\
+         print(server.recv(12).decode())\n",
+        bench.port()
+    );
+    let spoken = Command::new("python3")
+        .args(["-c", &script])
+        .current_dir(bench.folder())
+        .output();
+    let spoken = spoken.expect("python3 runs");
+    assert_eq!(
+        String::from_utf8_lossy(&spoken.stdout).trim(),
+        "HTTP/1.1 413",
+        "{}",
+        String::from_utf8_lossy(&spoken.stderr)
+    );
     let many: Vec<String> = (0..80).map(|number| format!("X-{number}: y")).collect();
     let mut arguments = Vec::new();
     for header in &many {
