@@ -116,7 +116,7 @@ pub(crate) fn fetch_resvg(folder: PathBuf) -> Result<PathBuf> {
 
 /// Builds countersign-run with the demo's root inside, and keeps a copy of it.
 fn build_host(stage: &Stage, selection: Selection) -> Result<()> {
-    let mut build = programs::command(selection);
+    let mut build = programs::command("countersign-run", selection);
     run(build.env("COUNTERSIGN_ROOTS", stage.path("pki/roots.toml")))?;
     stage.take(&built("countersign-run"), "countersign-run")
 }

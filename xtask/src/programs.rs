@@ -32,17 +32,12 @@ pub(crate) const TPM: [&str; 2] = [
 /// What this process has built.
 static BUILT: OnceLock<Selection> = OnceLock::new();
 
-/// Builds the selection.
+/// Builds the selection, unless this process has done so.
 pub(crate) fn build(selection: Selection) -> Result<()> {
-    run(&mut command(selection))?;
-    BUILT.get_or_init(|| selection);
-    Ok(())
-}
-
-/// The cargo command that builds the selection.
-pub(crate) fn command(selection: Selection) -> Command {
-    let mut build = cargo();
-    build.args(["build", "--locked", "--workspace"]);
+    if BUILT.get() == Some(&selection) {
+        return Ok(());
+    }
+    let mut build = begin();
     match selection {
         Selection::Programs => build.arg("--bins"),
         Selection::WithChips => build
@@ -50,6 +45,27 @@ pub(crate) fn command(selection: Selection) -> Command {
             .args(TPM),
         Selection::Everything => build.arg("--all-targets").args(TPM),
     };
+    run(&mut build)?;
+    BUILT.get_or_init(|| selection);
+    Ok(())
+}
+
+/// The cargo command that builds one program, with the dependencies as they are built for the selection.
+pub(crate) fn command(program: &str, selection: Selection) -> Command {
+    let mut build = begin();
+    build.args(["--bin", program]);
+    // Where a selection has tests or examples, what those depend on counts too: so one of them is named.
+    match selection {
+        Selection::Programs => &mut build,
+        Selection::WithChips => build.args(["--example", "verify_guest_data"]).args(TPM),
+        Selection::Everything => build.args(["--test", "registry"]).args(TPM),
+    };
+    build
+}
+
+fn begin() -> Command {
+    let mut build = cargo();
+    build.args(["build", "--locked", "--workspace"]);
     build
 }
 
