@@ -839,9 +839,9 @@ fn the_store_goes_on(store: &TpmProvider, direct: &TpmProvider, operation: &str,
     }
 }
 
-/// How many signatures the next test makes in every run of the tests, half a per cent of a million; `COUNTERSIGN_FAULTS` gives
+/// How many signatures the next test makes in every run of the tests, one per cent of a million; `COUNTERSIGN_FAULTS` gives
 /// another number, as `cargo xtask soak faults` does. Each takes some 26 ms of a processor, most of it in the TPM library's hashes.
-const FAULTY_SIGNATURES: u64 = 5_000;
+const FAULTY_SIGNATURES: u64 = 10_000;
 
 /// How many TPMs make them side by side: a command whose size has a bit turned leaves its TPM waiting for the rest until the
 /// deadline, and the others go on.
