@@ -349,6 +349,10 @@ impl Signer for Holder {
     fn sign_unchecked(&self, message: &[u8]) -> Result<[u8; 64], Error> {
         self.0.sign_unchecked(message)
     }
+
+    fn is_computed_here(&self) -> bool {
+        self.0.is_computed_here()
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use countersign_keys::{ErrorKind, SigningKey};
 use countersign_trust_store::VerifiedComponent;
 
 use super::device::Device;
-use super::queue::{NoAnswer, Wanted};
+use super::queue::{self, NoAnswer, Wanted};
 use super::record::{SigningOutcome, SigningRecord};
 use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
@@ -236,7 +236,8 @@ impl OpenKey {
         Err(SignError::NotGranted)
     }
 
-    /// Signs `payload` as `context` on a thread of the key's store, in this component's turn.
+    /// Signs `payload` as `context`: on a thread of the key's store, in this component's turn; or here, where that is computing
+    /// and nothing else, so that who signs much pays for it with time of his own.
     pub(super) async fn sign(
         &self,
         context: &str,
@@ -262,8 +263,13 @@ impl OpenKey {
         let (key, signing_context) = (self.clone(), context.to_owned());
         let work = move |wanted: &Wanted| key.sign_now(&signing_context, payload, wanted);
         let span = info_span!("sign", component, verdict = Empty);
-        let asked = queue.ask(component, device.deadline(), work);
-        let failed = match asked.instrument(span.clone()).await {
+        let answer = if lent.key.is_computed_here() {
+            span.in_scope(|| queue::at_once(work))
+        } else {
+            let asked = queue.ask(component, device.deadline(), work);
+            asked.instrument(span.clone()).await
+        };
+        let failed = match answer {
             Ok(signed) => {
                 span.record("verdict", if signed.is_ok() { "signed" } else { "refused" });
                 return signed;

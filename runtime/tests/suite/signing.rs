@@ -854,6 +854,52 @@ async fn te27_a_component_has_one_turn_however_many_instances_it_has() {
     assert!(between[between.len() / 2] <= 8, "{between:?}");
 }
 
+/// A key that notes on which threads it is used.
+struct Followed {
+    key: SigningKey,
+    computed: bool,
+    threads: Arc<Mutex<Vec<std::thread::ThreadId>>>,
+}
+
+impl Signer for Followed {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    fn sign_unchecked(&self, message: &[u8]) -> Result<[u8; 64], Error> {
+        self.threads
+            .lock()
+            .unwrap()
+            .push(std::thread::current().id());
+        Ok(*self.key.sign(message)?.as_bytes())
+    }
+
+    fn is_computed_here(&self) -> bool {
+        self.computed
+    }
+}
+
+#[tokio::test]
+async fn te27_what_only_computes_interrupts_nobody_but_who_asks() {
+    let plant = Plant::new(Algorithm::Esp256);
+    assert!(plant.devices.device_key().is_computed_here());
+    for computed in [true, false] {
+        let threads = Arc::default();
+        let key = SigningKey::new(Followed {
+            key: plant.devices.device_key(),
+            computed,
+            threads: Arc::clone(&threads),
+        });
+        let lent = LentKey::new(key, plant.devices.chain().to_vec());
+        let device = plant.builder().key(KEY, lent).unwrap().build().unwrap();
+        let mut guest = plant.guest("test:telemetry", &device).await;
+        plant.judge(&guest.sign(b"m").await.unwrap()).unwrap();
+        // The guest runs on this one.
+        let here = threads.lock().unwrap()[..] == [std::thread::current().id()];
+        assert_eq!(here, computed);
+    }
+}
+
 #[tokio::test]
 async fn te34_a_back_end_that_panics_fails_one_call_and_no_host() {
     let plant = Plant::new(Algorithm::Esp256);

@@ -18,6 +18,11 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// What the store reports, as [`Error`].
     fn sign_unchecked(&self, message: &[u8]) -> Result<[u8; 64], Error>;
+
+    /// Whether this process computes the signature itself, and waits for nothing: no hardware, program or network.
+    fn is_computed_here(&self) -> bool {
+        false
+    }
 }
 
 /// A private key in some store, ready to sign.
@@ -41,6 +46,12 @@ impl SigningKey {
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.public_key().algorithm()
+    }
+
+    /// Whether signing is computing, and waits for nothing.
+    #[must_use]
+    pub fn is_computed_here(&self) -> bool {
+        self.0.is_computed_here()
     }
 
     /// Signs `message` and verifies the result before returning it: a store that computes wrongly, by a fault or by

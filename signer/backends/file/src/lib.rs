@@ -198,6 +198,10 @@ impl Signer for FileKey {
             Private::Ed25519(key) => Ok(*key.sign(message, None)),
         }
     }
+
+    fn is_computed_here(&self) -> bool {
+        true
+    }
 }
 
 impl From<FileKey> for SigningKey {
