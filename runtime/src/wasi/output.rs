@@ -1,11 +1,13 @@
 //! Standard output and error of a guest: where they go, and how much may go there.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use tokio::io::AsyncWrite;
 use tokio::sync::{Mutex, MutexGuard};
 use wasmtime_wasi::async_trait;
@@ -24,8 +26,7 @@ const CHUNK: usize = 64 << 10;
 pub(crate) struct Metered {
     output: Output,
     budget: ByteBudget,
-    /// Made when the guest first asks for the output, so that a worker has a runtime to run in; none where nothing has to be
-    /// waited for.
+    /// Made when the system first does not take at once what the guest writes; none where nothing has to be waited for.
     worker: Option<Arc<OnceLock<Worker>>>,
     /// Where lines go, if they go to the host: one for all the handles that a guest may have to the same output.
     lines: Option<Arc<std::sync::Mutex<Lines>>>,
@@ -68,13 +69,51 @@ impl Metered {
         }
     }
 
-    fn worker(&self, writer: impl AsyncWrite + Send + 'static) -> Sink {
-        let start = || Arc::new(Mutex::new(AsyncWriteStream::new(CHUNK, writer)));
-        Sink::Worker(match &self.worker {
-            Some(worker) => Arc::clone(worker.get_or_init(start)),
-            None => start(),
-        })
+    fn sink(&self, stream: Standard) -> Sink {
+        let worker = self.worker.clone().unwrap_or_default();
+        Sink::Standard { stream, worker }
     }
+}
+
+/// A stream of this process.
+#[derive(Clone, Copy)]
+enum Standard {
+    Error,
+    Output,
+}
+
+impl Standard {
+    /// Writes what the system takes at once: what is left. Whoever writes the rest learns why it was not taken.
+    fn write_at_once(self, bytes: Bytes) -> Bytes {
+        match self {
+            Self::Error => write_at_once(io::stderr().as_fd(), bytes),
+            Self::Output => write_at_once(io::stdout().as_fd(), bytes),
+        }
+    }
+
+    fn start(self) -> Worker {
+        match self {
+            Self::Error => start(tokio::io::stderr()),
+            Self::Output => start(tokio::io::stdout()),
+        }
+    }
+}
+
+fn write_at_once(file: BorrowedFd<'_>, mut bytes: Bytes) -> Bytes {
+    /// Where the file is, also one that has no places.
+    const HERE: u64 = u64::MAX;
+    while !bytes.is_empty() {
+        match pwritev2(file, &[IoSlice::new(&bytes)], HERE, ReadWriteFlags::NOWAIT) {
+            Ok(written) if written > 0 => drop(bytes.split_to(written.min(bytes.len()))),
+            Err(Errno::INTR) => {}
+            _ => break,
+        }
+    }
+    bytes
+}
+
+fn start(writer: impl AsyncWrite + Send + 'static) -> Worker {
+    Arc::new(Mutex::new(AsyncWriteStream::new(CHUNK, writer)))
 }
 
 impl IsTerminal for Metered {
@@ -98,8 +137,8 @@ impl StdoutStream for Metered {
             (_, Some(lines)) => Sink::Lines(Arc::clone(lines)),
             (Output::Capture(buffer), None) => Sink::Capture(buffer.clone()),
             (Output::Discard | Output::Lines(_), None) => Sink::Discard,
-            (Output::Stderr, None) => self.worker(tokio::io::stderr()),
-            (Output::Stdout, None) => self.worker(tokio::io::stdout()),
+            (Output::Stderr, None) => self.sink(Standard::Error),
+            (Output::Stdout, None) => self.sink(Standard::Output),
         };
         Box::new(MeteredStream {
             sink,
@@ -122,7 +161,21 @@ enum Sink {
     Capture(Captured),
     Discard,
     Lines(Arc<std::sync::Mutex<Lines>>),
-    Worker(Worker),
+    /// Written at once, for as long as the system takes all of it; from then on by a worker, so that it stays in order.
+    Standard {
+        stream: Standard,
+        worker: Arc<OnceLock<Worker>>,
+    },
+}
+
+impl Sink {
+    /// The worker, if there is one.
+    fn worker(&self) -> Option<&Worker> {
+        match self {
+            Self::Standard { worker, .. } => worker.get(),
+            Self::Capture(_) | Self::Discard | Self::Lines(_) => None,
+        }
+    }
 }
 
 #[async_trait]
@@ -142,22 +195,30 @@ impl OutputStream for MeteredStream {
                 let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
                 lines.write(&bytes);
             }
-            Sink::Worker(worker) => idle(worker)?.write(bytes)?,
+            Sink::Standard { stream, worker } => {
+                let rest = match worker.get() {
+                    Some(_) => bytes,
+                    None => stream.write_at_once(bytes),
+                };
+                if !rest.is_empty() {
+                    idle(worker.get_or_init(|| stream.start()))?.write(rest)?;
+                }
+            }
         }
         Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        match &mut self.sink {
-            Sink::Capture(_) | Sink::Discard | Sink::Lines(..) => Ok(()),
-            Sink::Worker(worker) => idle(worker)?.flush(),
+        match self.sink.worker() {
+            Some(worker) => idle(worker)?.flush(),
+            None => Ok(()),
         }
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        match &mut self.sink {
-            Sink::Capture(_) | Sink::Discard | Sink::Lines(..) => Ok(CHUNK),
-            Sink::Worker(worker) => idle(worker)?.check_write(),
+        match self.sink.worker() {
+            Some(worker) => idle(worker)?.check_write(),
+            None => Ok(CHUNK),
         }
     }
 }
@@ -165,9 +226,8 @@ impl OutputStream for MeteredStream {
 #[async_trait]
 impl Pollable for MeteredStream {
     async fn ready(&mut self) {
-        match &mut self.sink {
-            Sink::Capture(_) | Sink::Discard | Sink::Lines(..) => {}
-            Sink::Worker(worker) => worker.lock().await.ready().await,
+        if let Some(worker) = self.sink.worker() {
+            worker.lock().await.ready().await;
         }
     }
 }
@@ -235,6 +295,34 @@ mod tests {
     use super::*;
     use tokio::io::AsyncReadExt;
 
+    /// A handle to an output that the system has not taken all of.
+    fn written_by_a_worker(
+        output: &Metered,
+        writer: impl AsyncWrite + Send + 'static,
+    ) -> Box<dyn OutputStream> {
+        let worker = output.worker.as_ref().unwrap();
+        assert!(worker.set(start(writer)).is_ok());
+        output.p2_stream()
+    }
+
+    #[test]
+    fn what_the_system_does_not_take_at_once_is_left() {
+        use std::io::Read as _;
+        let (mut reader, writer) = io::pipe().unwrap();
+        let line = Bytes::from_static(b"a line\n");
+        assert!(write_at_once(writer.as_fd(), line.clone()).is_empty());
+        // Nobody reads: it fills, and nobody waits.
+        let much = Bytes::from(vec![b'x'; 1 << 20]);
+        let rest = write_at_once(writer.as_fd(), much.clone());
+        assert!(!rest.is_empty() && rest.len() < much.len());
+        assert_eq!(write_at_once(writer.as_fd(), line.clone()), line);
+        drop(writer);
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), line.len() + much.len() - rest.len());
+        assert!(all.starts_with(&line));
+    }
+
     #[tokio::test]
     async fn what_was_written_and_not_flushed_is_not_lost() {
         let output = Metered::new(Output::Stdout, ByteBudget::new(1_000));
@@ -245,10 +333,7 @@ mod tests {
             reader.read_to_end(&mut all).await.unwrap();
             all
         });
-        let mut handle = MeteredStream {
-            sink: output.worker(writer),
-            budget: output.budget.clone(),
-        };
+        let mut handle = written_by_a_worker(&output, writer);
         handle.write(Bytes::from_static(b"the last ")).unwrap();
         let mut other = output.p2_stream();
         other.write(Bytes::from_static(b"words")).unwrap();
@@ -287,10 +372,7 @@ mod tests {
     async fn an_output_that_nobody_reads_takes_a_bounded_amount() {
         let output = Metered::new(Output::Stdout, ByteBudget::new(1 << 30));
         let (writer, _reader) = tokio::io::duplex(1);
-        let mut first = MeteredStream {
-            sink: output.worker(writer),
-            budget: output.budget.clone(),
-        };
+        let mut first = written_by_a_worker(&output, writer);
         let mut other = output.p2_stream();
         first.write(vec![0; CHUNK].into()).unwrap();
         assert_eq!(
