@@ -118,10 +118,11 @@ pub(crate) fn config() -> Config {
     config.memory_guard_size(guard);
     config.max_wasm_stack(GUEST_STACK);
     config.async_stack_size(ASYNC_STACK);
-    // A trap names functions, which neither is needed for: a map of addresses back to WebAssembly, and what other programs'
-    // stack walkers read. Without them code is smaller, and what is loaded and authenticated with it.
+    // A trap names functions, which none of these is needed for: a map of addresses back to WebAssembly, what other programs'
+    // stack walkers read, and names for profilers. Without them code is smaller, and what is loaded and authenticated with it.
     config.generate_address_map(false);
     config.native_unwind_info(false);
+    config.debug_symbols(false);
     harden(config)
 }
 

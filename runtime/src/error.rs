@@ -106,6 +106,9 @@ pub enum LoadError {
          run the component on a host with a compiler"
     )]
     NoCompiler,
+    /// The component was recognised and not read, and its bytes are needed. That says nothing of it: read it whole.
+    #[error("the component was recognised, and its bytes are needed; read and verify it whole")]
+    Recognised,
     /// The signature or its trust was refused.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -129,7 +132,8 @@ impl LoadError {
             Self::CompilerFailed { .. }
             | Self::GivenUp
             | Self::LinkerConflict { .. }
-            | Self::LinkerEngine => Code::HostFailure,
+            | Self::LinkerEngine
+            | Self::Recognised => Code::HostFailure,
             Self::Rejected(rejection) => rejection.code(),
         }
     }

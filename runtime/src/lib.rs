@@ -57,7 +57,7 @@ pub use wasmtime;
 
 pub use code::{
     CacheError, CodeAhead, CodeCache, CodeOrigin, CodeSupply, CodeTarget, Compilation,
-    CompileLimits, Fingerprint, GivenUp, build_id, compile_for_parent,
+    CompileLimits, GivenUp, build_id, compile_for_parent,
 };
 pub use context::{GuestContext, HasGuestContext};
 pub use error::{CompileLimit, LoadError, RunError};

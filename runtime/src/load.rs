@@ -126,7 +126,7 @@ fn vouched(
     precompiled: VerifiedPrecompiled,
     permit: &Permit<'_>,
 ) -> Result<(Component, CodeOrigin), LoadError> {
-    let imports = imports_of(verified.component())?;
+    let imports = imports_of(verified.component().ok_or(LoadError::Recognised)?)?;
     permit(&imports)?;
     let code = code::take(engine, verified, precompiled, imports)?;
     let component = instate(engine, &code).map_err(|error| LoadError::ComponentInvalid {

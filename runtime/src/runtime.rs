@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use countersign_format::Digest;
 use countersign_trust_store::{
-    Anchors, Now, Policy, Refused, Rejection, TrustState, VerifiedComponent, VerifiedPrecompiled,
-    VerifiedVoucher,
+    Anchors, ClaimedComponent, Now, Policy, Refused, Rejection, TrustState, UnverifiedComponent,
+    VerifiedComponent, VerifiedPrecompiled, VerifiedVoucher,
 };
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine};
@@ -226,16 +226,29 @@ impl Runtime {
     /// been verified. Which entry that is, the file says itself; it is used for no other component than one that verifies and
     /// is that one.
     ///
-    /// `None` where there is no cache, or the file is none of ours.
+    /// `None` where there is no cache, or the cache has nothing for it.
     #[must_use]
-    pub fn read_ahead(&self, file: &[u8]) -> Option<CodeAhead> {
-        self.source.ahead(&self.engine, file)
+    pub fn read_ahead(&self, claimed: &ClaimedComponent) -> Option<CodeAhead> {
+        self.source.ahead(&self.engine, claimed)
+    }
+
+    /// Verifies a component that was recognised ([`CodeAhead::recogniser`]): chain, revocation, signatures, scope, audience,
+    /// version. `None` where anything is against it, of which no record is made: who reads and verifies it whole learns what.
+    #[must_use]
+    pub fn verify_recognised(
+        &self,
+        component: UnverifiedComponent,
+        now: &Now,
+        state: &TrustState,
+    ) -> Option<VerifiedComponent> {
+        let verdict = self.anchors.verify(component, &self.policy, now, state);
+        verdict.ok()
     }
 
     /// As [`load`](Self::load), with code that the caller brings along, and otherwise so compiled that the caller can give it up.
     ///
     /// # Errors
-    /// [`LoadError`], of which an audit record has been made; of [`LoadError::GivenUp`] none.
+    /// [`LoadError`], of which an audit record has been made; of [`LoadError::GivenUp`] and [`LoadError::Recognised`] none.
     pub fn load_with<T: HasGuestContext>(
         &self,
         verified: VerifiedComponent,
@@ -256,7 +269,7 @@ impl Runtime {
         );
         match &loaded {
             Ok(ready) => self.record(|| ready.record().clone()),
-            Err(LoadError::GivenUp) => {}
+            Err(LoadError::GivenUp | LoadError::Recognised) => {}
             Err(error) => {
                 self.record(|| Record::refused(&verified, error.code(), &error.to_string()))
             }

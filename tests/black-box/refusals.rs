@@ -6,6 +6,7 @@
 mod bench;
 mod exiting;
 mod guest;
+mod kept;
 mod lists;
 mod misuse;
 mod root;

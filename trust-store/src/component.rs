@@ -19,10 +19,20 @@ use crate::{
 /// What its statement says may be shown to people, as a claim; nothing else may be done with it.
 #[derive(Debug)]
 pub struct UnverifiedComponent {
+    /// The file; of a component that was recognised, its signature section alone.
     bytes: Vec<u8>,
-    component_size: usize,
+    body: Body,
     envelope: Envelope,
     statement: Statement,
+}
+
+/// What is there of the component itself.
+#[derive(Clone, Copy, Debug)]
+enum Body {
+    /// All of it: the first so many of the bytes.
+    Whole { size: usize },
+    /// Not its bytes: they were seen, and are those whose digest this device has computed before, which the statement names.
+    Recognised,
 }
 
 impl UnverifiedComponent {
@@ -42,13 +52,27 @@ impl UnverifiedComponent {
         bytes: Vec<u8>,
         report: &mut dyn FnMut(Step),
     ) -> Result<Self, Rejection> {
-        let (component_size, envelope, statement) = Self::read(&bytes, report)?;
+        let (size, envelope, statement) = Self::read(&bytes, report)?;
         Ok(Self {
-            component_size,
+            body: Body::Whole { size },
             envelope,
             statement,
             bytes,
         })
+    }
+
+    /// A component that this device has noted with the digest and the size in `statement`.
+    pub(crate) const fn recognised(
+        section: Vec<u8>,
+        envelope: Envelope,
+        statement: Statement,
+    ) -> Self {
+        Self {
+            bytes: section,
+            body: Body::Recognised,
+            envelope,
+            statement,
+        }
     }
 
     /// Where the component ends, and what follows it.
@@ -102,13 +126,20 @@ impl UnverifiedComponent {
         &self.envelope
     }
 
-    fn component(&self) -> &[u8] {
-        self.bytes.get(..self.component_size).unwrap_or_default()
+    fn component(&self) -> Option<&[u8]> {
+        match self.body {
+            Body::Whole { size } => self.bytes.get(..size),
+            Body::Recognised => None,
+        }
     }
 
     /// SHA-256 of the section with the signatures. The statement in it binds the rest of the file.
     fn signatures(&self) -> Digest {
-        Digest::of(self.bytes.get(self.component_size..).unwrap_or_default())
+        let start = match self.body {
+            Body::Whole { size } => size,
+            Body::Recognised => 0,
+        };
+        Digest::of(self.bytes.get(start..).unwrap_or_default())
     }
 }
 
@@ -140,13 +171,14 @@ pub struct VerifiedComponent {
 }
 
 impl VerifiedComponent {
-    /// The component as its compiler wrote it, without the signature.
+    /// The component as its compiler wrote it, without the signature; none of one that was recognised
+    /// ([`Recogniser`](crate::Recogniser)).
     #[must_use]
-    pub fn component(&self) -> &[u8] {
+    pub fn component(&self) -> Option<&[u8]> {
         self.unverified.component()
     }
 
-    /// SHA-256 of [`Self::component`].
+    /// SHA-256 of the component, without the signature.
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
@@ -242,13 +274,12 @@ impl Anchors {
         now: &Now,
         state: &TrustState,
     ) -> Result<VerifiedComponent, Refused> {
-        let (component_size, envelope, statement) =
-            match UnverifiedComponent::read(&bytes, &mut |_| {}) {
-                Ok(read) => read,
-                Err(rejection) => return Err(Refused { rejection, bytes }),
-            };
+        let (size, envelope, statement) = match UnverifiedComponent::read(&bytes, &mut |_| {}) {
+            Ok(read) => read,
+            Err(rejection) => return Err(Refused { rejection, bytes }),
+        };
         let component = UnverifiedComponent {
-            component_size,
+            body: Body::Whole { size },
             envelope,
             statement,
             bytes,
@@ -405,9 +436,14 @@ impl Verification<'_> {
     }
 
     fn check_digest(&self, reporter: &mut Reporter<'_>) -> Result<Digest, RefusedAt> {
-        let component = self.component.component();
         let statement = &self.component.statement;
         let refused = |rejection| (Check::Digest, None, rejection);
+        let Some(component) = self.component.component() else {
+            // Seen to the last byte, and noted by this device with this digest and size.
+            let digest = *statement.component_digest();
+            reporter.passed(Check::Digest, None, format!("SHA-256 {digest}, recognised"));
+            return Ok(digest);
+        };
         let actual = u64::try_from(component.len()).unwrap_or(u64::MAX);
         if actual != statement.component_size() {
             return Err(refused(Rejection::SizeMismatch {

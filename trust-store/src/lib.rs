@@ -12,6 +12,7 @@
 //! - [`profile`]: what each kind of certificate must contain, as tables.
 //! - [`Anchors::verify_chain`]: a chain to a [`VerifiedChain`]; path validation by rustls-webpki, the rest here.
 //! - [`Anchors::verify`]: a component, every check in the order of [`Check::ALL`].
+//! - [`Recogniser`]: the digest of a component that this device has computed before.
 //! - [`BundleAnchors::verify`]: a bundle for a gateway, under anchors of its own.
 //! - [`Anchors::verify_receipt`]: what a gateway says of its state, for who cannot ask it.
 //! - [`TrustState`], [`Policy`], [`Now`]: what the machine remembers, demands and takes for the present.
@@ -57,6 +58,7 @@ mod policy;
 mod precompiled;
 pub mod profile;
 mod receipt;
+mod recognise;
 mod rejection;
 mod signature;
 mod state;
@@ -89,6 +91,7 @@ pub use guest_data::VerifiedGuestData;
 pub use policy::{Policy, PolicyError, SignerRule};
 pub use precompiled::{VerifiedPrecompiled, VerifiedVoucher};
 pub use receipt::{GATEWAY, ReceiptPolicy, VerifiedReceipt};
+pub use recognise::{ClaimedComponent, DigestKey, DigestNote, Recogniser};
 pub use rejection::Rejection;
 pub use state::{MAX_VERSION_STEP, TrustState};
 pub use time::{Now, TimeBasis, TimeFormatError, UnixTime};

@@ -14,9 +14,11 @@ mod lists;
 mod printable;
 pub mod quantity;
 mod read;
+mod recognise;
 
 pub use audit::{AuditLog, LogPlace};
 pub use code::{CodeNotUsed, CodeSearch};
 pub use lists::read_lists;
 pub use printable::printable;
 pub use read::{MAX_FILE_BYTES, Read, read};
+pub use recognise::{Recognised, recognise};

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::lending::NotLent;
-use countersign_hosting::{AuditLog, CodeSearch, MAX_FILE_BYTES, Read, read, read_lists};
+use countersign_hosting::{
+    AuditLog, CodeSearch, MAX_FILE_BYTES, Read, read, read_lists, recognise,
+};
 use countersign_runtime::audit::Record;
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::{
-    CodeCache, CodeSupply, Compilation, GuestContext, ReadyGuest, RunError, Runtime,
+    CodeAhead, CodeCache, CodeSupply, Compilation, GuestContext, LoadError, ReadyGuest, RunError,
+    Runtime,
 };
 use countersign_trust_store::{Anchors, Code, Now, Rejection, TrustState, VerifiedComponent};
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,14 +44,28 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<u8> {
         log: Arc::clone(&log),
         anchors: Anchors::none(),
     };
-    match host.start() {
-        Ok(start) => host.load_and_run(start),
-        Err(Stop::Refused(code)) => {
-            log.check()?;
-            Ok(code.exit_status())
+    let mut start = host.start();
+    loop {
+        match start {
+            Ok(verified) => match host.load_and_run(verified)? {
+                Went::Through(status) => return Ok(status),
+                Went::Unread(judged) => start = host.read_and_verify(judged, None),
+            },
+            Err(Stop::Refused(code)) => {
+                log.check()?;
+                return Ok(code.exit_status());
+            }
+            Err(Stop::Misused(error)) => return Err(error),
         }
-        Err(Stop::Misused(error)) => Err(error),
     }
+}
+
+/// How far a component came that verified.
+enum Went {
+    /// To an exit status.
+    Through(u8),
+    /// Nowhere yet: it was recognised, and its bytes are needed after all.
+    Unread(Box<Judged>),
 }
 
 /// Why nothing was started.
@@ -65,9 +82,16 @@ impl From<anyhow::Error> for Stop {
     }
 }
 
-/// A component that verified, and what runs it.
-struct Start {
+/// By what a component is judged, and what runs it.
+struct Judged {
     runtime: Runtime,
+    now: Now,
+    state: TrustState,
+}
+
+/// A component that verified.
+struct Start {
+    judged: Box<Judged>,
     verified: VerifiedComponent,
     /// Code that lay beside it, for this host, or that was read while it was being verified.
     code: Option<CodeSupply>,
@@ -91,14 +115,29 @@ impl Host<'_> {
         self.announce_development_roots();
 
         let state = self.state()?;
-        // The file is read while the engine is built, which takes about as long.
-        let (file, runtime) = std::thread::scope(|scope| {
-            let reading = scope.spawn(|| read(&self.run.file, MAX_FILE_BYTES));
-            let runtime = self.runtime();
-            (reading.join(), runtime)
+        let runtime = self.runtime()?;
+        let now = self.now();
+        let recognised = recognise(&self.run.file, &runtime);
+        let verified = (recognised.component)
+            .and_then(|component| runtime.verify_recognised(component, &now, &state));
+        let judged = Box::new(Judged {
+            runtime,
+            now,
+            state,
         });
-        let file = file.unwrap_or_else(|_| Err(anyhow::anyhow!("reading the file panicked")))?;
-        let bytes = match file {
+        match verified {
+            Some(verified) => Ok(self.with_code(judged, verified, recognised.code)),
+            None => self.read_and_verify(judged, recognised.code),
+        }
+    }
+
+    /// Reads the file whole, and verifies it.
+    fn read_and_verify(
+        &self,
+        judged: Box<Judged>,
+        ahead: Option<CodeAhead>,
+    ) -> Result<Start, Stop> {
+        let bytes = match read(&self.run.file, MAX_FILE_BYTES)? {
             Read::Whole(bytes) => bytes,
             Read::TooLarge { size } => {
                 let error = FormatError::LimitExceeded {
@@ -109,36 +148,41 @@ impl Host<'_> {
                 return Err(self.refuse_rejection(None, &Rejection::Format(error)));
             }
         };
-        let runtime = runtime?;
-        let now = self.now();
         // The runtime has recorded a refusal already; here it is told.
-        let ahead = runtime.read_ahead(&bytes);
-        match runtime.verify(bytes, &now, &state) {
-            Ok(verified) => {
-                let search = CodeSearch {
-                    runtime: &runtime,
-                    component: &verified,
-                    now: &now,
-                    state: &state,
-                };
-                let (code, not_used) = search.find(&self.run.file, &[]);
-                for not_used in not_used {
-                    let why = not_used.to_string();
-                    self.reporter.note(&why);
-                    let record = Record::code_refused(&verified, not_used.code, &why);
-                    self.log.write(&record);
-                }
-                Ok(Start {
-                    runtime,
-                    verified,
-                    code: code.map(CodeSupply::from).or(ahead.map(CodeSupply::from)),
-                })
-            }
+        match judged.runtime.verify(bytes, &judged.now, &judged.state) {
+            Ok(verified) => Ok(self.with_code(judged, verified, ahead)),
             Err(rejection) => {
                 self.reporter
                     .refused(rejection.code(), &rejection.to_string());
                 Err(Stop::Refused(rejection.code()))
             }
+        }
+    }
+
+    /// Looks for code that came with a component that verified.
+    fn with_code(
+        &self,
+        judged: Box<Judged>,
+        verified: VerifiedComponent,
+        ahead: Option<CodeAhead>,
+    ) -> Start {
+        let search = CodeSearch {
+            runtime: &judged.runtime,
+            component: &verified,
+            now: &judged.now,
+            state: &judged.state,
+        };
+        let (code, not_used) = search.find(&self.run.file, &[]);
+        for not_used in not_used {
+            let why = not_used.to_string();
+            self.reporter.note(&why);
+            let record = Record::code_refused(&verified, not_used.code, &why);
+            self.log.write(&record);
+        }
+        Start {
+            judged,
+            verified,
+            code: code.map(CodeSupply::from).or(ahead.map(CodeSupply::from)),
         }
     }
 
@@ -159,12 +203,13 @@ impl Host<'_> {
             })
     }
 
-    fn load_and_run(&self, start: Start) -> anyhow::Result<u8> {
+    fn load_and_run(&self, start: Start) -> anyhow::Result<Went> {
         let Start {
-            runtime,
+            judged,
             verified,
             code,
         } = start;
+        let runtime = &judged.runtime;
         let log = &self.log;
         let taken = Taken::by(self.run, log);
         let ceiling = ceiling(self.run, taken, verified.statement())
@@ -182,7 +227,7 @@ impl Host<'_> {
                 log.write(&Record::not_started(&verified, Some(code), &reason));
                 self.reporter.refused(code, &reason);
                 log.check()?;
-                return Ok(Code::KeyHardware.exit_status());
+                return Ok(Went::Through(Code::KeyHardware.exit_status()));
             }
         };
         let mut notes = lowered(self.run, verified.statement());
@@ -198,10 +243,11 @@ impl Host<'_> {
         let loaded = runtime.load_with(verified, code, &Compilation::default(), &ceiling, &linker);
         let ready = match loaded {
             Ok(ready) => ready,
+            Err(LoadError::Recognised) => return Ok(Went::Unread(judged)),
             Err(error) => {
                 self.reporter.refused(error.code(), &error.to_string());
                 log.check()?;
-                return Ok(error.code().exit_status());
+                return Ok(Went::Through(error.code().exit_status()));
             }
         };
         log.check()?;
@@ -212,7 +258,7 @@ impl Host<'_> {
         let accepted = ready.record().clone();
         self.reporter.verdict(&accepted);
         let ended = execute(ready)?;
-        Ok(self.report_end(&accepted, ended))
+        Ok(Went::Through(self.report_end(&accepted, ended)))
     }
 
     fn report_end(&self, accepted: &Record, ended: Ended) -> u8 {
@@ -315,11 +361,11 @@ enum Ended {
 }
 
 fn execute(ready: ReadyGuest<GuestContext>) -> anyhow::Result<Ended> {
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+    // One guest, which does one thing at a time; what waits for the system has threads of its own.
+    let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the threads for the guest cannot be started")?;
+        .context("the guest's timers and streams cannot be made")?;
     let ended = tokio.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;

@@ -6,49 +6,72 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use countersign_format::{Digest, Envelope, SignedFile, Statement};
+use countersign_trust_store::{ClaimedComponent, Recogniser};
 use wasmtime::Engine;
 
 use super::Cached;
 use super::binding::{Binding, Roots};
 use super::cache::CodeCache;
+use super::reading::Reading;
 
 /// Code that is being read from a cache, for a component that may turn out to be another, or none.
 pub struct CodeAhead {
+    cache: Arc<CodeCache>,
     binding: Binding,
-    reading: JoinHandle<Cached>,
+    reading: Arc<Reading>,
+    /// None where there was no thread to be had: all is read when it is asked for.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl CodeAhead {
-    /// Begins to read, in a thread of its own. `None` where the file claims nothing that can be read, or there is no thread:
-    /// the code is then read later.
+    /// Begins to read, in a thread of its own. `None` where the cache has nothing of the kind, or nothing that can be read: it
+    /// is looked for again then, and what is wrong is said.
     pub(super) fn begin(
         cache: &Arc<CodeCache>,
         engine: &Engine,
         roots: &Roots,
-        file: &[u8],
+        claimed: &ClaimedComponent,
     ) -> Option<Self> {
-        let binding = Binding::new(engine, claimed(file)?, roots);
-        let (cache, wanted) = (Arc::clone(cache), binding.clone());
-        let reading = std::thread::Builder::new()
+        let binding = Binding::new(engine, *claimed.statement().component_digest(), roots);
+        let reading = Arc::new(cache.begin(&binding).ok()??);
+        let (helper, shared) = (Arc::clone(cache), Arc::clone(&reading));
+        let thread = std::thread::Builder::new()
             .name("countersign-code".to_owned())
-            .spawn(move || cache.get(&wanted))
-            .ok()?;
-        Some(Self { binding, reading })
+            .spawn(move || shared.help(helper.key()))
+            .ok();
+        Some(Self {
+            cache: Arc::clone(cache),
+            binding,
+            reading,
+            thread,
+        })
+    }
+
+    /// What recognises the component that the code was kept for, if this device has noted its digest.
+    #[must_use]
+    pub fn recogniser(&self, claimed: ClaimedComponent) -> Recogniser {
+        let note = self.reading.header().note();
+        self.cache.key().digests().recognise(claimed, note)
     }
 
     /// Whether all was read, so that a start does not wait for it.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        self.reading.is_finished()
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
-    /// What was read, if it is what `binding` asks for.
+    /// What was read, if it is what `binding` asks for; helps with what is left.
     pub(super) fn take(self, binding: &Binding) -> Option<Cached> {
         if self.binding != *binding {
             return None;
         }
-        self.reading.join().ok()
+        let key = self.cache.key();
+        self.reading.help(key);
+        if let Some(thread) = self.thread {
+            thread.join().ok()?;
+        }
+        let reading = Arc::into_inner(self.reading)?;
+        Some(reading.finish(key, binding).map(Some))
     }
 }
 
@@ -56,12 +79,4 @@ impl std::fmt::Debug for CodeAhead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CodeAhead").finish_non_exhaustive()
     }
-}
-
-/// The component that a signed file says it is, unverified.
-fn claimed(file: &[u8]) -> Option<Digest> {
-    let file = SignedFile::parse(file).ok()?;
-    let envelope = Envelope::decode(file.signature()).ok()?;
-    let statement = Statement::decode(envelope.statement_bytes()).ok()?;
-    Some(*statement.component_digest())
 }

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use countersign_trust_store::VerifiedComponent;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
 
 use super::binding::Binding;
+use super::reading::Reading;
 use super::seal::{self, Key, Usage};
 use super::{Cached, Code};
 
@@ -49,20 +51,6 @@ pub enum CacheError {
         /// What the system says.
         source: io::Error,
     },
-}
-
-/// Recognises a file again: BLAKE3 under this device's key, several times as fast as SHA-256.
-///
-/// It tells nothing to who does not have the key, and shows nothing but that these are the bytes of before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    /// Its value, to be kept where nobody else writes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
 }
 
 /// Compiled code in a folder.
@@ -122,12 +110,8 @@ impl CodeCache {
         })
     }
 
-    /// What the bytes of a file are recognised by. Another device's, or another cache's, is another.
-    #[must_use]
-    pub fn fingerprint(&self, file: &[u8]) -> Fingerprint {
-        let mut hasher = self.key.hasher(Usage::Fingerprint);
-        hasher.update(file);
-        Fingerprint(*hasher.finalize().as_bytes())
+    pub(super) const fn key(&self) -> &Key {
+        &self.key
     }
 
     /// The entry for `binding`, if there is one.
@@ -135,8 +119,20 @@ impl CodeCache {
     /// # Errors
     /// Why the entry is not used.
     pub(super) fn get(&self, binding: &Binding) -> Cached {
+        let Some(reading) = self.begin(binding)? else {
+            return Ok(None);
+        };
+        reading.help(&self.key);
+        reading.finish(&self.key, binding).map(Some)
+    }
+
+    /// Begins to read the entry for `binding`, if there is one.
+    ///
+    /// # Errors
+    /// Why the entry is not used.
+    pub(super) fn begin(&self, binding: &Binding) -> Result<Option<Reading>, String> {
         let name = self.name(binding);
-        let mut file = match open_file(&self.folder, &name) {
+        let file = match open_file(&self.folder, &name) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("it cannot be opened: {error}")),
@@ -147,18 +143,25 @@ impl CodeCache {
         if size > self.most {
             return Err(format!("it has {size} bytes"));
         }
-        let code = seal::read(&self.key, binding, &mut file, size)?;
         note_use(&file, &stat);
-        Ok(Some(code))
+        Reading::begin(file, size).map(Some)
     }
 
-    /// Keeps the code for `binding`, and makes room for it.
+    /// Keeps the code of `component` for `binding`, and makes room for it.
     ///
     /// # Errors
     /// If it cannot be written. What a power cut leaves of it has no seal, so that nothing waits for the disk.
-    pub(super) fn put(&self, binding: &Binding, code: &Code) -> Result<(), CacheError> {
+    pub(super) fn put(
+        &self,
+        binding: &Binding,
+        component: &VerifiedComponent,
+        code: &Code,
+    ) -> Result<(), CacheError> {
         let bytes = code.bytes().map_err(|error| self.system(error))?;
-        let header = seal::header(&self.key, binding, &code.imports, &bytes);
+        let note = self.key.digests().note(component).ok_or_else(|| {
+            self.system(io::Error::other("the bytes of the component are not there"))
+        })?;
+        let header = seal::header(&self.key, binding, note, &code.imports, &bytes);
         let size = header.len().saturating_add(bytes.len());
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         if size > self.most {

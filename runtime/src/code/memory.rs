@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -15,6 +16,11 @@ impl Open {
     pub(super) fn new(name: &str) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         Ok(Self(File::from(rustix::fs::memfd_create(name, flags)?)))
+    }
+
+    /// Writes all of these bytes to this place.
+    pub(super) fn write_at(&self, bytes: &[u8], place: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, place)
     }
 
     /// Ends the writing, for everybody and for good.

@@ -13,6 +13,7 @@ mod cache;
 mod child;
 mod memory;
 mod processor;
+mod reading;
 mod seal;
 mod turns;
 mod vouched;
@@ -21,7 +22,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use countersign_trust_store::{VerifiedComponent, VerifiedPrecompiled};
+use countersign_trust_store::{ClaimedComponent, VerifiedComponent, VerifiedPrecompiled};
 use wasmtime::Engine;
 
 use crate::error::{CompileLimit, LoadError};
@@ -33,7 +34,7 @@ pub use answer::compile_for_parent;
 use binding::Binding;
 pub use binding::build_id;
 pub(crate) use binding::{Roots, target};
-pub use cache::{CacheError, CodeCache, Fingerprint};
+pub use cache::{CacheError, CodeCache};
 pub use child::{CompileLimits, GivenUp};
 pub use vouched::CodeTarget;
 pub(crate) use vouched::{fits, make, take, target_of};
@@ -169,8 +170,8 @@ pub(crate) struct Source {
 
 impl Source {
     /// Begins to read what the cache holds for what a file claims to be.
-    pub(crate) fn ahead(&self, engine: &Engine, file: &[u8]) -> Option<CodeAhead> {
-        CodeAhead::begin(self.cache.as_ref()?, engine, &self.roots, file)
+    pub(crate) fn ahead(&self, engine: &Engine, claimed: &ClaimedComponent) -> Option<CodeAhead> {
+        CodeAhead::begin(self.cache.as_ref()?, engine, &self.roots, claimed)
     }
 
     /// The code that the cache holds of a component, if it is this device's own, and otherwise why it is not used; `ahead` may
@@ -208,20 +209,20 @@ impl Source {
                 by: CompileLimit::Before,
             });
         }
+        let component = verified.component().ok_or(LoadError::Recognised)?;
         let code = match &self.apart {
             Some(limits) => {
                 let given_up = &compilation.given_up;
                 let _turn = limits.turns.take(given_up).ok_or(LoadError::GivenUp)?;
-                let component = verified.component();
                 child::compile(limits, self.interpreted, component, permit, given_up)?
             }
             None => {
-                let (imports, bytes) = load::compile(engine, verified.component(), permit)?;
+                let (imports, bytes) = load::compile(engine, component, permit)?;
                 Code::made(imports, bytes)
             }
         };
         let unkept = self.cache.as_ref().and_then(|cache| {
-            let kept = cache.put(&self.binding(engine, verified), &code);
+            let kept = cache.put(&self.binding(engine, verified), verified, &code);
             kept.err().map(|error| error.to_string())
         });
         Ok((code, unkept))

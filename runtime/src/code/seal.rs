@@ -1,26 +1,33 @@
 //! The seal on compiled code: keyed BLAKE3 over what the code belongs to, what its component imports, and the code.
 //!
 //! ```text
-//! head ‖ MAC (32) ‖ length of the imports (4, little-endian) ‖ imports ‖ code
+//! head ‖ MAC (32) ‖ note (32) ‖ length of the imports (4, little-endian) ‖ imports ‖ code
 //! imports: for each, length of its name (4, little-endian) ‖ name ‖ kind (1)
+//! MAC: of binding (32) ‖ note ‖ length of the imports ‖ imports ‖ length of the code (8, little-endian) ‖ for each part of the
+//!      code, its own MAC (32)
 //! ```
 //!
-//! What the code belongs to is not in the file: whoever opens it says what it must be.
+//! What the code belongs to is not in the file: whoever opens it says what it must be. The note, by which the component is
+//! recognised, is a seal of its own ([`DigestNote`]), and is used before this one was verified.
 
-use std::io::{self, Read, Write as _};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use countersign_trust_store::{DigestKey, DigestNote};
 
 use super::binding::Binding;
-use super::{Code, Held, memory};
+use super::reading::{PART, unread};
 use crate::imports::{Import, ImportKind, MAX_IMPORTS};
 
 /// What a sealed piece of code begins with: its kind and its form.
-const HEAD: &[u8] = b"countersign compiled code 1\n";
+const HEAD: &[u8] = b"countersign compiled code 2\n";
 
 /// BLAKE3's length, in bytes.
 const MAC: usize = 32;
 
-/// How much code is read at once, in bytes (128 KiB): it is still near the processor when it is written.
-const PIECE: usize = 128 << 10;
+/// All that stands before the imports.
+const FRONT: usize = HEAD.len() + MAC + MAC + 4;
 
 /// A key for seals and names.
 #[derive(Clone)]
@@ -37,12 +44,18 @@ impl Key {
     pub(super) fn hasher(&self, usage: Usage) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(&[match usage {
-            Usage::Fingerprint => 1,
+            Usage::Digests => 1,
             Usage::Name => 2,
             Usage::Seal => 3,
             Usage::Answer => 4,
+            Usage::Part => 5,
         }]);
         hasher
+    }
+
+    /// The key for notes of digests.
+    pub(super) fn digests(&self) -> DigestKey {
+        DigestKey::new(*self.hasher(Usage::Digests).finalize().as_bytes())
     }
 }
 
@@ -51,98 +64,132 @@ impl Key {
 pub(super) enum Usage {
     /// What a child answers.
     Answer,
-    /// Recognising a file.
-    Fingerprint,
+    /// The key for notes of digests.
+    Digests,
     /// The name of an entry.
     Name,
+    /// A part of the code.
+    Part,
     /// The seal.
     Seal,
 }
 
 /// What stands before the code in a sealed file.
-pub(super) fn header(key: &Key, binding: &Binding, imports: &[Import], code: &[u8]) -> Vec<u8> {
-    let imports = encode(imports);
-    let mac = mac(key, binding, &imports, code);
-    [HEAD, mac.as_bytes(), &imports].concat()
-}
-
-/// The code in a sealed file of so many bytes, if it is sealed by this key for what is expected.
-///
-/// Each piece is read once, goes into the seal and to where it will be loaded from, which nobody can write to any more by the
-/// time the seal is compared. In between only a process of the same user could, which has the key as well.
-///
-/// # Errors
-/// What is wrong with it, for an operator.
-pub(super) fn read(
+pub(super) fn header(
     key: &Key,
     binding: &Binding,
-    file: &mut impl Read,
-    size: u64,
-) -> Result<Code, String> {
-    const HEADER: usize = HEAD.len() + MAC + 4;
-    let unread = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it is shorter than its own form".to_owned(),
-        _ => format!("it cannot be read: {error}"),
-    };
-    let mut header = [0; HEADER];
-    file.read_exact(&mut header).map_err(unread)?;
-    let (head, rest) = header.split_at(HEAD.len());
-    if head != HEAD {
-        return Err("it is no compiled code, or of another version's form".to_owned());
-    }
-    let (sealed, length) = rest.split_at(MAC);
-    let rest = size.saturating_sub(u64::try_from(HEADER).unwrap_or(u64::MAX));
-    let said: [u8; 4] = length.try_into().unwrap_or_default();
-    let imports = u64::from(u32::from_le_bytes(said));
-    let Some(code) = rest.checked_sub(imports) else {
-        return Err(unread(io::ErrorKind::UnexpectedEof.into()));
-    };
-    let mut imports = length.to_vec();
-    let expected = rest - code + 4;
-    (&mut *file)
-        .take(rest - code)
-        .read_to_end(&mut imports)
-        .map_err(unread)?;
-    if u64::try_from(imports.len()).ok() != Some(expected) {
-        return Err(unread(io::ErrorKind::UnexpectedEof.into()));
-    }
-
-    let mut seal = seal_of(key, binding, &imports);
-    let mut memory = memory::Open::new("countersign-code").map_err(unread)?;
-    let mut piece = vec![0; PIECE];
-    let mut left = code;
-    while left > 0 {
-        let length = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
-        let piece = piece.get_mut(..length).unwrap_or_default();
-        file.read_exact(piece).map_err(unread)?;
-        seal.update(piece);
-        memory.write_all(piece).map_err(unread)?;
-        left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
-    }
-    let memory = memory.seal().map_err(unread)?;
-    // Compared in constant time by `blake3::Hash`. Nothing but lengths was believed before.
-    let sealed: [u8; MAC] = sealed.try_into().unwrap_or_default();
-    if seal.finalize() != sealed {
-        return Err("its seal is not one that this device made for this component, build, processor and roots".to_owned());
-    }
-    Ok(Code {
-        imports: decode(&imports).ok_or("its imports cannot be read")?,
-        held: Held::Sealed(memory),
-    })
+    note: DigestNote,
+    imports: &[Import],
+    code: &[u8],
+) -> Vec<u8> {
+    let imports = encode(imports);
+    let parts: Vec<_> = code.chunks(PART).map(|code| part(key, code)).collect();
+    let size = u64::try_from(code.len()).unwrap_or(u64::MAX);
+    let mac = seal(key, binding, note, &imports, size, &parts);
+    [HEAD, mac.as_bytes(), note.as_bytes(), &imports].concat()
 }
 
-fn mac(key: &Key, binding: &Binding, imports: &[u8], code: &[u8]) -> blake3::Hash {
-    let mut hasher = seal_of(key, binding, imports);
+/// What stands before the code in a sealed file, as it was read: not believed.
+pub(super) struct Header {
+    sealed: [u8; MAC],
+    note: DigestNote,
+    /// With their length before them.
+    imports: Vec<u8>,
+    /// Where the code begins, and how long it is, in bytes.
+    pub(super) code_start: u64,
+    pub(super) code_size: u64,
+}
+
+impl Header {
+    /// Reads it from a file of so many bytes.
+    ///
+    /// # Errors
+    /// What is wrong with it, for an operator.
+    pub(super) fn read(file: &File, size: u64) -> Result<Self, String> {
+        let mut front = [0; FRONT];
+        let short = || unread(&io::ErrorKind::UnexpectedEof.into());
+        file.read_exact_at(&mut front, 0)
+            .map_err(|error| unread(&error))?;
+        let (head, rest) = front.split_at(HEAD.len());
+        if head != HEAD {
+            return Err("it is no compiled code, or of another version's form".to_owned());
+        }
+        let (sealed, rest) = rest.split_at(MAC);
+        let (note, length) = rest.split_at(MAC);
+        let [a, b, c, d] = *length else {
+            return Err(short());
+        };
+        let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+        let front = u64::try_from(FRONT).unwrap_or(u64::MAX);
+        let code_start = front.saturating_add(length);
+        let code_size = size.checked_sub(code_start).ok_or_else(short)?;
+        // No more than the file has, which the cache bounds.
+        let mut imports = vec![0; usize::try_from(length.saturating_add(4)).unwrap_or(0)];
+        file.read_exact_at(&mut imports, front.saturating_sub(4))
+            .map_err(|error| unread(&error))?;
+        Ok(Self {
+            sealed: sealed.try_into().unwrap_or_default(),
+            note: DigestNote::from_bytes(note.try_into().unwrap_or_default()),
+            imports,
+            code_start,
+            code_size,
+        })
+    }
+
+    pub(super) const fn note(&self) -> DigestNote {
+        self.note
+    }
+
+    /// The imports, if all of the file is sealed by this key for what is expected; `parts` are those of the code.
+    ///
+    /// # Errors
+    /// What is wrong with it, for an operator.
+    pub(super) fn open(
+        &self,
+        key: &Key,
+        binding: &Binding,
+        parts: &[blake3::Hash],
+    ) -> Result<Vec<Import>, String> {
+        let Self {
+            sealed,
+            note,
+            imports,
+            code_size,
+            ..
+        } = self;
+        // Compared in constant time by `blake3::Hash`.
+        if seal(key, binding, *note, imports, *code_size, parts) != *sealed {
+            return Err("its seal is not one that this device made for this component, build, processor and roots".to_owned());
+        }
+        decode(imports).ok_or_else(|| "its imports cannot be read".to_owned())
+    }
+}
+
+/// What of a part of the code goes into the seal.
+pub(super) fn part(key: &Key, code: &[u8]) -> blake3::Hash {
+    let mut hasher = key.hasher(Usage::Part);
     hasher.update(code);
     hasher.finalize()
 }
 
-/// The seal as far as the code, which comes last. The binding has a fixed length, and the imports begin with theirs.
-fn seal_of(key: &Key, binding: &Binding, imports: &[u8]) -> blake3::Hasher {
+/// Binding and note have fixed lengths, and the imports begin with theirs.
+fn seal(
+    key: &Key,
+    binding: &Binding,
+    note: DigestNote,
+    imports: &[u8],
+    code_size: u64,
+    parts: &[blake3::Hash],
+) -> blake3::Hash {
     let mut hasher = key.hasher(Usage::Seal);
     hasher.update(binding.as_bytes());
+    hasher.update(note.as_bytes());
     hasher.update(imports);
-    hasher
+    hasher.update(&code_size.to_le_bytes());
+    for part in parts {
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize()
 }
 
 /// The imports, with the length of all before them.

@@ -88,7 +88,8 @@ pub(crate) fn take(
 pub(crate) fn make(verified: &VerifiedComponent, wanted: CodeTarget) -> Result<Vec<u8>, LoadError> {
     let failed = |reason: String| LoadError::CompilerFailed { reason };
     let engine = engine::build_for(wanted).map_err(|error| failed(format!("{error:#}")))?;
-    let (_, code) = load::compile(&engine, verified.component(), &|_| Ok(()))?;
+    let component = verified.component().ok_or(LoadError::Recognised)?;
+    let (_, code) = load::compile(&engine, component, &|_| Ok(()))?;
     let (target, cpu) = match wanted {
         CodeTarget::Baseline => (target(), Vec::new()),
         CodeTarget::Interpreter => (PULLEY, Vec::new()),

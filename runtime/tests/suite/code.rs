@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use countersign_format::{Grants, GuestLimits};
-use countersign_runtime::trust_store::{Anchors, VerifiedComponent};
+use countersign_format::{Digest, Grants, GuestLimits};
+use countersign_runtime::trust_store::{
+    Anchors, ClaimedComponent, Now, TrustState, UnverifiedComponent, VerifiedComponent,
+};
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::wasmtime::{Config, ModuleVersionStrategy};
 use countersign_runtime::{
@@ -128,7 +130,7 @@ async fn te15_what_was_read_ahead_is_used_for_what_it_is_for_and_for_nothing_els
         .sign(&binary(&seven), &kept.bench.pki.manifest("test:guest"));
     // Whatever is asked for, what runs is what was verified.
     for (wat, number) in [(&seven, 7), (&eight, 8)] {
-        let ahead = runtime.read_ahead(&file).expect("it says what it is");
+        let ahead = runtime.read_ahead(&claimed(&file)).expect("it is there");
         let linker = Linker::<GuestContext>::new(runtime.engine());
         let (compilation, ceiling) = (Compilation::default(), Ceiling::new());
         let ready = runtime
@@ -144,7 +146,7 @@ async fn te15_what_was_read_ahead_is_used_for_what_it_is_for_and_for_nothing_els
         assert_eq!(given(&runtime, ready).await, number);
     }
     // It was read before it was asked for: nothing is there any more.
-    let ahead = runtime.read_ahead(&file).expect("it says what it is");
+    let ahead = runtime.read_ahead(&claimed(&file)).expect("it is there");
     while !ahead.is_read() {
         std::thread::yield_now();
     }
@@ -162,7 +164,159 @@ async fn te15_what_was_read_ahead_is_used_for_what_it_is_for_and_for_nothing_els
         )
         .unwrap();
     assert_eq!(*ready.code_origin(), CodeOrigin::Cached);
-    assert!(runtime.read_ahead(b"not one of ours").is_none());
+    assert!(runtime.read_ahead(&claimed(&file)).is_none());
+}
+
+/// What of a file is recognised, as a host sees it: its end, and then the component's bytes.
+fn recognised(runtime: &Runtime, file: &[u8]) -> Option<UnverifiedComponent> {
+    let claimed = ClaimedComponent::at_end_of(file, u64::try_from(file.len()).unwrap())?;
+    let size = usize::try_from(claimed.statement().component_size()).unwrap();
+    let mut recogniser = runtime.read_ahead(&claimed)?.recogniser(claimed);
+    for piece in file[..size].chunks(7) {
+        recogniser.update(piece);
+    }
+    recogniser.finish()
+}
+
+#[tokio::test]
+async fn te15_a_component_that_ran_here_is_recognised_and_judged_anew() {
+    let kept = Kept::new();
+    let pki = &kept.bench.pki;
+    let runtime = kept.runtime();
+    let mut manifest = pki.manifest("test:guest");
+    let file = pki.sign(&binary(&gives(7)), &manifest);
+    assert!(recognised(&runtime, &file).is_none(), "it never ran");
+    kept.origin(&runtime, &gives(7));
+
+    let (now, state) = (pki.now(), pki.state());
+    let verify = |state: &TrustState, now: &Now| {
+        let component = recognised(&runtime, &file).expect("it ran here");
+        runtime.verify_recognised(component, now, state)
+    };
+    let verified = verify(&state, &now).expect("it is trusted");
+    assert_eq!(verified.digest(), Digest::of(&binary(&gives(7))));
+    assert_eq!(verified.component(), None);
+    let ready = load(&runtime, verified);
+    assert_eq!(*ready.code_origin(), CodeOrigin::Cached);
+    assert_eq!(given(&runtime, ready).await, 7);
+
+    // Whoever signs the same bytes again, and says other things of them, is judged by those.
+    manifest.security_version = 9;
+    let again = pki.sign(&binary(&gives(7)), &manifest);
+    let again = recognised(&runtime, &again).expect("the same component");
+    let again = runtime.verify_recognised(again, &now, &state).unwrap();
+    assert_eq!(again.statement().security_version(), 9);
+
+    // Revoked since, rolled back, expired, of a root that this host has not: as if it had never run.
+    let mut revoked = pki.state();
+    revoked.add_crl(&pki.crl_against_device(2)).unwrap();
+    assert!(verify(&revoked, &now).is_none(), "revoked");
+    let mut risen = TrustState::remembering();
+    let root = pki.anchors().iter().next().unwrap().spki_sha256();
+    risen.note_version(root, "test:guest".parse().unwrap(), 8);
+    assert!(verify(&risen, &now).is_none(), "rolled back");
+    let later = Now::at(pki.time().saturating_add(Duration::from_secs(1 << 30)));
+    assert!(verify(&state, &later).is_none(), "expired");
+    let other = Runtime::builder(TestPki::new().anchors())
+        .code_cache(kept.cache().unwrap())
+        .build()
+        .unwrap();
+    assert!(recognised(&other, &file).is_none(), "other roots");
+}
+
+#[test]
+fn te15_ta30_what_is_not_byte_for_byte_what_ran_here_is_not_recognised() {
+    let kept = Kept::new();
+    let pki = &kept.bench.pki;
+    let runtime = kept.runtime();
+    kept.origin(&runtime, &gives(7));
+    let component = binary(&gives(7));
+    let file = pki.sign(&component, &pki.manifest("test:guest"));
+    assert!(recognised(&runtime, &file).is_some());
+    // Any byte of the component.
+    for at in 0..component.len() {
+        let mut bad = file.clone();
+        bad[at] ^= 1 << (at % 8);
+        assert!(recognised(&runtime, &bad).is_none(), "byte {at}");
+    }
+    // Any byte of what was noted of it.
+    let entry = kept.entry();
+    let good = fs::read(&entry).unwrap();
+    for at in 60..92 {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        fs::write(&entry, bad).unwrap();
+        assert!(recognised(&runtime, &file).is_none(), "note, byte {at}");
+    }
+    fs::write(&entry, &good).unwrap();
+    assert!(recognised(&runtime, &file).is_some());
+    // Something before the section, after it, or a byte of it less.
+    let (front, section) = file.split_at(component.len());
+    for bad in [
+        [front, b"\0\x01\0", section].concat(),
+        [front, section, b"\0"].concat(),
+        [&front[..front.len() - 1], section].concat(),
+        [front, &section[1..]].concat(),
+        [front, section, section].concat(),
+    ] {
+        assert!(recognised(&runtime, &bad).is_none());
+    }
+    // Not seen to its end, or beyond.
+    for seen in [component.len() - 1, component.len() + 1] {
+        let claimed = claimed(&file);
+        let ahead = runtime.read_ahead(&claimed).unwrap();
+        let mut recogniser = ahead.recogniser(claimed);
+        recogniser.update(&file[..seen]);
+        assert!(recogniser.finish().is_none(), "{seen} bytes");
+    }
+    // One component under the signature of another, with the entry of the one in the place of the other's.
+    kept.origin(&runtime, &gives(8));
+    let entries = kept.entries();
+    let of_eight = entries.iter().find(|other| **other != entry).unwrap();
+    let eight = pki.sign(&binary(&gives(8)), &pki.manifest("test:guest"));
+    let mixed = [front, &eight[component.len()..]].concat();
+    assert!(recognised(&runtime, &mixed).is_none());
+    fs::copy(&entry, of_eight).unwrap();
+    assert!(recognised(&runtime, &mixed).is_none(), "swapped");
+    // What another device noted.
+    let theirs = Kept {
+        bench: kept.bench,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let other = theirs.runtime();
+    theirs.origin(&other, &gives(7));
+    assert!(recognised(&other, &file).is_some());
+    fs::write(theirs.entry(), &good).unwrap();
+    assert!(recognised(&other, &file).is_none());
+}
+
+#[test]
+fn te15_what_was_recognised_is_not_compiled_but_read() {
+    let kept = Kept::new();
+    let pki = &kept.bench.pki;
+    let runtime = kept.runtime();
+    kept.origin(&runtime, &gives(7));
+    let file = pki.sign(&binary(&gives(7)), &pki.manifest("test:guest"));
+    let component = recognised(&runtime, &file).unwrap();
+    let verified = runtime.verify_recognised(component, &pki.now(), &pki.state());
+    // Its code is not what was sealed any more.
+    let entry = kept.entry();
+    let mut bad = fs::read(&entry).unwrap();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&entry, bad).unwrap();
+    let linker = Linker::<GuestContext>::new(runtime.engine());
+    let loaded = runtime.load(verified.unwrap(), &Ceiling::new(), &linker);
+    assert!(
+        matches!(loaded, Err(LoadError::Recognised)),
+        "{:?}",
+        loaded.err()
+    );
+    not_believed(kept.origin(&runtime, &gives(7)), "read whole");
+}
+
+/// What a whole file says of itself.
+fn claimed(file: &[u8]) -> ClaimedComponent {
+    ClaimedComponent::at_end_of(file, u64::try_from(file.len()).unwrap()).expect("it is signed")
 }
 
 /// What a component gives when it runs.
@@ -403,15 +557,6 @@ fn te17_what_is_denied_is_denied_from_the_cache_too() {
         matches!(denied, Err(LoadError::ImportDenied { .. })),
         "{denied:?}"
     );
-}
-
-#[test]
-fn a_file_is_recognised_under_the_key_of_its_device_only() {
-    let (one, other) = (Kept::new(), Kept::new());
-    let of = |kept: &Kept, bytes: &[u8]| kept.cache().unwrap().fingerprint(bytes);
-    assert_eq!(of(&one, b"file"), of(&one, b"file"));
-    assert_ne!(of(&one, b"file"), of(&one, b"fila"));
-    assert_ne!(of(&one, b"file"), of(&other, b"file"));
 }
 
 #[test]

@@ -105,5 +105,5 @@ pub use receipt::{
     RECEIPT_CONTENT_TYPE, Receipt, ReceiptBody, ReceiptBundle, ReceiptComponent, ReceiptFields,
     ReceiptRefusal, ReceiptService, ServiceState, receipt_nonce,
 };
-pub use section::{SECTION_NAME, SignedFile, signature_section};
+pub use section::{SECTION_NAME, SignedFile, signature_at_end, signature_section};
 pub use statement::{Audience, Document, SignerId, Statement, StatementFields};

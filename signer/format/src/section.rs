@@ -58,6 +58,15 @@ impl<'a> SignedFile<'a> {
     }
 }
 
+/// What seems to be the payload of S in the last bytes of a file, for who does not read the rest of it. Whether S begins where
+/// P ends is left to him; a payload that holds the name of its own section is not found.
+#[must_use]
+pub fn signature_at_end(end: &[u8]) -> Option<&[u8]> {
+    let name = SECTION_NAME.as_bytes();
+    let start = end.windows(name.len()).rposition(|part| part == name)?;
+    end.get(start.saturating_add(name.len())..)
+}
+
 /// Scans a whole buffer.
 fn scan(file: &[u8]) -> Result<Layout, FormatError> {
     let mut scanner = LayoutScanner::with_total(length(file.len()))?;
@@ -114,6 +123,9 @@ mod tests {
             let section = signature_section(&payload).unwrap();
             let expected = [&[0][..], size, &[19], SECTION_NAME.as_bytes(), &payload].concat();
             assert_eq!(section, expected, "{length}");
+            let end = [b"the end of a component", &section[..]].concat();
+            assert_eq!(signature_at_end(&end), Some(&payload[..]));
+            assert_eq!(signature_at_end(&section[8..]), None);
         }
     }
 }

@@ -18,9 +18,9 @@ fn bench() -> &'static Bench {
 
 /// A file that runs, and the same with another greeting in it under the signature of the first: as long, as valid as
 /// WebAssembly, and what an attacker wants to run.
-fn genuine_and_forged() -> (Vec<u8>, Vec<u8>) {
+pub(super) fn genuine_and_forged(bench: &Bench) -> (Vec<u8>, Vec<u8>) {
     let component = hello();
-    let genuine = bench().sign(&component);
+    let genuine = bench.sign(&component);
     let mut forged = genuine.clone();
     let places: Vec<_> = component.windows(5).enumerate().collect();
     let places = places.iter().filter(|(_, window)| *window == b"Hello");
@@ -34,7 +34,13 @@ fn genuine_and_forged() -> (Vec<u8>, Vec<u8>) {
 
 /// Runs the host on `path` so many times while `exchange` is called over and over with `true` and `false` in turn.
 /// Each time the guest greets as it was signed to, or the file is refused and nothing is heard.
-fn race(path: &Path, runs: u32, mut exchange: impl FnMut(bool) + Send) {
+pub(super) fn race(
+    bench: &Bench,
+    path: &Path,
+    runs: u32,
+    arguments: &[&str],
+    mut exchange: impl FnMut(bool) + Send,
+) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -45,7 +51,7 @@ fn race(path: &Path, runs: u32, mut exchange: impl FnMut(bool) + Send) {
             }
         });
         for _ in 0..runs {
-            let (ran, records) = bench().run(path, &[]);
+            let (ran, records) = bench.run(path, arguments);
             match (ran.status, ran.stdout.as_str()) {
                 // The second, when it was read as the forged one or between the two.
                 (0, "Hello, world!\n") | (111, "") => {}
@@ -58,7 +64,7 @@ fn race(path: &Path, runs: u32, mut exchange: impl FnMut(bool) + Send) {
 
 #[test]
 fn ta30_a_file_that_is_written_to_while_it_is_read() {
-    let (genuine, forged) = genuine_and_forged();
+    let (genuine, forged) = genuine_and_forged(bench());
     let path = bench().fresh("wasm");
     std::fs::write(&path, &genuine).expect("our own folder");
     // Only what differs is written, through a descriptor that stays open, as if it were a mapping.
@@ -68,7 +74,7 @@ fn ta30_a_file_that_is_written_to_while_it_is_read() {
         .write(true)
         .open(&path)
         .expect("our own file");
-    race(&path, 20, |honest| {
+    race(bench(), &path, 20, &[], |honest| {
         let bytes = if honest { &genuine } else { &forged };
         let offset = u64::try_from(at).expect("it fits");
         file.seek(std::io::SeekFrom::Start(offset))
@@ -79,7 +85,7 @@ fn ta30_a_file_that_is_written_to_while_it_is_read() {
 
 #[test]
 fn ta30_a_name_that_is_given_to_another_file() {
-    let (genuine, forged) = genuine_and_forged();
+    let (genuine, forged) = genuine_and_forged(bench());
     let (good, bad) = (bench().fresh("wasm"), bench().fresh("wasm"));
     std::fs::write(&good, genuine).expect("our own folder");
     std::fs::write(&bad, forged).expect("our own folder");
@@ -88,7 +94,7 @@ fn ta30_a_name_that_is_given_to_another_file() {
     // By renaming a hard link onto it, and by turning a symbolic link elsewhere.
     let (path, next) = (bench().fresh("wasm"), bench().fresh("next"));
     std::fs::hard_link(&good, &path).expect("our own folder");
-    race(&path, 20, |honest| {
+    race(bench(), &path, 20, &[], |honest| {
         let _gone = std::fs::remove_file(&next);
         std::fs::hard_link(target(honest), &next).expect("our own folder");
         std::fs::rename(&next, &path).expect("our own folder");
@@ -96,7 +102,7 @@ fn ta30_a_name_that_is_given_to_another_file() {
 
     let path = bench().fresh("wasm");
     symlink(&good, &path).expect("our own folder");
-    race(&path, 20, |honest| {
+    race(bench(), &path, 20, &[], |honest| {
         let _gone = std::fs::remove_file(&next);
         symlink(target(honest), &next).expect("our own folder");
         std::fs::rename(&next, &path).expect("our own folder");
@@ -105,7 +111,7 @@ fn ta30_a_name_that_is_given_to_another_file() {
 
 #[test]
 fn ta30_without_a_race_each_is_what_it_is() {
-    let (genuine, forged) = genuine_and_forged();
+    let (genuine, forged) = genuine_and_forged(bench());
     bench().runs(&genuine);
     bench().refuses(&forged, countersign_trust_store::Code::DigestMismatch);
 }

@@ -73,6 +73,11 @@ fn main() -> ExitCode {
     let option = format!("cache-config={}", cached.display());
     let with_cache = || theirs(&["-C".as_ref(), option.as_ref()], &bench.component);
     let without = || theirs(&["-C".as_ref(), "cache=n".as_ref()], &bench.component);
+    // Its code looks whether its time is up, as ours does.
+    let with_an_end = || {
+        let options = ["-C", "cache=n", "-W", "timeout=60s"];
+        theirs(&options.map(AsRef::as_ref), &bench.component)
+    };
 
     let mut table = Table::new(&["start", "ours", "Wasmtime's command", "ratio", "at most"]);
     let (warm, cold) = (|| ours(true), || ours(false));
@@ -97,6 +102,13 @@ fn main() -> ExitCode {
             &cold,
             &without,
             Bound::Ratio(1.05),
+        ),
+        (
+            "cold, beside `-C cache=n -W timeout=60s`",
+            COLD_RUNS,
+            &cold,
+            &with_an_end,
+            Bound::None,
         ),
         (
             "without a compiler, signed code, beside `--allow-precompiled`",
