@@ -29,6 +29,8 @@ struct Report<'a> {
 struct Other {
     serial: String,
     issuer: String,
+    /// It says that its revocation is never published (RFC 9608).
+    no_rev_avail: bool,
 }
 
 pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Revoke) -> anyhow::Result<()> {
@@ -45,7 +47,10 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Revoke) -> anyh
     };
 
     if issued.is_some_and(|issued| issued.no_rev_avail) {
-        context.console.warn(NEVER_PUBLISHED);
+        context.console.warn(&never_published(&serial.to_string()));
+    }
+    for other in with_it.iter().filter(|other| other.no_rev_avail) {
+        context.console.warn(&never_published(&other.serial));
     }
     let id = &authority.record.id;
     let mut text = if new {
@@ -79,8 +84,12 @@ pub(crate) fn run(context: &Context<'_>, dir: &Path, arguments: &Revoke) -> anyh
     )
 }
 
-const NEVER_PUBLISHED: &str = "this certificate says that its revocation is never published (noRevAvail): a host that has not \
-                               seen the new list goes on accepting it";
+fn never_published(serial: &str) -> String {
+    format!(
+        "{serial} says that its revocation is never published (noRevAvail): a host that has not seen the new list goes on \
+         accepting it"
+    )
+}
 
 /// Revokes whatever else was issued over a key that is lost.
 fn others(
@@ -94,9 +103,11 @@ fn others(
         for serial in authority.issued_over(spki_sha256)? {
             let (_, is_new) = authority.record_revoked(&serial, arguments.reason, context.now)?;
             if is_new {
+                let issued = authority.issued(&serial)?;
                 revoked.push(Other {
                     serial: serial.to_string(),
                     issuer: authority.record.id.clone(),
+                    no_rev_avail: issued.is_some_and(|issued| issued.no_rev_avail),
                 });
             }
         }
