@@ -177,10 +177,10 @@ impl Desk {
         match found.state {
             CertificateState::Issued => None,
             CertificateState::Superseded => {
-                let current = self.registry.current(&found.device, found.profile).await;
-                let renewed_at = current.ok().flatten()?.reserved_at;
+                let renewed_at = self.registry.renewed_at(found).await.ok()?;
                 let now = (self.clock)().as_secs();
-                (now.saturating_sub(renewed_at) > RENEWAL_SECONDS)
+                renewed_at
+                    .is_none_or(|at| now.saturating_sub(at) > RENEWAL_SECONDS)
                     .then_some("superseded-certificate")
             }
             _ => Some("revoked-certificate"),
@@ -208,7 +208,7 @@ impl Desk {
         certificate: &Certificate,
     ) -> Result<Vec<Certificate>, Problem> {
         self.registry
-            .revoked_of_others(certificate, &self.issuer_id)
+            .revoked_of_others(certificate, &self.issuer_id, (self.clock)().as_secs())
             .await
             .map_err(unavailable)
     }

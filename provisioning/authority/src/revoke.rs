@@ -88,7 +88,8 @@ pub async fn listed(word: &Word) -> anyhow::Result<Outcome> {
     for (serial, reason) in list {
         if let Some(revoked) = revoke(&registry, &clock, &serial, reason, BY).await? {
             outcome.revoked = outcome.revoked.saturating_add(1);
-            let others = registry.revoked_of_others(&revoked, issuer.as_bytes());
+            let others =
+                registry.revoked_of_others(&revoked, issuer.as_bytes(), serve::now().as_secs());
             for other in others.await? {
                 if !outcome.elsewhere.contains(&other.serial) {
                     outcome.elsewhere.push(other.serial);

@@ -223,7 +223,7 @@ async fn issued(transaction: &mut Transaction, certificate: &Certificate) -> Res
             Some(_) => {
                 sqlx::query(
                     "UPDATE certificates SET state = $1, request_key = CASE WHEN der IS NULL THEN NULL ELSE request_key END \
-                     WHERE serial = $2",
+                     WHERE serial = $2 AND state IN ('reserved', 'abandoned')",
                 )
                 .bind(state.as_str())
                 .bind(certificate.serial.as_bytes())
@@ -235,19 +235,20 @@ async fn issued(transaction: &mut Transaction, certificate: &Certificate) -> Res
     import::revoke_as_listed(transaction, &certificate.serial).await
 }
 
-/// Ends the certificate whose place this one takes; its own state is that of a superseded one when a later one has the place.
+/// Ends the certificate whose place this one takes; its own state is that of a superseded one when a later one has the place. Which
+/// is later is told by the beginning of their validity: times of what is taken up are bounded by a clock that may be wrong.
 async fn make_room(
     transaction: &mut Transaction,
     certificate: &Certificate,
 ) -> Result<CertificateState, Error> {
     sqlx::query(
         "UPDATE certificates SET state = 'superseded' WHERE device = $1 AND profile = $2 AND state = 'issued' \
-         AND serial <> $3 AND reserved_at <= $4",
+         AND serial <> $3 AND not_before <= $4",
     )
     .bind(certificate.device.as_str())
     .bind(certificate.profile.as_str())
     .bind(certificate.serial.as_bytes())
-    .bind(int(certificate.reserved_at))
+    .bind(int(certificate.not_before))
     .execute(&mut **transaction)
     .await?;
     let later = sqlx::query(

@@ -59,7 +59,13 @@ impl Registry {
             }
             let written = query.execute(&mut *transaction).await?.rows_affected();
             if usize::try_from(written) != Ok(piece.len()) {
-                return Err(Error::corrupt("a reservation")());
+                // Revoked on somebody's word, between the look and this.
+                let serial = self.missing(&mut transaction, piece).await?;
+                transaction.roll_back().await?;
+                return Err(match serial {
+                    Some(serial) => Error::NotReserved { serial },
+                    None => Error::corrupt("a reservation")(),
+                });
             }
         }
         let leaves: Vec<&[u8]> = batch.iter().map(|commit| commit.leaf.as_slice()).collect();
@@ -67,6 +73,27 @@ impl Registry {
         transaction.commit().await?;
         self.grown_by(u64::try_from(batch.len()).unwrap_or(u64::MAX));
         Ok(())
+    }
+
+    /// The first of these that was not written.
+    async fn missing(
+        &self,
+        transaction: &mut Transaction,
+        piece: &[Commit],
+    ) -> Result<Option<Serial>, Error> {
+        for commit in piece {
+            let written = sqlx::query(
+                "SELECT 1 FROM certificates WHERE serial = $1 AND state = 'issued' AND owner = $2",
+            )
+            .bind(commit.serial.as_bytes())
+            .bind(self.instance().number)
+            .fetch_optional(&mut **transaction)
+            .await?;
+            if written.is_none() {
+                return Ok(Some(commit.serial.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks whether everything is still as it was when these were reserved, holds that to the end of the transaction,

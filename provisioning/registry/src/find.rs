@@ -68,6 +68,24 @@ impl Registry {
         row.as_ref().map(sql::certificate).transpose()
     }
 
+    /// When the certificate was renewed, in seconds since 1970; none when nothing of its place came after it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn renewed_at(&self, certificate: &Certificate) -> Result<Option<u64>, Error> {
+        let row = sqlx::query(
+            "SELECT min(reserved_at) FROM certificates WHERE device = $1 AND profile = $2 AND serial <> $3 \
+             AND reserved_at >= $4 AND state IN ('issued', 'superseded', 'revoked')",
+        )
+        .bind(certificate.device.as_str())
+        .bind(certificate.profile.as_str())
+        .bind(certificate.serial.as_bytes())
+        .bind(int(certificate.reserved_at))
+        .fetch_one(self.readers())
+        .await?;
+        Ok(row.try_get::<Option<i64>, _>(0)?.map(uint))
+    }
+
     /// Every certificate of a device, the oldest first, whatever became of it.
     ///
     /// # Errors

@@ -30,7 +30,8 @@ pub struct Imported {
     pub added: u64,
     /// Records whose place was taken; what was here stays.
     pub skipped: u64,
-    /// Certificates here, or in the same lines, that were valid or revoked for a lesser reason, and are revoked now.
+    /// Certificates here, or in the same lines, that were valid or revoked for a lesser reason, and are revoked now; and this
+    /// authority's own that are on no record.
     pub revoked: u64,
 }
 
@@ -301,6 +302,18 @@ impl<'a> Import<'a> {
         if here.as_ref().is_some_and(|here| here.issuer != *issuer) {
             return Err("this serial number is here, of another issuer".into());
         }
+        // What stands on this authority's lists for ever is said by its operator, or was said to this authority elsewhere.
+        if here.is_none()
+            && issuer == self.own
+            && !self.takes_own
+            && !self.is_listed(issuer, serial).await?
+        {
+            return Err(format!(
+                "{serial} is said to be this authority's own, and it is not among those that it issued: leave the line out, or \
+                 revoke it with `countersign-authority revoke --unrecorded`"
+            )
+            .into());
+        }
         let is_new = self.on_word(issuer, serial, *reason, at.as_secs()).await?;
         if let Some(here) = here {
             self.lose_all_over(&here).await?;
@@ -369,11 +382,21 @@ impl<'a> Import<'a> {
         at: u64,
     ) -> Result<bool, Stop> {
         let listed = on_word(&mut self.transaction, issuer, serial, reason, at).await?;
-        if listed == Listed::Already {
-            return Ok(false);
+        // A leaf names no issuer: of what is not on record, those tell that are this authority's own.
+        if listed == Listed::Recorded || (listed == Listed::Unrecorded && issuer == self.own) {
+            self.revoked.push((serial.clone(), reason));
         }
-        self.revoked.push((serial.clone(), reason));
-        Ok(true)
+        Ok(listed != Listed::Already)
+    }
+
+    /// Whether a serial was revoked on somebody's word before.
+    async fn is_listed(&mut self, issuer: &[u8; 32], serial: &Serial) -> Result<bool, Stop> {
+        let found = sqlx::query("SELECT 1 FROM unrecorded WHERE issuer = $1 AND serial = $2")
+            .bind(issuer.as_slice())
+            .bind(serial.as_bytes())
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        Ok(found.is_some())
     }
 
     /// What was done cannot be in the future: a clock that is right would be taken for wrong.
@@ -418,9 +441,6 @@ impl<'a> Import<'a> {
         let Some((at, reason)) = line.revoked else {
             return Ok(false);
         };
-        if reason.loses_the_key() {
-            keys::lose_key(&mut self.transaction, &line.key, at).await?;
-        }
         self.on_word(&line.issuer, &line.serial, reason, at).await
     }
 

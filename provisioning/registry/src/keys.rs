@@ -73,17 +73,24 @@ pub(crate) async fn lose(
     Ok(())
 }
 
-/// Notes that a key is lost, whatever is recorded over it.
-pub(crate) async fn lose_key(
+/// The same where the certificate need not have been handed out, as far as is known here.
+pub(crate) async fn lose_on_word(
     transaction: &mut Transaction,
-    key: &[u8; 32],
+    issuer: &[u8; 32],
+    serial: &Serial,
+    reason: Reason,
     now: u64,
 ) -> Result<(), Error> {
+    if !reason.loses_the_key() {
+        return Ok(());
+    }
     sqlx::query(
-        "UPDATE device_keys SET compromised_at = $1 WHERE compromised_at IS NULL AND key_hash = $2",
+        "UPDATE device_keys SET compromised_at = $1 WHERE compromised_at IS NULL AND key_hash IN \
+         (SELECT key_hash FROM certificates WHERE serial = $2 AND issuer = $3)",
     )
     .bind(int(now))
-    .bind(key.as_slice())
+    .bind(serial.as_bytes())
+    .bind(issuer.as_slice())
     .execute(&mut **transaction)
     .await?;
     Ok(())

@@ -3,7 +3,7 @@
 use countersign_provisioning::{Reason, Revocation, Serial};
 
 use crate::sql::{self, int};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, again};
 use crate::{Certificate, Error, Registry, keys};
 
 /// What revoking came to where the serial may be unknown.
@@ -28,6 +28,16 @@ impl Registry {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     pub async fn revoke(
+        &self,
+        serial: &Serial,
+        reason: Reason,
+        now: u64,
+        leaf: impl Fn(&Serial) -> Vec<u8>,
+    ) -> Result<Option<Certificate>, Error> {
+        again(|| self.revoke_once(serial, reason, now, &leaf)).await
+    }
+
+    async fn revoke_once(
         &self,
         serial: &Serial,
         reason: Reason,
@@ -59,8 +69,8 @@ impl Registry {
         Ok(certificate)
     }
 
-    /// What was revoked over the key of this certificate, itself among it, and was issued by others than `own` (SHA-256 of a key's
-    /// SubjectPublicKeyInfo): it is on no list of this authority.
+    /// What is revoked by revoking this certificate and has not ended by `now`, but was issued by others than `own` (SHA-256 of a key's
+    /// SubjectPublicKeyInfo), so that it is on no list of this authority: itself, and where its key is lost whatever is over that.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -68,7 +78,11 @@ impl Registry {
         &self,
         certificate: &Certificate,
         own: &[u8; 32],
+        now: u64,
     ) -> Result<Vec<Certificate>, Error> {
+        let is_lost = certificate
+            .revoked
+            .is_some_and(|(_, reason)| reason.loses_the_key());
         let statement = format!(
             "SELECT {} FROM certificates WHERE device = $1 AND key_hash = $2 AND issuer <> $3 AND state = 'revoked' \
              ORDER BY serial",
@@ -80,7 +94,12 @@ impl Registry {
             .bind(own.as_slice())
             .fetch_all(self.readers())
             .await?;
-        rows.iter().map(sql::certificate).collect()
+        let all = rows.iter().map(sql::certificate);
+        let concerned = |other: &Certificate| {
+            other.not_after >= now && (is_lost || other.serial == certificate.serial)
+        };
+        all.filter(|other| other.as_ref().map_or(true, concerned))
+            .collect()
     }
 
     /// Revokes a serial of `issuer` (SHA-256 of its key's SubjectPublicKeyInfo) that need not be recorded, with a leaf
@@ -90,6 +109,15 @@ impl Registry {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn revoke_listed(
+        &self,
+        issuer: &[u8; 32],
+        what: &Revocation,
+        leaf: &[u8],
+    ) -> Result<Listed, Error> {
+        again(|| self.revoke_listed_once(issuer, what, leaf)).await
+    }
+
+    async fn revoke_listed_once(
         &self,
         issuer: &[u8; 32],
         what: &Revocation,
@@ -115,7 +143,9 @@ pub(crate) async fn on_word(
     reason: Reason,
     at: u64,
 ) -> Result<Listed, Error> {
-    // First, so that a commit on its way is waited for, and is found below.
+    // Before the certificate, in the order in which a commit asks for both.
+    keys::lose_on_word(transaction, issuer, serial, reason, at).await?;
+    // Then what is on its way, so that a commit is waited for, and is found below.
     sqlx::query(
         "UPDATE certificates SET state = 'abandoned', request_key = NULL WHERE serial = $1 AND state = 'reserved'",
     )

@@ -13,7 +13,7 @@ use crate::http::access::Asker;
 use crate::problem::{Code, Problem, ProblemBody};
 
 /// Revokes a certificate. A second time changes nothing, unless only now the key is said to be lost. What another authority issued is
-/// revoked here, so that nothing is issued over its key and its device is not believed; only that authority's list tells hosts.
+/// revoked here, and not believed here any more; only that authority's list tells hosts.
 #[utoipa::path(post, path = "/api/v1/certificates/{serial}/revoke", params(("serial" = String, Path, description = "The certificate's serial number, hexadecimal", pattern = "^[0-9A-Fa-f]{2,40}$")),
     request_body = RevokeRequest,
     responses((status = 200, description = "Revoked; the next list has it", body = RevokedView),

@@ -8,7 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -162,20 +162,25 @@ fn bounded(request: &Request) -> Result<(), Problem> {
 /// the next thing meanwhile, learns of that as a fault of the network.
 async fn whole(request: Request, most: usize) -> Result<Request, Problem> {
     let too_large = || Problem::new(Code::BodyTooLarge);
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     // What is announced is refused without leave to send it (RFC 9110, 10.1.1).
     let announced = body.size_hint().lower();
     if usize::try_from(announced).map_or(true, |announced| announced > most) {
         return Err(too_large());
     }
-    let body = Limited::new(body, most)
-        .collect()
-        .await
-        .map_err(|error| match error.is::<LengthLimitError>() {
-            true => too_large(),
-            false => Problem::new(Code::BadRequest),
-        })?;
-    Ok(Request::from_parts(parts, Body::from(body.to_bytes())))
+    // Copied together: a body may come octet by octet, and what holds each is larger than it.
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(Code::BadRequest))?;
+        let Some(bytes) = frame.data_ref() else {
+            continue;
+        };
+        if whole.len().saturating_add(bytes.len()) > most {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(bytes);
+    }
+    Ok(Request::from_parts(parts, Body::from(whole)))
 }
 
 /// The framework's own refusals (an unreadable body, a missing header) in our form.

@@ -171,7 +171,7 @@ impl From<&Certificate> for CertificateView {
 pub(super) struct RevokedView {
     #[serde(flatten)]
     certificate: CertificateView,
-    /// Certificates that are revoked by this, and that others issued: on this authority's list they are not.
+    /// Certificates that are revoked with this, and that others issued: on this authority's list they are not.
     elsewhere: Vec<ElsewhereView>,
     /// What is to be done about those.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,7 +193,7 @@ impl RevokedView {
             serial: certificate.serial.to_string(),
             issuer: hex::encode(certificate.issuer),
         };
-        let remedy = "revoke these at the authorities that issued them: until they are on their lists, hosts accept them";
+        let remedy = "revoke these at the authorities that issued them, unless that is done: hosts accept them until they are on their lists";
         Self {
             certificate: CertificateView::from(certificate),
             elsewhere: elsewhere.iter().map(view).collect(),

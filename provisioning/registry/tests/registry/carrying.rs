@@ -6,7 +6,7 @@ use countersign_registry::{
 };
 use countersign_trust_store::UnixTime;
 
-use crate::database::{Database, NOW, approve, asking, id, reserve};
+use crate::database::{Database, NOW, approve, asking, id, issue, reserve};
 use crate::made::{END, issue_real, real};
 
 pub(crate) async fn exported(registry: &Registry) -> Vec<String> {
@@ -510,18 +510,29 @@ pub(crate) async fn tg23_what_is_revoked_on_somebodys_word_is_exported(database:
         let listed = registry.revoke_listed(issuer, &word, b"word").await;
         assert_eq!(listed.expect("revoked"), Listed::Unrecorded);
     }
+    // A renewal over the same key.
+    let renewal = Reservation {
+        key: what.key,
+        renews: Some(what.serial.clone()),
+        ..asking("a", 0)
+    };
+    issue(&registry, &renewal, NOW).await;
     let lines = exported(&registry).await;
+    let lines: Vec<String> = lines.iter().map(|line| without_der(line)).collect();
     let copy = database.another();
     let copied = copy.open().await;
     let imported = import(&copied, &lines).await.expect("imported");
-    assert_eq!((imported.added, imported.revoked), (5, 2));
+    assert_eq!((imported.added, imported.revoked), (6, 1));
     assert_eq!(exported(&copied).await, lines);
+    // A leaf names no issuer, and who takes the log up believes that all are this authority's own.
+    let told = ["imported 6".to_owned(), "4111 superseded".to_owned()];
+    assert_eq!(leaves(&copied).await, told);
     for (issuer, serial) in [(HERE, "4111"), (ELSEWHERE, "4222")] {
         let listed = copied.revocations(&issuer, NOW).await.expect("listed");
         assert_eq!(listed, [word(serial, Reason::Superseded)]);
     }
     let imported = import(&copied, &lines).await.expect("imported");
-    assert_eq!((imported.added, imported.skipped), (0, 5));
+    assert_eq!((imported.added, imported.skipped), (0, 6));
     // It revokes what is on record, too, with whatever is over the key; and never another issuer's.
     let last = lines.last().expect("lines");
     let of = |issuer: [u8; 32], reason: &str| {
@@ -531,11 +542,15 @@ pub(crate) async fn tg23_what_is_revoked_on_somebodys_word_is_exported(database:
     };
     let (line, said) = refused_by(&copied, &[of(ELSEWHERE, "superseded")]).await;
     assert!(line == 1 && said.contains("of another issuer"), "{said}");
+    // What this authority did not issue, as far as it knows, is on its lists by nobody's file.
+    let unknown = of(HERE, "superseded").replace(&what.serial.to_string(), "4333");
+    let (line, said) = refused_by(&copied, &[unknown]).await;
+    assert!(line == 1 && said.contains("this authority's own"), "{said}");
     let late = last.replace(&NOW.to_string(), &(NOW + 1).to_string());
     let (_, said) = refused_by(&copied, &[late]).await;
     assert!(said.contains("in the future"), "{said}");
     let imported = import(&copied, &[of(HERE, "key-compromise")]).await;
-    assert_eq!(imported.expect("imported").revoked, 1);
+    assert_eq!(imported.expect("imported").revoked, 2);
     let again = Reservation {
         key: what.key,
         ..asking("a", 0)

@@ -233,6 +233,7 @@ pub(crate) async fn tg16_what_was_imported_is_not_ended_by_the_log_that_tells_of
     issue(&registry, &first, NOW).await;
     let renewal = Reservation {
         renews: Some(first.serial.clone()),
+        not_before: NOW + 60,
         ..asking("a", 2)
     };
     issue(&registry, &renewal, NOW + 60).await;
@@ -247,19 +248,25 @@ pub(crate) async fn tg16_what_was_imported_is_not_ended_by_the_log_that_tells_of
         .collect();
     let told = [
         issued(&first),
+        // The clock of who takes it up is behind.
         Told::Issued(Box::new(Certificate {
-            reserved_at: NOW + 60,
+            reserved_at: NOW - 60,
             ..certificate(&renewal)
         })),
     ];
-    for all_of_them in [true, false] {
+    let later = renewal.serial.to_string();
+    for left_out in ["nothing", &earlier, &later] {
         let copy = database.another();
         let copied = copy.open().await;
-        let kept: Vec<&str> = lines
+        let kept: Vec<String> = lines
             .iter()
-            .filter(|line| all_of_them || !line.contains(&earlier))
-            .map(String::as_str)
+            .filter(|line| !line.contains(left_out))
+            .map(|line| match left_out == later {
+                true => line.replace("superseded", "issued"),
+                false => line.clone(),
+            })
             .collect();
+        let kept = kept.iter().map(String::as_str);
         let leaf = |_: &Serial, _| b"leaf".to_vec();
         let imported = copied.import(kept, &ISSUER, NOW + 60, |_| b"imported".to_vec(), leaf);
         imported.await.expect("imported");
@@ -349,6 +356,12 @@ pub(crate) async fn tg16_tg23_a_serial_that_is_not_recorded_is_revoked_on_somebo
     }
     let (_, after) = registry.leaf_counts().await.expect("counted");
     assert_eq!(after - before, 6, "two leaves each");
+    let again = Reservation {
+        key: closed.key,
+        ..asking("b", 0)
+    };
+    let lost = reserve(&registry, &again, NOW).await;
+    assert!(matches!(lost, Err(Refusal::KeyRevoked { .. })), "{lost:?}");
     // They are on the list, and what nobody knows the end of stays there.
     for (at, count) in [(NOW, 3), (known.not_after + 1, 2)] {
         let listed = registry.revocations(&ISSUER, at).await.expect("listed");
