@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeSet,
     ops::Range,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use countersign_format::Digest;
@@ -41,6 +41,9 @@ const MAX_ISSUER_BYTES: usize = 2 * 1024;
 
 /// The extensions of a list, DER. Ours take 50 bytes.
 const MAX_EXTENSIONS_BYTES: usize = 4 * 1024;
+
+/// Of how many keys it is remembered that a list is not signed with them: of more than ever have one name and one identifier.
+const MAX_FAILED: usize = 16;
 
 /// A SEQUENCE of nothing, DER.
 const EMPTY_SEQUENCE: [u8; 2] = [0x30, 0];
@@ -103,8 +106,8 @@ struct Body {
     /// SHA-256 of the SubjectPublicKeyInfo under which the signature verified, once it did: what was verified stays
     /// so, and a list can be long.
     verified_under: OnceLock<Digest>,
-    /// The same of the key under which it failed first.
-    failed_under: OnceLock<Digest>,
+    /// The same of the keys under which it failed, [`MAX_FAILED`] at most.
+    failed_under: Mutex<Vec<Digest>>,
     /// The serial numbers in order. Made when the list is first used, which is after its signature verified: nobody
     /// else decides how much memory it takes.
     serials: OnceLock<Option<Vec<[u8; 20]>>>,
@@ -154,7 +157,7 @@ impl Crl {
             signature: outer.signature,
             header,
             verified_under: OnceLock::new(),
-            failed_under: OnceLock::new(),
+            failed_under: Mutex::default(),
             serials: OnceLock::new(),
         })))
     }
@@ -231,19 +234,24 @@ impl Crl {
         self.0.to_be_signed() == other.0.to_be_signed()
     }
 
-    /// Verifies the list's signature; under the key under which it failed first, not again.
+    /// Verifies the list's signature; under a key under which it failed, not again: a list can be long.
     pub(crate) fn verify_once(
         &self,
         checks: &Checks,
         issuer_spki: &[u8],
     ) -> Result<(), VerifyError> {
+        // It is whole between any two statements.
+        let failed = || (self.0.failed_under.lock()).unwrap_or_else(PoisonError::into_inner);
         let key = Digest::of(issuer_spki);
-        if self.0.failed_under.get() == Some(&key) {
+        if failed().contains(&key) {
             return Err(VerifyError::Invalid);
         }
         let verified = self.verify(checks, issuer_spki);
         if matches!(verified, Err(VerifyError::Invalid)) {
-            self.0.failed_under.get_or_init(|| key);
+            let mut failed = failed();
+            if failed.len() < MAX_FAILED && !failed.contains(&key) {
+                failed.push(key);
+            }
         }
         verified
     }
@@ -515,6 +523,29 @@ mod tests {
         let written_out = [&good[..5], &[0x01, 0x01, 0x00], &good[5..]].concat();
         assert_eq!(read(&good).unwrap().unwrap().len(), 1);
         assert!(read(&written_out).is_err());
+    }
+
+    #[test]
+    fn td13_a_list_that_a_key_has_not_signed_is_not_verified_under_it_again() {
+        let pki = countersign_testing::TestPki::new();
+        let list = Crl::parse(&pki.crls()[1]).unwrap();
+        let spki_of = |der: &[u8]| crate::Certificate::parse(der).unwrap().spki().to_vec();
+        let strangers = [7, 8, 9].map(|seed| {
+            let stranger = countersign_testing::TestPki::builder().seed(seed).build();
+            spki_of(&stranger.chain()[1])
+        });
+        for spki in &strangers {
+            let verified = list.verify_once(&Checks::new(1), spki);
+            assert!(matches!(verified, Err(VerifyError::Invalid)));
+        }
+        // Nothing is left to verify with, and nothing is needed.
+        for spki in &strangers {
+            let verified = list.verify_once(&Checks::new(0), spki);
+            assert!(matches!(verified, Err(VerifyError::Invalid)));
+        }
+        let own = spki_of(&pki.chain()[1]);
+        assert!(list.verify_once(&Checks::new(1), &own).is_ok());
+        assert!(list.verify_once(&Checks::new(0), &own).is_ok());
     }
 
     #[test]

@@ -14,11 +14,13 @@ mod oci;
 mod places;
 mod record;
 mod stage;
+mod unproved;
 
 pub(crate) use applied::{Applied, configured, remembered, with_lists};
 pub(crate) use apply::apply;
-pub(crate) use carried::{carried, carry};
+pub(crate) use carried::{Carried, Known, carried, carry};
 pub(crate) use hold::{Hold, OnTrial};
 pub(crate) use places::Places;
 pub(crate) use record::{applied, refused};
 pub(crate) use stage::{Staged, stage};
+pub(crate) use unproved::few;

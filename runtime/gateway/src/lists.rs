@@ -32,7 +32,8 @@ impl Given {
         Ok(match config.carried {
             Some(digest) => {
                 let brought = bundle::carried(&Places::in_state(&config.state), digest)?;
-                files.and(Self::brought(brought))
+                let brought = brought.into_iter().map(|there| there.list);
+                files.and(Self::brought(brought.collect()))
             }
             None => files,
         })

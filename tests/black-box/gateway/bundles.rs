@@ -323,6 +323,47 @@ fn th12_th11_td17_what_is_cut_mixed_too_late_for_others_or_signed_by_others_chan
 }
 
 #[test]
+fn td13_a_bundles_lists_judge_its_components_also_where_there_is_no_room_to_keep_them() {
+    let plant = Plant::new();
+    plant.bench.configure_with(
+        "[gateway]\nstate = \"state\"\n\
+         [bundles]\nline = \"plant\"\nanchors = \"releases/roots.pem\"\nhealthy-within = \"60s\"\nmost = \"2MiB\"\n",
+    );
+    plant.sign("pump", "endless-loop", 1);
+    plant.say(&["pump"]);
+    let gateway = plant.bench.start();
+    // As many as there is room for from one signer, of authorities that nobody knows; the bundle itself brings too little.
+    let mut invented = plant.plan(1, &[(Configuration, "services.toml")]);
+    let pki = &plant.bench.pki;
+    let mut list = countersign_testing::CrlParts::of(&pki.crls()[1]);
+    for number in 0_u8..64 {
+        let identifier = [0x30, 10, 0x80, 8, 1, 2, 3, 4, 5, 6, 7, number];
+        let id = countersign_trust_store::oid::AUTHORITY_KEY_IDENTIFIER;
+        list.set_extension(id, false, &identifier);
+        let path = plant.stick(&format!("invented-{number}.crl"));
+        fs::write(&path, list.sign(&pki.authority_keys()[1])).expect("our own folder");
+        invented.parts.push(BundleSource { kind: Lists, path });
+    }
+    let (_, said) = plant.apply(&plant.bundle(invented));
+    assert_eq!(said["outcome"], "refused", "{said}");
+    // Nobody knows the component's issuer before its list is looked at.
+    fs::copy(plant.bench.path("crls.pem"), plant.stick("crls.pem")).expect("lists");
+    let mut whole = plant.plan(1, WHOLE);
+    whole.parts.push(BundleSource {
+        kind: Lists,
+        path: plant.stick("crls.pem"),
+    });
+    plant.applied(whole);
+    // And then it has its place.
+    let log = plant.bench.log();
+    assert!(!log.contains("list-not-kept"), "{log}");
+    assert_eq!(gateway.stop(), 0);
+    let gateway = plant.bench.start();
+    plant.bench.until("pump", healthy);
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
 fn td18_a_bundle_withdraws_versions_and_brings_lists_that_are_never_taken_back() {
     let plant = Plant::new();
     plant.sign("pump", "endless-loop", 3);
@@ -337,22 +378,29 @@ fn td18_a_bundle_withdraws_versions_and_brings_lists_that_are_never_taken_back()
         }],
         ..plant.plan(number, parts)
     };
-    // A list that its issuer has not signed, of whichever number, is named: nothing else of the bundle counts, and what runs is
-    // judged by no such list, now and after a restart.
+    // A list in the name of a root that this has not signed is named, and nothing else of the bundle counts. One in the name of
+    // another authority may be that of a namesake. By neither is judged what runs, whatever its number, now and after a restart.
     let stranger = TestPki::builder().seed(9).build();
+    let forged = |name: &str, list: &[u8], issuer: usize| {
+        let forged = countersign_testing::CrlParts::of(list);
+        let forged = forged.sign(&stranger.authority_keys()[issuer]);
+        fs::write(plant.stick(name), forged).expect("our own folder");
+        BundleSource {
+            kind: Lists,
+            path: plant.stick(name),
+        }
+    };
     let mut parts = plant.plan(2, WHOLE);
     for number in 5_000..5_010 {
-        let forged = countersign_testing::CrlParts::of(&plant.bench.pki.crl_against_device(number));
+        let list = plant.bench.pki.crl_against_device(number);
         let name = format!("forged-{number}.crl");
-        let forged = forged.sign(&stranger.authority_keys()[1]);
-        fs::write(plant.stick(&name), forged).expect("our own folder");
-        parts.parts.push(BundleSource {
-            kind: Lists,
-            path: plant.stick(&name),
-        });
+        parts.parts.push(forged(&name, &list, 1));
     }
+    let of_root = forged("forged-root.crl", &plant.bench.pki.crls()[0], 0);
+    parts.parts.push(of_root);
     let why = plant.refused(&plant.bundle(parts), Code::CrlInvalid);
-    assert!(why.contains("number 5000"), "{why}");
+    let root = countersign_trust_store::Crl::parse(&plant.bench.pki.crls()[0]).expect("a list");
+    assert!(why.contains(root.issuer()), "{why}");
     assert_eq!(gateway.stop(), 0);
     let gateway = plant.bench.start();
     plant.bench.until("pump", healthy);
@@ -365,7 +413,10 @@ fn td18_a_bundle_withdraws_versions_and_brings_lists_that_are_never_taken_back()
     );
     assert_eq!(plant.version("pump"), "3.0.0");
     plant.sign("pump", "endless-loop", 4);
-    plant.applied(withdrawing(2, 4, WHOLE));
+    let mut parts = withdrawing(2, 4, WHOLE);
+    let list = plant.bench.pki.crl_against_device(5_010);
+    parts.parts.push(forged("forged-5010.crl", &list, 1));
+    plant.applied(parts);
     assert_eq!(plant.version("pump"), "4.0.0");
     plant.sign("pump", "endless-loop", 3);
     plant.refused(&plant.bundle(plant.plan(3, WHOLE)), Code::Withdrawn);

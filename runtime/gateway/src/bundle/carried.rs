@@ -1,40 +1,55 @@
 //! The revocation lists that bundles have brought, in one file beside the bundles, which is named by its digest: of each issuer the
-//! newest that its key has signed, and a few of those whose issuer nobody knows yet.
+//! newest that its key has signed, and behind them those that no key has signed which is known here.
 //!
-//! Decides that a bundle adds to them and takes none away but for a newer one that the same key has signed; that a list which a known
-//! issuer's key has not signed is forged; and that what may be forged is bounded by itself, so that it takes no room from the rest.
+//! Decides that a bundle adds to them and takes none away but for a newer one that the same key has signed; that what no known key
+//! has signed is kept for the day on which its issuer is known, and takes no room from the rest; and that a list in the name of a root
+//! which that has not signed is forged.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use countersign_format::{Digest, FormatError};
 use countersign_hosting::{Read, read};
-use countersign_trust_store::{Crl, Issuer, MAX_CRL_BYTES, Rejection, pem};
+use countersign_trust_store::{Crl, Issuer, Rejection, pem};
 use der::pem::{LineEnding, encode_string};
 
 use super::Places;
 use super::stage::MAX_LISTS;
+use super::unproved::{self, MOST_BYTES};
 use crate::admission::Refusal;
 
-/// Most lists of all known issuers: two of each of as many authorities as anybody has.
+/// Most lists that a known key has signed: two of each of as many authorities as anybody has.
 pub(super) const MAX_NUMBER: usize = 1_024;
 
-/// Of an issuer that nobody knows, so many that came first and so many that came last: who brings forged ones takes away neither what
-/// was there before nor what comes afterwards.
-const EACH_END: usize = 4;
+/// How a line begins before a list that no known key has signed; then follows whose bundles have brought it.
+const CLAIMED: &str = "Brought-By:";
 
-/// The same of all issuers that nobody knows.
-const ALL_EACH_END: usize = 128;
+/// A list that bundles have brought.
+#[derive(Clone, Debug)]
+pub(crate) struct Carried {
+    pub(crate) list: Crl,
+    /// Whose bundles have brought it, each with the number that it has among what they brought. Nobody's, once a key that was
+    /// known then had signed it: it stays, also where that is forgotten.
+    pub(super) claims: BTreeMap<Digest, u64>,
+}
 
-/// Most bytes of their lists: one of the longest (48 MiB).
-const MAX_UNKNOWN: usize = MAX_CRL_BYTES;
+/// Issuers whose keys are known.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The roots that are compiled in. No other authority rightly has the name of one.
+    pub(crate) roots: Vec<Issuer>,
+    /// Those that a chain has shown which was judged good.
+    pub(crate) shown: Vec<Issuer>,
+}
 
 /// What was carried over.
 #[derive(Debug)]
 pub(crate) struct CarriedOver {
-    /// The digest of the file.
-    pub(crate) file: Digest,
-    /// Of the lists that were brought, one that its issuer has not signed. None of these was put down.
+    /// The digest of the file; none if nothing is carried.
+    pub(crate) file: Option<Digest>,
+    /// Of the lists that were brought, one that is forged. None of these was put down.
     pub(crate) forged: Option<Rejection>,
-    /// Lists of unknown issuers that found no room.
+    /// Lists that no known key has signed and that found no room.
     pub(crate) left_out: Vec<Crl>,
 }
 
@@ -42,7 +57,7 @@ pub(crate) struct CarriedOver {
 ///
 /// # Errors
 /// If they are not all there as they were: what one of them would have revoked must not run because it is missing.
-pub(crate) fn carried(places: &Places, digest: Digest) -> anyhow::Result<Vec<Crl>> {
+pub(crate) fn carried(places: &Places, digest: Digest) -> anyhow::Result<Vec<Carried>> {
     let path = places.lists(digest);
     let damaged = || {
         format!(
@@ -52,7 +67,7 @@ pub(crate) fn carried(places: &Places, digest: Digest) -> anyhow::Result<Vec<Crl
     };
     // PEM is longer than what it holds by a third, and its line ends.
     let Read::Whole(text) =
-        read(&path, 2 * (MAX_LISTS + MAX_UNKNOWN as u64)).with_context(damaged)?
+        read(&path, 2 * (MAX_LISTS + MOST_BYTES as u64)).with_context(damaged)?
     else {
         bail!("{}", damaged());
     };
@@ -60,35 +75,67 @@ pub(crate) fn carried(places: &Places, digest: Digest) -> anyhow::Result<Vec<Crl
         bail!("{}", damaged());
     }
     let lists = pem::crls(&text).with_context(damaged)?;
-    let parsed = lists.iter().map(|list| Crl::parse(list));
-    parsed.collect::<Result<_, _>>().with_context(damaged)
+    let claims = claims(&text).with_context(damaged)?;
+    let lists = lists.iter().zip(claims);
+    let parsed = lists.map(|(list, claims)| {
+        let list = Crl::parse(list)?;
+        Ok(Carried { list, claims })
+    });
+    parsed
+        .collect::<Result<_, Rejection>>()
+        .with_context(damaged)
 }
 
-/// Puts down these lists, of which `brought` came last. `known` are the issuers whose keys are known.
-///
-/// # Errors
-/// If those of known issuers are too many, or they cannot be written.
-pub(crate) fn carry(
-    places: &Places,
-    before: Vec<Crl>,
-    brought: Vec<Crl>,
-    known: &[Issuer],
-) -> Result<CarriedOver, Refusal> {
-    let is_forged = |list: &&Crl| origin(list, known) == Origin::Forged;
-    let forged = brought.iter().find(is_forged).map(|list| {
-        let reason = "a bundle brings a list in its name that its key has not signed";
-        let issuer = format!("{}, number {}", list.issuer(), list.number());
-        Rejection::CrlInvalid { issuer, reason }
-    });
-    let (mut signed, mut unknown) = (Vec::new(), Vec::new());
-    for list in before.into_iter().chain(brought) {
-        match origin(&list, known) {
-            Origin::Signed => signed.push(list),
-            Origin::Unknown => unknown.push(list),
-            Origin::Forged => {}
+/// Of each list in the text, whose bundles have brought it, where that stands before it.
+fn claims(text: &[u8]) -> Option<Vec<BTreeMap<Digest, u64>>> {
+    let (mut all, mut next) = (Vec::new(), BTreeMap::new());
+    for line in text.split(|byte| *byte == b'\n') {
+        if line.starts_with(b"-----BEGIN ") {
+            all.push(std::mem::take(&mut next));
+        } else if let Some(line) = line.strip_prefix(CLAIMED.as_bytes()) {
+            for claim in str::from_utf8(line).ok()?.split_ascii_whitespace() {
+                let (signers, number) = claim.split_once('=')?;
+                next.insert(signers.parse().ok()?, number.parse().ok()?);
+            }
         }
     }
-    let mut lists = newest(signed);
+    Some(all)
+}
+
+/// Puts down these lists, of which `brought` came last, with a bundle of these signers.
+///
+/// # Errors
+/// If those that known keys have signed are too many, or they cannot be written.
+pub(crate) fn carry(
+    places: &Places,
+    before: Vec<Carried>,
+    brought: Vec<Crl>,
+    signers: Digest,
+    known: &Known,
+) -> Result<CarriedOver, Refusal> {
+    let (mut signed, mut once, mut unproved) = (Vec::new(), Vec::new(), Vec::new());
+    for there in before {
+        match (origin(&there.list, known), there.claims.is_empty()) {
+            (Origin::Signed, _) => signed.push(there.list),
+            (_, true) => once.push(there),
+            (Origin::Unproved, false) => unproved.push(there),
+            (Origin::Forged, false) => {}
+        }
+    }
+    let (mut forged, mut new) = (None, Vec::new());
+    for list in brought {
+        match origin(&list, known) {
+            Origin::Signed => signed.push(list),
+            Origin::Unproved => new.push(list),
+            Origin::Forged => {
+                let issuer = format!("{}, number {}", list.issuer(), list.number());
+                let reason = "a bundle brings a list in its name that its key has not signed";
+                forged.get_or_insert(Rejection::CrlInvalid { issuer, reason });
+            }
+        }
+    }
+    let mut lists: Vec<_> = newest(signed).into_iter().map(Carried::signed).collect();
+    lists.extend(once);
     let within = |what, limit: u64, actual: u64| {
         let error = FormatError::LimitExceeded {
             what,
@@ -99,49 +146,76 @@ pub(crate) fn carry(
             .then_some(())
             .ok_or(Rejection::from(error))
     };
-    let sum = |sum: u64, list: &Crl| sum.saturating_add(list.der().len() as u64);
+    let sum = |sum: u64, there: &Carried| sum.saturating_add(there.list.der().len() as u64);
     let what = "revocation lists of all bundles";
     within(what, MAX_LISTS, lists.iter().fold(0, sum))?;
     within(what, MAX_NUMBER as u64, lists.len() as u64)?;
-    let (unknown, left_out) = bounded(unknown);
-    // Behind: where their issuers are not known any more, those that were signed came first.
-    lists.extend(unknown);
-    let mut text = String::new();
-    for list in &lists {
-        let block = encode_string("X509 CRL", LineEnding::LF, list.der());
-        text.push_str(&block.context("a revocation list cannot be written")?);
-    }
-    let file = Digest::of(text.as_bytes());
-    countersign_durable::replace(&places.lists(file), text.as_bytes())
-        .map_err(anyhow::Error::from)?;
+    let is_there = |list: &Crl| lists.iter().any(|there| there.list.der() == list.der());
+    new.retain(|list| !is_there(list));
+    let new = new.into_iter();
+    let left_out = new.filter_map(|list| unproved::take_in(&mut unproved, list, signers));
+    let left_out = left_out.collect();
+    lists.extend(unproved);
     Ok(CarriedOver {
-        file,
+        file: put_down(places, &lists)?,
         forged,
         left_out,
     })
 }
 
+fn put_down(places: &Places, lists: &[Carried]) -> anyhow::Result<Option<Digest>> {
+    if lists.is_empty() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    for there in lists {
+        if !there.claims.is_empty() {
+            text.push_str(CLAIMED);
+            for (signers, number) in &there.claims {
+                text.push_str(&format!(" {signers}={number}"));
+            }
+            text.push('\n');
+        }
+        let block = encode_string("X509 CRL", LineEnding::LF, there.list.der());
+        text.push_str(&block.context("a revocation list cannot be written")?);
+    }
+    let file = Digest::of(text.as_bytes());
+    countersign_durable::replace(&places.lists(file), text.as_bytes())?;
+    Ok(Some(file))
+}
+
+impl Carried {
+    /// What a known key has signed.
+    const fn signed(list: Crl) -> Self {
+        let claims = BTreeMap::new();
+        Self { list, claims }
+    }
+}
+
 /// Who a list is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// The issuer whose name it has.
+    /// An issuer who is known.
     Signed,
-    /// Nobody knows the issuer whose name it has.
-    Unknown,
-    /// Not the issuer whose name it has.
+    /// Nobody knows: no key that is known has signed it. Two authorities may have one name and one key identifier, of which one is
+    /// known: whoever may issue certificates of authorities can take another's.
+    Unproved,
+    /// Not the root whose name it has.
     Forged,
 }
 
-fn origin(list: &Crl, known: &[Issuer]) -> Origin {
+fn origin(list: &Crl, known: &Known) -> Origin {
     if list.verified_under().is_some() {
         return Origin::Signed;
     }
-    // Two issuers may have one name: it is enough to be signed by one of them.
-    let verdicts = known.iter().filter_map(|issuer| issuer.has_signed(list));
-    match verdicts.max() {
-        Some(true) => Origin::Signed,
-        Some(false) => Origin::Forged,
-        None => Origin::Unknown,
+    let mut all = known.roots.iter().chain(&known.shown);
+    if all.any(|issuer| issuer.has_signed(list) == Some(true)) {
+        return Origin::Signed;
+    }
+    let mut roots = known.roots.iter();
+    match roots.any(|root| root.has_signed(list).is_some()) {
+        true => Origin::Forged,
+        false => Origin::Unproved,
     }
 }
 
@@ -161,57 +235,14 @@ fn newest(lists: Vec<Crl>) -> Vec<Crl> {
     kept
 }
 
-/// As many lists of unknown issuers as there is room for, and the others. In the order in which they came.
-fn bounded(lists: Vec<Crl>) -> (Vec<Crl>, Vec<Crl>) {
-    let (mut kept, mut left_out) = (Vec::<Crl>::new(), Vec::new());
-    for list in lists {
-        if kept.iter().any(|other| other.der() == list.der()) {
-            continue;
-        }
-        kept.push(list);
-        let newest = kept.last().cloned();
-        let same = |other: &Crl| {
-            newest
-                .as_ref()
-                .is_some_and(|list| other.has_issuer_of(list))
-        };
-        left_out.extend(without_middle(&mut kept, EACH_END, same));
-        left_out.extend(without_middle(&mut kept, ALL_EACH_END, |_| true));
-    }
-    while kept.iter().map(|list| list.der().len()).sum::<usize>() > MAX_UNKNOWN {
-        let sizes = kept.iter().enumerate();
-        let largest = sizes.max_by_key(|(_, list)| list.der().len());
-        let Some((place, _)) = largest else {
-            break;
-        };
-        left_out.push(kept.remove(place));
-    }
-    (kept, left_out)
-}
-
-/// Takes away, of those that are meant, the first that stands between so many at each end, if there is one.
-fn without_middle(
-    lists: &mut Vec<Crl>,
-    each_end: usize,
-    are_meant: impl Fn(&Crl) -> bool,
-) -> Option<Crl> {
-    let places = lists.iter().enumerate();
-    let meant: Vec<_> = places
-        .filter(|(_, list)| are_meant(list))
-        .map(|(place, _)| place)
-        .collect();
-    let too_many = meant.len() > each_end.saturating_mul(2);
-    let place = meant.get(each_end).filter(|_| too_many)?;
-    Some(lists.remove(*place))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use countersign_testing::{CrlParts, TestPki};
-    use countersign_trust_store::{Link, PathProfile, oid};
+    use countersign_trust_store::{Anchor, Link, PathProfile, oid};
 
+    use super::super::unproved::{EACH, OF_ISSUER_EACH};
     use super::*;
 
     fn list(der: &[u8]) -> Crl {
@@ -229,11 +260,24 @@ mod tests {
         chain.expect("a good chain").links().to_vec()
     }
 
-    fn issuers(pki: &TestPki) -> Vec<Issuer> {
-        links(pki)
-            .iter()
-            .map(|link| link.issuer().clone())
-            .collect()
+    fn issuers(pki: &TestPki) -> Known {
+        let issuers = links(pki).into_iter().map(|link| link.issuer().clone());
+        Known {
+            roots: pki.anchors().iter().map(Anchor::issuer).collect(),
+            shown: issuers.collect(),
+        }
+    }
+
+    fn nobody() -> Known {
+        Known::default()
+    }
+
+    fn signers() -> Digest {
+        Digest::of(b"signers")
+    }
+
+    fn only(lists: Vec<Carried>) -> Vec<Crl> {
+        lists.into_iter().map(|there| there.list).collect()
     }
 
     /// Of the issuer's name and key identifier, with this number, revoking nobody, and signed by somebody else.
@@ -254,12 +298,16 @@ mod tests {
     /// What a gateway reads at its next start: of no list anybody knows anything.
     fn carried_again(
         places: &Places,
-        before: Vec<Crl>,
+        before: Vec<Carried>,
         brought: Vec<Crl>,
-        known: &[Issuer],
-    ) -> Vec<Crl> {
-        let over = carry(places, before, brought, known).expect("room");
-        carried(places, over.file).expect("whole")
+        known: &Known,
+    ) -> Vec<Carried> {
+        let over = carry(places, before, brought, signers(), known).expect("room");
+        read_again(places, &over)
+    }
+
+    fn read_again(places: &Places, over: &CarriedOver) -> Vec<Carried> {
+        carried(places, over.file.expect("lists")).expect("whole")
     }
 
     #[test]
@@ -272,17 +320,17 @@ mod tests {
         let before = carried_again(&places, Vec::new(), first, &known);
         // Of the device's issuer the newer; the root's, which has no newer.
         assert_eq!(before.len(), 2);
-        let over = carry(&places, before, all(&two), &known).expect("room");
+        let over = carry(&places, before, all(&two), signers(), &known).expect("room");
         assert!(over.forged.is_none() && over.left_out.is_empty());
-        let file = over.file;
+        let file = over.file.expect("lists");
         let both = carried(&places, file).expect("whole");
         assert_eq!(both.len(), 4);
-        let status = links(&one)[0].status(&both).expect("a list");
+        let status = links(&one)[0].status(&only(both.clone())).expect("a list");
         assert!(status.revoked);
         // The same once more is nothing more, and an older one nothing at all.
-        let again = [both.clone(), all(&one)].concat();
-        let again = carry(&places, both.clone(), again, &known);
-        assert_eq!(again.expect("room").file, file);
+        let again = [only(both.clone()), all(&one)].concat();
+        let again = carry(&places, both.clone(), again, signers(), &known);
+        assert_eq!(again.expect("room").file, Some(file));
         // What is not as it was is not less than it was.
         let path = places.lists(file);
         let text = fs::read(&path).expect("ours");
@@ -297,29 +345,94 @@ mod tests {
     }
 
     #[test]
-    fn td13_what_a_known_issuer_has_not_signed_is_forged_whatever_its_number() {
+    fn td13_what_a_root_has_not_signed_is_forged_whatever_its_number() {
         let pki = TestPki::new();
         let (_state, places) = folder();
         let genuine = list(&pki.crl_against_device(9));
-        let brought = vec![genuine.clone(), forged(&pki, 10)];
-        let over = carry(&places, Vec::new(), brought, &issuers(&pki)).expect("room");
-        let refused = over.forged.expect("forged").to_string();
-        assert!(refused.contains("number 10"), "{refused}");
-        let kept = carried(&places, over.file).expect("whole");
+        let stranger = TestPki::builder().seed(9).build();
+        let of_root = CrlParts::of(&pki.crls()[0]).sign(&stranger.authority_keys()[0]);
+        // Where nothing else is there, nothing is put down that could not be read.
+        let nothing = Vec::new();
+        let over = carry(
+            &places,
+            nothing,
+            vec![list(&of_root)],
+            signers(),
+            &issuers(&pki),
+        );
+        let over = over.expect("room");
+        assert!(over.forged.is_some() && over.file.is_none());
+        let brought = vec![genuine.clone(), list(&of_root)];
+        let over = carry(&places, Vec::new(), brought, signers(), &issuers(&pki)).expect("room");
+        let refused = over.forged.as_ref().expect("forged").to_string();
+        let number = format!("number {}", list(&of_root).number());
+        assert!(refused.contains(&number), "{refused}");
+        let kept = only(read_again(&places, &over));
         assert_eq!(kept.len(), 1);
         assert!(
             links(&pki)[0]
                 .status(&kept)
                 .is_some_and(|status| status.revoked)
         );
-        // A genuine one that follows takes its place.
+    }
+
+    #[test]
+    fn td13_what_a_known_issuer_has_not_signed_says_nothing_whatever_its_number() {
+        let pki = TestPki::new();
+        let (_state, places) = folder();
+        let genuine = list(&pki.crl_against_device(9));
+        let brought = vec![genuine.clone(), forged(&pki, 10)];
+        let over = carry(&places, Vec::new(), brought, signers(), &issuers(&pki)).expect("room");
+        assert!(over.forged.is_none() && over.left_out.is_empty());
+        let kept = read_again(&places, &over);
+        let status = |kept: &[Carried]| {
+            let status = links(&pki)[0].status(&only(kept.to_vec()));
+            let status = status.expect("a list");
+            (status.number.to_string(), status.revoked)
+        };
+        assert_eq!(status(&kept), ("9".to_owned(), true));
+        // A genuine one that follows takes the place of the genuine one.
         let next = vec![list(&pki.crl_against_device(11))];
         let kept = carried_again(&places, kept, next, &issuers(&pki));
-        let status = links(&pki)[0].status(&kept).expect("a list");
-        assert_eq!(
-            (kept.len(), status.number.to_string()),
-            (1, "11".to_owned())
-        );
+        assert_eq!(status(&kept), ("11".to_owned(), true));
+        assert_eq!(kept.len(), 2);
+    }
+
+    #[test]
+    fn td13_an_authority_with_the_name_of_another_takes_none_of_its_lists() {
+        let victim = TestPki::new();
+        let (_state, places) = folder();
+        // Its own certificate names another key: what it has signed is as good as the victim's, while only it is known.
+        let namesake = TestPki::builder().seed(9).build();
+        let of_namesake = forged(&victim, 12);
+        let text = links(&victim)[0].to_string();
+        let mut fields: Vec<_> = text.split('.').map(str::to_owned).collect();
+        let spki = links(&namesake)[0].to_string();
+        fields[2] = spki.split('.').nth(2).expect("a key").to_owned();
+        let link: Link = fields.join(".").parse().expect("a link");
+        let only_namesake = Known {
+            roots: Vec::new(),
+            shown: vec![link.issuer().clone()],
+        };
+        let genuine = list(&victim.crl_against_device(9));
+        let brought = vec![of_namesake.clone(), genuine.clone()];
+        let over = carry(&places, Vec::new(), brought, signers(), &only_namesake).expect("room");
+        assert!(over.forged.is_none() && over.left_out.is_empty());
+        let kept = read_again(&places, &over);
+        let is_there = |lists: &[Carried], list: &Crl| {
+            let mut lists = lists.iter();
+            lists.any(|there| there.list.der() == list.der())
+        };
+        assert!(is_there(&kept, &genuine) && is_there(&kept, &of_namesake));
+        // The day on which the victim is known: each has its own.
+        let mut both = issuers(&victim);
+        both.shown.push(link.issuer().clone());
+        let kept = carried_again(&places, kept, Vec::new(), &both);
+        let (listed, lists) = (links(&victim), only(kept.clone()));
+        assert!(kept.len() == 2 && kept.iter().all(|there| there.claims.is_empty()));
+        assert!(listed[0].status(&lists).is_some_and(|said| said.revoked));
+        let status = link.status(&lists).expect("its own");
+        assert_eq!(status.number.to_string(), "12");
     }
 
     #[test]
@@ -327,23 +440,27 @@ mod tests {
         let pki = TestPki::new();
         let (_state, places) = folder();
         let genuine = list(&pki.crl_against_device(9));
-        let mut kept = carried_again(&places, Vec::new(), vec![genuine.clone()], &[]);
+        let mut kept = carried_again(&places, Vec::new(), vec![genuine.clone()], &nobody());
         for number in 10..40 {
-            kept = carried_again(&places, kept, vec![forged(&pki, number)], &[]);
-            assert!(kept.len() <= 2 * EACH_END);
+            kept = carried_again(&places, kept, vec![forged(&pki, number)], &nobody());
+            assert!(kept.len() <= OF_ISSUER_EACH);
         }
-        let is_there = |lists: &[Crl], list: &Crl| lists.iter().any(|one| one.der() == list.der());
+        let is_there = |lists: &[Carried], list: &Crl| {
+            let mut lists = lists.iter();
+            lists.any(|there| there.list.der() == list.der())
+        };
         assert!(is_there(&kept, &genuine));
         // What comes afterwards is there as well; and when the issuer is known, it alone.
         let later = list(&pki.crl_against_device(41));
-        let kept = carried_again(&places, kept, vec![later.clone()], &[]);
+        let kept = carried_again(&places, kept, vec![later.clone()], &nobody());
         assert!(is_there(&kept, &genuine) && is_there(&kept, &later));
-        let kept = carried_again(&places, kept, Vec::new(), &issuers(&pki));
+        let mut kept = carried_again(&places, kept, Vec::new(), &issuers(&pki));
+        kept.retain(|there| there.claims.is_empty());
         assert!(kept.len() == 1 && is_there(&kept, &later));
         // What was known to be signed outlives all that comes when its issuer is forgotten.
         let mut kept = kept;
         for number in 42..60 {
-            kept = carried_again(&places, kept, vec![forged(&pki, number)], &[]);
+            kept = carried_again(&places, kept, vec![forged(&pki, number)], &nobody());
         }
         assert!(is_there(&kept, &later));
     }
@@ -360,12 +477,12 @@ mod tests {
         };
         let many: Vec<_> = (0..300).map(strange).collect();
         let (_state, places) = folder();
-        let over = carry(&places, Vec::new(), many, &[]).expect("room");
-        assert_eq!(over.left_out.len(), 300 - 2 * ALL_EACH_END);
-        let kept = carried(&places, over.file).expect("whole");
-        let over = carry(&places, kept, all(&pki), &issuers(&pki)).expect("room");
-        let kept = carried(&places, over.file).expect("whole");
-        assert!(links(&pki)[0].status(&kept).is_some());
-        assert_eq!(kept.len(), 2 * ALL_EACH_END + all(&pki).len());
+        let over = carry(&places, Vec::new(), many, signers(), &nobody()).expect("room");
+        assert_eq!(over.left_out.len(), 300 - EACH);
+        let kept = read_again(&places, &over);
+        let over = carry(&places, kept, all(&pki), signers(), &issuers(&pki)).expect("room");
+        let kept = read_again(&places, &over);
+        assert!(links(&pki)[0].status(&only(kept.clone())).is_some());
+        assert_eq!(kept.len(), EACH + all(&pki).len());
     }
 }

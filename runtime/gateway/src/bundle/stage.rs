@@ -4,6 +4,7 @@
 //! of the rest written, into a folder that nothing is run from; and that folder gets its name, the digest of the index, only
 //! when every part was the one that the index names and nothing followed.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -32,6 +33,8 @@ pub(crate) struct Staged {
     pub(crate) digest: Digest,
     /// The devices that signed it, or the subjects of their certificates.
     pub(crate) signers: Vec<String>,
+    /// One name for all of them together, by their keys.
+    pub(crate) signed_by: Digest,
     /// The issuers of its signers' certificates.
     pub(crate) issuers: Vec<Issuer>,
     /// The lists in it.
@@ -136,6 +139,7 @@ pub(crate) fn stage(
                 )
             })
             .collect(),
+        signed_by: keys_of(&verified),
         issuers: verified
             .signers()
             .iter()
@@ -153,6 +157,16 @@ pub(crate) fn stage(
     };
     staged.torn = too_many.or_else(|| unpack(reader, &staged, held, places).err());
     Ok(staged)
+}
+
+/// SHA-256 of what names the keys of its signers, in whichever order these stand.
+fn keys_of(bundle: &VerifiedBundle) -> Digest {
+    let signers = bundle.signers().iter();
+    let keys: BTreeSet<_> = signers
+        .map(|signer| signer.chain().key().spki_sha256().to_string())
+        .collect();
+    let keys: Vec<_> = keys.into_iter().collect();
+    Digest::of(keys.join(" ").as_bytes())
 }
 
 fn judge<R: io::Read>(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use countersign_format::Digest;
-use countersign_trust_store::{Anchor, Crl, CrlNumber, Issuer};
+use countersign_trust_store::{Anchor, Crl, CrlNumber};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::answers::Said;
 use super::{Gateway, Way, blocking};
 use crate::admission::{Facts, Refusal};
-use crate::bundle::{self, Applied, Places, Staged};
+use crate::bundle::{self, Applied, Carried, Known, Places, Staged};
 use crate::config::{Bundles, Config, is_missing};
 use crate::lists::Given;
 use crate::refusals;
@@ -203,8 +203,17 @@ impl Gateway {
 
     /// Switches to what a bundle brings. If that cannot be, all is as it was, and its lists count nevertheless.
     async fn switch(&mut self, mut bundle: Staged) -> Result<(), Box<(Staged, Refusal)>> {
-        let lists = std::mem::take(&mut bundle.lists);
-        match self.try_to_switch(&bundle, lists).await {
+        let mut lists = std::mem::take(&mut bundle.lists);
+        let switched = self.try_to_switch(&bundle, &mut lists).await;
+        for list in &lists {
+            let why = format!(
+                "list-not-kept: the list {} of {} is not kept: no key that is known here has signed it, and there is no room for more of those; if it is genuine, give it to this machine in a file that its configuration names",
+                list.number(),
+                list.issuer()
+            );
+            warn("", &why);
+        }
+        match switched {
             Ok((before, expected, within)) => {
                 self.trial = Some(Trial {
                     bundle,
@@ -223,14 +232,16 @@ impl Gateway {
         }
     }
 
-    /// The configuration before, what must prove healthy, and in which time. On failure it counts on.
+    /// The configuration before, what must prove healthy, and in which time. On failure it counts on. Of the lists those are left that
+    /// are not kept.
     async fn try_to_switch(
         &mut self,
         bundle: &Staged,
-        lists: Vec<Crl>,
+        lists: &mut Vec<Crl>,
     ) -> Result<(Config, BTreeMap<String, String>, Duration), Refusal> {
         let fields = bundle.index.fields();
         self.remember_lists(bundle, lists)?;
+        let not_kept = bundle::few(lists);
         if let Some(refusal) = &bundle.torn {
             return Err(refusal.clone());
         }
@@ -270,7 +281,9 @@ impl Gateway {
                 service.place.component.display()
             )));
         }
-        self.host.lists.exchange(Given::by(&next)?);
+        // Its components are judged by all that it brings, whether there is room for that or not.
+        let given = Given::by(&next)?.and(Given::brought(not_kept));
+        self.host.lists.exchange(given);
         self.host.hold.begin(fields.minimums.clone());
         for service in &next.services {
             if brought.contains_key(&service.name) {
@@ -278,12 +291,18 @@ impl Gateway {
                 verified.map_err(|refusal| refusal.of_service(&service.name))?;
             }
         }
+        // Whose that is may have shown by now.
+        if lists.iter().any(|list| list.verified_under().is_some()) {
+            self.remember_lists(bundle, lists)?;
+        }
+        let next = bundle::with_lists(next, &self.state.memory())?;
         let before = self.change_to(next, Way::On).await?;
         Ok((before, brought, within))
     }
 
-    /// Lists of a bundle that verified are never taken back, whatever becomes of it, nor are those that came with others.
-    fn remember_lists(&self, bundle: &Staged, brought: Vec<Crl>) -> Result<(), Refusal> {
+    /// Lists of a bundle that verified are never taken back, whatever becomes of it, nor are those that came with others. Of those that
+    /// were brought, the ones are left for which there is no room.
+    fn remember_lists(&self, bundle: &Staged, brought: &mut Vec<Crl>) -> Result<(), Refusal> {
         tokio::task::block_in_place(|| {
             let mut forged = None;
             let carried = match (self.state.memory().carried_lists()?, brought.is_empty()) {
@@ -297,18 +316,12 @@ impl Gateway {
                         None
                     });
                     let before = self.as_consulted(before.unwrap_or_default());
-                    let known = self.known_issuers(bundle);
-                    let over = bundle::carry(&places, before, brought, &known)?;
-                    for list in &over.left_out {
-                        let why = format!(
-                            "the list {} of {} is not kept: nobody knows its issuer here, and there are too many of those",
-                            list.number(),
-                            list.issuer()
-                        );
-                        warn("", &why);
-                    }
+                    let (signers, known) = (bundle.signed_by, self.known_issuers(bundle));
+                    let brought_now = std::mem::take(brought);
+                    let over = bundle::carry(&places, before, brought_now, signers, &known)?;
+                    *brought = over.left_out;
                     forged = over.forged;
-                    Some(over.file)
+                    over.file
                 }
             };
             let remembered = self.state.remember(|memory| {
@@ -326,27 +339,29 @@ impl Gateway {
 
     /// The issuers whose keys a root shows, or a chain that was judged good: of what was admitted here, of this device, and of whoever
     /// signed a bundle.
-    fn known_issuers(&self, bundle: &Staged) -> Vec<Issuer> {
+    fn known_issuers(&self, bundle: &Staged) -> Known {
         let roots = self.host.runtime.anchors().iter().map(Anchor::issuer);
         let memory = self.state.memory();
-        let known: BTreeSet<_> = roots
-            .chain(memory.issuers())
+        let shown: BTreeSet<_> = memory
+            .issuers()
             .chain(bundle.issuers.iter().cloned())
             .collect();
-        known.into_iter().collect()
+        Known {
+            roots: roots.collect(),
+            shown: shown.into_iter().collect(),
+        }
     }
 
     /// The same lists, with what was found out about their signatures since they were read.
-    fn as_consulted(&self, lists: Vec<Crl>) -> Vec<Crl> {
+    fn as_consulted(&self, mut lists: Vec<Carried>) -> Vec<Carried> {
         let consulted = self.host.lists.now();
-        let of = |list: Crl| {
-            let same = consulted
-                .all()
-                .iter()
-                .find(|other| other.der() == list.der());
-            same.cloned().unwrap_or(list)
-        };
-        lists.into_iter().map(of).collect()
+        for there in &mut lists {
+            let mut all = consulted.all().iter();
+            if let Some(same) = all.find(|other| other.der() == there.list.der()) {
+                there.list = same.clone();
+            }
+        }
+        lists
     }
 
     /// Has the number of a list remembered that revoked a signer of a bundle, if it is one of those that count here. What a
