@@ -512,6 +512,49 @@ fn td15_a_request_that_waits_for_its_turn_does_not_begin_when_its_component_is_r
 }
 
 #[test]
+fn td15_what_was_taken_away_and_finishes_its_requests_keeps_nobody_from_being_heard() {
+    let bench = Bench::new();
+    let addresses = [free(), free()];
+    let slow = "drain = \"30s\"";
+    for name in ["one", "two"] {
+        sign(&bench, name, "http-faults", 1, &[]);
+    }
+    let components = [("one", addresses[0], slow), ("two", addresses[1], slow)];
+    configure(&bench, "", &components);
+    let gateway = bench.start();
+    for name in ["one", "two"] {
+        bench.until(name, running);
+    }
+    // Neither answers for an hour.
+    let asking = addresses.map(|address| {
+        std::thread::spawn(move || {
+            let request = "GET /wait HTTP/1.1\r\nHost: any\r\n\r\n";
+            let answer = client::try_send(address, request);
+            (answer, Instant::now())
+        })
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    configure(&bench, "", &[]);
+    let ran = bench.ran("reload", &["--detach", "--json"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    // Both have their time now, which a list ends.
+    let list = bench.pki.crl_against_device(1_000);
+    std::fs::write(bench.path("newer.crl"), list).expect("our own folder");
+    let text = std::fs::read_to_string(bench.path("gateway.toml")).expect("ours");
+    bench.configure_with(&text.replace("\"crls.pem\"", "\"crls.pem\", \"newer.crl\""));
+    let began = Instant::now();
+    let (reloaded, _) = bench.reload();
+    assert_eq!(reloaded.status, 0, "{reloaded:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{}", bench.log());
+    for asking in asking {
+        let (answer, at) = asking.join().expect("no panic");
+        assert!(answer.is_none_or(|answer| answer.status != 200 || !answer.whole));
+        assert!(at < began + Duration::from_secs(20));
+    }
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
 fn th10_a_version_to_which_going_back_fails_keeps_its_place_at_the_next_start() {
     let bench = Bench::new();
     let address = free();

@@ -4,7 +4,7 @@
 //! what of an admission is remembered, and that nothing starts whose record was not written.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -465,6 +465,22 @@ impl Host {
             return Err(Refusal::quarantined(&verified.facts));
         }
         Ok(())
+    }
+
+    /// Why a component that was admitted must not run any more: a list names one of its signers' certificates, or a bundle has withdrawn
+    /// its version.
+    pub(crate) fn forbids(
+        &self,
+        service: &str,
+        facts: &Facts,
+        links: &[Link],
+        state: &State,
+    ) -> Option<Refusal> {
+        if self.lists.names(links) {
+            return Some(Refusal::revoked(service));
+        }
+        let is_withdrawn = state.withdraws(&facts.component, facts.security_version);
+        is_withdrawn.then(|| Refusal::withdrawn(service))
     }
 
     /// Has it remembered that a component failed before it proved healthy.

@@ -137,6 +137,8 @@ pub(crate) struct Gateway {
     loading: BTreeMap<String, Loading>,
     /// What is to take a place, by service.
     exchanging: BTreeMap<String, u64>,
+    /// What was told to stop, and finishes what it has under way.
+    parting: JoinSet<()>,
     /// Whether the device's keys are being opened.
     opening: bool,
     /// The last number of something that was begun.
@@ -216,6 +218,7 @@ impl Gateway {
             queue: VecDeque::new(),
             loading: BTreeMap::new(),
             exchanging: BTreeMap::new(),
+            parting: JoinSet::new(),
             opening: false,
             number: 0,
             happening: JoinSet::new(),
@@ -259,6 +262,7 @@ impl Gateway {
                     self.remember_floor();
                     continue;
                 }
+                Some(_) = self.parting.join_next() => continue,
                 happened = loading::next(&mut self.happening) => Next::Happened(happened),
                 () = trial::glance(self.trial.as_ref()) => Next::Glance,
                 _ = hang_up.recv() => Next::Order(Order::Reload { wait: true }, None),
@@ -285,11 +289,10 @@ impl Gateway {
             waiting.refuse("the gateway is stopping");
         }
         // All at the same time: some have work to finish.
-        let all = std::mem::take(&mut self.running).into_values();
-        let stopping: Vec<_> = all.map(|running| tokio::spawn(running.stop())).collect();
-        for stopped in stopping {
-            let _ = stopped.await;
+        for running in std::mem::take(&mut self.running).into_values() {
+            self.parting.spawn(running.stop());
         }
+        while self.parting.join_next().await.is_some() {}
         self.remember_floor();
         if let Err(error) = tokio::task::block_in_place(|| self.host.records.flush()) {
             warn(

@@ -6,6 +6,8 @@
 mod beside;
 mod leaving;
 mod log;
+#[cfg(test)]
+mod tests;
 mod waits;
 mod work;
 
@@ -269,8 +271,29 @@ struct Supervision {
     began: Instant,
     /// Whether what is current said that it is healthy.
     probed: bool,
-    /// What was exchanged, until the next has its place.
-    leaving: Option<(AtWork, Admitted)>,
+    /// What tells the one that was exchanged that the next has its place. Dropped, it ends at once.
+    leaving: Option<oneshot::Sender<()>>,
+}
+
+/// Whether something takes the place of what runs.
+enum Fit {
+    Takes(Box<Next>),
+    /// What runs stays.
+    Stays,
+    /// What runs stays so far, and this was wanted meanwhile.
+    Told(Option<Command>),
+}
+
+/// What follows from what it was told.
+enum Heeded {
+    /// What runs goes on.
+    GoesOn,
+    /// This runs now, and is asked in so long whether it is healthy.
+    Next { at_work: AtWork, wait: Duration },
+    /// What runs ends, whatever it has under way.
+    AtOnce,
+    /// What runs ends, or hands over.
+    Event(Event),
 }
 
 /// What ends the watch over one run.
@@ -302,11 +325,10 @@ impl Supervision {
                 status.messages = post.map(|post| post.numbers.clone());
                 status.used = Used(Arc::clone(self.current.ready.granted().usage()));
             });
-            // After it was told what is about to run: whoever exchanges the lists looks there afterwards, so that one of the two
-            // sees the other's.
-            if self.is_revoked() {
+            // After it was told what is about to run: whoever exchanges the lists, or withdraws a version, looks there afterwards, so
+            // that one of the two sees the other's.
+            if let Some(refusal) = self.is_forbidden(&self.current) {
                 self.leaving = None;
-                let refusal = Refusal::revoked(&self.service.name);
                 warn(&self.service.name, &format!("not started: {}", refusal.why));
                 self.told
                     .send_modify(|status| status.doing = Doing::Refused(refusal));
@@ -456,8 +478,11 @@ impl Supervision {
         }
     }
 
-    fn is_revoked(&self) -> bool {
-        self.host.lists.names(&self.current.links)
+    /// Why something must not run any more, as of now.
+    fn is_forbidden(&self, admitted: &Admitted) -> Option<Refusal> {
+        let (facts, links) = (&admitted.facts, &admitted.links);
+        self.host
+            .forbids(&self.service.name, facts, links, &self.state)
     }
 
     /// Runs the component until something happens. Whatever it is, the component is gone afterwards; but one that hands its place
@@ -479,13 +504,9 @@ impl Supervision {
         };
         span.record("verdict", verdict);
         drop(span);
-        if let Some((leaving, admitted)) = self.leaving.take() {
-            // It finishes what it has under way, while the next one does the rest.
-            let host = Arc::clone(&self.host);
-            tokio::spawn(async move {
-                let end = leaving.end();
-                host.leaving.see_off(&admitted, &host.lists, end).await;
-            });
+        if let Some(leaving) = self.leaving.take() {
+            // It finishes what it has under way, while the next one does the rest. It may be gone already.
+            let _ = leaving.send(());
         }
         let mut at_work = match begun {
             Ok(at_work) => at_work,
@@ -509,36 +530,75 @@ impl Supervision {
                     let again = tokio::time::Instant::now() + again;
                     healthy.as_mut().reset(again);
                 }
-                command = self.commands.recv() => break match command {
-                    Some(Command::Exchange(next)) if self.goes_beside(&next) => {
-                        match self.beside(&mut at_work, next).await {
-                            After::Before => continue,
-                            After::Next { at_work: next, wait } => {
-                                at_work = next;
-                                healthy.as_mut().reset(tokio::time::Instant::now() + wait);
-                                continue;
-                            }
-                            After::Event(event) => event,
-                        }
+                command = self.commands.recv() => match self.heed(&mut at_work, command).await {
+                    Heeded::GoesOn => {}
+                    Heeded::Next { at_work: next, wait } => {
+                        at_work = next;
+                        healthy.as_mut().reset(tokio::time::Instant::now() + wait);
                     }
-                    Some(Command::Exchange(next)) => match self.fit(next).await {
-                        Some(next) => Event::Exchange(next),
-                        None => continue,
-                    },
                     // Dropped, what is at work is gone.
-                    Some(Command::StopAtOnce) => return Event::Stop,
-                    None => Event::Stop,
+                    Heeded::AtOnce => return Event::Stop,
+                    Heeded::Event(event) => break event,
                 },
             }
         };
-        if matches!(event, Event::Exchange(_)) && at_work.hands_over() {
-            self.leaving = Some((at_work, self.current.clone()));
+        let hands_over = matches!(event, Event::Exchange(_)) && at_work.hands_over();
+        let seen_off = self.see_off(at_work, hands_over);
+        if hands_over {
+            tokio::spawn(seen_off);
         } else {
-            let host = &self.host;
-            let end = at_work.end();
-            host.leaving.see_off(&self.current, &host.lists, end).await;
+            seen_off.await;
         }
         event
+    }
+
+    /// Does what it was told.
+    async fn heed(&mut self, at_work: &mut AtWork, mut command: Option<Command>) -> Heeded {
+        loop {
+            let next = match command {
+                Some(Command::Exchange(next)) => next,
+                Some(Command::StopAtOnce) => return Heeded::AtOnce,
+                None => return Heeded::Event(Event::Stop),
+            };
+            if self.goes_beside(&next) {
+                return match self.beside(at_work, next).await {
+                    After::Before => Heeded::GoesOn,
+                    After::Next { at_work, wait } => Heeded::Next { at_work, wait },
+                    After::Event(event) => Heeded::Event(event),
+                };
+            }
+            command = match self.fit(next).await {
+                Fit::Takes(next) => return Heeded::Event(Event::Exchange(next)),
+                Fit::Stays => return Heeded::GoesOn,
+                Fit::Told(other) => other,
+            };
+        }
+    }
+
+    /// Has what is at work finish what it has under way; where it hands its place over, once the next has that. Until it is gone it is
+    /// among those that are leaving.
+    fn see_off(&mut self, at_work: AtWork, hands_over: bool) -> impl Future<Output = ()> + use<> {
+        let handed_over = hands_over.then(|| {
+            let (next, handed_over) = oneshot::channel();
+            self.leaving = Some(next);
+            handed_over
+        });
+        let (host, state) = (Arc::clone(&self.host), Arc::clone(&self.state));
+        let (admitted, name) = (self.current.clone(), self.service.name.clone());
+        async move {
+            let (facts, links) = (&admitted.facts, &admitted.links);
+            let is_forbidden = || host.forbids(&name, facts, links, &state).is_some();
+            let end = async {
+                let has_time = match handed_over {
+                    Some(handed_over) => handed_over.await.is_ok(),
+                    None => true,
+                };
+                if has_time {
+                    at_work.end().await;
+                }
+            };
+            host.leaving.see_off(facts, links, is_forbidden, end).await;
+        }
     }
 
     /// Puts the component to work, if it is fit for it.
@@ -547,34 +607,71 @@ impl Supervision {
         if !self.probed {
             probe(&self.service, ready, &self.host).await?;
             self.probed = true;
+            // That took its time.
+            if let Some(refusal) = self.is_forbidden(&self.current) {
+                return Err(Failure::forbidden(&refusal));
+            }
         }
         AtWork::begin(&self.service, &self.current, &self.host)
     }
 
-    /// What is to take the place of what runs. Where it says itself that it is not healthy, and nothing else was to change, what
-    /// runs stays.
-    async fn fit(&self, next: Box<Next>) -> Option<Box<Next>> {
+    /// Whether something is to take the place of what runs. Where it says itself that it is not healthy, or must not run any more by
+    /// then, and nothing else was to change, what runs stays. Whoever says otherwise meanwhile is heard.
+    async fn fit(&mut self, next: Box<Next>) -> Fit {
         // A bundle's components lie in a folder of its own.
         let as_configured = Service {
             place: self.service.place.clone(),
             ..next.service.clone()
         };
         if as_configured != self.service {
-            return Some(next);
+            return Fit::Takes(next);
         }
-        if self.host.lists.names(&next.admitted.links) {
-            let why = Refusal::revoked(&self.service.name).why;
-            self.stays(*next, &why);
-            return None;
+        let (host, ready) = (Arc::clone(&self.host), next.admitted.ready.clone());
+        let service = next.service.clone();
+        let probed = async move { probe(&service, &ready, &host).await };
+        self.fit_by(next, probed).await
+    }
+
+    /// The same of what was to change alone, by what it says itself.
+    async fn fit_by(
+        &mut self,
+        next: Box<Next>,
+        probed: impl Future<Output = Result<(), Failure>>,
+    ) -> Fit {
+        if let Some(refusal) = self.must_not_take_it(&next) {
+            self.stays(*next, &refusal.why);
+            return Fit::Stays;
         }
-        let admitted = &next.admitted;
-        let Err(failure) = probe(&next.service, &admitted.ready, &self.host).await else {
-            return Some(next);
+        let probed = tokio::select! {
+            probed = probed => probed,
+            command = self.commands.recv() => {
+                self.stays(*next, "something else was wanted before it proved healthy");
+                return Fit::Told(command);
+            }
         };
-        let record = admitted.ready.record().stopped(failure.code, &failure.why);
-        self.put_down(&record);
-        self.stays(*next, &failure.why);
-        None
+        if let Err(failure) = probed {
+            let record = next.admitted.ready.record();
+            self.put_down(&record.stopped(failure.code, &failure.why));
+            self.stays(*next, &failure.why);
+            return Fit::Stays;
+        }
+        // That took its time.
+        if let Some(refusal) = self.must_not_take_it(&next) {
+            let failure = Failure::forbidden(&refusal);
+            let record = next.admitted.ready.record();
+            self.put_down(&record.stopped(failure.code, &failure.why));
+            self.stays(*next, &refusal.why);
+            return Fit::Stays;
+        }
+        Fit::Takes(next)
+    }
+
+    /// Why something must not take the place of what runs: a list or a bundle speaks against it since it was admitted, be the bundle on
+    /// trial.
+    fn must_not_take_it(&self, next: &Next) -> Option<Refusal> {
+        let withdrawn = || Refusal::withdrawn(&self.service.name);
+        self.is_forbidden(&next.admitted)
+            .or_else(|| self.is_withdrawn(next).then(withdrawn))
     }
 
     /// Says that something does not take the place of what runs.

@@ -183,6 +183,11 @@ impl State {
         self.lock().memory.clone()
     }
 
+    /// Whether no version of a component that is so old may run.
+    pub(crate) fn withdraws(&self, component: &str, security_version: u64) -> bool {
+        self.lock().memory.is_withdrawn(component, security_version)
+    }
+
     /// Changes what is remembered, and has it on the disk, and counted, before it returns.
     ///
     /// # Errors

@@ -12,17 +12,17 @@ use crate::lists::Given;
 use crate::service::Leaving;
 
 /// A gateway's parts that judge, and a file that its PKI's device signed.
-struct Bench {
-    host: Host,
-    state: State,
-    pki: TestPki,
-    service: Service,
-    folder: tempfile::TempDir,
+pub(crate) struct Bench {
+    pub(crate) host: Host,
+    pub(crate) state: State,
+    pub(crate) pki: TestPki,
+    pub(crate) service: Service,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Bench {
     /// `wall` is the machine's clock.
-    fn new(wall: fn() -> UnixTime) -> Self {
+    pub(crate) fn new(wall: fn() -> UnixTime) -> Self {
         let pki = TestPki::builder()
             .scope(&["test:*"])
             .valid(Role::Leaf, -100, 100)
@@ -69,6 +69,16 @@ impl Bench {
     fn judge(&self) -> Result<Verified, Refusal> {
         let place = Place::alone(self.folder.path().join("pump.wasm"));
         self.host.judge(&self.service, &place, &self.state)
+    }
+
+    pub(crate) fn load(&self) -> Admitted {
+        let verified = self.judge().expect("valid");
+        let log = crate::service::lines("pump");
+        let given_up = GivenUp::default();
+        let loaded = self
+            .host
+            .load(&self.service, verified, log, &self.state, given_up);
+        loaded.expect("it loads")
     }
 
     fn code(&self) -> Option<&'static str> {
@@ -194,23 +204,9 @@ fn td10_what_came_with_a_bundle_that_failed_is_never_remembered_to_be_healthy() 
     static WALL: AtomicU64 = AtomicU64::new(0);
     let bench = Bench::new(|| UnixTime::from_secs(WALL.load(Ordering::SeqCst)));
     WALL.store(bench.pki.time().as_secs(), Ordering::SeqCst);
-    let load = || {
-        let verified = bench.judge().expect("valid");
-        let log = crate::service::lines("pump");
-        bench
-            .host
-            .load(
-                &bench.service,
-                verified,
-                log,
-                &bench.state,
-                GivenUp::default(),
-            )
-            .expect("it loads")
-    };
     let versions = || bench.state.memory().versions().count();
     bench.host.hold.begin(Vec::new());
-    let failed = load();
+    let failed = bench.load();
     bench.host.hold.fail();
     bench
         .host
@@ -218,7 +214,7 @@ fn td10_what_came_with_a_bundle_that_failed_is_never_remembered_to_be_healthy() 
         .expect_err("it failed");
     assert_eq!(versions(), 0);
     bench.host.hold.begin(Vec::new());
-    let passed = load();
+    let passed = bench.load();
     bench.host.hold.end();
     bench.host.prove(&passed, &bench.state).expect("it passed");
     assert_eq!(versions(), 1);

@@ -56,7 +56,7 @@ pub(super) async fn until(waiting: Option<&Waiting>) {
 impl Gateway {
     /// Whether all has ended that was begun.
     fn is_settled(&self) -> bool {
-        !self.is_loading() && self.exchanging.is_empty() && !self.opening
+        !self.is_loading() && self.exchanging.is_empty() && self.parting.is_empty() && !self.opening
     }
 
     /// Whether something has still to be judged or loaded.

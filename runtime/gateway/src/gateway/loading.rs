@@ -100,7 +100,7 @@ impl Gateway {
         };
         let name = &service.name;
         if self.running.get(name).is_some_and(Running::is_lost) {
-            self.stop(name).await;
+            self.part(std::slice::from_ref(name), Running::stop).await;
         }
         if by == By::Itself && self.opening && self.waits_for_identity(&service).await {
             return;
@@ -325,7 +325,7 @@ impl Gateway {
             // It was started under what the operator wanted before, and may be more than he wants now.
             Some(_) => {
                 say(name, "stopped: it is configured otherwise now");
-                self.stop(name).await;
+                self.part(std::slice::from_ref(name), Running::stop).await;
             }
             None => {}
         }

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use super::{By, Gateway, Way};
 use crate::admission::Refusal;
 use crate::bundle;
-use crate::config::Config;
+use crate::config::{Config, Work};
 use crate::keys::Try;
 use crate::lists::Given;
 use crate::own;
 use crate::refusals;
 use crate::say::{complain, say, warn};
+use crate::service::Running;
 
 /// How long a change of the configuration waits for the hardware that has the device's keys: far longer than any takes to open a few,
 /// and no longer than an operator waits for an answer.
@@ -136,9 +138,7 @@ impl Gateway {
             .filter(|name| !is_kept(name))
             .cloned()
             .collect();
-        for name in leaving {
-            self.stop(&name).await;
-        }
+        self.part(&leaving, Running::stop).await;
         self.host.keys.certify(&mut config.services);
         // What was to run otherwise is given up before it can.
         self.loading
@@ -159,31 +159,22 @@ impl Gateway {
             numbers.extend(said);
         }
         self.host.leaving.end(|one| lists.names(&one.links));
-        let mut stops = Vec::new();
-        for name in revoked {
-            let refusal = Refusal::revoked(&name);
-            warn(&name, &format!("stopped: {}", refusal.why));
-            refusals::note(&name, &refusal);
-            if let Some(running) = self.running.remove(&name) {
-                // One that takes its time keeps no other from being stopped.
-                stops.push(tokio::spawn(running.stop_at_once()));
-                self.done.stopped.push(name.clone());
-            }
+        for name in &revoked {
+            let refusal = Refusal::revoked(name);
+            warn(name, &format!("stopped: {}", refusal.why));
+            refusals::note(name, &refusal);
             self.refused.insert(name.clone(), refusal.clone());
-            self.done.refused.insert(name, refusal);
+            self.done.refused.insert(name.clone(), refusal);
         }
+        self.part(&revoked, Running::stop_at_once).await;
         self.withdraw();
-        let remembered = tokio::task::block_in_place(|| {
+        tokio::task::block_in_place(|| {
             self.state.remember(|memory| {
                 for said in numbers {
                     memory.raise_list(said.issuer_spki_sha256, said.number);
                 }
             })
-        });
-        for stop in stops {
-            let _ = stop.await;
-        }
-        remembered
+        })
     }
 
     /// Takes back the admission of whatever the lists name, whether it runs or not: it must not come back when a list is short
@@ -218,11 +209,26 @@ impl Gateway {
         }
     }
 
-    pub(super) async fn stop(&mut self, name: &str) {
-        if let Some(running) = self.running.remove(name) {
-            running.stop().await;
-            self.show();
-            self.done.stopped.push(name.to_owned());
+    /// Has services go, all at the same time. What answers requests may finish them, or has to give them up, beside what is done
+    /// next; commands are gone afterwards, and what they touch is free.
+    pub(super) async fn part<F>(&mut self, names: &[String], stop: fn(Running) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut soon = JoinSet::new();
+        for name in names {
+            let Some(running) = self.running.remove(name) else {
+                continue;
+            };
+            let has_requests = matches!(running.service.work, Work::Http(_));
+            let those = match has_requests {
+                true => &mut self.parting,
+                false => &mut soon,
+            };
+            those.spawn(stop(running));
+            self.done.stopped.push(name.clone());
         }
+        self.show();
+        while soon.join_next().await.is_some() {}
     }
 }

@@ -23,7 +23,7 @@ use crate::config::{Bundles, Config, is_missing};
 use crate::lists::Given;
 use crate::refusals;
 use crate::say::{complain, say, warn};
-use crate::service::{Doing, Status};
+use crate::service::{Doing, Running, Status};
 
 /// How often a trial is looked at.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -455,15 +455,13 @@ impl Gateway {
             .filter(|(_, running)| running.status().facts.as_ref().is_some_and(below))
             .map(|(name, _)| name.clone())
             .collect();
-        for name in withdrawn {
-            if let Some(running) = self.running.remove(&name) {
-                running.stop_at_once().await;
-            }
-            let refusal = Refusal::withdrawn(&name);
-            warn(&name, &format!("stopped: {}", refusal.why));
-            refusals::note(&name, &refusal);
-            self.refused.insert(name, refusal);
+        for name in &withdrawn {
+            let refusal = Refusal::withdrawn(name);
+            warn(name, &format!("stopped: {}", refusal.why));
+            refusals::note(name, &refusal);
+            self.refused.insert(name.clone(), refusal);
         }
+        self.part(&withdrawn, Running::stop_at_once).await;
     }
 
     /// Has what was configured before run again, under the newest lists.

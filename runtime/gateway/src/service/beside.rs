@@ -6,10 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign_trust_store::Code;
 use tokio::time::sleep;
 
-use super::work::{AtWork, Ended};
+use super::work::{AtWork, Ended, Failure};
 use super::{Command, Event, Next, Supervision, warn};
 use crate::admission::Refusal;
 use crate::config::{When, Work};
@@ -82,8 +81,7 @@ impl Supervision {
 
     async fn both(&mut self, old: &mut AtWork, next: Next) -> Step {
         // As before every start: what is exchanged meanwhile is seen by one of the two.
-        if self.host.lists.names(&next.admitted.links) {
-            let refusal = Refusal::revoked(&self.service.name);
+        if let Some(refusal) = self.must_not_take_it(&next) {
             self.stays(next, &refusal.why);
             return Step::After(After::Before);
         }
@@ -105,6 +103,11 @@ impl Supervision {
             () = sleep(must) => Both::Healthy,
             command = self.commands.recv() => Both::Told(command),
         };
+        // That took its time.
+        let forbidden = match &both {
+            Both::NewEnded(_) | Both::Told(_) => None,
+            Both::OldEnded(_) | Both::Healthy => self.must_not_take_it(&next),
+        };
         match both {
             Both::NewEnded(Ok(0)) if next.service.restart.when != When::Always => {
                 // It has done what it is there for.
@@ -125,12 +128,12 @@ impl Supervision {
                 self.stays(next, &format!("it {how} before it proved healthy"));
                 Step::After(After::Before)
             }
-            Both::OldEnded(ended) if self.is_withdrawn(&next) => {
-                self.give_up(&mut new, next).await;
+            Both::OldEnded(ended) if let Some(refusal) = forbidden => {
+                self.give_up(&mut new, next, &refusal).await;
                 Step::After(After::Event(Event::Ended(ended)))
             }
-            Both::Healthy if self.is_withdrawn(&next) => {
-                self.give_up(&mut new, next).await;
+            Both::Healthy if let Some(refusal) = forbidden => {
+                self.give_up(&mut new, next, &refusal).await;
                 Step::After(After::Before)
             }
             Both::OldEnded(ended) => {
@@ -163,17 +166,17 @@ impl Supervision {
     }
 
     /// Whether a bundle has withdrawn the version of what is to take the place, since that was admitted.
-    fn is_withdrawn(&self, next: &Next) -> bool {
+    pub(super) fn is_withdrawn(&self, next: &Next) -> bool {
         let facts = &next.admitted.facts;
         let memory = self.host.hold.over(self.state.memory());
         memory.is_withdrawn(&facts.component, facts.security_version)
     }
 
     /// Ends what must not take the place any more.
-    async fn give_up(&self, new: &mut AtWork, next: Next) {
-        let refusal = Refusal::withdrawn(&self.service.name);
+    async fn give_up(&self, new: &mut AtWork, next: Next, refusal: &Refusal) {
+        let failure = Failure::forbidden(refusal);
         let accepted = next.admitted.ready.record();
-        self.put_down(&accepted.stopped(Some(Code::Withdrawn), &refusal.why));
+        self.put_down(&accepted.stopped(failure.code, &failure.why));
         new.stop().await;
         self.stays(next, &refusal.why);
     }

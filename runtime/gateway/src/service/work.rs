@@ -9,7 +9,7 @@ use countersign_runtime::{GuestContext, LoadError, ReadyGuest, RunError};
 use countersign_trust_store::Code;
 use tokio::task::JoinHandle;
 
-use crate::admission::{Admitted, Host};
+use crate::admission::{Admitted, Host, Refusal};
 use crate::config::{Service, Work};
 use crate::http::{Placed, Serving};
 use crate::messages::{Messages, Worker};
@@ -23,6 +23,18 @@ pub(super) struct Failure {
     /// None where this machine is at fault.
     pub(super) code: Option<Code>,
     pub(super) why: String,
+}
+
+impl Failure {
+    /// For what must not run any more.
+    pub(super) fn forbidden(refusal: &Refusal) -> Self {
+        let mut codes = Code::ALL.iter();
+        let code = codes.find(|code| refusal.code == Some(code.as_str()));
+        Self {
+            code: code.copied(),
+            why: refusal.why.clone(),
+        }
+    }
 }
 
 impl From<RunError> for Failure {
@@ -154,6 +166,13 @@ pub(super) async fn probe(
 
 /// A run that ends when nobody watches it any more.
 pub(super) struct Run(JoinHandle<Ended>);
+
+#[cfg(test)]
+impl Run {
+    pub(super) fn of(task: JoinHandle<Ended>) -> Self {
+        Self(task)
+    }
+}
 
 impl Drop for Run {
     fn drop(&mut self) {

@@ -1,0 +1,168 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use countersign_trust_store::{Crl, UnixTime};
+
+use super::*;
+use crate::admission::tests::Bench;
+use crate::lists::Given;
+
+static WALL: AtomicU64 = AtomicU64::new(0);
+
+/// A service under supervision that runs nothing yet.
+struct Place {
+    supervision: Supervision,
+    commands: mpsc::UnboundedSender<Command>,
+    status: watch::Receiver<Status>,
+    /// A list that names the signer of all that comes.
+    naming: Crl,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let bench = Bench::new(|| UnixTime::from_secs(WALL.load(Ordering::SeqCst)));
+        WALL.store(bench.pki.time().as_secs(), Ordering::SeqCst);
+        let current = bench.load();
+        let list = bench.pki.crl_against_device(1_000);
+        let (commands, received) = mpsc::unbounded_channel();
+        let (told, status) = watch::channel(refused("pump", Refusal::not_tried()));
+        let supervision = Supervision {
+            kept: Kept::in_state(bench.folder.path()).expect("made"),
+            host: Arc::new(bench.host),
+            state: Arc::new(bench.state),
+            commands: received,
+            told,
+            waits: Waits::new(bench.service.restart),
+            service: bench.service,
+            current,
+            proved: false,
+            began: Instant::now(),
+            probed: false,
+            leaving: None,
+        };
+        Self {
+            supervision,
+            commands,
+            status,
+            naming: Crl::parse(&list).expect("a list"),
+            _folder: bench.folder,
+        }
+    }
+
+    /// What is to take the place of what runs, and what becomes of it.
+    fn next(&self) -> (Box<Next>, oneshot::Receiver<Result<(), Stayed>>) {
+        let (told, became) = oneshot::channel();
+        let next = Next {
+            service: self.supervision.service.clone(),
+            admitted: self.supervision.current.clone(),
+            told,
+        };
+        (Box::new(next), became)
+    }
+
+    fn withdraw(state: &State) {
+        let name = "test:pump".parse().expect("a name");
+        state
+            .remember(|memory| memory.raise_minimum(&name, 1_000))
+            .expect("remembered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn td18_td15_what_was_withdrawn_or_revoked_while_it_was_asked_for_its_health_takes_no_place()
+{
+    let mut place = Place::new();
+    // Nothing speaks against it.
+    let (next, _became) = place.next();
+    let fit = place.supervision.fit(next).await;
+    assert!(matches!(fit, Fit::Takes(_)));
+    // A list comes while it is asked.
+    let (next, mut became) = place.next();
+    let (host, naming) = (Arc::clone(&place.supervision.host), place.naming.clone());
+    let asked = async move {
+        host.lists.exchange(Given::brought(vec![naming]));
+        Ok(())
+    };
+    let fit = place.supervision.fit_by(next, asked).await;
+    assert!(matches!(fit, Fit::Stays));
+    let Ok(Err(Stayed(why))) = became.try_recv() else {
+        panic!("it took the place")
+    };
+    assert!(why.contains("revocation list"), "{why}");
+    // A bundle withdraws its version meanwhile.
+    let host = Arc::clone(&place.supervision.host);
+    host.lists.exchange(Given::default());
+    let (next, mut became) = place.next();
+    let state = Arc::clone(&place.supervision.state);
+    let asked = async move {
+        Place::withdraw(&state);
+        Ok(())
+    };
+    let fit = place.supervision.fit_by(next, asked).await;
+    assert!(matches!(fit, Fit::Stays));
+    let Ok(Err(Stayed(why))) = became.try_recv() else {
+        panic!("it took the place")
+    };
+    assert!(why.contains("withdrew"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn td15_who_stops_a_service_does_not_wait_for_the_health_of_its_next() {
+    let mut place = Place::new();
+    let (next, mut became) = place.next();
+    let _ = place.commands.send(Command::StopAtOnce);
+    let asked = std::future::pending();
+    let fit = tokio::time::timeout(
+        Duration::from_secs(20),
+        place.supervision.fit_by(next, asked),
+    );
+    let fit = fit.await.expect("heard at once");
+    assert!(matches!(fit, Fit::Told(Some(Command::StopAtOnce))));
+    assert!(matches!(became.try_recv(), Ok(Err(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn td18_what_was_withdrawn_before_its_start_does_not_start() {
+    let mut place = Place::new();
+    Place::withdraw(&place.supervision.state);
+    let running = tokio::spawn(place.supervision.run());
+    let is_refused = |status: &Status| match &status.doing {
+        Doing::Refused(refusal) => refusal.code == Some(Code::Withdrawn.as_str()),
+        _ => false,
+    };
+    let refused = place.status.wait_for(is_refused);
+    let refused = tokio::time::timeout(Duration::from_secs(20), refused).await;
+    let starts = refused.expect("in time").expect("it is there").starts;
+    assert_eq!(starts, 0);
+    drop(place.commands);
+    running.await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn td15_what_hands_its_place_over_is_among_those_that_are_leaving_before_the_next_has_it() {
+    let mut place = Place::new();
+    let run = tokio::spawn(std::future::pending::<Ended>());
+    let watched = run.abort_handle();
+    let at_work = AtWork::Running(work::Run::of(run));
+    let seen_off = tokio::spawn(place.supervision.see_off(at_work, true));
+    let host = Arc::clone(&place.supervision.host);
+    // The next is asked for its health for as long as it likes.
+    tokio::task::yield_now().await;
+    host.leaving.end(|one| one.facts.component == "test:door");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!watched.is_finished() && place.supervision.leaving.is_some());
+    // A list names a signer of the old one.
+    host.leaving.end(|one| one.facts.component == "test:pump");
+    let gone = tokio::time::timeout(Duration::from_secs(20), seen_off).await;
+    gone.expect("at once").expect("no panic");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(watched.is_finished());
+    // Where nobody speaks against it, it goes when the next has its place.
+    let run = tokio::spawn(std::future::pending::<Ended>());
+    let at_work = AtWork::Running(work::Run::of(run));
+    let seen_off = tokio::spawn(place.supervision.see_off(at_work, true));
+    let next = place.supervision.leaving.take().expect("it waits");
+    next.send(()).expect("it waits");
+    let gone = tokio::time::timeout(Duration::from_secs(20), seen_off).await;
+    gone.expect("in time").expect("no panic");
+}
