@@ -4,9 +4,12 @@
 //! Decides that a component that needs a key which is not there does not start, and that all others do. A key that is there
 //! stays lent while its hardware fails; its users are told with each signature.
 
+mod opening;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use countersign_format::{Digest, Statement};
 use countersign_hosting::AuditLog;
@@ -18,10 +21,15 @@ use crate::admission::Refusal;
 use crate::config::{Key, Purpose, Service};
 use crate::identity::{Possessed, digest};
 use crate::say::warn;
+use opening::{Opened, Opening};
+
+/// How long a key that was opened may take to show that it is here.
+const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The keys of a configuration, as far as they are there.
 pub(crate) struct Keys {
     records: Arc<AuditLog>,
+    opening: Opening,
     now: Mutex<(Turn, Arc<Lent>)>,
     /// How often keys were asked to be opened.
     asked: AtomicU64,
@@ -62,6 +70,7 @@ impl Keys {
     pub(crate) fn new(records: Arc<AuditLog>) -> Self {
         Self {
             records,
+            opening: Opening::default(),
             now: Mutex::default(),
             asked: AtomicU64::new(0),
         }
@@ -73,7 +82,8 @@ impl Keys {
     }
 
     /// Lends these keys from now on: opens those that are new, were changed, or could not be opened before. Blocks while
-    /// hardware answers. Changes nothing if others were asked for since.
+    /// hardware answers, for a bounded time; a key whose hardware does not is not lent. Changes nothing if others were asked for
+    /// since.
     pub(crate) fn lend(&self, keys: &BTreeMap<String, Key>, which: Try, turn: Turn) {
         let before = self.now();
         let mut next = Lent::default();
@@ -86,7 +96,9 @@ impl Keys {
             }
         }
         let for_guests = keys.iter().filter(|(_, key)| key.purpose != Purpose::Tls);
-        for (name, key) in for_guests {
+        let mut wanted = BTreeMap::new();
+        let mut known = BTreeMap::new();
+        for (name, key) in for_guests.clone() {
             let open = before.open.get(name).filter(|open| open.key == *key);
             let absent = before.absent.get(name).filter(|(absent, _)| absent == key);
             if let Some((_, reason)) = absent
@@ -97,7 +109,26 @@ impl Keys {
                     .insert(name.clone(), (key.clone(), Arc::clone(reason)));
                 continue;
             }
-            match self.open(key, open.map(|open| open.digest), &mut builder) {
+            match self.certificates(key, open, &mut builder) {
+                Ok((digest, chain)) if open.is_none_or(|open| open.digest != digest) => {
+                    wanted.insert(name.clone(), (key.clone(), chain));
+                    known.insert(name, Ok(digest));
+                }
+                Ok((digest, _)) => drop(known.insert(name, Ok(digest))),
+                Err(reason) => drop(known.insert(name, Err(reason))),
+            }
+        }
+        let mut opened = self.opening.open(wanted);
+        for (name, key) in for_guests {
+            let Some(digest) = known.remove(name) else {
+                continue;
+            };
+            let open = before.open.get(name).filter(|open| open.key == *key);
+            let lent = digest.and_then(|digest| match opened.remove(name) {
+                Some(opened) => add(name, opened, &mut builder).map(|()| digest),
+                None => Ok(digest),
+            });
+            match as_before(name, open, lent) {
                 Ok(digest) => {
                     let same = open.filter(|open| open.digest == digest);
                     let open = Open {
@@ -108,6 +139,7 @@ impl Keys {
                     next.open.insert(name.clone(), open);
                 }
                 Err(reason) => {
+                    let absent = before.absent.get(name).filter(|(absent, _)| absent == key);
                     let known = absent.map(|(_, before)| before.to_string());
                     if known != Some(reason.to_string()) {
                         warn("", &format!("the key {name} is not lent: {reason}"));
@@ -132,19 +164,12 @@ impl Keys {
             }
         }
         if let Some(device) = &next.device {
-            for open in next.open.values_mut().filter(|open| open.here.is_none()) {
-                open.here = shown(device, open);
-            }
+            show(device, next.open.values_mut());
         }
         let mut now = self.lock();
         if now.0 < turn {
             *now = (turn, Arc::new(next));
         }
-    }
-
-    /// Nobody waits any more for keys that are being opened: they are not lent when they are there. Those that are lent stay so.
-    pub(crate) fn supersede(&self) {
-        self.lock().0 = self.turn();
     }
 
     /// The keys that were shown to be here, with their certificates.
@@ -231,56 +256,19 @@ impl Keys {
         }
     }
 
-    /// Has the key lent with the certificates that are in its file now. `known` are those with which it is lent already, and
-    /// goes on to be while those in the file cannot be had.
-    fn open(
+    /// The certificates in a key's file now, and SHA-256 of them. What the first of a device's keys says, it is.
+    fn certificates(
         &self,
         key: &Key,
-        known: Option<Digest>,
+        open: Option<&Open>,
         builder: &mut Option<DeviceBuilder>,
-    ) -> Result<Digest, NotLent> {
-        let name = &key.source.name;
-        let as_before = |reason: NotLent| {
-            let Some(known) = known else {
-                return Err(reason);
-            };
-            warn(
-                "",
-                &format!("the key {name} is lent with its certificates of before: {reason}"),
-            );
-            Ok(known)
-        };
-        let chain = match key.source.certificates() {
-            Ok(chain) => chain,
-            Err(error) => return as_before(error.into()),
-        };
+    ) -> Result<(Digest, Vec<Vec<u8>>), NotLent> {
+        let chain = key.source.certificates()?;
         let digest = digest(&chain);
-        if known == Some(digest) {
-            return Ok(digest);
+        if builder.is_none() && open.is_none() {
+            *builder = Some(lending::device(&key.source.name, &chain, &self.records)?);
         }
-        let building = match builder {
-            Some(building) => building,
-            none => none.insert(lending::device(name, &chain, &self.records)?),
-        };
-        if key.purpose == Purpose::Attestation {
-            let (program, how) = ("countersign-gateway", "registers = [0, 2, 7]");
-            match key.source.attestation(chain, &key.registers, program, how) {
-                Ok(lent) => {
-                    building.remove(name);
-                    building.add_attestation(name, lent)?;
-                }
-                Err(reason) => return as_before(reason),
-            }
-        } else {
-            match key.source.lent(chain) {
-                Ok(lent) => {
-                    building.remove(name);
-                    building.add_key(name, lent)?;
-                }
-                Err(reason) => return as_before(reason),
-            }
-        }
-        Ok(digest)
+        Ok((digest, chain))
     }
 
     fn now(&self) -> Arc<Lent> {
@@ -293,47 +281,162 @@ impl Keys {
     }
 }
 
-/// The certificates of a key, if it signs something new now. One that does not is lent nevertheless: its users are told with each
-/// signature.
-fn shown(device: &Device, open: &Open) -> Option<Vec<Vec<u8>>> {
-    let source = &open.key.source;
-    let chain = source.certificates().ok()?;
-    // Not exchanged meanwhile.
-    if digest(&chain) != open.digest {
-        return None;
+/// Has the device lend a key that was opened.
+fn add(
+    name: &str,
+    opened: Result<Opened, NotLent>,
+    builder: &mut Option<DeviceBuilder>,
+) -> Result<(), NotLent> {
+    let opened = opened?;
+    let Some(building) = builder else {
+        return Err(NotLent::Hardware(format!("the key {name} is no device's")));
+    };
+    building.remove(name);
+    match opened {
+        Opened::Attestation(lent) => building.add_attestation(name, lent)?,
+        Opened::Key(lent) => building.add_key(name, lent)?,
     }
-    let mut challenge = [0; 32];
-    getrandom::fill(&mut challenge).ok()?;
-    let runtime = tokio::runtime::Handle::try_current().ok()?;
-    match runtime.block_on(device.shows(&source.name, challenge)) {
-        Ok(()) => Some(chain),
-        Err(error) => {
+    Ok(())
+}
+
+/// What is lent already goes on to be, with its certificates, while those in its file cannot be had.
+fn as_before(
+    name: &str,
+    open: Option<&Open>,
+    lent: Result<Digest, NotLent>,
+) -> Result<Digest, NotLent> {
+    match (lent, open) {
+        (Err(reason), Some(open)) => {
             warn(
                 "",
-                &format!(
-                    "the key {} does not show that it is here: {error}",
-                    source.name
-                ),
+                &format!("the key {name} is lent with its certificates of before: {reason}"),
             );
-            None
+            Ok(open.digest)
         }
+        (lent, _) => lent,
+    }
+}
+
+/// Has each key that was not shown to be here yet sign something new, all at the same time. One that does not is lent nevertheless:
+/// its users are told with each signature.
+fn show<'a>(device: &Device, keys: impl Iterator<Item = &'a mut Open>) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    let begun: Vec<_> = keys
+        .filter(|open| open.here.is_none())
+        .map(|open| {
+            let (device, name) = (device.clone(), open.key.source.name.clone());
+            let chain = open.key.source.certificates().ok();
+            // Not exchanged meanwhile.
+            let chain = chain.filter(|chain| digest(chain) == open.digest);
+            let mut challenge = [0; 32];
+            let chain = chain.filter(|_| getrandom::fill(&mut challenge).is_ok());
+            let shown = runtime.spawn(async move {
+                let shown = device.shows(&name, challenge);
+                tokio::time::timeout(SHOWN_WITHIN, shown).await
+            });
+            (open, chain, shown)
+        })
+        .collect();
+    for (open, chain, shown) in begun {
+        let why = match runtime.block_on(shown) {
+            Ok(Ok(Ok(()))) => {
+                open.here = chain;
+                continue;
+            }
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) => format!("no answer within {} s", SHOWN_WITHIN.as_secs()),
+            Err(error) => error.to_string(),
+        };
+        let name = &open.key.source.name;
+        let why = format!("the key {name} does not show that it is here: {why}");
+        warn("", &why);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::time::Instant;
+
+    use countersign_hosting::lending::{KeySource, SecretSource};
+    use countersign_testing::{Profile, TestPki};
+    use countersign_trust_store::Code;
+
     use super::*;
 
+    fn source(folder: &Path, name: &str, uri: &str) -> Key {
+        Key {
+            source: KeySource {
+                name: name.to_owned(),
+                uri: uri.parse().expect("a key"),
+                chain: folder.join("device.chain.pem"),
+                secret: SecretSource::Unnamed { how: String::new() },
+            },
+            purpose: Purpose::GuestData,
+            registers: Vec::new(),
+        }
+    }
+
     #[test]
-    fn tf01_keys_for_which_nobody_waits_any_more_are_not_lent_when_they_open() {
+    fn tf01_of_keys_that_are_opened_at_the_same_time_those_count_that_were_asked_for_last() {
         let keys = Keys::new(Arc::new(AuditLog::open(None).expect("nowhere")));
-        let (before, late) = (keys.now(), keys.turn());
-        keys.supersede();
-        keys.lend(&BTreeMap::new(), Try::All, late);
-        assert!(Arc::ptr_eq(&before, &keys.now()));
-        // Whoever asks after that gets them.
-        let next = keys.turn();
+        let (before, late, next) = (keys.now(), keys.turn(), keys.turn());
         keys.lend(&BTreeMap::new(), Try::All, next);
-        assert!(!Arc::ptr_eq(&before, &keys.now()));
+        let newest = keys.now();
+        assert!(!Arc::ptr_eq(&before, &newest));
+        keys.lend(&BTreeMap::new(), Try::All, late);
+        assert!(Arc::ptr_eq(&newest, &keys.now()));
+    }
+
+    #[test]
+    fn tf05_a_store_that_never_answers_keeps_nobody_from_the_keys_of_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pki = TestPki::builder().profile(Profile::GuestData).build();
+        let files = pki.write(folder.path());
+        let mut keys = Keys::new(Arc::new(AuditLog::open(None).expect("nowhere")));
+        keys.opening = Opening::within(Duration::from_secs(1));
+        let fine = format!("file:{}", files.key.display());
+        let program = folder.path().join("hangs");
+        std::fs::write(&program, "exec sleep 4").expect("ours");
+        let hung = format!("exec:sh {}", program.display());
+        let both: BTreeMap<_, _> = [("a-hung", &hung), ("fine", &fine)]
+            .map(|(name, uri)| (name.to_owned(), source(folder.path(), name, uri)))
+            .into();
+        let began = Instant::now();
+        let turn = keys.turn();
+        keys.lend(&both, Try::All, turn);
+        let now = keys.now();
+        assert!(now.open.contains_key("fine") && now.device.is_some());
+        let (_, why) = &now.absent["a-hung"];
+        assert_eq!(why.code(), Some(Code::KeyHardware));
+        assert!(why.to_string().contains("did not answer"), "{why}");
+        // Nor is it waited for once more, while it does not.
+        let again = Instant::now();
+        let turn = keys.turn();
+        keys.lend(&both, Try::Hardware, turn);
+        assert!(keys.now().absent.contains_key("a-hung"));
+        assert!(again.elapsed() < Duration::from_millis(900), "{again:?}");
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn tf05_a_store_that_answers_after_all_is_asked_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pki = TestPki::builder().profile(Profile::GuestData).build();
+        let files = pki.write(folder.path());
+        let opening = Opening::within(Duration::from_millis(200));
+        let uri = format!("file:{}", files.key.display());
+        let key = source(folder.path(), "fine", &uri);
+        let chain = key.source.certificates().expect("certificates");
+        let open = || {
+            let wanted = BTreeMap::from([("fine".to_owned(), (key.clone(), chain.clone()))]);
+            opening.open(wanted).remove("fine").expect("asked for")
+        };
+        let others = opening.turn_of(&key.source.store());
+        assert!(open().is_err());
+        drop(others);
+        assert!(open().is_ok());
     }
 }

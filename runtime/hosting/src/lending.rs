@@ -205,7 +205,8 @@ impl KeySource {
     }
 
     /// Which keys are used one after the other: those of one store.
-    fn store(&self) -> String {
+    #[must_use]
+    pub fn store(&self) -> String {
         match &self.uri {
             // Of one device, whatever else the URI says.
             KeyUri::Tpm(_) | KeyUri::Atecc608(_) | KeyUri::Pkcs11(_) => {

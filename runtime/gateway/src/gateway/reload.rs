@@ -5,7 +5,6 @@
 //! one that is still under way.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -21,10 +20,6 @@ use crate::own;
 use crate::refusals;
 use crate::say::{complain, say, warn};
 use crate::service::Running;
-
-/// How long a change of the configuration waits for the hardware that has the device's keys: far longer than any takes to open a few,
-/// and no longer than an operator waits for an answer.
-const HARDWARE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a reload did.
 #[derive(Debug, Default, Serialize)]
@@ -115,22 +110,9 @@ impl Gateway {
         let done = &self.done;
         self.refused
             .retain(|name, _| done.refused.contains_key(name));
-        let opening = self.open_keys(config.known.keys.clone(), Try::All);
-        match (tokio::time::timeout(HARDWARE_WITHIN, opening).await, way) {
-            (Ok(opened), _) => opened.context("the device's keys were not opened")?,
-            (Err(_), Way::On) => {
-                // Should they open later after all, they are nobody's.
-                self.host.keys.supersede();
-                bail!(
-                    "the hardware that has the device's keys did not answer within {} s, so what was configured before counts on; see to it, and reload",
-                    HARDWARE_WITHIN.as_secs()
-                );
-            }
-            (Err(_), Way::Back) => complain(
-                "",
-                "the hardware that has the device's keys does not answer; what needs them waits for it",
-            ),
-        }
+        // For a bounded time: keys whose hardware does not answer are not there, which concerns those alone that need them.
+        let opened = self.open_keys(config.known.keys.clone(), Try::All).await;
+        opened.context("the device's keys were not opened")?;
         let is_kept = |name: &String| config.services.iter().any(|service| service.name == *name);
         let leaving: Vec<_> = self
             .running
