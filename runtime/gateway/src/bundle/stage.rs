@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use countersign_format::{BundleIndex, Digest, DigestWriter, FormatError, PartKind, limits};
+use countersign_format::{BundleIndex, Digest, DigestWriter, FormatError, PartKind};
 use countersign_trust_store::{
     BundleReadError, BundleReader, Code, Crl, CrlNumber, Expectation, Issuer, Rejection,
     VerifiedBundle, pem,
@@ -119,13 +119,10 @@ pub(crate) fn stage(
         held.push((part.name.clone(), bytes));
     }
     let verified = judge(&reader, bundles, config, host, memory, &state)?;
-    // As many as a receipt has room for.
     let minimums = index.fields().minimums.iter().map(|least| &least.name);
-    let names = memory.minimums_with(minimums) as u64;
-    let too_many = (names > limits::MAX_RECEIPT_ENTRIES).then(|| {
-        let what = "names of which bundles have withdrawn versions";
-        too_large(what, limits::MAX_RECEIPT_ENTRIES, names)
-    });
+    let configured = config.services.iter().map(|service| &service.signed_as);
+    let room = memory.has_room_for(minimums, configured);
+    let too_many = room.map_err(Rejection::from).map_err(Refusal::from).err();
     let mut staged = Staged {
         digest: verified.digest(),
         signers: verified

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use countersign_format::{ComponentName, Digest};
+use countersign_format::{ComponentName, Digest, FormatError, limits};
 use countersign_runtime::CompileLimit;
 use countersign_trust_store::{Crl, CrlNumber, Issuer, TrustState, UnixTime};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ const TRIES: u32 = 3;
 
 /// Most admissions of all components: four for each of the services that a configuration may have, and as many of their code.
 const ADMISSIONS: usize = 8_000;
+
+/// Of most names that never ran here the least version is remembered: half of the room that there is.
+const MAX_STRANGE: u64 = limits::MAX_RECEIPT_ENTRIES / 2;
 
 /// What a gateway remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,16 +161,45 @@ impl Memory {
         minimums.map(|(name, least)| (name.as_str(), *least))
     }
 
-    /// Of how many components the least version would be remembered if it were of these, too.
-    pub(crate) fn minimums_with<'a>(
+    /// Whether there is room to remember the least versions of these components, too: of as many as a receipt has room for. Those of what
+    /// runs or ran here always find it, whoever has withdrawn whatever else. `configured` are the names of what is to run.
+    ///
+    /// # Errors
+    /// The limit that there is no room for.
+    pub(crate) fn has_room_for<'a>(
         &self,
-        others: impl Iterator<Item = &'a ComponentName>,
-    ) -> usize {
-        let others: BTreeSet<_> = others.map(ToString::to_string).collect();
-        let new = others
-            .iter()
-            .filter(|name| !self.minimums.contains_key(*name));
-        self.minimums.len().saturating_add(new.count())
+        minimums: impl Iterator<Item = &'a ComponentName>,
+        configured: impl Iterator<Item = &'a ComponentName>,
+    ) -> Result<(), FormatError> {
+        let mut names: BTreeSet<_> = self.minimums.keys().cloned().collect();
+        let before = names.len();
+        names.extend(minimums.map(ToString::to_string));
+        let ran = self.versions().map(|(_, name, _)| name.to_owned());
+        let admitted = self.admissions.values();
+        let known: BTreeSet<_> = configured
+            .map(ToString::to_string)
+            .chain(ran)
+            .chain(admitted.map(|admitted| admitted.component.clone()))
+            .collect();
+        let strange = names.iter().filter(|name| !known.contains(*name)).count();
+        let is_more = |name: &&String| !self.minimums.contains_key(*name) && !known.contains(*name);
+        let more_strange = names.iter().filter(is_more).count();
+        let within = |what, limit: u64, actual: usize, more: usize| {
+            let actual = actual as u64;
+            match actual > limit && more > 0 {
+                true => Err(FormatError::LimitExceeded {
+                    what,
+                    limit,
+                    actual,
+                }),
+                false => Ok(()),
+            }
+        };
+        let what = "names of which bundles have withdrawn versions and that never ran here";
+        within(what, MAX_STRANGE, strange, more_strange)?;
+        let what = "names of which bundles have withdrawn versions";
+        let more = names.len().saturating_sub(before);
+        within(what, limits::MAX_RECEIPT_ENTRIES, names.len(), more)
     }
 
     /// That no older version of a component may run.
@@ -517,12 +549,69 @@ mod tests {
         assert!(moves);
     }
 
+    fn name(text: &str) -> ComponentName {
+        text.parse().expect("a name")
+    }
+
+    #[test]
+    fn td18_invented_names_take_no_room_from_the_withdrawals_of_what_runs_or_ran_here() {
+        let invented = |from: u64, to: u64| -> Vec<_> {
+            let names = from..to;
+            names
+                .map(|number| name(&format!("invented:n{number}")))
+                .collect()
+        };
+        let none = || std::iter::empty();
+        let mut memory = Memory::default();
+        let keep = |memory: &mut Memory, names: &[ComponentName]| {
+            memory.has_room_for(names.iter(), none())?;
+            names.iter().for_each(|name| memory.raise_minimum(name, 1));
+            Ok::<_, FormatError>(())
+        };
+        // Bundle after bundle, until there is no room for more.
+        let each = limits::MAX_BUNDLE_MINIMUMS;
+        let mut bundles = (0..).map(|number| invented(number * each, (number + 1) * each));
+        let brought = bundles
+            .by_ref()
+            .take_while(|names| keep(&mut memory, names).is_ok());
+        assert_eq!(brought.count() as u64, MAX_STRANGE / each);
+        keep(&mut memory, &invented(0, each)).expect("those are remembered already");
+        keep(&mut memory, &[name("invented:one-more")]).expect_err("no room");
+        // Of what is configured, proved healthy, or was admitted there is.
+        memory.raise_version(Digest::of(b"root"), name("acme:pump"), 3);
+        keep(&mut memory, &[name("acme:pump")]).expect("it ran here");
+        let (door, both) = (
+            name("acme:door"),
+            [name("acme:door"), name("invented:more")],
+        );
+        let has_room = |names: &[ComponentName]| {
+            let names = names.iter();
+            memory.has_room_for(names, std::iter::once(&door))
+        };
+        has_room(std::slice::from_ref(&door)).expect("it is to run here");
+        has_room(&both).expect_err("one of them is invented");
+        // What runs here no longer counts with the invented, and what is remembered already is refused to nobody.
+        memory.raise_minimum(&door, 1);
+        keep(&mut memory, &invented(0, each)).expect("those are remembered already");
+    }
+
     #[test]
     fn tf13_a_name_counts_once_among_those_of_which_versions_were_withdrawn() {
-        let name = |text: &str| text.parse::<ComponentName>().expect("a name");
         let mut memory = Memory::default();
-        memory.raise_minimum(&name("acme:pump"), 2);
-        let others = [name("acme:pump"), name("acme:door"), name("acme:door")];
-        assert_eq!(memory.minimums_with(others.iter()), 2);
+        let most = limits::MAX_RECEIPT_ENTRIES;
+        let ran = |number: u64| name(&format!("acme:n{number}"));
+        for number in 0..=most {
+            memory.raise_version(Digest::of(b"root"), ran(number), 1);
+        }
+        for number in 1..most {
+            memory.raise_minimum(&ran(number), 1);
+        }
+        // For one there is room, and not for two, however often each is named.
+        let has_room = |names: &[ComponentName]| {
+            let room = memory.has_room_for(names.iter(), std::iter::empty());
+            room.is_ok()
+        };
+        assert!(has_room(&[ran(1), ran(0), ran(0)]));
+        assert!(!has_room(&[ran(1), ran(0), ran(most)]));
     }
 }
