@@ -34,7 +34,10 @@ const LINKED: &str = "linked";
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     folder: PathBuf,
-    /// What may prove healthy yet, each as often as somebody may say so. Whoever changes the folder holds it.
+    /// Whoever changes the folder holds this, for as long as it takes to read and hash what lies there.
+    changing: Arc<Mutex<()>>,
+    /// What may prove healthy yet, each as often as somebody may say so. Held for a moment only: whoever looks after all services asks
+    /// for it.
     candidates: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -52,8 +55,8 @@ impl Candidate {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn put_down_code(&self, code: &[u8]) -> anyhow::Result<()> {
-        let changing = self.kept.lock();
-        self.kept.tidy(&changing, &self.service);
+        let _changing = self.kept.change();
+        self.kept.tidy(&self.service);
         let kind = format!("{}.{CODE}", self.file_sha256);
         let place = self.kept.place(&self.service, &kind);
         if fs::read(&place).is_ok_and(|there| there == code) {
@@ -68,8 +71,8 @@ impl Candidate {
     /// # Errors
     /// If they cannot be written.
     pub(crate) fn put_down(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        let changing = self.kept.lock();
-        self.kept.tidy(&changing, &self.service);
+        let _changing = self.kept.change();
+        self.kept.tidy(&self.service);
         let kind = format!("{}.{CANDIDATE}", self.file_sha256);
         let place = self.kept.place(&self.service, &kind);
         let copy = self.kept.place(&self.service, "wasm");
@@ -112,6 +115,7 @@ impl Kept {
                 }
                 let kept = Self {
                     folder,
+                    changing: Arc::default(),
                     candidates: Arc::default(),
                 };
                 kept.go_on();
@@ -143,7 +147,7 @@ impl Kept {
     /// # Errors
     /// If neither is; the copy before is there still.
     pub(crate) fn keep(&self, service: &str, file_sha256: &str) -> anyhow::Result<()> {
-        let changing = self.lock();
+        let _changing = self.change();
         let put_down = self.place(service, &format!("{file_sha256}.{CANDIDATE}"));
         let copy = self.place(service, "wasm");
         if is(&copy, file_sha256)? {
@@ -159,17 +163,19 @@ impl Kept {
         if linked {
             self.keep_before(service)?;
         }
-        self.tidy(&changing, service);
+        self.tidy(service);
         Ok(())
     }
 
     /// Removes what is left of files of which nobody can say any more that they proved healthy, and the code of those that are not
-    /// there any more.
-    fn tidy(&self, candidates: &[(String, String)], service: &str) {
-        let may_prove = |digest: &str| {
-            let mut candidates = candidates.iter();
-            candidates.any(|(of, file)| of == service && file == digest)
+    /// there any more. Whoever may say so from now on puts it down anew: nobody else changes the folder meanwhile.
+    fn tidy(&self, service: &str) {
+        let candidates: Vec<_> = {
+            let all = self.lock();
+            let of_service = all.iter().filter(|(of, _)| of == service);
+            of_service.map(|(_, file)| file.clone()).collect()
         };
+        let may_prove = |digest: &str| candidates.iter().any(|file| file == digest);
         // What cannot be removed is looked for by nobody.
         for (digest, path) in self.named(service, CANDIDATE) {
             if !may_prove(&digest) {
@@ -205,6 +211,11 @@ impl Kept {
             Some((digest.to_owned(), entry.path()))
         });
         named.collect()
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        // What was cut off is found out about at the next start, as after a power cut.
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(String, String)>> {
@@ -424,6 +435,23 @@ mod tests {
         kept.release("pump").expect("taken away");
         assert_eq!(kept.held("pump").expect("readable"), None);
         assert_eq!(kept.of("door"), None);
+    }
+
+    #[test]
+    fn nobody_who_names_or_gives_up_a_file_waits_for_others_that_are_hashed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kept = Kept::in_state(folder.path()).expect("made");
+        let (told, asked) = std::sync::mpsc::channel();
+        let hashing = kept.change();
+        let asking = kept.clone();
+        let thread = std::thread::spawn(move || {
+            drop(asking.candidate("pump", "digest"));
+            told.send(()).expect("somebody waits");
+        });
+        let in_time = asked.recv_timeout(std::time::Duration::from_secs(10));
+        drop(hashing);
+        thread.join().expect("no panic");
+        in_time.expect("nobody waited");
     }
 
     #[test]
