@@ -155,6 +155,12 @@ impl<T: HasGuestContext> ReadyGuest<T> {
         budget: &mut Budget,
     ) -> Result<RunningGuest<T>, RunError> {
         let limits = self.prepare(&mut store)?;
+        let needed = self.pre.component().resources_required();
+        let memories = needed.map(|needed| needed.num_memories);
+        let limiter = &mut store.data_mut().guest_context().limiter;
+        if !limiter.take_memories(memories) {
+            return Err(RunError::NoRoom);
+        }
         let started = bounded(&self.ticker, budget, self.pre.instantiate_async(&mut store)).await;
         match flatten(started) {
             Ok(instance) => {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign_format::GuestLimits;
@@ -16,8 +16,15 @@ use crate::engine::GUEST_STACK;
 
 /// Most core instances, memories and tables in one component. Large language runtimes have a few dozen.
 const MAX_INSTANCES: usize = 1_024;
-const MAX_MEMORIES: usize = 128;
+const MAX_MEMORIES: usize = 32;
 const MAX_TABLES: usize = 256;
+
+/// Most memories of all guests that this process has started together. Where each has as many addresses as it can name, which is
+/// 4 GiB, that is a quarter of those that a process has on x86-64.
+const MEMORIES_OF_ALL: usize = 8_192;
+
+/// Those that there are.
+static OF_ALL: AllMemories = AllMemories::up_to(MEMORIES_OF_ALL);
 
 /// Most random bytes in one call, in bytes (64 KiB).
 pub(crate) const MAX_RANDOM_BYTES: u64 = 64 << 10;
@@ -148,6 +155,8 @@ pub(crate) struct Limiter {
     memory: Account,
     tables: Account,
     usage: Arc<Usage>,
+    /// Of the memories of all guests, its own.
+    own: Option<TakenMemories>,
 }
 
 impl Limiter {
@@ -156,7 +165,18 @@ impl Limiter {
             memory: Account::new(limits.memory_bytes),
             tables: Account::new(limits.table_elements),
             usage: Arc::clone(usage),
+            own: None,
         }
+    }
+
+    /// Takes so many memories from those that all guests may have, until the store goes. Whether they were left. A number that is not
+    /// known is the most that one may have.
+    pub(crate) fn take_memories(&mut self, memories: Option<u32>) -> bool {
+        let memories = memories.and_then(|memories| usize::try_from(memories).ok());
+        // Not both at once.
+        self.own = None;
+        self.own = OF_ALL.take(memories.unwrap_or(MAX_MEMORIES));
+        self.own.is_some()
     }
 
     /// The limit that refused the guest something, if one did. A guest may live on after a refusal (`memory.grow`
@@ -219,6 +239,48 @@ impl ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         MAX_MEMORIES
+    }
+}
+
+/// How many memories all guests have together. Each reserves addresses, however little it holds, and of those a process has so many.
+#[derive(Debug)]
+struct AllMemories {
+    taken: AtomicUsize,
+    most: usize,
+}
+
+impl AllMemories {
+    const fn up_to(most: usize) -> Self {
+        let taken = AtomicUsize::new(0);
+        Self { taken, most }
+    }
+
+    fn take(&'static self, memories: usize) -> Option<TakenMemories> {
+        let more = |taken: usize| {
+            let more = taken.checked_add(memories);
+            more.filter(|more| *more <= self.most)
+        };
+        let taken = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.ok().map(|_| TakenMemories {
+            memories,
+            from: self,
+        })
+    }
+}
+
+/// Some of them. Dropped, they are left for others.
+#[derive(Debug)]
+struct TakenMemories {
+    memories: usize,
+    from: &'static AllMemories,
+}
+
+impl Drop for TakenMemories {
+    fn drop(&mut self) {
+        let taken = &self.from.taken;
+        taken.fetch_sub(self.memories, Ordering::Relaxed);
     }
 }
 
@@ -310,6 +372,27 @@ mod tests {
         assert_eq!(usage.memory_bytes(), 100);
         drop(limiter);
         assert_eq!(usage.memory_bytes(), 0);
+    }
+
+    #[test]
+    fn te03_all_guests_together_have_a_bounded_number_of_memories() {
+        static FEW: AllMemories = AllMemories::up_to(4);
+        let first = FEW.take(3).expect("none is taken");
+        assert!(FEW.take(2).is_none() && FEW.take(usize::MAX).is_none());
+        let second = FEW.take(1).expect("one is left");
+        assert!(FEW.take(1).is_none());
+        drop(first);
+        let third = FEW.take(3).expect("given back");
+        drop((second, third));
+        assert_eq!(FEW.taken.load(Ordering::Relaxed), 0);
+        // A guest that is started anew does not have its memories twice.
+        let mut limiter = Limiter::new(&Limits::default(), &Arc::default());
+        let most = u32::try_from(MEMORIES_OF_ALL).unwrap();
+        assert!(!limiter.take_memories(Some(most + 1)));
+        for _ in 0..3 {
+            assert!(limiter.take_memories(Some(most / 2 + 1)));
+        }
+        assert!(limiter.take_memories(None));
     }
 
     #[test]

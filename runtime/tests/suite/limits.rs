@@ -185,6 +185,26 @@ async fn te03_many_small_memories_are_one_large_one() {
 }
 
 #[tokio::test]
+async fn te03_memories_without_a_page_are_counted_as_well() {
+    // Each takes addresses, whatever it holds.
+    let of = |memories: u32| {
+        let empty: String = (0..memories)
+            .map(|i| format!("(core instance $x{i} (instantiate $empty))\n"))
+            .collect();
+        format!(
+            r#"(component
+                (core module $empty (memory 0))
+                {empty}
+                (core module $m (func (export "run")))
+                (core instance $i (instantiate $m))
+                (func (export "run") (canon lift (core func $i "run"))))"#
+        )
+    };
+    run(&of(32), ceiling(|_| {})).await.expect("a few dozen");
+    assert_eq!(kind(&of(33), ceiling(|_| {})).await, LimitKind::Instances);
+}
+
+#[tokio::test]
 async fn te03_a_guest_that_copes_with_a_refusal_lives_on() {
     let wat = core(
         r#"(memory 1)
