@@ -6,16 +6,23 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
+use rustix::io::Errno;
 
 /// Memory that is still being written.
 pub(super) struct Open(File);
 
 impl Open {
-    /// Empty memory, which the system shows under this name.
+    /// Empty memory, which the system shows under this name. It can be started as a program by nobody, which is what some systems demand
+    /// of all such memory (`vm.memfd_noexec`); code in it can be mapped nevertheless.
     pub(super) fn new(name: &str) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        Ok(Self(File::from(rustix::fs::memfd_create(name, flags)?)))
+        let made = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+            // Linux before 6.3 does not know it, and demands nothing.
+            Err(Errno::INVAL) => memfd_create(name, flags),
+            made => made,
+        };
+        Ok(Self(File::from(made?)))
     }
 
     /// Writes all of these bytes to this place.
@@ -71,6 +78,16 @@ impl From<Sealed> for OwnedFd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_program_can_be_started_from_it_where_the_system_can_see_to_that() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let open = Open::new("countersign-test").unwrap();
+        let can = memfd_create("countersign-test", MemfdFlags::NOEXEC_SEAL).is_ok();
+        let mode = open.0.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o111 == 0, can, "{mode:o}");
+    }
 
     #[test]
     fn what_is_sealed_cannot_be_changed_even_by_who_holds_it() {
