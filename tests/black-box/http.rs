@@ -519,10 +519,15 @@ fn td15_what_was_taken_away_and_finishes_its_requests_keeps_nobody_from_being_he
     for name in ["one", "two"] {
         sign(&bench, name, "http-faults", 1, &[]);
     }
-    let components = [("one", addresses[0], slow), ("two", addresses[1], slow)];
+    sign(&bench, "stays", "hello-http", 1, &[]);
+    let components = [
+        ("stays", free(), ""),
+        ("one", addresses[0], slow),
+        ("two", addresses[1], slow),
+    ];
     configure(&bench, "", &components);
     let gateway = bench.start();
-    for name in ["one", "two"] {
+    for (name, ..) in components {
         bench.until(name, running);
     }
     // Neither answers for an hour.
@@ -534,7 +539,7 @@ fn td15_what_was_taken_away_and_finishes_its_requests_keeps_nobody_from_being_he
         })
     });
     std::thread::sleep(Duration::from_millis(300));
-    configure(&bench, "", &[]);
+    configure(&bench, "", &components[..1]);
     let ran = bench.ran("reload", &["--detach", "--json"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     // Both have their time now, which a list ends.
@@ -543,8 +548,8 @@ fn td15_what_was_taken_away_and_finishes_its_requests_keeps_nobody_from_being_he
     let text = std::fs::read_to_string(bench.path("gateway.toml")).expect("ours");
     bench.configure_with(&text.replace("\"crls.pem\"", "\"crls.pem\", \"newer.crl\""));
     let began = Instant::now();
-    let (reloaded, _) = bench.reload();
-    assert_eq!(reloaded.status, 0, "{reloaded:?}");
+    let (reloaded, done) = bench.reload();
+    assert_eq!(done["refused"]["stays"]["code"], "revoked", "{reloaded:?}");
     assert!(began.elapsed() < Duration::from_secs(20), "{}", bench.log());
     for asking in asking {
         let (answer, at) = asking.join().expect("no panic");

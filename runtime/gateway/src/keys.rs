@@ -293,7 +293,7 @@ fn add(
     };
     building.remove(name);
     match opened {
-        Opened::Attestation(lent) => building.add_attestation(name, lent)?,
+        Opened::Attestation(lent) => building.add_attestation(name, *lent)?,
         Opened::Key(lent) => building.add_key(name, lent)?,
     }
     Ok(())

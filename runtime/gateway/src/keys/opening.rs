@@ -18,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// A key that was opened.
 pub(super) enum Opened {
-    Attestation(LentAttestation),
+    Attestation(Box<LentAttestation>),
     Key(LentKey),
 }
 
@@ -191,7 +191,7 @@ fn opened(key: &Key, chain: Vec<Vec<u8>>) -> Result<Opened, NotLent> {
         let lent = key
             .source
             .attestation(chain, &key.registers, program, how)?;
-        return Ok(Opened::Attestation(lent));
+        return Ok(Opened::Attestation(Box::new(lent)));
     }
     Ok(Opened::Key(key.source.lent(chain)?))
 }

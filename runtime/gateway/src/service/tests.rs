@@ -125,6 +125,10 @@ async fn td15_who_stops_a_service_does_not_wait_for_the_health_of_its_next() {
 async fn td18_what_was_withdrawn_before_its_start_does_not_start() {
     let mut place = Place::new();
     Place::withdraw(&place.supervision.state);
+    // Nor what was withdrawn while it was asked for its health.
+    let begun = place.supervision.begin().await;
+    let failure = begun.err().expect("it must not begin");
+    assert_eq!(failure.code, Some(Code::Withdrawn));
     let running = tokio::spawn(place.supervision.run());
     let is_refused = |status: &Status| match &status.doing {
         Doing::Refused(refusal) => refusal.code == Some(Code::Withdrawn.as_str()),
