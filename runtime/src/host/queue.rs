@@ -133,8 +133,8 @@ impl Queue {
 
 /// Has `work` done by the asker: what only computes is computed in his own time. On a thread of a store it would interrupt
 /// somebody else, wherever more computes than there are processors.
-pub(super) fn at_once<R>(work: impl FnOnce(&Wanted) -> R) -> Result<R, NoAnswer> {
-    catch_unwind(AssertUnwindSafe(|| work(&Wanted::default()))).map_err(|_| NoAnswer::Failed)
+pub(super) fn at_once<R>(work: impl FnOnce() -> R) -> Result<R, NoAnswer> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| NoAnswer::Failed)
 }
 
 impl Drop for Queue {

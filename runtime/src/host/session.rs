@@ -237,7 +237,8 @@ impl OpenKey {
     }
 
     /// Signs `payload` as `context`: on a thread of the key's store, in this component's turn; or here, where that is computing
-    /// and nothing else, so that who signs much pays for it with time of his own.
+    /// and nothing else, so that who signs much pays for it with time of his own. The record, for which a disk may have to be
+    /// waited for, is kept on the store's thread in both cases.
     pub(super) async fn sign(
         &self,
         context: &str,
@@ -261,12 +262,29 @@ impl OpenKey {
         let lent = device.key(&granted.name).ok_or(SignError::UnknownKey)?;
         let queue = device.queue(&lent.store).ok_or(SignError::UnknownKey)?;
         let (key, signing_context) = (self.clone(), context.to_owned());
-        let work = move |wanted: &Wanted| key.sign_now(&signing_context, payload, wanted);
         let span = info_span!("sign", component, verdict = Empty);
+        let sign = move || {
+            let sequence = key.session.device.next_sequence();
+            let signed = key.signed(&signing_context, payload, sequence);
+            Made {
+                key,
+                context: signing_context,
+                digest,
+                sequence,
+                signed,
+            }
+        };
+        let deadline = device.deadline();
         let answer = if lent.key.is_computed_here() {
-            span.in_scope(|| queue::at_once(work))
+            match span.in_scope(|| queue::at_once(sign)) {
+                Ok(made) => {
+                    let asked = queue.ask(component, deadline, |wanted| made.kept(wanted));
+                    asked.instrument(span.clone()).await
+                }
+                Err(failed) => Err(failed),
+            }
         } else {
-            let asked = queue.ask(component, device.deadline(), work);
+            let asked = queue.ask(component, deadline, |wanted| sign().kept(wanted));
             asked.instrument(span.clone()).await
         };
         let failed = match answer {
@@ -281,33 +299,6 @@ impl OpenKey {
             Err(NoAnswer::Late) => {
                 SigningOutcome::Busy("the store did not come to it in time".to_owned())
             }
-        };
-        Err(self.fail(context, digest, failed))
-    }
-
-    /// Signs, on a thread of the store. What nobody waits for any more when it is there is thrown away without a record:
-    /// the asker's says that it was late.
-    fn sign_now(
-        &self,
-        context: &str,
-        payload: GuestPayload,
-        wanted: &Wanted,
-    ) -> Result<Vec<u8>, SignError> {
-        let sequence = self.session.device.next_sequence();
-        let digest = digest(&payload);
-        let signed = self.signed(context, payload, sequence);
-        if !wanted.keep() {
-            return Err(SignError::Busy);
-        }
-        let failed = match signed {
-            // No signature without its record.
-            Ok(bytes) => match self.record(context, digest, SigningOutcome::Signed(sequence)) {
-                Ok(()) => return Ok(bytes),
-                Err(error) => SigningOutcome::HardwareFailure(format!(
-                    "its record could not be kept, so the signature was thrown away: {error}"
-                )),
-            },
-            Err(failed) => failed,
         };
         Err(self.fail(context, digest, failed))
     }
@@ -370,6 +361,37 @@ impl OpenKey {
     ) -> std::io::Result<()> {
         let name = self.granted().map_or("", |granted| granted.name.as_str());
         self.session.record(name, context, Some(payload), outcome)
+    }
+}
+
+/// What came of signing, before it has a record.
+struct Made {
+    key: OpenKey,
+    context: String,
+    digest: Digest,
+    sequence: u64,
+    signed: Result<Vec<u8>, SigningOutcome>,
+}
+
+impl Made {
+    /// The signature, once its record is kept. What nobody waits for any more is thrown away without one: the asker's says that
+    /// it was late.
+    fn kept(self, wanted: &Wanted) -> Result<Vec<u8>, SignError> {
+        let (key, context, digest) = (&self.key, self.context.as_str(), self.digest);
+        if !wanted.keep() {
+            return Err(SignError::Busy);
+        }
+        let failed = match self.signed {
+            // No signature without its record.
+            Ok(bytes) => match key.record(context, digest, SigningOutcome::Signed(self.sequence)) {
+                Ok(()) => return Ok(bytes),
+                Err(error) => SigningOutcome::HardwareFailure(format!(
+                    "its record could not be kept, so the signature was thrown away: {error}"
+                )),
+            },
+            Err(failed) => failed,
+        };
+        Err(key.fail(context, digest, failed))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use tokio::io::AsyncWrite;
 use tokio::sync::{Mutex, MutexGuard};
@@ -102,6 +103,12 @@ impl Standard {
 fn write_at_once(file: BorrowedFd<'_>, mut bytes: Bytes) -> Bytes {
     /// Where the file is, also one that has no places.
     const HERE: u64 = u64::MAX;
+    // Who writes to a file waits for others that write to it at the same place, whatever he says of waiting (Linux: the lock of an
+    // open file's position), and those may wait for a disk or a network.
+    let is_file = fstat(file).map(|status| FileType::from_raw_mode(status.st_mode).is_file());
+    if is_file != Ok(false) {
+        return bytes;
+    }
     while !bytes.is_empty() {
         match pwritev2(file, &[IoSlice::new(&bytes)], HERE, ReadWriteFlags::NOWAIT) {
             Ok(written) if written > 0 => drop(bytes.split_to(written.min(bytes.len()))),

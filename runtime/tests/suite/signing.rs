@@ -980,6 +980,39 @@ async fn te33_the_guests_own_deadline_holds_while_it_waits_for_a_signature() {
     next.sign(b"m").await.unwrap();
 }
 
+/// A log on a disk that does not answer: the thread that the guest runs on is not the one that waits.
+#[tokio::test]
+async fn te33_the_guests_own_deadline_holds_while_its_record_is_waited_for() {
+    let plant = Plant::new(Algorithm::Esp256);
+    let (ended, has_ended) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    let has_ended = Mutex::new(has_ended);
+    let sink = move |_: &SigningRecord| {
+        let waited = has_ended
+            .lock()
+            .unwrap()
+            .recv_timeout(Duration::from_secs(30));
+        tell.send(waited.is_ok()).map_err(std::io::Error::other)
+    };
+    let identity = DeviceIdentity::parse("test-device").unwrap();
+    let device = Device::builder(identity, BootId::new([7; 16]), sink)
+        .key(KEY, plant.lent())
+        .unwrap()
+        .build()
+        .unwrap();
+    let mut limits = Limits::default();
+    limits.run = Duration::from_millis(200);
+    let ceiling = ceiling(&device, PLENTY).limits(limits);
+    let ready = plant.load("test:telemetry", &[KEY], &ceiling).unwrap();
+    let mut guest = Guest(plant.bench.start(ready).await.unwrap());
+    let params = (KEY.to_owned(), CONTEXT.to_owned(), b"m".to_vec());
+    let stopped = guest.call::<_, Signed>("sign", params).await.unwrap_err();
+    assert_eq!(stopped.code(), Code::LimitTime);
+    ended.send(()).unwrap();
+    let was_first = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(was_first, "the guest waited for its record");
+}
+
 #[tokio::test]
 async fn te29_there_is_no_signature_without_its_record() {
     let plant = Plant::new(Algorithm::Esp256);
