@@ -540,17 +540,28 @@ fn td15_what_was_taken_away_and_finishes_its_requests_keeps_nobody_from_being_he
     });
     std::thread::sleep(Duration::from_millis(300));
     configure(&bench, "", &components[..1]);
-    let ran = bench.ran("reload", &["--detach", "--json"]);
-    assert_eq!(ran.status, 0, "{ran:?}");
-    // Both have their time now, which a list ends.
-    let list = bench.pki.crl_against_device(1_000);
-    std::fs::write(bench.path("newer.crl"), list).expect("our own folder");
-    let text = std::fs::read_to_string(bench.path("gateway.toml")).expect("ours");
-    bench.configure_with(&text.replace("\"crls.pem\"", "\"crls.pem\", \"newer.crl\""));
-    let began = Instant::now();
-    let (reloaded, done) = bench.reload();
-    assert_eq!(done["refused"]["stays"]["code"], "revoked", "{reloaded:?}");
-    assert!(began.elapsed() < Duration::from_secs(20), "{}", bench.log());
+    let began = std::thread::scope(|scope| {
+        let first = scope.spawn(|| bench.ran("reload", &["--json"]));
+        let is_there = || bench.ran("status", &["--json"]).stdout.contains("test:two");
+        while is_there() {
+            assert!(!first.is_finished(), "{}", bench.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Both have their time now, which a list ends.
+        let list = bench.pki.crl_against_device(1_000);
+        std::fs::write(bench.path("newer.crl"), list).expect("our own folder");
+        let text = std::fs::read_to_string(bench.path("gateway.toml")).expect("ours");
+        bench.configure_with(&text.replace("\"crls.pem\"", "\"crls.pem\", \"newer.crl\""));
+        let began = Instant::now();
+        let (reloaded, done) = bench.reload();
+        assert_eq!(done["refused"]["stays"]["code"], "revoked", "{reloaded:?}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", bench.log());
+        // Whoever waited for the one before knows that another took its place.
+        let first = first.join().expect("no panic");
+        assert!(first.status != 0, "{first:?}");
+        assert!(first.stderr.contains("took the place"), "{first:?}");
+        began
+    });
     for asking in asking {
         let (answer, at) = asking.join().expect("no panic");
         assert!(answer.is_none_or(|answer| answer.status != 200 || !answer.whole));
