@@ -53,7 +53,7 @@ impl Binding {
         ])
     }
 
-    fn of(parts: &[&[u8]]) -> Self {
+    pub(super) fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new();
         for part in parts {
             field(&mut hasher, part);

@@ -109,3 +109,70 @@ pub(super) fn unread(error: &io::Error) -> String {
         _ => format!("it cannot be read: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use countersign_trust_store::DigestNote;
+
+    use super::*;
+
+    /// Has two threads read a file, as a start does.
+    fn read(key: &Key, binding: &Binding, content: &[u8]) -> Result<Code, String> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        let reading = Reading::begin(file, content.len() as u64)?;
+        std::thread::scope(|scope| {
+            scope.spawn(|| reading.help(key));
+            reading.help(key);
+        });
+        reading.finish(key, binding)
+    }
+
+    #[test]
+    fn te15_parts_of_code_are_sealed_in_their_order_and_number() {
+        let key = Key::new([7; Key::BYTES]);
+        let binding = Binding::of(&[b"this"]);
+        // Three parts and something, each unlike the others.
+        let code: Vec<u8> = (0..3 * PART + 100).map(|at| (at / 251) as u8).collect();
+        let note = DigestNote::from_bytes([9; 32]);
+        let header = seal::header(&key, &binding, note, &[], &code);
+        let sealed = |code: &[u8]| [&header[..], code].concat();
+        let whole = read(&key, &binding, &sealed(&code)).unwrap();
+        assert_eq!(whole.bytes().unwrap(), code);
+
+        let at = |number: usize| number * PART..(number + 1) * PART;
+        let mut exchanged = code.clone();
+        let (first, rest) = exchanged.split_at_mut(PART);
+        first.swap_with_slice(&mut rest[..PART]);
+        let mut repeated = code.clone();
+        repeated.copy_within(at(0), PART);
+        let mut turned = code.clone();
+        turned.rotate_left(PART);
+        for (what, changed) in [
+            ("exchanged", exchanged),
+            ("repeated", repeated),
+            ("turned", turned),
+            (
+                "one is left out",
+                [&code[at(0)], &code[2 * PART..]].concat(),
+            ),
+            ("the last is cut off", code[..3 * PART].to_vec()),
+            ("one more", [&code[at(0)], &code[..]].concat()),
+        ] {
+            assert_ne!(changed, code);
+            read(&key, &binding, &sealed(&changed))
+                .map(|_| ())
+                .expect_err(what);
+        }
+        let others = Binding::of(&[b"that"]);
+        read(&key, &others, &sealed(&code))
+            .map(|_| ())
+            .expect_err("of another component");
+        let other = Key::new([8; Key::BYTES]);
+        read(&other, &binding, &sealed(&code))
+            .map(|_| ())
+            .expect_err("of another device");
+    }
+}
