@@ -15,7 +15,7 @@
 //!     let component = UnverifiedComponent::parse(signed.clone())?;
 //!     pki.anchors().verify(component, &Policy::default(), &pki.now(), &pki.state())
 //! };
-//! assert_eq!(verify(&pki).expect("its own root is trusted").component(), EMPTY_COMPONENT);
+//! assert_eq!(verify(&pki).expect("its own root is trusted").component(), Some(EMPTY_COMPONENT));
 //!
 //! let other = TestPki::new();
 //! assert_eq!(verify(&other).expect_err("another root").code(), Code::UntrustedRoot);

@@ -124,11 +124,12 @@ impl Keys {
                 continue;
             };
             let open = before.open.get(name).filter(|open| open.key == *key);
-            let lent = digest.and_then(|digest| match opened.remove(name) {
-                Some(opened) => add(name, opened, &mut builder).map(|()| digest),
-                None => Ok(digest),
-            });
-            match as_before(name, open, lent) {
+            let lent = match (digest, opened.remove(name)) {
+                (Ok(digest), Some(Ok(opened))) => add(name, opened, &mut builder).map(|()| digest),
+                (Ok(digest), None) => Ok(digest),
+                (Err(reason), _) | (Ok(_), Some(Err(reason))) => as_before(name, open, reason),
+            };
+            match lent {
                 Ok(digest) => {
                     let same = open.filter(|open| open.digest == digest);
                     let open = Open {
@@ -281,13 +282,8 @@ impl Keys {
     }
 }
 
-/// Has the device lend a key that was opened.
-fn add(
-    name: &str,
-    opened: Result<Opened, NotLent>,
-    builder: &mut Option<DeviceBuilder>,
-) -> Result<(), NotLent> {
-    let opened = opened?;
+/// Has the device lend a key that was opened. Where it refuses that, the key is not lent any more either as it was before.
+fn add(name: &str, opened: Opened, builder: &mut Option<DeviceBuilder>) -> Result<(), NotLent> {
     let Some(building) = builder else {
         return Err(NotLent::Hardware(format!("the key {name} is no device's")));
     };
@@ -299,22 +295,16 @@ fn add(
     Ok(())
 }
 
-/// What is lent already goes on to be, with its certificates, while those in its file cannot be had.
-fn as_before(
-    name: &str,
-    open: Option<&Open>,
-    lent: Result<Digest, NotLent>,
-) -> Result<Digest, NotLent> {
-    match (lent, open) {
-        (Err(reason), Some(open)) => {
-            warn(
-                "",
-                &format!("the key {name} is lent with its certificates of before: {reason}"),
-            );
-            Ok(open.digest)
-        }
-        (lent, _) => lent,
-    }
+/// What is lent already goes on to be, with its certificates, while those in its file, or the key, cannot be had.
+fn as_before(name: &str, open: Option<&Open>, reason: NotLent) -> Result<Digest, NotLent> {
+    let Some(open) = open else {
+        return Err(reason);
+    };
+    warn(
+        "",
+        &format!("the key {name} is lent with its certificates of before: {reason}"),
+    );
+    Ok(open.digest)
 }
 
 /// Has each key that was not shown to be here yet sign something new, all at the same time. One that does not is lent nevertheless:
@@ -419,6 +409,47 @@ mod tests {
         assert!(keys.now().absent.contains_key("a-hung"));
         assert!(again.elapsed() < Duration::from_millis(900), "{again:?}");
         assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn tf08_a_key_is_lent_again_when_the_certificate_of_another_was_taken_from_its_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let written = |name: &str| {
+            let own = folder.path().join(name);
+            std::fs::create_dir(&own).expect("made");
+            TestPki::builder()
+                .profile(Profile::GuestData)
+                .build()
+                .write(&own)
+        };
+        let (files, others) = (written("own"), written("others"));
+        let uri = format!("file:{}", files.key.display());
+        let key = source(folder.path(), "fine", &uri);
+        let place = key.source.chain.clone();
+        let all = BTreeMap::from([("fine".to_owned(), key)]);
+        let keys = Keys::new(Arc::new(AuditLog::open(None).expect("nowhere")));
+        let lent = |chain: &Path| {
+            std::fs::copy(chain, &place).expect("copied");
+            let turn = keys.turn();
+            keys.lend(&all, Try::All, turn);
+            let now = keys.now();
+            let by_device = now
+                .device
+                .as_ref()
+                .is_some_and(|device| device.lends("fine"));
+            assert_eq!(now.open.contains_key("fine"), by_device);
+            assert_ne!(
+                now.open.contains_key("fine"),
+                now.absent.contains_key("fine")
+            );
+            by_device
+        };
+        assert!(lent(&files.chain));
+        assert!(!lent(&others.chain));
+        assert!(lent(&files.chain));
+        // What cannot be read says nothing of what was lent.
+        std::fs::write(&others.chain, "none").expect("ours");
+        assert!(lent(&others.chain));
     }
 
     #[test]

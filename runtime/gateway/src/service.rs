@@ -4,6 +4,7 @@
 //! back to the one before; the version that must not fall is raised only after it did.
 
 mod beside;
+mod commands;
 mod leaving;
 mod log;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::schedule::{Due, LOOK_EVERY, Look, Reading};
 use crate::state::State;
 use crate::traces;
 use beside::After;
+use commands::Commands;
 pub(crate) use leaving::Leaving;
 pub(crate) use log::lines;
 use waits::Waits;
@@ -176,7 +178,7 @@ impl Running {
             host,
             state,
             kept,
-            commands: received,
+            commands: Commands::of(received),
             told,
             waits: Waits::new(service.restart),
             service: service.clone(),
@@ -261,7 +263,7 @@ struct Supervision {
     host: Arc<Host>,
     state: Arc<State>,
     kept: Kept,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: Commands,
     waits: Waits,
     told: watch::Sender<Status>,
     service: Service,
@@ -499,8 +501,9 @@ impl Supervision {
         traces::of(&span, &self.current.facts);
         let begun = self.begin().instrument(span.clone()).await;
         let verdict = match &begun {
-            Ok(_) => "started",
-            Err(failure) => failure.code.map_or("cannot be used", Code::as_str),
+            Some(Ok(_)) => "started",
+            Some(Err(failure)) => failure.code.map_or("cannot be used", Code::as_str),
+            None => "told to stop",
         };
         span.record("verdict", verdict);
         drop(span);
@@ -509,8 +512,9 @@ impl Supervision {
             let _ = leaving.send(());
         }
         let mut at_work = match begun {
-            Ok(at_work) => at_work,
-            Err(failure) => return Event::Ended(Err(failure)),
+            Some(Ok(at_work)) => at_work,
+            Some(Err(failure)) => return Event::Ended(Err(failure)),
+            None => return Event::Stop,
         };
         let healthy_after = self.service.restart.healthy_after;
         let mut healthy = std::pin::pin!(sleep(healthy_after));
@@ -601,17 +605,38 @@ impl Supervision {
         }
     }
 
-    /// Puts the component to work, if it is fit for it.
-    async fn begin(&mut self) -> Result<AtWork, Failure> {
-        let ready = &self.current.ready;
-        if !self.probed {
-            probe(&self.service, ready, &self.host).await?;
+    /// Puts the component to work, if it is fit for it. Whoever wants it to stop while it is asked is heard: by then its place
+    /// may be another's.
+    async fn begin(&mut self) -> Option<Result<AtWork, Failure>> {
+        if self.probed {
+            return Some(self.put_to_work());
+        }
+        let (host, ready) = (Arc::clone(&self.host), self.current.ready.clone());
+        let service = self.service.clone();
+        self.begin_by(async move { probe(&service, &ready, &host).await })
+            .await
+    }
+
+    /// The same by what it says itself; none when it is to stop.
+    async fn begin_by(
+        &mut self,
+        probed: impl Future<Output = Result<(), Failure>>,
+    ) -> Option<Result<AtWork, Failure>> {
+        let probed = tokio::select! {
+            probed = probed => probed,
+            () = self.commands.stop() => return None,
+        };
+        Some(probed.and_then(|()| {
             self.probed = true;
             // That took its time.
             if let Some(refusal) = self.is_forbidden(&self.current) {
                 return Err(Failure::forbidden(&refusal));
             }
-        }
+            self.put_to_work()
+        }))
+    }
+
+    fn put_to_work(&self) -> Result<AtWork, Failure> {
         AtWork::begin(&self.service, &self.current, &self.host)
     }
 
@@ -657,13 +682,18 @@ impl Supervision {
         }
         // That took its time.
         if let Some(refusal) = self.must_not_take_it(&next) {
-            let failure = Failure::forbidden(&refusal);
-            let record = next.admitted.ready.record();
-            self.put_down(&record.stopped(failure.code, &failure.why));
+            self.put_down_as_forbidden(&next, &refusal);
             self.stays(*next, &refusal.why);
             return Fit::Stays;
         }
         Fit::Takes(next)
+    }
+
+    /// Records that something was admitted and must not run any more.
+    fn put_down_as_forbidden(&self, next: &Next, refusal: &Refusal) {
+        let failure = Failure::forbidden(refusal);
+        let accepted = next.admitted.ready.record();
+        self.put_down(&accepted.stopped(failure.code, &failure.why));
     }
 
     /// Why something must not take the place of what runs: a list or a bundle speaks against it since it was admitted, be the bundle on

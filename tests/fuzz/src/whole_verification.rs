@@ -383,7 +383,7 @@ fn judge(world: &World, file: &[u8], judge: &Judge) -> Result<VerifiedComponent,
 
 /// What must be true of a file that was accepted, whoever signed what again.
 fn assert_deserved(world: &World, file: &[u8], verified: &VerifiedComponent, judge: &Judge) {
-    let component = verified.component();
+    let component = verified.component().expect("it was read whole");
     let statement = verified.statement();
     assert!(file.starts_with(component));
     assert_eq!(verified.digest(), Digest::of(component));

@@ -4,7 +4,6 @@
 //! of the rest written, into a folder that nothing is run from; and that folder gets its name, the digest of the index, only
 //! when every part was the one that the index names and nothing followed.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -33,7 +32,7 @@ pub(crate) struct Staged {
     pub(crate) digest: Digest,
     /// The devices that signed it, or the subjects of their certificates.
     pub(crate) signers: Vec<String>,
-    /// One name for all of them together, by their keys.
+    /// The key of one of them, for whom its lists are counted: SHA-256 of its SubjectPublicKeyInfo.
     pub(crate) signed_by: Digest,
     /// The issuers of its signers' certificates.
     pub(crate) issuers: Vec<Issuer>,
@@ -136,7 +135,7 @@ pub(crate) fn stage(
                 )
             })
             .collect(),
-        signed_by: keys_of(&verified),
+        signed_by: account_of(&verified),
         issuers: verified
             .signers()
             .iter()
@@ -156,14 +155,13 @@ pub(crate) fn stage(
     Ok(staged)
 }
 
-/// SHA-256 of what names the keys of its signers, in whichever order these stand.
-fn keys_of(bundle: &VerifiedBundle) -> Digest {
+/// Whose account its lists are counted for: of several signers one, always the same, so that nobody has more accounts than keys.
+fn account_of(bundle: &VerifiedBundle) -> Digest {
     let signers = bundle.signers().iter();
-    let keys: BTreeSet<_> = signers
-        .map(|signer| signer.chain().key().spki_sha256().to_string())
-        .collect();
-    let keys: Vec<_> = keys.into_iter().collect();
-    Digest::of(keys.join(" ").as_bytes())
+    let keys = signers.map(|signer| signer.chain().key().spki_sha256());
+    // A bundle has a signer.
+    keys.min_by_key(|key| *key.as_bytes())
+        .unwrap_or_else(|| Digest::of(b""))
 }
 
 fn judge<R: io::Read>(

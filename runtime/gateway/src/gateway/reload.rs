@@ -148,15 +148,17 @@ impl Gateway {
             self.refused.insert(name.clone(), refusal.clone());
             self.done.refused.insert(name.clone(), refusal);
         }
-        self.part(&revoked, Running::stop_at_once).await;
+        // Remembered before it is waited for: who stops this meanwhile, or takes its power, does not bring anything back.
         self.withdraw();
-        tokio::task::block_in_place(|| {
+        let remembered = tokio::task::block_in_place(|| {
             self.state.remember(|memory| {
                 for said in numbers {
                     memory.raise_list(said.issuer_spki_sha256, said.number);
                 }
             })
-        })
+        });
+        self.part(&revoked, Running::stop_at_once).await;
+        remembered
     }
 
     /// Takes back the admission of whatever the lists name, whether it runs or not: it must not come back when a list is short

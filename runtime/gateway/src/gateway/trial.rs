@@ -285,16 +285,20 @@ impl Gateway {
         let given = Given::by(&next)?.and(Given::brought(not_kept));
         self.host.lists.exchange(given);
         self.host.hold.begin(fields.minimums.clone());
+        let mut judged = Ok(());
         for service in &next.services {
-            if brought.contains_key(&service.name) {
+            if judged.is_ok() && brought.contains_key(&service.name) {
                 let verified = self.verified(service, &service.place).await;
-                verified.map_err(|refusal| refusal.of_service(&service.name))?;
+                judged = verified
+                    .map(drop)
+                    .map_err(|refusal| refusal.of_service(&service.name));
             }
         }
-        // Whose that is may have shown by now.
+        // Whose that is may have shown by now, also where one of them is what the bundle is refused by.
         if lists.iter().any(|list| list.verified_under().is_some()) {
             self.remember_lists(bundle, lists)?;
         }
+        judged?;
         let next = bundle::with_lists(next, &self.state.memory())?;
         let before = self.change_to(next, Way::On).await?;
         Ok((before, brought, within))

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::work::{AtWork, Ended, Failure};
+use super::work::{AtWork, Ended};
 use super::{Command, Event, Next, Supervision, warn};
 use crate::admission::Refusal;
 use crate::config::{When, Work};
@@ -105,10 +105,17 @@ impl Supervision {
         };
         // That took its time.
         let forbidden = match &both {
+            Both::NewEnded(Ok(0)) | Both::OldEnded(_) | Both::Healthy => {
+                self.must_not_take_it(&next)
+            }
             Both::NewEnded(_) | Both::Told(_) => None,
-            Both::OldEnded(_) | Both::Healthy => self.must_not_take_it(&next),
         };
         match both {
+            Both::NewEnded(Ok(0)) if let Some(refusal) = forbidden => {
+                self.put_down_as_forbidden(&next, &refusal);
+                self.stays(next, &refusal.why);
+                Step::After(After::Before)
+            }
             Both::NewEnded(Ok(0)) if next.service.restart.when != When::Always => {
                 // It has done what it is there for.
                 self.gives_way();
@@ -174,9 +181,7 @@ impl Supervision {
 
     /// Ends what must not take the place any more.
     async fn give_up(&self, new: &mut AtWork, next: Next, refusal: &Refusal) {
-        let failure = Failure::forbidden(refusal);
-        let accepted = next.admitted.ready.record();
-        self.put_down(&accepted.stopped(failure.code, &failure.why));
+        self.put_down_as_forbidden(&next, refusal);
         new.stop().await;
         self.stays(next, &refusal.why);
     }

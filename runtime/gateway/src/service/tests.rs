@@ -30,7 +30,7 @@ impl Place {
             kept: Kept::in_state(bench.folder.path()).expect("made"),
             host: Arc::new(bench.host),
             state: Arc::new(bench.state),
-            commands: received,
+            commands: Commands::of(received),
             told,
             waits: Waits::new(bench.service.restart),
             service: bench.service,
@@ -122,11 +122,41 @@ async fn td15_who_stops_a_service_does_not_wait_for_the_health_of_its_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn td15_who_is_told_to_stop_while_it_is_asked_for_its_health_does_not_begin() {
+    let mut place = Place::new();
+    // What is to take its place is no reason; it is heard next.
+    let (next, _became) = place.next();
+    let _ = place.commands.send(Command::Exchange(next));
+    let (asked, answer) = oneshot::channel();
+    let began = place.supervision.begin_by(async {
+        tokio::task::yield_now().await;
+        asked.send(()).expect("it waits");
+        Ok(())
+    });
+    assert!(began.await.is_some() && answer.await.is_ok());
+    let heard = place.supervision.commands.recv().await;
+    assert!(matches!(heard, Some(Command::Exchange(_))));
+    for at_once in [true, false] {
+        let mut place = Place::new();
+        let (next, _became) = place.next();
+        let _ = place.commands.send(Command::Exchange(next));
+        if at_once {
+            let _ = place.commands.send(Command::StopAtOnce);
+        } else {
+            drop(place.commands);
+        }
+        let began = place.supervision.begin_by(std::future::pending());
+        let began = tokio::time::timeout(Duration::from_secs(20), began).await;
+        assert!(began.expect("heard at once").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn td18_what_was_withdrawn_before_its_start_does_not_start() {
     let mut place = Place::new();
     Place::withdraw(&place.supervision.state);
     // Nor what was withdrawn while it was asked for its health.
-    let begun = place.supervision.begin().await;
+    let begun = place.supervision.begin().await.expect("nobody stops it");
     let failure = begun.err().expect("it must not begin");
     assert_eq!(failure.code, Some(Code::Withdrawn));
     let running = tokio::spawn(place.supervision.run());

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long one piece of work may take, waiting for others included: long enough for a person at a PIN pad.
@@ -22,6 +22,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Worker {
     jobs: Option<Sender<Job>>,
     ended: Mutex<Receiver<()>>,
+    thread: Option<JoinHandle<()>>,
     deadline: Duration,
 }
 
@@ -30,7 +31,7 @@ impl Worker {
     pub(crate) fn start(connection: Connection) -> Result<Self, Error> {
         let (jobs, queue) = channel();
         let (end, ended) = channel();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("pkcs11".to_owned())
             .spawn(move || {
                 serve(connection, &queue);
@@ -46,6 +47,7 @@ impl Worker {
         Ok(Self {
             jobs: Some(jobs),
             ended: Mutex::new(ended),
+            thread: Some(thread),
             deadline: DEADLINE,
         })
     }
@@ -101,8 +103,14 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.jobs = None;
         // A login shall not outlive the store that gave its PIN. A module that hangs is not waited for.
-        if let Ok(ended) = self.ended.get_mut() {
-            let _ = ended.recv_timeout(FAREWELL);
+        let Ok(ended) = self.ended.get_mut() else {
+            return;
+        };
+        // What the module keeps for a thread goes last, and must not meet the end of the process.
+        if ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Disconnected)
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
         }
     }
 }
