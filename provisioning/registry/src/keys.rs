@@ -52,47 +52,32 @@ impl Key {
 }
 
 /// Notes that the key of a certificate which is about to be revoked, or was revoked for a lesser reason, is lost, if `reason` says
-/// so.
+/// so. The certificate was handed out, as far as is known here; or it is `issuer`'s, on somebody's word.
 pub(crate) async fn lose(
     transaction: &mut Transaction,
     serial: &Serial,
+    issuer: Option<&[u8; 32]>,
     reason: Reason,
     now: u64,
 ) -> Result<(), Error> {
     if !reason.loses_the_key() {
         return Ok(());
     }
-    sqlx::query(
+    let which = match issuer {
+        None => "state IN ('issued', 'superseded', 'revoked')",
+        Some(_) => "issuer = $3",
+    };
+    let statement = format!(
         "UPDATE device_keys SET compromised_at = $1 WHERE compromised_at IS NULL AND key_hash IN \
-         (SELECT key_hash FROM certificates WHERE serial = $2 AND state IN ('issued', 'superseded', 'revoked'))",
-    )
-    .bind(int(now))
-    .bind(serial.as_bytes())
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
-}
-
-/// The same where the certificate need not have been handed out, as far as is known here.
-pub(crate) async fn lose_on_word(
-    transaction: &mut Transaction,
-    issuer: &[u8; 32],
-    serial: &Serial,
-    reason: Reason,
-    now: u64,
-) -> Result<(), Error> {
-    if !reason.loses_the_key() {
-        return Ok(());
+         (SELECT key_hash FROM certificates WHERE serial = $2 AND {which})"
+    );
+    let mut query = sqlx::query(&statement)
+        .bind(int(now))
+        .bind(serial.as_bytes());
+    if let Some(issuer) = issuer {
+        query = query.bind(issuer.as_slice());
     }
-    sqlx::query(
-        "UPDATE device_keys SET compromised_at = $1 WHERE compromised_at IS NULL AND key_hash IN \
-         (SELECT key_hash FROM certificates WHERE serial = $2 AND issuer = $3)",
-    )
-    .bind(int(now))
-    .bind(serial.as_bytes())
-    .bind(issuer.as_slice())
-    .execute(&mut **transaction)
-    .await?;
+    query.execute(&mut **transaction).await?;
     Ok(())
 }
 

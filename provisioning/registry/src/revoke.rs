@@ -144,7 +144,7 @@ pub(crate) async fn on_word(
     at: u64,
 ) -> Result<Listed, Error> {
     // Before the certificate, in the order in which a commit asks for both.
-    keys::lose_on_word(transaction, issuer, serial, reason, at).await?;
+    keys::lose(transaction, serial, Some(issuer), reason, at).await?;
     // Then what is on its way, so that a commit is waited for, and is found below.
     sqlx::query(
         "UPDATE certificates SET state = 'abandoned', request_key = NULL WHERE serial = $1 AND state = 'reserved'",
@@ -199,7 +199,7 @@ pub(crate) async fn revoke(
     at: u64,
 ) -> Result<bool, Error> {
     // Before the certificate, in the order in which a commit asks for both.
-    keys::lose(transaction, serial, reason, at).await?;
+    keys::lose(transaction, serial, None, reason, at).await?;
     let revoked = sqlx::query(
         "UPDATE certificates SET state = 'revoked', revoked_at = $1, reason = $2 \
          WHERE serial = $3 AND state IN ('issued', 'superseded')",

@@ -24,8 +24,7 @@ use crate::problem::{Code, Problem, ProblemBody};
 pub(super) const ROUTE: &str = "/api/v1/attest";
 
 /// Bytes of the largest question: an attestation (RFC 4648 makes four octets of three) and what is around it.
-#[allow(clippy::as_conversions, reason = "a constant has no other conversion")]
-pub(super) const MAX_BODY_BYTES: usize = (MAX_EVIDENCE_BYTES as usize).div_ceil(3) * 4 + 1024;
+pub(super) const MAX_BODY_BYTES: u64 = MAX_EVIDENCE_BYTES.div_ceil(3) * 4 + 1024;
 
 /// What a device is and what it started, by its attestation: hardware's word, the device's own, and what the registry has.
 #[utoipa::path(post, path = "/api/v1/attest", request_body = AttestRequest,

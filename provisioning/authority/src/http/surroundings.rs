@@ -23,19 +23,19 @@ use crate::telemetry;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     time: Duration,
-    body_bytes: usize,
+    body_bytes: u64,
 }
 
 impl Bounds {
     pub(super) fn of(limits: &Limits) -> Self {
         Self {
             time: Duration::from_secs(limits.request_seconds),
-            body_bytes: limits.body_bytes,
+            body_bytes: u64::try_from(limits.body_bytes).unwrap_or(u64::MAX),
         }
     }
 
     /// Bytes of a body of this route.
-    fn body_bytes(&self, route: &str) -> usize {
+    fn body_bytes(&self, route: &str) -> u64 {
         match route {
             attest::ROUTE => self.body_bytes.max(attest::MAX_BODY_BYTES),
             _ => self.body_bytes,
@@ -160,24 +160,22 @@ fn bounded(request: &Request) -> Result<(), Problem> {
 
 /// Takes the body whole, before anybody answers. An answer that overtakes it ends the connection, and who goes on writing, or asks
 /// the next thing meanwhile, learns of that as a fault of the network.
-async fn whole(request: Request, most: usize) -> Result<Request, Problem> {
+async fn whole(request: Request, most: u64) -> Result<Request, Problem> {
     let too_large = || Problem::new(Code::BodyTooLarge);
     let (parts, mut body) = request.into_parts();
     // What is announced is refused without leave to send it (RFC 9110, 10.1.1).
-    let announced = body.size_hint().lower();
-    if usize::try_from(announced).map_or(true, |announced| announced > most) {
+    if body.size_hint().lower() > most {
         return Err(too_large());
     }
     // Copied together: a body may come octet by octet, and what holds each is larger than it.
-    let mut whole = Vec::new();
+    let (mut whole, mut left) = (Vec::new(), most);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::new(Code::BadRequest))?;
         let Some(bytes) = frame.data_ref() else {
             continue;
         };
-        if whole.len().saturating_add(bytes.len()) > most {
-            return Err(too_large());
-        }
+        let more = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        left = left.checked_sub(more).ok_or_else(too_large)?;
         whole.extend_from_slice(bytes);
     }
     Ok(Request::from_parts(parts, Body::from(whole)))
