@@ -121,16 +121,21 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     let records = Arc::new(AuditLog::open(None)?);
     let host = Host {
         // Nothing is loaded here.
-        http: Arc::new(Server::new(config.http, Arc::clone(&records), {
-            let anchors = anchors.clone();
-            move || Runtime::builder(anchors.clone())
-        })),
+        http: Arc::new(Server::new(
+            config.http,
+            Arc::clone(&records),
+            Arc::default(),
+            {
+                let anchors = anchors.clone();
+                move || Runtime::builder(anchors.clone())
+            },
+        )),
         runtime: Runtime::builder(anchors)
             .policy(config.policy.clone())
             .build()
             .context("the runtime cannot be built")?,
         identity,
-        keys: Keys::new(Arc::clone(&records)),
+        keys: Keys::new(Arc::clone(&records), Arc::default()),
         records,
         clock: Clock::start(memory.floor()),
         lists,

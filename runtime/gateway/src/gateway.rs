@@ -43,6 +43,7 @@ use crate::kept::Kept;
 use crate::keys::{Keys, Try};
 use crate::lists::{Given, Lists};
 use crate::manager::Manager;
+use crate::opening::Opening;
 use crate::say::{complain, say, warn};
 use crate::serve::Pages;
 use crate::service::{Leaving, Running};
@@ -166,10 +167,13 @@ impl Gateway {
         let clock = Clock::start(state.memory().floor());
         let records = Arc::new(AuditLog::open_kept(&config.records())?);
         let equipment = Equipment::open(&config.state, &config.compile)?;
+        // One for all: keys that are shown on addresses and keys that are lent may be in one store.
+        let opening = Arc::<Opening>::default();
         let http = {
+            let opening = Arc::clone(&opening);
             let (anchors, policy) = (anchors.clone(), config.policy.clone());
             let equipment = equipment.clone();
-            Server::new(config.http, Arc::clone(&records), move || {
+            Server::new(config.http, Arc::clone(&records), opening, move || {
                 let builder = Runtime::builder(anchors.clone()).policy(policy.clone());
                 equipment.of(builder)
             })
@@ -190,7 +194,7 @@ impl Gateway {
         };
         let host = Arc::new(Host {
             runtime,
-            keys: Keys::new(Arc::clone(&records)),
+            keys: Keys::new(Arc::clone(&records), opening),
             identity: Identity::default(),
             records,
             clock,

@@ -4,8 +4,6 @@
 //! Decides that a component that needs a key which is not there does not start, and that all others do. A key that is there
 //! stays lent while its hardware fails; its users are told with each signature.
 
-mod opening;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +13,13 @@ use countersign_format::{Digest, Statement};
 use countersign_hosting::AuditLog;
 use countersign_hosting::lending::{self, NotLent};
 use countersign_runtime::Ceiling;
-use countersign_runtime::host::{Device, DeviceBuilder};
+use countersign_runtime::host::{Device, DeviceBuilder, LentAttestation, LentKey};
 
 use crate::admission::Refusal;
 use crate::config::{Key, Purpose, Service};
 use crate::identity::{Possessed, digest};
+use crate::opening::{Opening, Wanted};
 use crate::say::warn;
-use opening::{Opened, Opening};
 
 /// How long a key that was opened may take to show that it is here.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
@@ -29,7 +27,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 /// The keys of a configuration, as far as they are there.
 pub(crate) struct Keys {
     records: Arc<AuditLog>,
-    opening: Opening,
+    opening: Arc<Opening>,
     now: Mutex<(Turn, Arc<Lent>)>,
     /// How often keys were asked to be opened.
     asked: AtomicU64,
@@ -66,11 +64,11 @@ pub(crate) enum Try {
 }
 
 impl Keys {
-    /// None yet. What is signed with them is recorded in `records`.
-    pub(crate) fn new(records: Arc<AuditLog>) -> Self {
+    /// None yet. They are opened by `opening`, and what is signed with them is recorded in `records`.
+    pub(crate) fn new(records: Arc<AuditLog>, opening: Arc<Opening>) -> Self {
         Self {
             records,
-            opening: Opening::default(),
+            opening,
             now: Mutex::default(),
             asked: AtomicU64::new(0),
         }
@@ -111,7 +109,7 @@ impl Keys {
             }
             match self.certificates(key, open, &mut builder) {
                 Ok((digest, chain)) if open.is_none_or(|open| open.digest != digest) => {
-                    wanted.insert(name.clone(), (key.clone(), chain));
+                    wanted.insert(name.clone(), wanted_of(key, chain));
                     known.insert(name, Ok(digest));
                 }
                 Ok((digest, _)) => drop(known.insert(name, Ok(digest))),
@@ -282,6 +280,26 @@ impl Keys {
     }
 }
 
+/// A key that was opened.
+enum Opened {
+    Attestation(Box<LentAttestation>),
+    Key(LentKey),
+}
+
+/// A key to be opened, to be lent with these certificates.
+fn wanted_of(key: &Key, chain: Vec<Vec<u8>>) -> Wanted<Opened> {
+    let of = key.clone();
+    Wanted::new(&key.source, move || {
+        let source = &of.source;
+        if of.purpose == Purpose::Attestation {
+            let (program, how) = ("countersign-gateway", "registers = [0, 2, 7]");
+            let lent = source.attestation(chain, &of.registers, program, how)?;
+            return Ok(Opened::Attestation(Box::new(lent)));
+        }
+        Ok(Opened::Key(source.lent(chain)?))
+    })
+}
+
 /// Has the device lend a key that was opened. Where it refuses that, the key is not lent any more either as it was before.
 fn add(name: &str, opened: Opened, builder: &mut Option<DeviceBuilder>) -> Result<(), NotLent> {
     let Some(building) = builder else {
@@ -356,6 +374,11 @@ mod tests {
 
     use super::*;
 
+    fn keys(opening: Opening) -> Keys {
+        let records = AuditLog::open(None).expect("nowhere");
+        Keys::new(Arc::new(records), Arc::new(opening))
+    }
+
     fn source(folder: &Path, name: &str, uri: &str) -> Key {
         Key {
             source: KeySource {
@@ -371,7 +394,7 @@ mod tests {
 
     #[test]
     fn tf01_of_keys_that_are_opened_at_the_same_time_those_count_that_were_asked_for_last() {
-        let keys = Keys::new(Arc::new(AuditLog::open(None).expect("nowhere")));
+        let keys = keys(Opening::default());
         let (before, late, next) = (keys.now(), keys.turn(), keys.turn());
         keys.lend(&BTreeMap::new(), Try::All, next);
         let newest = keys.now();
@@ -385,8 +408,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let pki = TestPki::builder().profile(Profile::GuestData).build();
         let files = pki.write(folder.path());
-        let mut keys = Keys::new(Arc::new(AuditLog::open(None).expect("nowhere")));
-        keys.opening = Opening::within(Duration::from_secs(1));
+        let keys = keys(Opening::within(Duration::from_secs(1)));
         let fine = format!("file:{}", files.key.display());
         let program = folder.path().join("hangs");
         std::fs::write(&program, "exec sleep 4").expect("ours");
@@ -427,7 +449,7 @@ mod tests {
         let key = source(folder.path(), "fine", &uri);
         let place = key.source.chain.clone();
         let all = BTreeMap::from([("fine".to_owned(), key)]);
-        let keys = Keys::new(Arc::new(AuditLog::open(None).expect("nowhere")));
+        let keys = keys(Opening::default());
         let lent = |chain: &Path| {
             std::fs::copy(chain, &place).expect("copied");
             let turn = keys.turn();
@@ -462,7 +484,7 @@ mod tests {
         let key = source(folder.path(), "fine", &uri);
         let chain = key.source.certificates().expect("certificates");
         let open = || {
-            let wanted = BTreeMap::from([("fine".to_owned(), (key.clone(), chain.clone()))]);
+            let wanted = BTreeMap::from([("fine", wanted_of(&key, chain.clone()))]);
             opening.open(wanted).remove("fine").expect("asked for")
         };
         let others = opening.turn_of(&key.source.store());

@@ -29,6 +29,7 @@ mod logs;
 mod manager;
 mod messages;
 mod metrics;
+mod opening;
 mod overview;
 mod own;
 mod page;

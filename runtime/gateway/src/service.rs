@@ -38,7 +38,7 @@ use commands::Commands;
 pub(crate) use leaving::Leaving;
 pub(crate) use log::lines;
 use waits::Waits;
-use work::{AtWork, Ended, Failure, probe};
+use work::{Asked, AtWork, Ended, Failure, probe};
 
 /// The least time between two tries to remember that a component is healthy.
 const RETRY: Duration = Duration::from_secs(60);
@@ -511,18 +511,25 @@ impl Supervision {
             // It finishes what it has under way, while the next one does the rest. It may be gone already.
             let _ = leaving.send(());
         }
-        let mut at_work = match begun {
-            Some(Ok(at_work)) => at_work,
-            Some(Err(failure)) => return Event::Ended(Err(failure)),
-            None => return Event::Stop,
-        };
+        match begun {
+            Some(Ok(at_work)) => self.attend(at_work, Self::ask).await,
+            Some(Err(failure)) => Event::Ended(Err(failure)),
+            None => Event::Stop,
+        }
+    }
+
+    /// Watches over what is at work, and asks it so whether it is healthy.
+    async fn attend(&mut self, mut at_work: AtWork, ask: impl Fn(&Self) -> Asked) -> Event {
         let healthy_after = self.service.restart.healthy_after;
         let mut healthy = std::pin::pin!(sleep(healthy_after));
+        // Asked, it may take its time to answer.
+        let mut asked = Asked::default();
         let event = loop {
             tokio::select! {
                 ended = at_work.ended() => return Event::Ended(ended),
-                () = &mut healthy, if !self.proved => {
-                    if let Err(failure) = probe(&self.service, &self.current.ready, &self.host).await {
+                () = &mut healthy, if !self.proved && !asked.is_under_way() => asked = ask(self),
+                answer = asked.answer() => {
+                    if let Err(failure) = answer {
                         return Event::Ended(Err(failure));
                     }
                     self.prove();
@@ -538,6 +545,7 @@ impl Supervision {
                     Heeded::GoesOn => {}
                     Heeded::Next { at_work: next, wait } => {
                         at_work = next;
+                        asked = Asked::default();
                         healthy.as_mut().reset(tokio::time::Instant::now() + wait);
                     }
                     // Dropped, what is at work is gone.
@@ -546,7 +554,10 @@ impl Supervision {
                 },
             }
         };
-        let hands_over = matches!(event, Event::Exchange(_)) && at_work.hands_over();
+        let hands_over = match &event {
+            Event::Exchange(next) => at_work.hands_over_to(&next.service),
+            Event::Ended(_) | Event::Stop => false,
+        };
         let seen_off = self.see_off(at_work, hands_over);
         if hands_over {
             tokio::spawn(seen_off);
@@ -554,6 +565,13 @@ impl Supervision {
             seen_off.await;
         }
         event
+    }
+
+    /// Asks what is current whether it is healthy.
+    fn ask(&self) -> Asked {
+        let (host, ready) = (Arc::clone(&self.host), self.current.ready.clone());
+        let service = self.service.clone();
+        Asked::by(async move { probe(&service, &ready, &host).await })
     }
 
     /// Does what it was told.
@@ -605,16 +623,14 @@ impl Supervision {
         }
     }
 
-    /// Puts the component to work, if it is fit for it. Whoever wants it to stop while it is asked is heard: by then its place
-    /// may be another's.
+    /// Puts the component to work, if it is fit for it. Whoever wants it to stop meanwhile is heard: by then its place may be
+    /// another's.
     async fn begin(&mut self) -> Option<Result<AtWork, Failure>> {
-        if self.probed {
-            return Some(self.put_to_work());
-        }
-        let (host, ready) = (Arc::clone(&self.host), self.current.ready.clone());
-        let service = self.service.clone();
-        self.begin_by(async move { probe(&service, &ready, &host).await })
-            .await
+        let mut asked = match self.probed {
+            true => Asked::by(async { Ok(()) }),
+            false => self.ask(),
+        };
+        self.begin_by(asked.answer()).await
     }
 
     /// The same by what it says itself; none when it is to stop.
@@ -626,18 +642,18 @@ impl Supervision {
             probed = probed => probed,
             () = self.commands.stop() => return None,
         };
-        Some(probed.and_then(|()| {
-            self.probed = true;
-            // That took its time.
-            if let Some(refusal) = self.is_forbidden(&self.current) {
-                return Err(Failure::forbidden(&refusal));
-            }
-            self.put_to_work()
-        }))
-    }
-
-    fn put_to_work(&self) -> Result<AtWork, Failure> {
-        AtWork::begin(&self.service, &self.current, &self.host)
+        if let Err(failure) = probed {
+            return Some(Err(failure));
+        }
+        self.probed = true;
+        // That took its time.
+        if let Some(refusal) = self.is_forbidden(&self.current) {
+            return Some(Err(Failure::forbidden(&refusal)));
+        }
+        tokio::select! {
+            begun = AtWork::begin(&self.service, &self.current, &self.host) => Some(begun),
+            () = self.commands.stop() => None,
+        }
     }
 
     /// Whether something is to take the place of what runs. Where it says itself that it is not healthy, or must not run any more by

@@ -40,15 +40,18 @@ impl Bench {
         let records = Arc::new(AuditLog::open(None).expect("nowhere"));
         let http = {
             let anchors = pki.anchors();
-            Server::new(config.http, Arc::clone(&records), move || {
-                Runtime::builder(anchors.clone())
-            })
+            Server::new(
+                config.http,
+                Arc::clone(&records),
+                Arc::default(),
+                move || Runtime::builder(anchors.clone()),
+            )
         };
         let host = Host {
             http: Arc::new(http),
             leaving: Leaving::default(),
             runtime: runtime.expect("an engine"),
-            keys: Keys::new(Arc::clone(&records)),
+            keys: Keys::new(Arc::clone(&records), Arc::default()),
             identity: Identity::default(),
             records,
             clock: Clock::by(wall, UnixTime::from_secs(0)),

@@ -101,7 +101,7 @@ impl Gateway {
         if way == Way::On {
             own::demand_named(config)?;
         }
-        match (self.host.http.renew(&config.listeners), way) {
+        match (self.host.http.renew(&config.listeners).await, way) {
             (Err(error), Way::Back) => {
                 complain("", &format!("what was shown before is shown on: {error:#}"));
             }

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use countersign_hosting::AuditLog;
 use countersign_runtime::audit::Record;
 use countersign_runtime::http::MAX_PLACES;
@@ -26,6 +26,7 @@ use countersign_runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::config::{HttpServer, Listeners, Tls};
+use crate::opening::{Opening, Wanted};
 pub(crate) use authorities::Authorities;
 use listener::Listener;
 pub(crate) use serving::{Placed, Serving};
@@ -43,6 +44,7 @@ pub(crate) struct Server {
     /// Beside those, so that no flood of requests makes a component look ill: questions about health.
     probing: Arc<Semaphore>,
     records: Arc<AuditLog>,
+    opening: Arc<Opening>,
     build: Box<dyn Fn() -> anyhow::Result<Runtime> + Send + Sync>,
     runtime: OnceLock<Runtime>,
 }
@@ -51,10 +53,11 @@ pub(crate) struct Server {
 type Protections = BTreeMap<SocketAddr, Protection>;
 
 impl Server {
-    /// Nothing is open yet. `equip` begins to build a runtime as this gateway's others are.
+    /// Nothing is open yet. Keys are opened by `opening`; `equip` begins to build a runtime as this gateway's others are.
     pub(crate) fn new(
         settings: HttpServer,
         records: Arc<AuditLog>,
+        opening: Arc<Opening>,
         equip: impl Fn() -> Builder + Send + Sync + 'static,
     ) -> Self {
         let sink = Arc::clone(&records);
@@ -82,6 +85,7 @@ impl Server {
             room: Arc::new(semaphore(settings.requests)),
             probing: Arc::new(semaphore(MAX_PLACES)),
             records,
+            opening,
             build: Box::new(build),
             runtime: OnceLock::new(),
         }
@@ -105,16 +109,13 @@ impl Server {
         lock(&self.wanted).clone_from(listeners);
     }
 
-    /// Opens the keys of all addresses anew, reads their certificates, and protects the next connections with them.
+    /// Opens the keys of all addresses anew, reads their certificates, and protects the next connections with them. Hardware is
+    /// waited for, for a bounded time.
     ///
     /// # Errors
     /// If one of them cannot be used; nothing is changed then.
-    pub(crate) fn renew(&self, listeners: &Listeners) -> anyhow::Result<()> {
-        let made = tokio::task::block_in_place(|| {
-            let all = listeners.iter();
-            all.map(|(address, tls)| Ok((*address, made(*address, tls.as_ref())?)))
-                .collect::<anyhow::Result<Protections>>()
-        })?;
+    pub(crate) async fn renew(&self, listeners: &Listeners) -> anyhow::Result<()> {
+        let made = made(&self.opening, listeners.clone()).await?;
         {
             // Both at once: whoever makes one meanwhile finds this one, or that another is wanted.
             let mut current = lock(&self.protection);
@@ -131,16 +132,18 @@ impl Server {
     }
 
     /// What protects an address. A key that is not there yet is tried again by whoever asks again.
-    fn protection(&self, address: SocketAddr) -> anyhow::Result<Protection> {
-        self.protection_by(address, |wanted| {
-            tokio::task::block_in_place(|| made(address, wanted))
+    async fn protection(&self, address: SocketAddr) -> anyhow::Result<Protection> {
+        self.protection_by(address, |wanted| async move {
+            let mut made = made(&self.opening, Listeners::from([(address, wanted)])).await?;
+            made.remove(&address).context("it was made")
         })
+        .await
     }
 
-    fn protection_by(
+    async fn protection_by<F: Future<Output = anyhow::Result<Protection>>>(
         &self,
         address: SocketAddr,
-        make: impl Fn(Option<&Tls>) -> anyhow::Result<Protection>,
+        make: impl Fn(Option<Tls>) -> F,
     ) -> anyhow::Result<Protection> {
         loop {
             if let Some(protection) = lock(&self.protection).get(&address) {
@@ -148,7 +151,7 @@ impl Server {
             }
             let wanted = lock(&self.wanted).get(&address).cloned();
             let wanted = wanted.with_context(|| format!("nobody wants {address}"))?;
-            let made = make(wanted.as_ref())?;
+            let made = make(wanted.clone()).await?;
             let mut current = lock(&self.protection);
             // It took its time. What was renewed by then is newer than this.
             let is_wanted = lock(&self.wanted).get(&address) == Some(&wanted);
@@ -166,8 +169,30 @@ impl Server {
     }
 }
 
-fn made(address: SocketAddr, tls: Option<&Tls>) -> anyhow::Result<Protection> {
-    Protection::of(tls).with_context(|| format!("TLS on {address}"))
+/// What protects these addresses as they are wanted. Their keys are opened on a thread for what blocks.
+async fn made(opening: &Arc<Opening>, listeners: Listeners) -> anyhow::Result<Protections> {
+    let opening = Arc::clone(opening);
+    let made = tokio::task::spawn_blocking(move || {
+        let keys = listeners.iter().filter_map(|(address, tls)| {
+            let source = &tls.as_ref()?.key.source;
+            let key = source.clone();
+            Some((*address, Wanted::new(source, move || key.open())))
+        });
+        let mut keys = opening.open(keys.collect());
+        let all = listeners.iter().map(|(address, tls)| {
+            let protection = match tls {
+                Some(tls) => {
+                    let key = keys.remove(address).context("its key was not opened")?;
+                    Protection::by(tls, key.map_err(|reason| anyhow!("{reason}"))?)
+                }
+                None => Ok(Protection::none()),
+            };
+            let protection = protection.with_context(|| format!("TLS on {address}"))?;
+            Ok((*address, protection))
+        });
+        all.collect()
+    });
+    made.await?
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -177,37 +202,89 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use countersign_hosting::lending::{KeySource, SecretSource};
     use countersign_trust_store::Anchors;
 
     use super::*;
+    use crate::config::{Key, Purpose};
 
-    #[test]
-    fn what_was_renewed_while_another_was_made_is_not_overwritten() {
+    fn server(opening: Opening) -> Server {
         let settings = HttpServer {
             requests: 1,
             connections: 1,
             connections_per_address: 1,
-            head: std::time::Duration::from_secs(1),
-            pause: std::time::Duration::from_secs(1),
+            head: Duration::from_secs(1),
+            pause: Duration::from_secs(1),
         };
         let records = Arc::new(AuditLog::open(None).expect("nowhere"));
-        let server = Server::new(settings, records, || Runtime::builder(Anchors::none()));
+        Server::new(settings, records, Arc::new(opening), || {
+            Runtime::builder(Anchors::none())
+        })
+    }
+
+    #[tokio::test]
+    async fn tf05_an_address_whose_key_does_not_answer_holds_up_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("hangs");
+        std::fs::write(&program, "exec sleep 4").expect("ours");
+        let uri = format!("exec:sh {}", program.display());
+        let source = KeySource {
+            name: "tls".to_owned(),
+            uri: uri.parse().expect("a key"),
+            chain: folder.path().join("none"),
+            secret: SecretSource::Unnamed { how: String::new() },
+        };
+        let key = Key {
+            source,
+            purpose: Purpose::Tls,
+            registers: Vec::new(),
+        };
+        let tls = Tls { key, clients: None };
+        let address: SocketAddr = "127.0.0.1:8443".parse().expect("an address");
+        let listeners = Listeners::from([(address, Some(tls))]);
+        let server = server(Opening::within(Duration::from_secs(1)));
+        let renewed = server.renew(&listeners);
+        let mut renewed = std::pin::pin!(renewed);
+        // This runtime has one thread: others are heard on it meanwhile.
+        tokio::select! {
+            biased;
+            renewed = &mut renewed => panic!("{renewed:?} before it was time"),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+        // And it is given up.
+        let error = tokio::time::timeout(Duration::from_secs(3), renewed).await;
+        let error = error.expect("in time").expect_err("no key");
+        let why = format!("{error:#}");
+        assert!(
+            why.contains("127.0.0.1:8443") && why.contains("did not answer"),
+            "{why}"
+        );
+        // Nothing is shown on it in the clear instead.
+        server.want(&listeners);
+        assert!(server.protection(address).await.is_err() && lock(&server.protection).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_renewed_while_another_was_made_is_not_overwritten() {
+        let server = server(Opening::default());
         let address: SocketAddr = "127.0.0.1:8443".parse().expect("an address");
         server.want(&Listeners::from([(address, None)]));
         let newer = || Protection::in_words("newer");
-        let taken = server.protection_by(address, |_| {
+        let taken = server.protection_by(address, |_| async {
             lock(&server.protection).insert(address, newer());
             Ok(Protection::in_words("older"))
         });
-        assert!(taken.expect("made").is_as(&newer()));
+        assert!(taken.await.expect("made").is_as(&newer()));
         let opened = server.newest(address, Protection::in_words("older"));
         assert!(opened.is_as(&newer()));
         // What nobody wants any more by then is not made.
         lock(&server.protection).clear();
-        let gone = server.protection_by(address, |_| {
+        let gone = server.protection_by(address, |_| async {
             server.want(&Listeners::new());
             Ok(newer())
         });
-        assert!(gone.is_err() && lock(&server.protection).is_empty());
+        assert!(gone.await.is_err() && lock(&server.protection).is_empty());
     }
 }

@@ -212,9 +212,9 @@ impl Server {
     ///
     /// # Errors
     /// A sentence, if the address cannot be opened.
-    pub(crate) fn place(self: &Arc<Self>, serving: Arc<Serving>) -> anyhow::Result<Placed> {
+    pub(crate) async fn place(self: &Arc<Self>, serving: Arc<Serving>) -> anyhow::Result<Placed> {
         let listen = serving.http.listen;
-        let protection = self.protection(listen)?;
+        let protection = self.protection(listen).await?;
         let mut open = lock(&self.open);
         match open.get(&listen) {
             Some(listener) => listener.routes().put(&serving),

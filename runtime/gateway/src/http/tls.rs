@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use countersign_format::{Digest, DigestWriter};
+use countersign_keys::SigningKey;
 use countersign_tls::TlsIdentity;
 use rustls::ServerConfig;
 use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
@@ -34,15 +35,20 @@ pub(super) struct Protection {
 }
 
 impl Protection {
-    /// Of an address as it is wanted. Opens the key, and blocks.
-    pub(super) fn of(tls: Option<&Tls>) -> anyhow::Result<Self> {
+    /// Of an address that anybody may read along.
+    pub(super) fn none() -> Self {
+        Self {
+            config: None,
+            rules: DigestWriter::new().finish(),
+        }
+    }
+
+    /// Of an address as it is wanted, with the key that this names.
+    pub(super) fn by(tls: &Tls, key: SigningKey) -> anyhow::Result<Self> {
         let mut rules = DigestWriter::new();
-        let config = match tls {
-            Some(tls) => Some(server(tls, &mut rules)?),
-            None => None,
-        };
+        let config = server(tls, key, &mut rules)?;
         Ok(Self {
-            config,
+            config: Some(config),
             rules: rules.finish(),
         })
     }
@@ -62,10 +68,12 @@ impl Protection {
     }
 }
 
-fn server(tls: &Tls, rules: &mut DigestWriter) -> anyhow::Result<Arc<ServerConfig>> {
-    let source = &tls.key.source;
-    let key = source.open().map_err(|reason| anyhow!("{reason}"))?;
-    let chain = source.certificates()?;
+fn server(
+    tls: &Tls,
+    key: SigningKey,
+    rules: &mut DigestWriter,
+) -> anyhow::Result<Arc<ServerConfig>> {
+    let chain = tls.key.source.certificates()?;
     let clients = tls.clients.iter().flat_map(|clients| &clients.all);
     for (kind, certificate) in chain
         .iter()

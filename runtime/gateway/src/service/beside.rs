@@ -85,7 +85,7 @@ impl Supervision {
             self.stays(next, &refusal.why);
             return Step::After(After::Before);
         }
-        let begun = AtWork::begin(&next.service, &next.admitted, &self.host);
+        let begun = AtWork::begin(&next.service, &next.admitted, &self.host).await;
         let mut new = match begun {
             Ok(new) => new,
             Err(failure) => {

@@ -152,6 +152,33 @@ async fn td15_who_is_told_to_stop_while_it_is_asked_for_its_health_does_not_begi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn td15_who_is_at_work_and_does_not_say_whether_it_is_healthy_is_told_to_stop_nevertheless() {
+    let mut place = Place::new();
+    place.supervision.service.restart.healthy_after = Duration::ZERO;
+    let (asked, was_asked) = oneshot::channel();
+    let asked = std::sync::Mutex::new(Some(asked));
+    let ask = move |_: &Supervision| {
+        let asked = asked.lock().expect("ours").take().expect("asked once");
+        asked.send(()).expect("it waits");
+        Asked::by(std::future::pending())
+    };
+    let run = tokio::spawn(std::future::pending::<Ended>());
+    let watched = run.abort_handle();
+    let at_work = AtWork::Running(work::Run::of(run));
+    let commands = place.commands.clone();
+    let told = tokio::spawn(async move {
+        was_asked.await.expect("asked");
+        let _ = commands.send(Command::StopAtOnce);
+    });
+    let event = place.supervision.attend(at_work, ask);
+    let event = tokio::time::timeout(Duration::from_secs(20), event).await;
+    assert!(matches!(event, Ok(Event::Stop)));
+    told.await.expect("no panic");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(watched.is_finished());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn td18_what_was_withdrawn_before_its_start_does_not_start() {
     let mut place = Place::new();
     Place::withdraw(&place.supervision.state);

@@ -3,6 +3,7 @@
 //! Decides what of it runs, what its end is called, and that nothing of it runs any more afterwards. Admission, restarts,
 //! exchange and what is told of it are the same for all kinds.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use countersign_runtime::{GuestContext, LoadError, ReadyGuest, RunError};
@@ -74,11 +75,12 @@ pub(super) enum AtWork {
 
 impl AtWork {
     /// Puts a component to work as a service. What of it is no end is recorded. One that answers requests takes the place of the
-    /// one before.
+    /// one before, once its address is protected as it is to be, for which hardware is waited for. Dropped before, it does not
+    /// begin.
     ///
     /// # Errors
     /// Why it cannot begin.
-    pub(super) fn begin(
+    pub(super) async fn begin(
         service: &Service,
         admitted: &Admitted,
         host: &Host,
@@ -87,7 +89,7 @@ impl AtWork {
         let task = match (&service.work, &admitted.post) {
             (Work::Http(http), _) => {
                 let serving = Serving::new(&service.name, http, &ready, &host.http)?;
-                return Ok(Self::Answering(host.http.place(serving)?));
+                return Ok(Self::Answering(host.http.place(serving).await?));
             }
             (Work::Messages(messages), Some(post)) => {
                 let worker = Worker {
@@ -118,9 +120,10 @@ impl AtWork {
         }
     }
 
-    /// Whether the next one begins before this one ends, so that nobody who asks finds nobody there.
-    pub(super) fn hands_over(&self) -> bool {
-        matches!(self, Self::Answering(_))
+    /// Whether the next one begins before this one ends, so that nobody who asks finds nobody there. One that does not answer has
+    /// nothing to take over, and may begin much later.
+    pub(super) fn hands_over_to(&self, next: &Service) -> bool {
+        matches!(self, Self::Answering(_)) && matches!(next.work, Work::Http(_))
     }
 
     /// Ends a run, and waits until it is gone.
@@ -161,6 +164,34 @@ pub(super) async fn probe(
                 why: format!("it is not healthy: {why}"),
             })
         }
+    }
+}
+
+/// A question whether a component is healthy, while others are heard. Dropped, nobody waits for the answer.
+#[derive(Default)]
+pub(super) struct Asked(Option<Pin<Box<dyn Future<Output = Answer> + Send>>>);
+
+/// Whether it is.
+type Answer = Result<(), Failure>;
+
+impl Asked {
+    /// The answer is what this comes to.
+    pub(super) fn by(probed: impl Future<Output = Answer> + Send + 'static) -> Self {
+        Self(Some(Box::pin(probed)))
+    }
+
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The answer, once; never, where nothing was asked.
+    pub(super) async fn answer(&mut self) -> Answer {
+        let Some(asked) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        let answer = asked.await;
+        self.0 = None;
+        answer
     }
 }
 

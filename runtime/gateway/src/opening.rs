@@ -8,25 +8,32 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use countersign_hosting::lending::NotLent;
-use countersign_runtime::host::{LentAttestation, LentKey};
-
-use crate::config::{Key, Purpose};
+use countersign_hosting::lending::{KeySource, NotLent};
 
 /// How long a store may take to open the keys that are asked for: far longer than any takes for a few.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// A key that was opened.
-pub(super) enum Opened {
-    Attestation(Box<LentAttestation>),
-    Key(LentKey),
+/// A key to be opened, and what is opened of it.
+pub(crate) struct Wanted<T> {
+    store: String,
+    open: Box<dyn FnOnce() -> Result<T, NotLent> + Send>,
 }
 
-/// A key to be opened, and the certificates to lend it with.
-pub(super) type Wanted = (Key, Vec<Vec<u8>>);
+impl<T> Wanted<T> {
+    /// `open` blocks while the store of this key answers.
+    pub(crate) fn new(
+        key: &KeySource,
+        open: impl FnOnce() -> Result<T, NotLent> + Send + 'static,
+    ) -> Self {
+        Self {
+            store: key.store(),
+            open: Box::new(open),
+        }
+    }
+}
 
 /// Opens keys.
-pub(super) struct Opening {
+pub(crate) struct Opening {
     within: Duration,
     busy: Arc<Busy>,
 }
@@ -46,22 +53,22 @@ impl Default for Opening {
 
 impl Opening {
     /// For stores that may take so long.
-    pub(super) fn within(within: Duration) -> Self {
+    pub(crate) fn within(within: Duration) -> Self {
         Self {
             within,
             busy: Arc::default(),
         }
     }
 
-    /// Opens these keys, by their names. Blocks while their stores answer, and for no longer than they may take.
-    pub(super) fn open(
+    /// Opens these keys. Blocks while their stores answer, and for no longer than they may take.
+    pub(crate) fn open<N: Clone + Ord + Send + 'static, T: Send + 'static>(
         &self,
-        wanted: BTreeMap<String, Wanted>,
-    ) -> BTreeMap<String, Result<Opened, NotLent>> {
-        let mut stores = BTreeMap::<String, BTreeMap<String, Wanted>>::new();
-        for (name, (key, chain)) in wanted {
-            let of_store = stores.entry(key.source.store()).or_default();
-            of_store.insert(name, (key, chain));
+        wanted: BTreeMap<N, Wanted<T>>,
+    ) -> BTreeMap<N, Result<T, NotLent>> {
+        let mut stores = BTreeMap::<String, BTreeMap<N, Wanted<T>>>::new();
+        for (name, wanted) in wanted {
+            let of_store = stores.entry(wanted.store.clone()).or_default();
+            of_store.insert(name, wanted);
         }
         // All at the same time.
         let begun: Vec<_> = stores
@@ -88,7 +95,11 @@ impl Opening {
     }
 
     /// Begins to open the keys of one store.
-    fn begin(&self, store: String, keys: BTreeMap<String, Wanted>) -> std::io::Result<Begun> {
+    fn begin<N: Ord + Send + 'static, T: Send + 'static>(
+        &self,
+        store: String,
+        keys: BTreeMap<N, Wanted<T>>,
+    ) -> std::io::Result<Begun<N, T>> {
         let (told, answers) = channel();
         let (busy, within) = (Arc::clone(&self.busy), self.within);
         let until = Instant::now() + within;
@@ -98,9 +109,9 @@ impl Opening {
             let Some(_turn) = Turn::take(&busy, store, within) else {
                 return;
             };
-            for (name, (key, chain)) in keys {
+            for (name, wanted) in keys {
                 // Nobody may wait any more.
-                if told.send((name, opened(&key, chain))).is_err() {
+                if told.send((name, (wanted.open)())).is_err() {
                     return;
                 }
             }
@@ -114,7 +125,7 @@ impl Opening {
 
     /// As if others opened keys of a store.
     #[cfg(test)]
-    pub(super) fn turn_of(&self, store: &str) -> impl Sized + use<> {
+    pub(crate) fn turn_of(&self, store: &str) -> impl Sized + use<> {
         Turn::take(&self.busy, store.to_owned(), self.within)
     }
 
@@ -127,15 +138,15 @@ impl Opening {
 }
 
 /// Keys of one store that are being opened.
-struct Begun {
-    answers: Receiver<(String, Result<Opened, NotLent>)>,
+struct Begun<N, T> {
+    answers: Receiver<(N, Result<T, NotLent>)>,
     until: Instant,
     all: usize,
 }
 
-impl Begun {
+impl<N: Ord, T> Begun<N, T> {
     /// What was opened in time.
-    fn in_time(self) -> BTreeMap<String, Result<Opened, NotLent>> {
+    fn in_time(self) -> BTreeMap<N, Result<T, NotLent>> {
         let mut done = BTreeMap::new();
         while done.len() < self.all {
             let left = self.until.saturating_duration_since(Instant::now());
@@ -183,15 +194,4 @@ impl Busy {
         // It is whole between any two statements.
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn opened(key: &Key, chain: Vec<Vec<u8>>) -> Result<Opened, NotLent> {
-    if key.purpose == Purpose::Attestation {
-        let (program, how) = ("countersign-gateway", "registers = [0, 2, 7]");
-        let lent = key
-            .source
-            .attestation(chain, &key.registers, program, how)?;
-        return Ok(Opened::Attestation(Box::new(lent)));
-    }
-    Ok(Opened::Key(key.source.lent(chain)?))
 }
