@@ -1,7 +1,8 @@
 //! The revocation lists that bundles have brought, in one file beside the bundles, which is named by its digest: of each issuer the
 //! newest that its key has signed, and behind them those that no key has signed which is known here.
 //!
-//! Decides that a bundle adds to them and takes none away but for a newer one that the same key has signed; that what no known key
+//! Decides that a bundle adds to them and takes none away but for a newer one that the same key has signed, or one too many of the same
+//! number; that what no known key
 //! has signed is kept for the day on which its issuer is known, and takes no room from the rest; and that a list in the name of a root
 //! which that has not signed is forged.
 
@@ -51,6 +52,8 @@ pub(crate) struct CarriedOver {
     pub(crate) forged: Option<Rejection>,
     /// Lists that no known key has signed and that found no room.
     pub(crate) left_out: Vec<Crl>,
+    /// Lists that no known key has signed, whose place newer ones of the same signers have.
+    pub(crate) replaced: Vec<Crl>,
 }
 
 /// The lists in the file with this digest.
@@ -152,14 +155,19 @@ pub(crate) fn carry(
     within(what, MAX_NUMBER as u64, lists.len() as u64)?;
     let is_there = |list: &Crl| lists.iter().any(|there| there.list.der() == list.der());
     new.retain(|list| !is_there(list));
-    let new = new.into_iter();
-    let left_out = new.filter_map(|list| unproved::take_in(&mut unproved, list, signers));
-    let left_out = left_out.collect();
+    let (mut left_out, mut replaced) = (Vec::new(), Vec::new());
+    for list in new {
+        match unproved::take_in(&mut unproved, &list, signers) {
+            Some(gone) => replaced.extend(gone),
+            None => left_out.push(list),
+        }
+    }
     lists.extend(unproved);
     Ok(CarriedOver {
         file: put_down(places, &lists)?,
         forged,
         left_out,
+        replaced,
     })
 }
 
@@ -219,20 +227,32 @@ fn origin(list: &Crl, known: &Known) -> Origin {
     }
 }
 
-/// Of each key the newest. In the order in which they came.
+/// Of each key the newest. Of several with one number the first and the last that came: a key that signs more of them fills no room
+/// but its own. In the order in which they came.
 fn newest(lists: Vec<Crl>) -> Vec<Crl> {
     let mut kept: Vec<Crl> = Vec::with_capacity(lists.len());
     for list in &lists {
-        let is_behind = lists.iter().any(|other| {
-            other.has_issuer_of(list)
-                && other.verified_under() == list.verified_under()
-                && other.number() > list.number()
-        });
-        if !is_behind && kept.iter().all(|other| other.der() != list.der()) {
-            kept.push(list.clone());
+        let is_behind = lists
+            .iter()
+            .any(|other| is_of_same_key(other, list) && other.number() > list.number());
+        if is_behind || kept.iter().any(|other| other.der() == list.der()) {
+            continue;
         }
+        let mut places = (0..).zip(&kept);
+        let mut same = places
+            .by_ref()
+            .filter(|(_, other)| is_of_same_key(other, list));
+        let last = same.nth(1).map(|(place, _)| place);
+        if let Some(last) = last {
+            kept.remove(last);
+        }
+        kept.push(list.clone());
     }
     kept
+}
+
+fn is_of_same_key(one: &Crl, other: &Crl) -> bool {
+    one.has_issuer_of(other) && one.verified_under() == other.verified_under()
 }
 
 #[cfg(test)]
@@ -342,6 +362,26 @@ mod tests {
         }
         fs::remove_file(&path).expect("ours");
         assert!(carried(&places, file).is_err());
+    }
+
+    #[test]
+    fn td13_an_authority_that_signs_many_lists_of_one_number_fills_no_room_but_its_own() {
+        let pki = TestPki::new();
+        let (_state, places) = folder();
+        let known = issuers(&pki);
+        let (root, device) = (list(&pki.crls()[0]), pki.crl_against_device(9));
+        let of_one_number = |entries: u8| {
+            let mut parts = CrlParts::of(&device);
+            let revoked = parts.revoked_certificates.take().expect("one");
+            let revoked = revoked.into_iter().cycle().take(entries.into());
+            parts.revoked_certificates = Some(revoked.collect());
+            list(&parts.sign(&pki.authority_keys()[1]))
+        };
+        let many: Vec<_> = (1..=40).map(of_one_number).collect();
+        let brought = [vec![root.clone()], many.clone()].concat();
+        let kept = carried_again(&places, Vec::new(), brought, &known);
+        let kept: Vec<_> = kept.iter().map(|there| there.list.der()).collect();
+        assert_eq!(kept, [root.der(), many[0].der(), many[39].der()]);
     }
 
     #[test]

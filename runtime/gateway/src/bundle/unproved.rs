@@ -1,7 +1,7 @@
 //! Revocation lists that no key which is known here has signed: of an issuer whom nobody knows yet, or forged, which nobody can tell.
 //!
 //! Decides that whose bundles brought a list is remembered, and that nobody's bundles take a place from what others' have brought:
-//! what finds no room is left out.
+//! room is made among one's own, and what finds none is left out.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use countersign_trust_store::{Crl, MAX_CRL_BYTES};
 
 use super::carried::Carried;
 
-/// Of one issuer, so many of those that came first stay for good.
+/// Of one issuer, so many of those that came first stay; one for good, the others while there is room.
 const FIRST: usize = 3;
 
 /// Of one issuer, so many for those whose bundles brought them: the first, and the one that came last.
@@ -34,16 +34,17 @@ pub(super) const MOST_BYTES: usize = MAX_CRL_BYTES;
 /// Most that are remembered to have brought the same list.
 const CLAIMS: usize = 16;
 
-/// Has a list that came with a bundle of these signers stand among those that are there. What is not there any more, or never was: it
-/// itself where there is no room, and the last that came from them of this issuer before, whose place it takes.
-pub(super) fn take_in(lists: &mut Vec<Carried>, list: Crl, signers: Digest) -> Option<Crl> {
+/// Has a list that came with a bundle of these signers stand among those that are there: those of theirs that are not there any more
+/// since, or none where there is no room for it. The last that came from them of this issuer before gives it its place; and where there
+/// is no room, of any issuer what is neither the first nor the last that came from them.
+pub(super) fn take_in(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) -> Option<Vec<Crl>> {
     let is_it = |there: &&mut Carried| there.list.der() == list.der();
     let mut next = lists.clone();
     let numbers = next.iter().filter_map(|there| there.claims.get(&signers));
     let number = numbers.max().copied().unwrap_or(0).saturating_add(1);
     match next.iter_mut().find(is_it) {
         Some(there) if there.claims.contains_key(&signers) || there.claims.len() >= CLAIMS => {
-            return None;
+            return Some(Vec::new());
         }
         Some(there) => {
             there.claims.insert(signers, number);
@@ -53,17 +54,21 @@ pub(super) fn take_in(lists: &mut Vec<Carried>, list: Crl, signers: Digest) -> O
             claims: BTreeMap::from([(signers, number)]),
         }),
     }
-    let gone = without_last_before(&mut next, &list, signers);
-    if !has_room(&next, &list, signers) {
-        return Some(list);
+    let mut gone = Vec::new();
+    if let Some(place) = last_before(&next, list, signers) {
+        gone.extend(give_up(&mut next, place, signers));
+    }
+    while !has_room(&next, list, signers) {
+        let place = oldest_between(&next, list, signers)?;
+        gone.extend(give_up(&mut next, place, signers));
     }
     *lists = next;
-    gone
+    Some(gone)
 }
 
 /// Of lists for which there is no room, those that a bundle's own components are judged by: so few of each issuer that, with all that are
 /// there, a chain can afford to look at them.
-pub(crate) fn few(lists: &[Crl]) -> Vec<Crl> {
+pub(crate) fn few<'a>(lists: impl IntoIterator<Item = &'a Crl>) -> Vec<Crl> {
     let mut few = Vec::<Crl>::new();
     for list in lists {
         let of_issuer = few.iter().filter(|other| other.has_issuer_of(list));
@@ -74,22 +79,59 @@ pub(crate) fn few(lists: &[Crl]) -> Vec<Crl> {
     few
 }
 
-/// Takes the place from the last of these signers' lists before this one, where they have more of this issuer than they may.
-fn without_last_before(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) -> Option<Crl> {
-    let places = lists.iter().enumerate();
-    let mut own: Vec<_> = places
-        .filter(|(_, there)| there.list.has_issuer_of(list))
-        .filter_map(|(place, there)| Some((*there.claims.get(&signers)?, place)))
+/// The last of these signers' lists before this one, where they have more of this issuer than they may.
+fn last_before(lists: &[Carried], list: &Crl, signers: Digest) -> Option<usize> {
+    let mut own: Vec<_> = places(lists, signers)
+        .filter(|(_, _, own)| own.has_issuer_of(list))
+        .map(|(number, place, _)| (number, place))
         .collect();
     own.sort_unstable();
     let (_, place) = own
         .get(FIRST)
         .filter(|_| own.len() > OF_ISSUER_EACH)
         .copied()?;
-    let before = lists.get_mut(place)?;
-    before.claims.remove(&signers);
-    // Others may have brought it as well.
-    before.claims.is_empty().then(|| lists.remove(place).list)
+    Some(place)
+}
+
+/// Of these signers' lists the oldest that is neither their first nor their last of its issuer. Only of this list's where it is this
+/// issuer of whom there are too many.
+fn oldest_between(lists: &[Carried], list: &Crl, signers: Digest) -> Option<usize> {
+    let own: Vec<_> = places(lists, signers).collect();
+    let is_crowded = is_crowded(lists, list);
+    let is_between = |(number, _, one): &&(u64, usize, &Crl)| {
+        let mut others = own.iter().filter(|(_, _, other)| other.has_issuer_of(one));
+        let (mut is_first, mut is_last) = (true, true);
+        others.by_ref().for_each(|(other, _, _)| {
+            is_first &= other >= number;
+            is_last &= other <= number;
+        });
+        !is_first && !is_last && (!is_crowded || one.has_issuer_of(list))
+    };
+    let between = own.iter().filter(is_between);
+    let oldest = between.min_by_key(|(number, _, _)| *number);
+    oldest.map(|(_, place, _)| *place)
+}
+
+/// The lists that these signers' bundles brought: as which of theirs, and where they stand.
+fn places(lists: &[Carried], signers: Digest) -> impl Iterator<Item = (u64, usize, &Crl)> {
+    let places = lists.iter().enumerate();
+    places.filter_map(move |(place, there)| {
+        let number = there.claims.get(&signers)?;
+        Some((*number, place, &there.list))
+    })
+}
+
+/// Has a list not be these signers' any more: the list, unless others have brought it as well.
+fn give_up(lists: &mut Vec<Carried>, place: usize, signers: Digest) -> Option<Crl> {
+    let there = lists.get_mut(place)?;
+    there.claims.remove(&signers);
+    there.claims.is_empty().then(|| lists.remove(place).list)
+}
+
+/// Whether there are more of this issuer than a chain can afford to look at.
+fn is_crowded(lists: &[Carried], list: &Crl) -> bool {
+    let of_issuer = lists.iter().filter(|other| other.list.has_issuer_of(list));
+    of_issuer.count() > OF_ISSUER
 }
 
 fn has_room(lists: &[Carried], list: &Crl, signers: Digest) -> bool {
@@ -99,8 +141,7 @@ fn has_room(lists: &[Carried], list: &Crl, signers: Digest) -> bool {
         .iter()
         .filter(|there| there.claims.contains_key(&signers));
     let own: Vec<_> = own.map(|there| &there.list).collect();
-    let of_issuer = all.iter().filter(|other| other.has_issuer_of(list));
-    of_issuer.count() <= OF_ISSUER
+    !is_crowded(lists, list)
         && own.len() <= EACH
         && bytes(&own) <= EACH_BYTES
         && all.len() <= MOST
@@ -139,6 +180,11 @@ mod tests {
         Crl::parse(&parts.sign(&pki.authority_keys()[1])).expect("a list")
     }
 
+    /// What gave its place to a list for which there is room.
+    fn bring(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) -> Vec<Crl> {
+        take_in(lists, list, signers).expect("room")
+    }
+
     fn has(lists: &[Carried], list: &Crl) -> bool {
         lists.iter().any(|there| there.list.der() == list.der())
     }
@@ -154,11 +200,11 @@ mod tests {
         let mut lists = Vec::new();
         let genuine: Vec<_> = (0..4).map(|number| list(&pki, number)).collect();
         for one in &genuine {
-            assert!(take_in(&mut lists, one.clone(), honest).is_none());
+            assert!(bring(&mut lists, one, honest).is_empty());
         }
         // Neither those that came first nor the last.
         for number in 100..200 {
-            take_in(&mut lists, list(&pki, number), hostile);
+            bring(&mut lists, &list(&pki, number), hostile);
         }
         assert!(genuine.iter().all(|one| has(&lists, one)));
         assert_eq!(lists.len(), 2 * OF_ISSUER_EACH);
@@ -166,14 +212,15 @@ mod tests {
         assert_eq!(few(&forged).len(), OF_ISSUER_EACH);
         // Nor what the hostile brought first, as if it were their own, and give up.
         let next = list(&pki, 5);
-        take_in(&mut lists, next.clone(), hostile);
-        assert!(take_in(&mut lists, next.clone(), honest).is_some());
-        take_in(&mut lists, list(&pki, 200), hostile);
+        bring(&mut lists, &next, hostile);
+        assert_eq!(bring(&mut lists, &next, honest).len(), 1);
+        bring(&mut lists, &list(&pki, 200), hostile);
         assert!(has(&lists, &next) && has(&lists, &list(&pki, 200)));
         // One's own newer takes the place of one's last, and of none of one's first.
         let newest = list(&pki, 6);
-        let gone = take_in(&mut lists, newest.clone(), honest).expect("no room for both");
-        assert!(gone.der() == next.der() && has(&lists, &newest));
+        let gone = bring(&mut lists, &newest, honest);
+        let gone: Vec<_> = gone.iter().map(Crl::der).collect();
+        assert!(gone == [next.der()] && has(&lists, &newest));
         assert!(genuine[..FIRST].iter().all(|one| has(&lists, one)));
     }
 
@@ -183,11 +230,10 @@ mod tests {
         let mut lists = Vec::new();
         let (mut small, mut large) = (parts(&pki, 1), parts(&pki, 300_000));
         let genuine = of(&pki, &mut parts(&pki, 1_000), 0);
-        assert!(take_in(&mut lists, genuine.clone(), signers("honest")).is_none());
+        assert!(take_in(&mut lists, &genuine, signers("honest")).is_some());
         // 11 MiB each: of the same signers one has room, and the next has none.
         let mut bring = |lists: &mut Vec<Carried>, issuer: u64, by: &str| {
-            let out = take_in(lists, of(&pki, &mut large, issuer), signers(by));
-            out.is_none()
+            take_in(lists, &of(&pki, &mut large, issuer), signers(by)).is_some()
         };
         assert!(bring(&mut lists, 1, "hostile 1") && !bring(&mut lists, 2, "hostile 1"));
         for issuer in 3..6 {
@@ -201,16 +247,46 @@ mod tests {
         for by in 0..5 {
             for issuer in 0..70 {
                 let by_one = signers(&format!("small {by}"));
-                take_in(
-                    &mut lists,
-                    of(&pki, &mut small, 100 + by * 100 + issuer),
-                    by_one,
-                );
+                let of_one = of(&pki, &mut small, 100 + by * 100 + issuer);
+                take_in(&mut lists, &of_one, by_one);
             }
             let own = signers(&format!("small {by}"));
             let own = lists.iter().filter(|one| one.claims.contains_key(&own));
             assert!(own.count() <= EACH);
         }
         assert!(lists.len() == MOST && has(&lists, &genuine));
+    }
+
+    #[test]
+    fn td13_who_brings_more_and_more_of_strangers_makes_room_among_ones_own() {
+        let pki = TestPki::new();
+        let (honest, other) = (signers("honest"), signers("other"));
+        let mut lists = Vec::new();
+        let others = of(&pki, &mut parts(&pki, 1), 500);
+        assert!(bring(&mut lists, &others, other).is_empty());
+        // Each of its bundles has the newest of twenty issuers whom nobody knows yet.
+        let of_bundle = |bundle: u32| (0..20).map(move |issuer| (bundle, issuer));
+        let one = |(bundle, issuer): (u32, u64)| of(&pki, &mut parts(&pki, bundle + 1), issuer);
+        for bundle in 0..12 {
+            for list in of_bundle(bundle).map(one) {
+                bring(&mut lists, &list, honest);
+                assert!(has(&lists, &list));
+            }
+        }
+        // Of each the first, and the newest, and nothing of others went for it.
+        for list in of_bundle(0).chain(of_bundle(11)).map(one) {
+            assert!(has(&lists, &list));
+        }
+        assert!(lists.len() <= EACH + 1 && has(&lists, &others));
+        // Where the first and the last of each fill it, there is no room.
+        for issuer in 20..32 {
+            for bundle in 0..2 {
+                bring(&mut lists, &one((bundle, issuer)), honest);
+            }
+        }
+        let before = lists.len();
+        assert!(take_in(&mut lists, &one((0, 40)), honest).is_none());
+        assert_eq!((before, lists.len()), (EACH + 1, EACH + 1));
+        assert!(take_in(&mut lists, &one((0, 40)), other).is_some());
     }
 }

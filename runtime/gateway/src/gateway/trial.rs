@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use countersign_format::Digest;
-use countersign_trust_store::{Anchor, Crl, CrlNumber};
+use countersign_trust_store::{Anchor, Crl, CrlNumber, Rejection};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -66,6 +66,31 @@ struct Outcome<'a> {
     signers: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'a Refusal>,
+}
+
+/// Lists that no known key has signed and that are not kept. What a bundle brings is judged by them nevertheless.
+#[derive(Default)]
+struct NotKept {
+    /// Those that found no room, of which the operator is told.
+    left_out: Vec<Crl>,
+    /// Those whose place newer ones have.
+    replaced: Vec<Crl>,
+}
+
+impl NotKept {
+    fn all(&self) -> impl Iterator<Item = &Crl> {
+        self.left_out.iter().chain(&self.replaced)
+    }
+
+    /// Those that a key has signed which became known meanwhile.
+    fn take_verified(&mut self) -> Vec<Crl> {
+        let Self { left_out, replaced } = self;
+        let mut verified = Vec::new();
+        for lists in [left_out, replaced] {
+            verified.extend(lists.extract_if(.., |list| list.verified_under().is_some()));
+        }
+        verified
+    }
 }
 
 /// A moment later, if something is on trial.
@@ -203,9 +228,10 @@ impl Gateway {
 
     /// Switches to what a bundle brings. If that cannot be, all is as it was, and its lists count nevertheless.
     async fn switch(&mut self, mut bundle: Staged) -> Result<(), Box<(Staged, Refusal)>> {
-        let mut lists = std::mem::take(&mut bundle.lists);
-        let switched = self.try_to_switch(&bundle, &mut lists).await;
-        for list in &lists {
+        let brought = std::mem::take(&mut bundle.lists);
+        let mut not_kept = NotKept::default();
+        let switched = self.try_to_switch(&bundle, brought, &mut not_kept).await;
+        for list in &not_kept.left_out {
             let why = format!(
                 "list-not-kept: the list {} of {} is not kept: no key that is known here has signed it, and there is no room for more of those; if it is genuine, give it to this machine in a file that its configuration names",
                 list.number(),
@@ -232,16 +258,19 @@ impl Gateway {
         }
     }
 
-    /// The configuration before, what must prove healthy, and in which time. On failure it counts on. Of the lists those are left that
-    /// are not kept.
+    /// The configuration before, what must prove healthy, and in which time. On failure it counts on. Says which lists are not kept.
     async fn try_to_switch(
         &mut self,
         bundle: &Staged,
-        lists: &mut Vec<Crl>,
+        brought: Vec<Crl>,
+        not_kept: &mut NotKept,
     ) -> Result<(Config, BTreeMap<String, String>, Duration), Refusal> {
         let fields = bundle.index.fields();
-        self.remember_lists(bundle, lists)?;
-        let not_kept = bundle::few(lists);
+        let forged;
+        (*not_kept, forged) = self.remember_lists(bundle, brought)?;
+        if let Some(forged) = forged {
+            return Err(forged.into());
+        }
         if let Some(refusal) = &bundle.torn {
             return Err(refusal.clone());
         }
@@ -282,7 +311,7 @@ impl Gateway {
             )));
         }
         // Its components are judged by all that it brings, whether there is room for that or not.
-        let given = Given::by(&next)?.and(Given::brought(not_kept));
+        let given = Given::by(&next)?.and(Given::brought(bundle::few(not_kept.all())));
         self.host.lists.exchange(given);
         self.host.hold.begin(fields.minimums.clone());
         let mut judged = Ok(());
@@ -295,8 +324,9 @@ impl Gateway {
             }
         }
         // Whose that is may have shown by now, also where one of them is what the bundle is refused by.
-        if lists.iter().any(|list| list.verified_under().is_some()) {
-            self.remember_lists(bundle, lists)?;
+        let shown = not_kept.take_verified();
+        if !shown.is_empty() {
+            self.remember_lists(bundle, shown)?;
         }
         judged?;
         let next = bundle::with_lists(next, &self.state.memory())?;
@@ -304,11 +334,15 @@ impl Gateway {
         Ok((before, brought, within))
     }
 
-    /// Lists of a bundle that verified are never taken back, whatever becomes of it, nor are those that came with others. Of those that
-    /// were brought, the ones are left for which there is no room.
-    fn remember_lists(&self, bundle: &Staged, brought: &mut Vec<Crl>) -> Result<(), Refusal> {
+    /// Lists of a bundle that verified are never taken back, whatever becomes of it, nor are those that came with others. Which are
+    /// not kept, and why one is forged.
+    fn remember_lists(
+        &self,
+        bundle: &Staged,
+        brought: Vec<Crl>,
+    ) -> Result<(NotKept, Option<Rejection>), Refusal> {
         tokio::task::block_in_place(|| {
-            let mut forged = None;
+            let (mut forged, mut not_kept) = (None, NotKept::default());
             let carried = match (self.state.memory().carried_lists()?, brought.is_empty()) {
                 (before, true) => before,
                 (before, false) => {
@@ -321,9 +355,11 @@ impl Gateway {
                     });
                     let before = self.as_consulted(before.unwrap_or_default());
                     let (signers, known) = (bundle.signed_by, self.known_issuers(bundle));
-                    let brought_now = std::mem::take(brought);
-                    let over = bundle::carry(&places, before, brought_now, signers, &known)?;
-                    *brought = over.left_out;
+                    let over = bundle::carry(&places, before, brought, signers, &known)?;
+                    not_kept = NotKept {
+                        left_out: over.left_out,
+                        replaced: over.replaced,
+                    };
                     forged = over.forged;
                     over.file
                 }
@@ -337,7 +373,7 @@ impl Gateway {
                 }
             });
             remembered.map_err(Refusal::from)?;
-            forged.map_or(Ok(()), |forged| Err(forged.into()))
+            Ok((not_kept, forged))
         })
     }
 
