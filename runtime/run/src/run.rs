@@ -1,5 +1,7 @@
 //! One run: read, verify, load, start, and an exit status for every way it can end.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -43,6 +45,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<u8> {
         reporter,
         log: Arc::clone(&log),
         anchors: Anchors::none(),
+        said: RefCell::default(),
     };
     let mut start = host.start();
     loop {
@@ -102,6 +105,8 @@ struct Host<'a> {
     reporter: Reporter<'a>,
     log: Arc<AuditLog>,
     anchors: Anchors,
+    /// Why code that lay beside the component was not used.
+    said: RefCell<BTreeSet<String>>,
 }
 
 impl Host<'_> {
@@ -175,6 +180,10 @@ impl Host<'_> {
         let (code, not_used) = search.find(&self.run.file, &[]);
         for not_used in not_used {
             let why = not_used.to_string();
+            // Of a component that was recognised and had to be read after all it was said before.
+            if !self.said.borrow_mut().insert(why.clone()) {
+                continue;
+            }
             self.reporter.note(&why);
             let record = Record::code_refused(&verified, not_used.code, &why);
             self.log.write(&record);
