@@ -40,9 +40,10 @@ pub(super) fn play(words: &[&str]) -> Result<()> {
     tests.env("COUNTERSIGN_IMAGES", IMAGES.to_string());
     tests.env("COUNTERSIGN_MINUTES", minutes.to_string());
     tests.env("COUNTERSIGN_STARTS", STARTS.to_string());
-    // As everywhere, all packages are built alike. One after the other, and with what they print: that is the result.
+    // As everywhere, all packages are built alike. Two at a time, since each waits more than it works; and with what they print: that
+    // is the result.
     tests.args(["test", "--locked", "--workspace"]).args(TPM);
     tests.args(["--test", "gateway", "--test", "suite"]);
-    tests.args(["--", "--nocapture", "--test-threads=1", "--include-ignored"]);
+    tests.args(["--", "--nocapture", "--test-threads=2", "--include-ignored"]);
     run(tests.args(["kills::", "unsynced::", "churn::", "reuse::"]))
 }
