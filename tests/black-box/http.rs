@@ -418,6 +418,26 @@ fn td10_th09_a_reload_under_a_thousand_requests_a_second_loses_none() {
 }
 
 #[test]
+fn td10_what_answered_requests_and_is_to_run_by_a_schedule_answers_none_meanwhile() {
+    let bench = Bench::new();
+    let address = free();
+    sign(&bench, "hello", "hello-http", 1, &[]);
+    configure(&bench, "", &[("hello", address, "")]);
+    let _gateway = bench.start();
+    bench.until("hello", running);
+    assert_eq!(said(&get(address, "/")), (200, "Hello, world!\n"));
+    sign(&bench, "hello", "hello", 2, &[]);
+    bench.configure_with(
+        "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n\
+         [[schedule]]\nname = \"hello\"\ncomponent = \"hello.wasm\"\nsigned-as = \"test:hello\"\ncron = \"0 0 29 2 *\"\n",
+    );
+    let (reloaded, _) = bench.reload();
+    assert_eq!(reloaded.status, 0, "{reloaded:?}");
+    bench.until("hello", |service| service["state"] == "scheduled");
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
 fn th10_a_version_that_says_it_is_not_healthy_does_not_take_the_place() {
     let bench = Bench::new();
     let address = free();

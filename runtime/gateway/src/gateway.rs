@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use countersign_hosting::AuditLog;
-use countersign_runtime::Runtime;
 use countersign_runtime::audit::Record;
+use countersign_runtime::{Program, Runtime};
 use countersign_trust_store::{Anchors, Code, Rejection};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -150,6 +150,7 @@ pub(crate) struct Gateway {
     waiting: Vec<Waiting>,
     /// The span of what had it done that is under way.
     cause: Span,
+    program: Program,
 }
 
 impl Gateway {
@@ -229,6 +230,8 @@ impl Gateway {
             done: Reloaded::default(),
             waiting: Vec::new(),
             cause: Span::none(),
+            // Where nobody says where it lies, it stays.
+            program: Program::of_this_process().unwrap_or_default(),
         };
         gateway.tidy();
         gateway.show();

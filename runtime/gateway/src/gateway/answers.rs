@@ -102,6 +102,8 @@ impl Gateway {
             let words = self.in_words();
             say("", &words);
             manager.ready(&words);
+            // What got it here is not needed again soon. Nobody misses it who does not look.
+            let _ = self.program.give_back();
         }
         for waiting in std::mem::take(&mut self.waiting) {
             let said = self.in_json(waiting.said);

@@ -1,0 +1,144 @@
+//! The program's own pages in memory: those that only a start or a reload needed are given back.
+//!
+//! Decides nothing that anybody notices but whoever looks how much memory this process has: whatever is needed again is there again
+//! with the next use, from the file or the system's copy of it. A system that is short of memory does the same by itself.
+
+use std::io;
+use std::ops::Range;
+
+use rustix::mm::{Advice, madvise};
+
+/// Where the code and constants of the program lie in memory that this library is part of: for a host that runs for years.
+///
+/// Code that is needed once, to start, stays in memory for as long as the program runs, where a system has enough. Of a gateway
+/// that is more than half of what it has.
+#[derive(Debug, Default)]
+pub struct Program(Vec<Range<usize>>);
+
+impl Program {
+    /// Of this process.
+    ///
+    /// # Errors
+    /// If `/proc` does not say so.
+    pub fn of_this_process() -> io::Result<Self> {
+        let file = std::fs::read_link("/proc/self/exe")?;
+        let text = std::fs::read_to_string("/proc/self/smaps")?;
+        Ok(Self(constant(&text, &file.to_string_lossy())))
+    }
+
+    /// Gives back what is not used just now. Other threads may use it at the same time; what they need is there again at once.
+    ///
+    /// # Errors
+    /// If the system does not take it.
+    #[expect(
+        unsafe_code,
+        reason = "advice about memory is unsafe, because most of it may lose what is there"
+    )]
+    pub fn give_back(&self) -> io::Result<()> {
+        for part in &self.0 {
+            let start = std::ptr::without_provenance_mut(part.start);
+            // SAFETY: nothing is lost. The kernel said of this range that it is this program's file, that it cannot be written, and
+            // that no page of it is a copy of this process's own; nothing here makes a program's file writable in memory, and the
+            // kernel lets nobody write to a file that runs. What is read there next is read from that file.
+            unsafe { madvise(start, part.len(), Advice::LinuxDontNeed) }?;
+        }
+        Ok(())
+    }
+}
+
+/// The ranges of this file which cannot be written, and of which no page was ever changed (proc(5), `/proc/pid/smaps`).
+fn constant(smaps: &str, file: &str) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut next = None;
+    for line in smaps.lines() {
+        if let Some(range) = mapped(line, file) {
+            next = range;
+        } else if let Some(own) = line.strip_prefix("Anonymous:") {
+            // Relocated once, for all that it cannot be written since.
+            ranges.extend(next.take().filter(|_| own.trim() == "0 kB"));
+        }
+    }
+    ranges
+}
+
+/// Of a line that begins a range, that range, if it is one of the file's that cannot be written; `None` for any other line.
+#[expect(
+    clippy::option_option,
+    reason = "a line of another kind, and a range of another kind"
+)]
+fn mapped(line: &str, file: &str) -> Option<Option<Range<usize>>> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let hexadecimal = |text| usize::from_str_radix(text, 16).ok();
+    let (start, end) = (hexadecimal(start)?, hexadecimal(end)?);
+    let may = words.next()?;
+    // Offset, device and inode.
+    let path = words.nth(3).unwrap_or_default();
+    let is_constant = matches!(may, "r-xp" | "r--p") && path == file;
+    Some(
+        is_constant
+            .then_some(start..end)
+            .filter(|range| !range.is_empty()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMAPS: &str = "\
+00400000-00500000 r--p 00000000 fe:00 12345                      /usr/bin/countersign-gateway
+Rss:                1024 kB
+Anonymous:             0 kB
+VmFlags: rd mr mw me
+00500000-01500000 r-xp 00100000 fe:00 12345                      /usr/bin/countersign-gateway
+Anonymous:             0 kB
+01500000-01600000 r--p 01100000 fe:00 12345                      /usr/bin/countersign-gateway
+Anonymous:           988 kB
+01600000-01610000 rw-p 01200000 fe:00 12345                      /usr/bin/countersign-gateway
+Anonymous:             0 kB
+7f0000000000-7f0000001000 r-xp 00000000 00:01 99                 /memfd:countersign-code (deleted)
+Anonymous:             0 kB
+7f0000002000-7f0000003000 rw-p 00000000 00:00 0
+Anonymous:             4 kB
+";
+
+    #[test]
+    fn only_what_is_the_files_own_and_unchanged_is_given_back() {
+        let ranges = constant(SMAPS, "/usr/bin/countersign-gateway");
+        assert_eq!(ranges, [0x40_0000..0x50_0000, 0x50_0000..0x150_0000]);
+        assert!(constant(SMAPS, "/usr/bin/another").is_empty());
+        assert!(constant("Anonymous: 0 kB\n-\n", "").is_empty());
+    }
+
+    /// Kilobytes of files that are in this process's memory.
+    fn resident() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssFile:"));
+        let amount = line.and_then(|line| line.trim().strip_suffix("kB"));
+        amount.expect("its form").trim().parse().expect("a number")
+    }
+
+    #[test]
+    fn a_program_that_gave_its_pages_back_goes_on() {
+        let program = Program::of_this_process().expect("/proc");
+        assert!(program.0.iter().any(|range| range.len() > 1 << 20));
+        // Others run beside this, and have their pages back soon.
+        let least = (0..20)
+            .map(|_| {
+                let before = resident();
+                program.give_back().expect("taken");
+                resident().saturating_sub(before / 2)
+            })
+            .min();
+        assert_eq!(least, Some(0));
+        let digest = crate::format::Digest::of(b"code and constants are as they were");
+        assert!(
+            digest
+                .to_string()
+                .starts_with(|c: char| c.is_ascii_hexdigit())
+        );
+    }
+}
