@@ -41,6 +41,7 @@ impl Record {
         Self {
             body: Body {
                 native_code: Some(origin.as_str()),
+                recognised: verified.component().is_none(),
                 cache_not_used: not_used,
                 vouched,
                 ..Body::of(verified, Event::Accepted, None, None)
@@ -85,6 +86,7 @@ impl Record {
                 file_sha256: file.map(|file| file.to_string()),
                 component: None,
                 native_code: None,
+                recognised: false,
                 cache_not_used: None,
                 vouched: None,
                 signers: Vec::new(),
@@ -182,6 +184,9 @@ struct Body {
     /// Where the code came from that runs: `compiled`, `cached`, `precompiled` or `recompiled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     native_code: Option<&'static str>,
+    /// Whether the component's SHA-256 is that which was computed when it was admitted here before, its bytes being the same.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recognised: bool,
     /// Why the code in the cache was not used, where there is some.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_not_used: Option<String>,
@@ -277,6 +282,7 @@ impl Body {
                 security_version: statement.security_version(),
             }),
             native_code: None,
+            recognised: false,
             cache_not_used: None,
             vouched: None,
             signers: (verified.signers().iter())

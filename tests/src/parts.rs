@@ -4,7 +4,7 @@
 
 use countersign_keys::SigningKey;
 use countersign_trust_store::UnixTime;
-use der::asn1::{Any, BitString, ObjectIdentifier, OctetString};
+use der::asn1::{Any, BitString, ObjectIdentifier, OctetString, Uint};
 use der::{Choice, DateTime, Decode, Encode, Length, Reader, Sequence, Tag, Tagged, Writer};
 use std::time::Duration;
 use x509_cert::ext::Extension;
@@ -173,6 +173,25 @@ impl CrlParts {
         sign(self, &self.signature, issuer)
     }
 
+    /// Signs the parts with `issuer`, of P-256, and gives the other signature that mathematics accepts: n - s in place of s, which
+    /// whoever has the first can make.
+    ///
+    /// # Panics
+    /// When the key fails, or is of another kind.
+    #[must_use]
+    pub fn sign_otherwise(&self, issuer: &SigningKey) -> Vec<u8> {
+        let message = self.to_be_signed();
+        let genuine = issuer_key::sign(issuer, &message);
+        let mut values = EcdsaSigValue::from_der(&genuine).expect("a signature of ECDSA");
+        values.s = Uint::new(&negated(values.s.as_bytes())).expect("a number");
+        let signature = values.to_der().expect("two numbers encode");
+        assemble(&message, &self.signature, &signature)
+    }
+
+    fn to_be_signed(&self) -> Vec<u8> {
+        self.to_der().expect("parts encode")
+    }
+
     /// Replaces thisUpdate and nextUpdate.
     pub fn set_updates(&mut self, this_update: UnixTime, next_update: UnixTime) {
         self.this_update = TimeField(any(&time(this_update)));
@@ -191,6 +210,33 @@ impl CrlParts {
     pub fn remove_extension(&mut self, id: ObjectIdentifier) {
         remove_extension(self.extensions.get_or_insert_default(), id);
     }
+}
+
+/// Ecdsa-Sig-Value (RFC 3279 §2.2.3).
+#[derive(Sequence)]
+struct EcdsaSigValue {
+    r: Uint,
+    s: Uint,
+}
+
+/// The order n of P-256, big-endian.
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+/// n - `number`, big-endian.
+fn negated(number: &[u8]) -> Vec<u8> {
+    let mut borrow = 0;
+    let digits = number.iter().rev().chain(std::iter::repeat(&0));
+    let differences = ORDER.iter().rev().zip(digits).map(|(order, digit)| {
+        let difference = i16::from(*order) - i16::from(*digit) - borrow;
+        borrow = i16::from(difference < 0);
+        u8::try_from(difference.rem_euclid(256)).expect("a byte")
+    });
+    let mut negated: Vec<_> = differences.collect();
+    negated.reverse();
+    negated
 }
 
 /// The DER of a value, to put into a field.

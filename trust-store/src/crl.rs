@@ -230,7 +230,8 @@ impl Crl {
 
     /// Whether two lists differ in nothing but their signature. Of an ECDSA signature anybody can make a second one that
     /// fits, so what is compared is what was signed.
-    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.0.to_be_signed() == other.0.to_be_signed()
     }
 

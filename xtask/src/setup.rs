@@ -48,6 +48,8 @@ pub(crate) enum Need {
     OpenSsl,
     /// OpenSSL's library, for the tests that ask it in their own process.
     OpenSslLibrary,
+    /// A compiler's parts for 64-bit ARM, and an emulator: the tests on another processor.
+    OtherProcessor,
     /// libtss2, swtpm and tpm2-tools: TPM 2.0 without a chip, and the tools that judge what is made with it.
     Tpm,
     /// PostgreSQL: the registry of several replicas; each test starts a server of its own.
@@ -134,6 +136,11 @@ impl Need {
             Self::LlvmTools => Path::new(LLVM).join("llvm-profdata").exists(),
             Self::OpenSsl => succeeds("openssl", &["version"]),
             Self::OpenSslLibrary => succeeds("pkg-config", &["--exists", "openssl"]),
+            Self::OtherProcessor => {
+                debian_has_guest_toolchain()
+                    && succeeds("aarch64-linux-gnu-gcc", &["--version"])
+                    && succeeds("qemu-aarch64", &["--version"])
+            }
             Self::Tpm => {
                 succeeds(
                     "pkg-config",
@@ -189,6 +196,15 @@ impl Need {
             Self::LlvmTools => &["llvm-22"],
             Self::OpenSsl => &["openssl"],
             Self::OpenSslLibrary => &["libssl-dev", "pkg-config"],
+            Self::OtherProcessor => &[
+                "rustc-web",
+                "rust-web-src",
+                "rust-web-llvm",
+                "lld-22",
+                "gcc-aarch64-linux-gnu",
+                "libc6-dev-arm64-cross",
+                "qemu-user",
+            ],
             Self::Tpm => &[
                 "libtss2-dev",
                 "libtss2-tcti-swtpm0",
@@ -240,6 +256,7 @@ impl Need {
             Self::Node => "building guests in JavaScript",
             Self::LlvmTools => "reading coverage",
             Self::OpenSsl | Self::OpenSslLibrary => "comparing with OpenSSL",
+            Self::OtherProcessor => "tests on another processor",
             Self::Tpm => "keys in a TPM",
             Self::Pkcs11Tokens => "keys in PKCS#11 tokens",
             Self::PostgreSql => "a registry in PostgreSQL",

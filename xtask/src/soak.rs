@@ -2,6 +2,7 @@
 //!
 //! Each form says at its end what it saw, in figures; `docs/assurance.md` holds those of the last run.
 
+mod aarch64;
 mod coverage;
 mod differential;
 mod faults;
@@ -27,6 +28,12 @@ struct Form {
 
 /// All of them, in the order in which `cargo xtask soak` without a name runs them.
 const FORMS: &[Form] = &[
+    Form {
+        name: "aarch64",
+        arguments: "[TEXT]",
+        about: "the tests of what verifies and runs components on an emulated 64-bit ARM",
+        run: aarch64::play,
+    },
     Form {
         name: "coverage",
         arguments: "",

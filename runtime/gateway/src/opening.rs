@@ -106,12 +106,13 @@ impl Opening {
         let all = keys.len();
         let thread = std::thread::Builder::new().name("opens-keys".to_owned());
         thread.spawn(move || {
-            let Some(_turn) = Turn::take(&busy, store, within) else {
+            let Some(_turn) = Turn::take(&busy, store, within, until) else {
                 return;
             };
             for (name, wanted) in keys {
-                // Nobody may wait any more.
-                if told.send((name, (wanted.open)())).is_err() {
+                // Nobody waits any more: the next one has the store.
+                let is_late = Instant::now() >= until;
+                if is_late || told.send((name, (wanted.open)())).is_err() {
                     return;
                 }
             }
@@ -126,7 +127,8 @@ impl Opening {
     /// As if others opened keys of a store.
     #[cfg(test)]
     pub(crate) fn turn_of(&self, store: &str) -> impl Sized + use<> {
-        Turn::take(&self.busy, store.to_owned(), self.within)
+        let until = Instant::now() + self.within;
+        Turn::take(&self.busy, store.to_owned(), self.within, until)
     }
 
     fn late(&self) -> NotLent {
@@ -166,11 +168,13 @@ struct Turn {
 }
 
 impl Turn {
-    /// Waits until the store has opened what others want; none where it does not do so in time.
-    fn take(busy: &Arc<Busy>, store: String, within: Duration) -> Option<Self> {
+    /// Waits until the store has opened what others want; none where it does not do so in the time that it may take, or `until`
+    /// then.
+    fn take(busy: &Arc<Busy>, store: String, within: Duration, until: Instant) -> Option<Self> {
         let mut since = busy.lock();
         while let Some(others) = since.get(&store) {
-            let left = (*others + within).checked_duration_since(Instant::now());
+            let by = (*others + within).min(until);
+            let left = by.checked_duration_since(Instant::now());
             let left = left.filter(|left| !left.is_zero())?;
             let waited = busy.changed.wait_timeout(since, left);
             since = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -147,6 +147,8 @@ enum Command {
 /// A service that is looked after. Dropped, it ends.
 pub(crate) struct Running {
     pub(crate) service: Service,
+    /// Whether it may still be answering requests while it is to run something else.
+    answers: bool,
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
@@ -190,6 +192,7 @@ impl Running {
         };
         Self {
             service: service.clone(),
+            answers: matches!(service.work, Work::Http(_)),
             commands,
             status,
             task: tokio::spawn(supervision.run()),
@@ -203,6 +206,7 @@ impl Running {
         admitted: Admitted,
     ) -> impl Future<Output = Result<(), Stayed>> + Send + use<> {
         self.service = service.clone();
+        self.answers |= matches!(service.work, Work::Http(_));
         let (told, answer) = oneshot::channel();
         let next = Next {
             service: service.clone(),
@@ -215,6 +219,16 @@ impl Running {
             let gone = || Stayed("what it was to take the place of was stopped".to_owned());
             answer.await.unwrap_or_else(|_| Err(gone()))
         }
+    }
+
+    /// Notes that what it was told to run has its place.
+    pub(crate) fn was_exchanged(&mut self) {
+        self.answers = matches!(self.service.work, Work::Http(_));
+    }
+
+    /// Whether it may have requests to finish.
+    pub(crate) const fn may_answer(&self) -> bool {
+        self.answers
     }
 
     /// What it is doing.
@@ -541,17 +555,20 @@ impl Supervision {
                     let again = tokio::time::Instant::now() + again;
                     healthy.as_mut().reset(again);
                 }
-                command = self.commands.recv() => match self.heed(&mut at_work, command).await {
-                    Heeded::GoesOn => {}
-                    Heeded::Next { at_work: next, wait } => {
-                        at_work = next;
-                        asked = Asked::default();
-                        healthy.as_mut().reset(tokio::time::Instant::now() + wait);
+                command = self.commands.recv() => {
+                    // Nobody would hear the answer, for whose sake others would wait. It is asked again.
+                    asked = Asked::default();
+                    match self.heed(&mut at_work, command).await {
+                        Heeded::GoesOn => {}
+                        Heeded::Next { at_work: next, wait } => {
+                            at_work = next;
+                            healthy.as_mut().reset(tokio::time::Instant::now() + wait);
+                        }
+                        // Dropped, what is at work is gone.
+                        Heeded::AtOnce => return Event::Stop,
+                        Heeded::Event(event) => break event,
                     }
-                    // Dropped, what is at work is gone.
-                    Heeded::AtOnce => return Event::Stop,
-                    Heeded::Event(event) => break event,
-                },
+                }
             }
         };
         let hands_over = match &event {
@@ -639,8 +656,9 @@ impl Supervision {
         probed: impl Future<Output = Result<(), Failure>>,
     ) -> Option<Result<AtWork, Failure>> {
         let probed = tokio::select! {
-            probed = probed => probed,
+            biased;
             () = self.commands.stop() => return None,
+            probed = probed => probed,
         };
         if let Err(failure) = probed {
             return Some(Err(failure));
@@ -651,8 +669,9 @@ impl Supervision {
             return Some(Err(Failure::forbidden(&refusal)));
         }
         tokio::select! {
-            begun = AtWork::begin(&self.service, &self.current, &self.host) => Some(begun),
+            biased;
             () = self.commands.stop() => None,
+            begun = AtWork::begin(&self.service, &self.current, &self.host) => Some(begun),
         }
     }
 

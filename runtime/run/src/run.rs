@@ -106,7 +106,7 @@ struct Host<'a> {
     log: Arc<AuditLog>,
     anchors: Anchors,
     /// Why code that lay beside the component was not used.
-    said: RefCell<BTreeSet<String>>,
+    said: RefCell<BTreeSet<(Digest, String)>>,
 }
 
 impl Host<'_> {
@@ -181,7 +181,11 @@ impl Host<'_> {
         for not_used in not_used {
             let why = not_used.to_string();
             // Of a component that was recognised and had to be read after all it was said before.
-            if !self.said.borrow_mut().insert(why.clone()) {
+            if !self
+                .said
+                .borrow_mut()
+                .insert((verified.digest(), why.clone()))
+            {
                 continue;
             }
             self.reporter.note(&why);

@@ -41,6 +41,8 @@ impl Kept {
             "{ran:?} {records:?}"
         );
         assert_eq!(records[0]["native_code"], origin, "{}", records[0]);
+        let is_recognised = records[0]["recognised"].as_bool().unwrap_or_default();
+        assert_eq!(is_recognised, origin == "cached", "{}", records[0]);
         records[0].clone()
     }
 

@@ -10,11 +10,9 @@ use countersign_trust_store::{Crl, MAX_CRL_BYTES};
 
 use super::carried::Carried;
 
-/// Of one issuer, so many of those that came first stay; one for good, the others while there is room.
-const FIRST: usize = 3;
-
-/// Of one issuer, so many for those whose bundles brought them: the first, and the one that came last.
-pub(super) const OF_ISSUER_EACH: usize = FIRST + 1;
+/// Of one issuer, so many for those whose bundles brought them: the first, the last and the one of the highest number, which stay, and
+/// another while there is room.
+pub(super) const OF_ISSUER_EACH: usize = 4;
 
 /// Of one issuer from all: fewer than a chain can afford to look at.
 const OF_ISSUER: usize = 24;
@@ -35,8 +33,8 @@ pub(super) const MOST_BYTES: usize = MAX_CRL_BYTES;
 const CLAIMS: usize = 16;
 
 /// Has a list that came with a bundle of these signers stand among those that are there: those of theirs that are not there any more
-/// since, or none where there is no room for it. The last that came from them of this issuer before gives it its place; and where there
-/// is no room, of any issuer what is neither the first nor the last that came from them.
+/// since, or none where there is no room for it. One that came from them of this issuer before gives it its place; and where there is no
+/// room, of any issuer one of those between the first and the last that came from them. Of each issuer that of the highest number stays.
 pub(super) fn take_in(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) -> Option<Vec<Crl>> {
     let is_it = |there: &&mut Carried| there.list.der() == list.der();
     let mut next = lists.clone();
@@ -79,46 +77,55 @@ pub(crate) fn few<'a>(lists: impl IntoIterator<Item = &'a Crl>) -> Vec<Crl> {
     few
 }
 
-/// The last of these signers' lists before this one, where they have more of this issuer than they may.
+/// The last of these signers' lists before this one that they may lose, where they have more of this issuer than they may.
 fn last_before(lists: &[Carried], list: &Crl, signers: Digest) -> Option<usize> {
-    let mut own: Vec<_> = places(lists, signers)
-        .filter(|(_, _, own)| own.has_issuer_of(list))
-        .map(|(number, place, _)| (number, place))
-        .collect();
-    own.sort_unstable();
-    let (_, place) = own
-        .get(FIRST)
-        .filter(|_| own.len() > OF_ISSUER_EACH)
-        .copied()?;
-    Some(place)
+    let own: Vec<_> = places(lists, signers).collect();
+    let of_issuer = own.iter().filter(|own| own.list.has_issuer_of(list));
+    if of_issuer.clone().count() <= OF_ISSUER_EACH {
+        return None;
+    }
+    let last = of_issuer.filter(|one| may_go(&own, one));
+    last.max_by_key(|one| one.came).map(|one| one.place)
 }
 
-/// Of these signers' lists the oldest that is neither their first nor their last of its issuer. Only of this list's where it is this
-/// issuer of whom there are too many.
+/// Of these signers' lists the oldest that they may lose. Only of this list's issuer where it is this issuer of whom there are too many.
 fn oldest_between(lists: &[Carried], list: &Crl, signers: Digest) -> Option<usize> {
     let own: Vec<_> = places(lists, signers).collect();
     let is_crowded = is_crowded(lists, list);
-    let is_between = |(number, _, one): &&(u64, usize, &Crl)| {
-        let mut others = own.iter().filter(|(_, _, other)| other.has_issuer_of(one));
-        let (mut is_first, mut is_last) = (true, true);
-        others.by_ref().for_each(|(other, _, _)| {
-            is_first &= other >= number;
-            is_last &= other <= number;
-        });
-        !is_first && !is_last && (!is_crowded || one.has_issuer_of(list))
-    };
-    let between = own.iter().filter(is_between);
-    let oldest = between.min_by_key(|(number, _, _)| *number);
-    oldest.map(|(_, place, _)| *place)
+    let of_issuer = own
+        .iter()
+        .filter(|one| !is_crowded || one.list.has_issuer_of(list));
+    let oldest = of_issuer.filter(|one| may_go(&own, one));
+    oldest.min_by_key(|one| one.came).map(|one| one.place)
 }
 
-/// The lists that these signers' bundles brought: as which of theirs, and where they stand.
-fn places(lists: &[Carried], signers: Digest) -> impl Iterator<Item = (u64, usize, &Crl)> {
+/// A list of certain signers.
+struct Own<'a> {
+    /// As which of theirs it came.
+    came: u64,
+    /// Where it stands.
+    place: usize,
+    list: &'a Crl,
+}
+
+/// The lists that these signers' bundles brought.
+fn places(lists: &[Carried], signers: Digest) -> impl Iterator<Item = Own<'_>> {
     let places = lists.iter().enumerate();
     places.filter_map(move |(place, there)| {
-        let number = there.claims.get(&signers)?;
-        Some((*number, place, &there.list))
+        let came = *there.claims.get(&signers)?;
+        let list = &there.list;
+        Some(Own { came, place, list })
     })
+}
+
+/// Whether one of the signers' own lists is neither the first nor the last of its issuer that came from them, nor the one of the highest
+/// number: a place where lists are fetched may lag behind.
+fn may_go(own: &[Own<'_>], one: &Own<'_>) -> bool {
+    let of_issuer = || own.iter().filter(|own| own.list.has_issuer_of(one.list));
+    let newest = of_issuer().max_by_key(|own| (own.list.number(), own.came));
+    of_issuer().any(|other| other.came < one.came)
+        && of_issuer().any(|other| other.came > one.came)
+        && newest.is_some_and(|newest| newest.came != one.came)
 }
 
 /// Has a list not be these signers' any more: the list, unless others have brought it as well.
@@ -216,12 +223,12 @@ mod tests {
         assert_eq!(bring(&mut lists, &next, honest).len(), 1);
         bring(&mut lists, &list(&pki, 200), hostile);
         assert!(has(&lists, &next) && has(&lists, &list(&pki, 200)));
-        // One's own newer takes the place of one's last, and of none of one's first.
+        // One's own newer takes the place of one's last, and not of one's first.
         let newest = list(&pki, 6);
         let gone = bring(&mut lists, &newest, honest);
         let gone: Vec<_> = gone.iter().map(Crl::der).collect();
         assert!(gone == [next.der()] && has(&lists, &newest));
-        assert!(genuine[..FIRST].iter().all(|one| has(&lists, one)));
+        assert!(genuine[..3].iter().all(|one| has(&lists, one)));
     }
 
     #[test]
@@ -278,6 +285,13 @@ mod tests {
             assert!(has(&lists, &list));
         }
         assert!(lists.len() <= EACH + 1 && has(&lists, &others));
+        // One that lags behind, and another, do not take the place of what has the highest number.
+        let newer = |number: u64| list(&pki, number);
+        for number in [5, 9, 7, 6, 8, 4] {
+            bring(&mut lists, &newer(number), other);
+        }
+        assert!([5, 9, 4].iter().all(|number| has(&lists, &newer(*number))));
+        lists.retain(|there| !there.list.has_issuer_of(&newer(5)));
         // Where the first and the last of each fill it, there is no room.
         for issuer in 20..32 {
             for bundle in 0..2 {

@@ -245,6 +245,9 @@ impl Gateway {
                     return;
                 }
                 self.exchanging.remove(&name);
+                if let Some(running) = self.running.get_mut(&name) {
+                    running.was_exchanged();
+                }
                 match exchanged {
                     Ok(()) => self.done.exchanged.push(name),
                     Err(Stayed(why)) => {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::{By, Gateway, Way};
 use crate::admission::Refusal;
 use crate::bundle;
-use crate::config::{Config, Work};
+use crate::config::Config;
 use crate::keys::Try;
 use crate::lists::Given;
 use crate::own;
@@ -103,7 +103,13 @@ impl Gateway {
         }
         match (self.host.http.renew(&config.listeners).await, way) {
             (Err(error), Way::Back) => {
-                complain("", &format!("what was shown before is shown on: {error:#}"));
+                self.host.http.close_others(&config.listeners);
+                complain(
+                    "",
+                    &format!(
+                        "keys of addresses cannot be had: {error:#}; an address that was protected otherwise meanwhile takes no connections; reload when the key is there"
+                    ),
+                );
             }
             (renewed, _) => renewed?,
         }
@@ -204,8 +210,7 @@ impl Gateway {
             let Some(running) = self.running.remove(name) else {
                 continue;
             };
-            let has_requests = matches!(running.service.work, Work::Http(_));
-            let those = match has_requests {
+            let those = match running.may_answer() {
                 true => &mut self.parting,
                 false => &mut soon,
             };

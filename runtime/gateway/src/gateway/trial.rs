@@ -324,9 +324,11 @@ impl Gateway {
             }
         }
         // Whose that is may have shown by now, also where one of them is what the bundle is refused by.
-        let shown = not_kept.take_verified();
-        if !shown.is_empty() {
-            self.remember_lists(bundle, shown)?;
+        let mut again = not_kept.take_verified();
+        if !again.is_empty() {
+            // They take no room any more from the others.
+            again.append(&mut not_kept.left_out);
+            (*not_kept, _) = self.remember_lists(bundle, again)?;
         }
         judged?;
         let next = bundle::with_lists(next, &self.state.memory())?;

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::answer;
 use super::listener::Scope;
 use super::paced::Paced;
-use super::tls::{self, Protection};
+use super::tls::{self, Met, Protection};
 
 /// Most bytes of a request's head, and most headers in it.
 const HEAD_BYTES: usize = 32 << 10;
@@ -37,9 +37,10 @@ pub(super) async fn serve(
     let stream = Paced::new(stream, scope.settings.pause);
     let mut rules = scope.protection();
     let protection = rules.borrow_and_update().clone();
-    match protection.config {
-        None => requests(stream, Scheme::Http, scope, closing, rules).await,
-        Some(config) => {
+    match protection.met {
+        Met::Nothing => {}
+        Met::Plain => requests(stream, Scheme::Http, scope, closing, rules).await,
+        Met::Tls(config) => {
             let by = Instant::now() + scope.settings.head;
             let accepted = tokio::select! {
                 accepted = tls::accept(config, stream, by) => accepted,

@@ -131,6 +131,19 @@ impl Server {
         Ok(())
     }
 
+    /// Has addresses protected so where that could not be made: those that are protected otherwise are reached by nobody until it is.
+    pub(crate) fn close_others(&self, listeners: &Listeners) {
+        let open = lock(&self.open);
+        let mut current = lock(&self.protection);
+        let mut wanted = lock(&self.wanted);
+        let is_as_before = |address: &SocketAddr| wanted.get(address) == listeners.get(address);
+        current.retain(|address, _| is_as_before(address));
+        for (_, listener) in open.iter().filter(|(address, _)| !is_as_before(address)) {
+            listener.protect(Protection::closed());
+        }
+        wanted.clone_from(listeners);
+    }
+
     /// What protects an address. A key that is not there yet is tried again by whoever asks again.
     async fn protection(&self, address: SocketAddr) -> anyhow::Result<Protection> {
         self.protection_by(address, |wanted| async move {
@@ -151,8 +164,13 @@ impl Server {
             }
             let wanted = lock(&self.wanted).get(&address).cloned();
             let wanted = wanted.with_context(|| format!("nobody wants {address}"))?;
-            let made = make(wanted.clone()).await?;
+            let made = make(wanted.clone()).await;
             let mut current = lock(&self.protection);
+            let made = match (made, current.get(&address)) {
+                // Others were served before, and protected it.
+                (Err(_), Some(current)) => return Ok(current.clone()),
+                (made, _) => made?,
+            };
             // It took its time. What was renewed by then is newer than this.
             let is_wanted = lock(&self.wanted).get(&address) == Some(&wanted);
             if is_wanted && !current.contains_key(&address) {
@@ -179,16 +197,16 @@ async fn made(opening: &Arc<Opening>, listeners: Listeners) -> anyhow::Result<Pr
             Some((*address, Wanted::new(source, move || key.open())))
         });
         let mut keys = opening.open(keys.collect());
+        let mut protection = |address: &SocketAddr, tls: &Option<Tls>| match tls {
+            Some(tls) => {
+                let key = keys.remove(address).context("its key was not opened")?;
+                Protection::by(tls, key.map_err(|reason| anyhow!("{reason}"))?)
+            }
+            None => Ok(Protection::none()),
+        };
         let all = listeners.iter().map(|(address, tls)| {
-            let protection = match tls {
-                Some(tls) => {
-                    let key = keys.remove(address).context("its key was not opened")?;
-                    Protection::by(tls, key.map_err(|reason| anyhow!("{reason}"))?)
-                }
-                None => Ok(Protection::none()),
-            };
-            let protection = protection.with_context(|| format!("TLS on {address}"))?;
-            Ok((*address, protection))
+            let made = protection(address, tls).with_context(|| format!("TLS on {address}"))?;
+            Ok((*address, made))
         });
         all.collect()
     });
@@ -202,10 +220,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use countersign_hosting::lending::{KeySource, SecretSource};
     use countersign_trust_store::Anchors;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::config::{Key, Purpose};
@@ -224,16 +245,15 @@ mod tests {
         })
     }
 
-    #[tokio::test]
-    async fn tf05_an_address_whose_key_does_not_answer_holds_up_nobody() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let program = folder.path().join("hangs");
+    /// With a key that takes its time.
+    fn tls(folder: &Path) -> Tls {
+        let program = folder.join("hangs");
         std::fs::write(&program, "exec sleep 4").expect("ours");
         let uri = format!("exec:sh {}", program.display());
         let source = KeySource {
             name: "tls".to_owned(),
             uri: uri.parse().expect("a key"),
-            chain: folder.path().join("none"),
+            chain: folder.join("none"),
             secret: SecretSource::Unnamed { how: String::new() },
         };
         let key = Key {
@@ -241,7 +261,13 @@ mod tests {
             purpose: Purpose::Tls,
             registers: Vec::new(),
         };
-        let tls = Tls { key, clients: None };
+        Tls { key, clients: None }
+    }
+
+    #[tokio::test]
+    async fn tf05_an_address_whose_key_does_not_answer_holds_up_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tls = tls(folder.path());
         let address: SocketAddr = "127.0.0.1:8443".parse().expect("an address");
         let listeners = Listeners::from([(address, Some(tls))]);
         let server = server(Opening::within(Duration::from_secs(1)));
@@ -267,6 +293,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn tf05_who_goes_back_to_a_key_that_does_not_answer_shows_nothing_in_the_clear() {
+        let server = server(Opening::default());
+        let settings = server.settings;
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("it is bound");
+        drop(free);
+        let plain = Listeners::from([(address, None)]);
+        server.renew(&plain).await.expect("no key");
+        let listener = Listener::open(address, Protection::none(), settings).expect("free");
+        lock(&server.open).insert(address, listener);
+        let asks = async || {
+            let mut stream = TcpStream::connect(address).await.expect("it listens");
+            let request = b"GET / HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(request).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            answer
+        };
+        assert!(asks().await.starts_with(b"HTTP/1.1 404"));
+        // What is as it was is not touched.
+        server.close_others(&plain);
+        assert!(asks().await.starts_with(b"HTTP/1.1 404"));
+        let folder = tempfile::tempdir().expect("a folder");
+        server.close_others(&Listeners::from([(address, Some(tls(folder.path())))]));
+        assert_eq!(asks().await, b"");
+        assert!(lock(&server.protection).is_empty());
+        // Until somebody wants it so.
+        server.renew(&plain).await.expect("no key");
+        assert!(asks().await.starts_with(b"HTTP/1.1 404"));
+    }
+
+    #[tokio::test]
     async fn what_was_renewed_while_another_was_made_is_not_overwritten() {
         let server = server(Opening::default());
         let address: SocketAddr = "127.0.0.1:8443".parse().expect("an address");
@@ -279,6 +337,15 @@ mod tests {
         assert!(taken.await.expect("made").is_as(&newer()));
         let opened = server.newest(address, Protection::in_words("older"));
         assert!(opened.is_as(&newer()));
+        // Nor is it missed where it was not made again.
+        let others = server.protection_by(address, |_| async { anyhow::bail!("late") });
+        assert!(others.await.expect("made before").is_as(&newer()));
+        lock(&server.protection).clear();
+        let late = server.protection_by(address, |_| async {
+            lock(&server.protection).insert(address, newer());
+            anyhow::bail!("late")
+        });
+        assert!(late.await.expect("made meanwhile").is_as(&newer()));
         // What nobody wants any more by then is not made.
         lock(&server.protection).clear();
         let gone = server.protection_by(address, |_| async {

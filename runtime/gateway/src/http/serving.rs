@@ -216,11 +216,14 @@ impl Server {
         let listen = serving.http.listen;
         let protection = self.protection(listen).await?;
         let mut open = lock(&self.open);
+        // One that was renewed meanwhile did not find this address open.
+        let protection = self.newest(listen, protection);
         match open.get(&listen) {
-            Some(listener) => listener.routes().put(&serving),
+            Some(listener) => {
+                listener.protect(protection);
+                listener.routes().put(&serving);
+            }
             None => {
-                // One that was renewed meanwhile did not find this address open.
-                let protection = self.newest(listen, protection);
                 let listener = Listener::open(listen, protection, self.settings)?;
                 listener.routes().put(&serving);
                 open.insert(listen, listener);

@@ -25,11 +25,20 @@ const SIGNATURES: usize = 4;
 
 static SIGNING: Semaphore = Semaphore::const_new(SIGNATURES);
 
+/// What whoever connects to an address meets.
+#[derive(Clone)]
+pub(super) enum Met {
+    /// Requests are read as they come.
+    Plain,
+    Tls(Arc<ServerConfig>),
+    /// The connection's end.
+    Nothing,
+}
+
 /// What protects an address.
 #[derive(Clone)]
 pub(super) struct Protection {
-    /// None where nothing does.
-    pub(super) config: Option<Arc<ServerConfig>>,
+    pub(super) met: Met,
     /// SHA-256 of what is shown and who is believed. Whoever came under other rules than those of now is to go.
     rules: Digest,
 }
@@ -38,8 +47,16 @@ impl Protection {
     /// Of an address that anybody may read along.
     pub(super) fn none() -> Self {
         Self {
-            config: None,
+            met: Met::Plain,
             rules: DigestWriter::new().finish(),
+        }
+    }
+
+    /// Of an address that nobody is to reach as long as what protects it is not there.
+    pub(super) fn closed() -> Self {
+        Self {
+            met: Met::Nothing,
+            rules: Digest::of(b"closed"),
         }
     }
 
@@ -48,7 +65,7 @@ impl Protection {
         let mut rules = DigestWriter::new();
         let config = server(tls, key, &mut rules)?;
         Ok(Self {
-            config: Some(config),
+            met: Met::Tls(config),
             rules: rules.finish(),
         })
     }
@@ -57,7 +74,7 @@ impl Protection {
     #[cfg(test)]
     pub(super) fn in_words(rules: &str) -> Self {
         Self {
-            config: None,
+            met: Met::Plain,
             rules: Digest::of(rules.as_bytes()),
         }
     }

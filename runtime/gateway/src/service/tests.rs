@@ -178,6 +178,58 @@ async fn td15_who_is_at_work_and_does_not_say_whether_it_is_healthy_is_told_to_s
     assert!(watched.is_finished());
 }
 
+/// Says when it is dropped.
+struct Gone(Arc<AtomicU64>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn th10_who_is_told_something_gives_his_question_up_and_asks_again() {
+    let mut place = Place::new();
+    place.supervision.service.restart.healthy_after = Duration::ZERO;
+    let (asked, gone) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (times, goes) = (Arc::clone(&asked), Arc::clone(&gone));
+    // The answer to the first never comes, and what it waits with is others', too.
+    let ask = move |_: &Supervision| match times.fetch_add(1, Ordering::SeqCst) {
+        0 => {
+            let gone = Gone(Arc::clone(&goes));
+            Asked::by(async move {
+                std::future::pending::<()>().await;
+                drop(gone);
+                Ok(())
+            })
+        }
+        _ => Asked::by(std::future::pending()),
+    };
+    let run = tokio::spawn(std::future::pending::<Ended>());
+    let at_work = AtWork::Running(work::Run::of(run));
+    let (next, became) = place.next();
+    Place::withdraw(&place.supervision.state);
+    let commands = place.commands.clone();
+    let (times, goes) = (Arc::clone(&asked), Arc::clone(&gone));
+    let told = tokio::spawn(async move {
+        let until = async |count: &AtomicU64, number| {
+            while count.load(Ordering::SeqCst) < number {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        until(&times, 1).await;
+        let _ = commands.send(Command::Exchange(next));
+        assert!(became.await.expect("an answer").is_err());
+        until(&goes, 1).await;
+        until(&times, 2).await;
+        let _ = commands.send(Command::StopAtOnce);
+    });
+    let event = place.supervision.attend(at_work, ask);
+    let event = tokio::time::timeout(Duration::from_secs(20), event).await;
+    assert!(matches!(event, Ok(Event::Stop)));
+    told.await.expect("no panic");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn td18_what_was_withdrawn_before_its_start_does_not_start() {
     let mut place = Place::new();
