@@ -111,7 +111,7 @@ Anonymous:             4 kB
         assert!(constant("Anonymous: 0 kB\n-\n", "").is_empty());
     }
 
-    /// Kilobytes of files that are in this process's memory.
+    /// Kilobytes of files that are in this process's memory (proc(5)).
     fn resident() -> usize {
         let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
         let line = status
@@ -125,20 +125,15 @@ Anonymous:             4 kB
     fn a_program_that_gave_its_pages_back_goes_on() {
         let program = Program::of_this_process().expect("/proc");
         assert!(program.0.iter().any(|range| range.len() > 1 << 20));
-        // Others run beside this, and have their pages back soon.
-        let least = (0..20)
-            .map(|_| {
-                let before = resident();
-                program.give_back().expect("taken");
-                resident().saturating_sub(before / 2)
-            })
-            .min();
-        assert_eq!(least, Some(0));
-        let digest = crate::format::Digest::of(b"code and constants are as they were");
-        assert!(
-            digest
-                .to_string()
-                .starts_with(|c: char| c.is_ascii_hexdigit())
-        );
+        let before = resident();
+        // Others run beside this, and have theirs back soon; the libraries keep theirs.
+        let after = (0..20).map(|_| {
+            program.give_back().expect("taken");
+            resident()
+        });
+        let least = after.min().expect("twenty");
+        assert!(least < before, "{least} {before}");
+        let digest = crate::format::Digest::of(b"abc").to_string();
+        assert!(digest.starts_with("ba7816bf") && digest.ends_with("f20015ad"));
     }
 }
