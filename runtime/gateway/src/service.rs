@@ -5,8 +5,11 @@
 
 mod beside;
 mod commands;
+mod fall_back;
+mod fit;
 mod leaving;
 mod log;
+mod status;
 #[cfg(test)]
 mod tests;
 mod waits;
@@ -16,9 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_runtime::audit::Record;
-use countersign_runtime::{GivenUp, Usage};
-use countersign_trust_store::{Code, Link};
-use serde::Serialize;
+use countersign_trust_store::Code;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -28,15 +29,17 @@ use tracing::{Instrument as _, Span, info_span};
 use crate::admission::{Admitted, Facts, Host, Refusal};
 use crate::config::{Restart, Service, When, Work};
 use crate::kept::Kept;
-use crate::messages::Numbers;
 use crate::say::{complain, say, warn};
 use crate::schedule::{Due, LOOK_EVERY, Look, Reading};
 use crate::state::State;
 use crate::traces;
 use beside::After;
 use commands::Commands;
+use fit::Fit;
 pub(crate) use leaving::Leaving;
 pub(crate) use log::lines;
+pub(crate) use status::{Doing, Status, refused};
+use status::{Used, running};
 use waits::Waits;
 use work::{Asked, AtWork, Ended, Failure, probe};
 
@@ -45,84 +48,6 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// How long after a trial it is remembered at the latest.
 const HELD: Duration = Duration::from_secs(1);
-
-/// What a service is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub(crate) enum Doing {
-    /// Its component runs.
-    Running {
-        /// Since when, by this machine's clock.
-        since: String,
-        /// Whether it proved healthy.
-        healthy: bool,
-    },
-    /// Its component ended, and is started again in so many milliseconds.
-    Waiting {
-        milliseconds: u64,
-        /// How the last run ended.
-        ended: String,
-    },
-    /// Its component ended, and is not started again.
-    Ended {
-        /// How.
-        ended: String,
-    },
-    /// Its component runs when it is due.
-    Scheduled {
-        /// When that is next; not known without a date.
-        due: Option<String>,
-        /// In so many milliseconds.
-        milliseconds: u64,
-        /// How the last run ended, and how long it took.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ended: Option<String>,
-        /// How often due times passed without a run.
-        missed: u64,
-    },
-    /// Its component was refused; nothing of it runs.
-    Refused(Refusal),
-}
-
-/// A service, to those who look.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Status {
-    pub(crate) name: String,
-    #[serde(flatten)]
-    pub(crate) doing: Doing,
-    /// How often a component was started.
-    pub(crate) starts: u64,
-    /// The component that runs, or ran last.
-    #[serde(flatten)]
-    pub(crate) facts: Option<Facts>,
-    /// The certificates of the signers of what runs, as later lists name them.
-    #[serde(skip)]
-    pub(crate) links: Arc<[Link]>,
-    /// Why a newer component is not the one that runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) newer: Option<String>,
-    /// Whether the component that runs, or ran last, proved healthy.
-    #[serde(skip)]
-    pub(crate) proved: bool,
-    /// What it has done with messages, if it has to do with them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) messages: Option<Numbers>,
-    /// What its component has used.
-    #[serde(skip)]
-    pub(crate) used: Used,
-}
-
-/// What a component has used since it was loaded, for those who look. Copies are the same.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Used(pub(crate) Arc<Usage>);
-
-impl PartialEq for Used {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Used {}
 
 /// Why a component did not take the place of what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,13 +191,6 @@ impl Running {
     }
 }
 
-fn running(healthy: bool) -> Doing {
-    Doing::Running {
-        since: countersign_roots::system_time().to_string(),
-        healthy,
-    }
-}
-
 struct Supervision {
     host: Arc<Host>,
     state: Arc<State>,
@@ -289,15 +207,6 @@ struct Supervision {
     probed: bool,
     /// What tells the one that was exchanged that the next has its place. Dropped, it ends at once.
     leaving: Option<oneshot::Sender<()>>,
-}
-
-/// Whether something takes the place of what runs.
-enum Fit {
-    Takes(Box<Next>),
-    /// What runs stays.
-    Stays,
-    /// What runs stays so far, and this was wanted meanwhile.
-    Told(Option<Command>),
 }
 
 /// What follows from what it was told.
@@ -675,84 +584,6 @@ impl Supervision {
         }
     }
 
-    /// Whether something is to take the place of what runs. Where it says itself that it is not healthy, or must not run any more by
-    /// then, and nothing else was to change, what runs stays. Whoever says otherwise meanwhile is heard.
-    async fn fit(&mut self, next: Box<Next>) -> Fit {
-        // A bundle's components lie in a folder of its own.
-        let as_configured = Service {
-            place: self.service.place.clone(),
-            ..next.service.clone()
-        };
-        if as_configured != self.service {
-            return Fit::Takes(next);
-        }
-        let (host, ready) = (Arc::clone(&self.host), next.admitted.ready.clone());
-        let service = next.service.clone();
-        let probed = async move { probe(&service, &ready, &host).await };
-        self.fit_by(next, probed).await
-    }
-
-    /// The same of what was to change alone, by what it says itself.
-    async fn fit_by(
-        &mut self,
-        next: Box<Next>,
-        probed: impl Future<Output = Result<(), Failure>>,
-    ) -> Fit {
-        if let Some(refusal) = self.must_not_take_it(&next) {
-            self.stays(*next, &refusal.why);
-            return Fit::Stays;
-        }
-        let probed = tokio::select! {
-            probed = probed => probed,
-            command = self.commands.recv() => {
-                self.stays(*next, "something else was wanted before it proved healthy");
-                return Fit::Told(command);
-            }
-        };
-        if let Err(failure) = probed {
-            let record = next.admitted.ready.record();
-            self.put_down(&record.stopped(failure.code, &failure.why));
-            self.stays(*next, &failure.why);
-            return Fit::Stays;
-        }
-        // That took its time.
-        if let Some(refusal) = self.must_not_take_it(&next) {
-            self.put_down_as_forbidden(&next, &refusal);
-            self.stays(*next, &refusal.why);
-            return Fit::Stays;
-        }
-        Fit::Takes(next)
-    }
-
-    /// Records that something was admitted and must not run any more.
-    fn put_down_as_forbidden(&self, next: &Next, refusal: &Refusal) {
-        let failure = Failure::forbidden(refusal);
-        let accepted = next.admitted.ready.record();
-        self.put_down(&accepted.stopped(failure.code, &failure.why));
-    }
-
-    /// Why something must not take the place of what runs: a list or a bundle speaks against it since it was admitted, be the bundle on
-    /// trial.
-    fn must_not_take_it(&self, next: &Next) -> Option<Refusal> {
-        let withdrawn = || Refusal::withdrawn(&self.service.name);
-        self.is_forbidden(&next.admitted)
-            .or_else(|| self.is_withdrawn(next).then(withdrawn))
-    }
-
-    /// Says that something does not take the place of what runs.
-    fn stays(&self, next: Next, why: &str) {
-        let (facts, now) = (&next.admitted.facts, &self.current.facts);
-        let why = format!(
-            "{} {} did not take its place: {why}; {} runs on",
-            facts.component, facts.version, now.version
-        );
-        say(&self.service.name, &why);
-        self.told
-            .send_modify(|status| status.newer = Some(why.clone()));
-        // Nobody may wait.
-        let _ = next.told.send(Err(Stayed(why)));
-    }
-
     /// Waits before the next start; for ever if there is none.
     async fn pause(&mut self, wait: Option<Duration>) -> Option<Event> {
         let waited = async {
@@ -846,46 +677,6 @@ impl Supervision {
         let _ = told.send(Ok(()));
     }
 
-    /// Gives the place to the copy of the last that proved healthy, if there is one and it is admitted; unless it is told something
-    /// before that is there.
-    async fn fall_back(&mut self, how: &str) -> Result<bool, Event> {
-        let mut search = CopySearch::begin(self);
-        let found = tokio::select! {
-            found = &mut search.looking => found,
-            command = self.commands.recv() => return Err(match command {
-                Some(Command::Exchange(next)) => Event::Exchange(next),
-                Some(Command::StopAtOnce) | None => Event::Stop,
-            }),
-        };
-        let found = found.unwrap_or_else(|error| {
-            complain(
-                &self.service.name,
-                &format!("no copy was looked for: {error}"),
-            );
-            None
-        });
-        let Some(copy) = found else {
-            return Ok(false);
-        };
-        let failed = std::mem::replace(&mut self.current, copy);
-        self.proved = true;
-        self.probed = false;
-        let remembered = tokio::task::block_in_place(|| self.host.failed(&failed, &self.state));
-        if let Err(error) = remembered {
-            warn(
-                &self.service.name,
-                &format!("that it failed could not be remembered: {error:#}"),
-            );
-        }
-        let why = format!(
-            "{} {} {how} before it proved healthy, so {} runs again",
-            failed.facts.component, failed.facts.version, self.current.facts.version
-        );
-        warn(&self.service.name, &why);
-        self.told.send_modify(|status| status.newer = Some(why));
-        Ok(true)
-    }
-
     /// Writes a record, which waits for the disk: on no thread that components run on.
     fn put_down(&self, record: &Record) {
         tokio::task::block_in_place(|| self.host.records.write(record));
@@ -909,61 +700,6 @@ impl Supervision {
         };
         self.put_down(&record);
         how
-    }
-}
-
-/// The search for the copy of the last that proved healthy, admitted; for none of what runs already. Dropped, nothing is compiled for
-/// it any more.
-struct CopySearch {
-    looking: JoinHandle<Option<Admitted>>,
-    given_up: GivenUp,
-}
-
-impl CopySearch {
-    fn begin(of: &Supervision) -> Self {
-        let (host, state) = (Arc::clone(&of.host), Arc::clone(&of.state));
-        let (kept, service) = (of.kept.clone(), of.service.clone());
-        let runs = of.current.facts.file_sha256.clone();
-        let given_up = GivenUp::default();
-        let wanted = given_up.clone();
-        let looking = tokio::task::spawn_blocking(move || {
-            let name = &service.name;
-            kept.copies(name).into_iter().find_map(|place| {
-                if wanted.is_given_up() {
-                    return None;
-                }
-                // A refusal has its record.
-                let verified = host.judge(&service, &place, &state).ok()?;
-                let digest = &verified.facts.file_sha256;
-                if *digest == runs || kept.is_held(name, digest) {
-                    return None;
-                }
-                let (log, wanted) = (lines(name), wanted.clone());
-                host.load(&service, verified, log, &state, wanted).ok()
-            })
-        });
-        Self { looking, given_up }
-    }
-}
-
-impl Drop for CopySearch {
-    fn drop(&mut self) {
-        self.given_up.give_up();
-    }
-}
-
-/// For a service whose component was refused before anything of it ran.
-pub(crate) fn refused(name: &str, refusal: Refusal) -> Status {
-    Status {
-        name: name.to_owned(),
-        doing: Doing::Refused(refusal),
-        starts: 0,
-        facts: None,
-        links: Arc::new([]),
-        newer: None,
-        proved: false,
-        messages: None,
-        used: Used::default(),
     }
 }
 
