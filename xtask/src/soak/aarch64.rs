@@ -19,6 +19,14 @@ const PACKAGES: &[&str] = &[
     "countersign-runtime",
 ];
 
+/// What the emulator does not do: start a program of its own kind from within, unless the kernel knows how; and write without waiting
+/// (RWF_NOWAIT), for which there is another way that is taken then.
+const BEYOND_EMULATION: &[&str] = &[
+    "a_program_that_does_not_compile_when_it_is_started_so_refuses_the_component",
+    "te13_many_starts_and_traps_leave_memory_descriptors_and_mappings_as_before",
+    "what_the_system_does_not_take_at_once_is_left",
+];
+
 /// Runs the tests whose names contain the word, or all.
 pub(super) fn play(words: &[&str]) -> Result<()> {
     let filter = match words {
@@ -48,8 +56,7 @@ pub(super) fn play(words: &[&str]) -> Result<()> {
     ] {
         tests.env(name, value);
     }
-    if let Some(filter) = filter {
-        tests.args(["--", filter]);
-    }
+    tests.arg("--").args(filter);
+    tests.args(BEYOND_EMULATION.iter().flat_map(|name| ["--skip", *name]));
     run(&mut tests)
 }
