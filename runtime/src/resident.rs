@@ -55,7 +55,10 @@ fn constant(smaps: &str, file: &str) -> Vec<Range<usize>> {
             next = range;
         } else if let Some(own) = line.strip_prefix("Anonymous:") {
             // Relocated once, for all that it cannot be written since.
-            ranges.extend(next.take().filter(|_| own.trim() == "0 kB"));
+            next = next.filter(|_| own.trim() == "0 kB");
+        } else if let Some(out) = line.strip_prefix("Swap:") {
+            // Which comes behind the other: what was changed may be there instead.
+            ranges.extend(next.take().filter(|_| out.trim() == "0 kB"));
         }
     }
     ranges
@@ -67,13 +70,13 @@ fn constant(smaps: &str, file: &str) -> Vec<Range<usize>> {
     reason = "a line of another kind, and a range of another kind"
 )]
 fn mapped(line: &str, file: &str) -> Option<Option<Range<usize>>> {
-    let mut words = line.split_ascii_whitespace();
+    let mut words = line.splitn(6, ' ');
     let (start, end) = words.next()?.split_once('-')?;
     let hexadecimal = |text| usize::from_str_radix(text, 16).ok();
     let (start, end) = (hexadecimal(start)?, hexadecimal(end)?);
     let may = words.next()?;
-    // Offset, device and inode.
-    let path = words.nth(3).unwrap_or_default();
+    // Behind offset, device and inode; it may hold spaces.
+    let path = words.nth(3).unwrap_or_default().trim_start();
     let is_constant = matches!(may, "r-xp" | "r--p") && path == file;
     Some(
         is_constant
@@ -87,28 +90,37 @@ mod tests {
     use super::*;
 
     const SMAPS: &str = "\
-00400000-00500000 r--p 00000000 fe:00 12345                      /usr/bin/countersign-gateway
+00400000-00500000 r--p 00000000 fe:00 12345                      /opt/our own/gateway (deleted)
 Rss:                1024 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 VmFlags: rd mr mw me
-00500000-01500000 r-xp 00100000 fe:00 12345                      /usr/bin/countersign-gateway
+00500000-01500000 r-xp 00100000 fe:00 12345                      /opt/our own/gateway (deleted)
 Anonymous:             0 kB
-01500000-01600000 r--p 01100000 fe:00 12345                      /usr/bin/countersign-gateway
+Swap:                  0 kB
+01500000-01600000 r--p 01100000 fe:00 12345                      /opt/our own/gateway (deleted)
 Anonymous:           988 kB
-01600000-01610000 rw-p 01200000 fe:00 12345                      /usr/bin/countersign-gateway
+Swap:                  0 kB
+01600000-01700000 r--p 01200000 fe:00 12345                      /opt/our own/gateway (deleted)
 Anonymous:             0 kB
+Swap:                988 kB
+01700000-01710000 rw-p 01300000 fe:00 12345                      /opt/our own/gateway (deleted)
+Anonymous:             0 kB
+Swap:                  0 kB
 7f0000000000-7f0000001000 r-xp 00000000 00:01 99                 /memfd:countersign-code (deleted)
 Anonymous:             0 kB
+Swap:                  0 kB
 7f0000002000-7f0000003000 rw-p 00000000 00:00 0
 Anonymous:             4 kB
+Swap:                  0 kB
 ";
 
     #[test]
     fn only_what_is_the_files_own_and_unchanged_is_given_back() {
-        let ranges = constant(SMAPS, "/usr/bin/countersign-gateway");
+        let ranges = constant(SMAPS, "/opt/our own/gateway (deleted)");
         assert_eq!(ranges, [0x40_0000..0x50_0000, 0x50_0000..0x150_0000]);
-        assert!(constant(SMAPS, "/usr/bin/another").is_empty());
-        assert!(constant("Anonymous: 0 kB\n-\n", "").is_empty());
+        assert!(constant(SMAPS, "/opt/our own/gateway").is_empty());
+        assert!(constant("Anonymous: 0 kB\nSwap: 0 kB\n-\n", "").is_empty());
     }
 
     /// Kilobytes of files that are in this process's memory (proc(5)).

@@ -14,6 +14,21 @@ use crate::{demo, guests};
 /// What needs no Wasmtime, in the order of the page.
 const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth", "audit_log"];
 
+/// Each in a package, or in a command of its own.
+const IN_PACKAGES: &[&str] = &[
+    "issuing",
+    "authority",
+    "lookups",
+    "tpm_sign",
+    "cold_start",
+    "warm_start",
+    "sizes",
+    "guest_sign",
+];
+
+/// With the gateway as released.
+const PROGRAMS: &[&str] = &["http", "idle"];
+
 /// In the package that builds Wasmtime as released, with many guests or bad ones.
 const UNDER_LOAD: &[&str] = &["instances", "deadlines", "neighbours"];
 /// Wasmtime's command in the version of the library that is built in here.
@@ -72,27 +87,26 @@ impl Released {
     }
 }
 
+/// The names of all, in the order in which they run.
+fn known() -> impl Iterator<Item = &'static str> {
+    BENCHES
+        .iter()
+        .chain(IN_PACKAGES)
+        .chain(UNDER_LOAD)
+        .chain(PROGRAMS)
+        .copied()
+}
+
+/// The names, for the help.
+pub(crate) fn help() -> String {
+    known().collect::<Vec<_>>().join(", ")
+}
+
 /// Runs one bench, or all.
 pub(crate) fn play(only: Option<&str>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
-    let known = BENCHES.iter().chain([
-        &"issuing",
-        &"authority",
-        &"lookups",
-        &"tpm_sign",
-        &"cold_start",
-        &"warm_start",
-        &"sizes",
-        &"guest_sign",
-        &"http",
-        &"idle",
-    ]);
-    let known = known.chain(UNDER_LOAD);
-    if !known.clone().any(|name| wanted(name)) {
-        bail!(
-            "there is no such bench; there are {}",
-            known.copied().collect::<Vec<_>>().join(", ")
-        );
+    if !known().any(wanted) {
+        bail!("there is no such bench; there are {}", help());
     }
     let mut over = Vec::new();
     for name in BENCHES.iter().filter(|name| wanted(name)) {

@@ -18,7 +18,7 @@ mod unproved;
 
 pub(crate) use applied::{Applied, configured, remembered, with_lists};
 pub(crate) use apply::apply;
-pub(crate) use carried::{Carried, Known, carried, carry};
+pub(crate) use carried::{Carried, Known, NotKept, carried, carry};
 pub(crate) use hold::{Hold, OnTrial};
 pub(crate) use places::Places;
 pub(crate) use record::{applied, refused};

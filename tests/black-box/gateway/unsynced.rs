@@ -1,5 +1,5 @@
 //! The power goes at any moment of what a gateway does to its folder, and with it whatever was not flushed: the old version or
-//! the new one runs afterwards, and the new one if somebody was told so. And it goes again while the gateway recovers.
+//! the new one runs afterwards, and the new one if somebody was told so. And it goes again while the gateway recovers (TH01, TH02).
 //!
 //! What it does is watched once; what a disk may hold then is made from that, and a gateway started on each. Some of it in
 //! the tests; with `COUNTERSIGN_IMAGES`, so many of each kind.

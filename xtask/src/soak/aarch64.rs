@@ -1,4 +1,4 @@
-//! `soak aarch64`: what verifies and runs components, compiled for 64-bit ARM and run on an emulated one.
+//! `soak aarch64`: what verifies and runs components, compiled for 64-bit ARM and run on an emulated one (row TE35).
 //!
 //! Cranelift writes other code there than on x86-64, and has had faults there alone. The compiler, its standard library's source, the
 //! linker and the emulator are Debian's. Emulated is not measured, and no processor of its own.

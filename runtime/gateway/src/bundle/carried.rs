@@ -50,10 +50,32 @@ pub(crate) struct CarriedOver {
     pub(crate) file: Option<Digest>,
     /// Of the lists that were brought, one that is forged. None of these was put down.
     pub(crate) forged: Option<Rejection>,
-    /// Lists that no known key has signed and that found no room.
+    pub(crate) not_kept: NotKept,
+}
+
+/// Lists that no known key has signed and that are not kept. What a bundle brings is judged by them nevertheless.
+#[derive(Debug, Default)]
+pub(crate) struct NotKept {
+    /// Those that found no room, of which the operator is told.
     pub(crate) left_out: Vec<Crl>,
-    /// Lists that no known key has signed, whose place newer ones of the same signers have.
+    /// Those whose place others of the same signers have.
     pub(crate) replaced: Vec<Crl>,
+}
+
+impl NotKept {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Crl> {
+        self.left_out.iter().chain(&self.replaced)
+    }
+
+    /// Those that a key has signed which became known meanwhile.
+    pub(crate) fn take_verified(&mut self) -> Vec<Crl> {
+        let Self { left_out, replaced } = self;
+        let mut verified = Vec::new();
+        for lists in [left_out, replaced] {
+            verified.extend(lists.extract_if(.., |list| list.verified_under().is_some()));
+        }
+        verified
+    }
 }
 
 /// The lists in the file with this digest.
@@ -155,19 +177,18 @@ pub(crate) fn carry(
     within(what, MAX_NUMBER as u64, lists.len() as u64)?;
     let is_there = |list: &Crl| lists.iter().any(|there| there.list.der() == list.der());
     new.retain(|list| !is_there(list));
-    let (mut left_out, mut replaced) = (Vec::new(), Vec::new());
+    let mut not_kept = NotKept::default();
     for list in new {
         match unproved::take_in(&mut unproved, &list, signers) {
-            Some(gone) => replaced.extend(gone),
-            None => left_out.push(list),
+            Some(gone) => not_kept.replaced.extend(gone),
+            None => not_kept.left_out.push(list),
         }
     }
     lists.extend(unproved);
     Ok(CarriedOver {
         file: put_down(places, &lists)?,
         forged,
-        left_out,
-        replaced,
+        not_kept,
     })
 }
 
@@ -239,12 +260,9 @@ fn newest(lists: Vec<Crl>) -> Vec<Crl> {
         if is_behind || kept.iter().any(|other| other.says_the_same_as(list)) {
             continue;
         }
-        let mut places = (0..).zip(&kept);
-        let mut same = places
-            .by_ref()
-            .filter(|(_, other)| is_of_same_key(other, list));
-        let last = same.nth(1).map(|(place, _)| place);
-        if let Some(last) = last {
+        let places = kept.iter().enumerate();
+        let mut same = places.filter(|(_, other)| is_of_same_key(other, list));
+        if let Some((last, _)) = same.nth(1) {
             kept.remove(last);
         }
         kept.push(list.clone());
@@ -342,7 +360,7 @@ mod tests {
         // Of the device's issuer the newer; the root's, which has no newer.
         assert_eq!(before.len(), 2);
         let over = carry(&places, before, all(&two), signers(), &known).expect("room");
-        assert!(over.forged.is_none() && over.left_out.is_empty());
+        assert!(over.forged.is_none() && over.not_kept.left_out.is_empty());
         let file = over.file.expect("lists");
         let both = carried(&places, file).expect("whole");
         assert_eq!(both.len(), 4);
@@ -433,7 +451,7 @@ mod tests {
         let genuine = list(&pki.crl_against_device(9));
         let brought = vec![genuine.clone(), forged(&pki, 10)];
         let over = carry(&places, Vec::new(), brought, signers(), &issuers(&pki)).expect("room");
-        assert!(over.forged.is_none() && over.left_out.is_empty());
+        assert!(over.forged.is_none() && over.not_kept.left_out.is_empty());
         let kept = read_again(&places, &over);
         let status = |kept: &[Carried]| {
             let status = links(&pki)[0].status(&only(kept.to_vec()));
@@ -467,7 +485,7 @@ mod tests {
         let genuine = list(&victim.crl_against_device(9));
         let brought = vec![of_namesake.clone(), genuine.clone()];
         let over = carry(&places, Vec::new(), brought, signers(), &only_namesake).expect("room");
-        assert!(over.forged.is_none() && over.left_out.is_empty());
+        assert!(over.forged.is_none() && over.not_kept.left_out.is_empty());
         let kept = read_again(&places, &over);
         let is_there = |lists: &[Carried], list: &Crl| {
             let mut lists = lists.iter();
@@ -528,7 +546,7 @@ mod tests {
         let many: Vec<_> = (0..300).map(strange).collect();
         let (_state, places) = folder();
         let over = carry(&places, Vec::new(), many, signers(), &nobody()).expect("room");
-        assert_eq!(over.left_out.len(), 300 - EACH);
+        assert_eq!(over.not_kept.left_out.len(), 300 - EACH);
         let kept = read_again(&places, &over);
         let over = carry(&places, kept, all(&pki), signers(), &issuers(&pki)).expect("room");
         let kept = read_again(&places, &over);

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::answers::Said;
 use super::{Gateway, Way, blocking};
 use crate::admission::{Facts, Refusal};
-use crate::bundle::{self, Applied, Carried, Known, Places, Staged};
+use crate::bundle::{self, Applied, Carried, Known, NotKept, Places, Staged};
 use crate::config::{Bundles, Config, is_missing};
 use crate::lists::Given;
 use crate::refusals;
@@ -66,31 +66,6 @@ struct Outcome<'a> {
     signers: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'a Refusal>,
-}
-
-/// Lists that no known key has signed and that are not kept. What a bundle brings is judged by them nevertheless.
-#[derive(Default)]
-struct NotKept {
-    /// Those that found no room, of which the operator is told.
-    left_out: Vec<Crl>,
-    /// Those whose place newer ones have.
-    replaced: Vec<Crl>,
-}
-
-impl NotKept {
-    fn all(&self) -> impl Iterator<Item = &Crl> {
-        self.left_out.iter().chain(&self.replaced)
-    }
-
-    /// Those that a key has signed which became known meanwhile.
-    fn take_verified(&mut self) -> Vec<Crl> {
-        let Self { left_out, replaced } = self;
-        let mut verified = Vec::new();
-        for lists in [left_out, replaced] {
-            verified.extend(lists.extract_if(.., |list| list.verified_under().is_some()));
-        }
-        verified
-    }
 }
 
 /// A moment later, if something is on trial.
@@ -358,10 +333,7 @@ impl Gateway {
                     let before = self.as_consulted(before.unwrap_or_default());
                     let (signers, known) = (bundle.signed_by, self.known_issuers(bundle));
                     let over = bundle::carry(&places, before, brought, signers, &known)?;
-                    not_kept = NotKept {
-                        left_out: over.left_out,
-                        replaced: over.replaced,
-                    };
+                    not_kept = over.not_kept;
                     forged = over.forged;
                     over.file
                 }
