@@ -301,6 +301,7 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        clock::forget(self.0.id());
     }
 }
 

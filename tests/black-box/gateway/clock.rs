@@ -1,7 +1,7 @@
 //! The gateway under clocks that are wrong: what was admitted goes on, and nothing that ended comes back.
 
+use std::ffi::OsString;
 use std::fs;
-use std::process::Command;
 
 use countersign_trust_store::Code;
 
@@ -11,6 +11,17 @@ use super::{Bench, Gateway, SOON, healthy};
 /// The file that says which time the gateway sees from now on, as faketime writes it.
 const CLOCK: &str = "clock";
 
+/// What makes a process see it. The loader says what `$LIB` is. The program `faketime` would do the same, and gives
+/// up where a process that had its number before left its names behind ([`forget`]).
+const PRELOADED: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+
+/// Takes away what the preloaded clock of a process shares with its children: a gateway is confined, and cannot.
+pub(super) fn forget(process: u32) {
+    for kind in ["sem.faketime_sem", "faketime_shm"] {
+        let _ = fs::remove_file(format!("/dev/shm/{kind}_{process}"));
+    }
+}
+
 impl Bench {
     /// Sets the gateway's clock, also of one that runs.
     pub(super) fn set_clock(&self, time: &str) {
@@ -18,22 +29,12 @@ impl Bench {
     }
 
     /// The variables by which a gateway sees the time that was set.
-    pub(super) fn by_clock(&self) -> [(&'static str, String); 4] {
-        let preload = Command::new("faketime")
-            .args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"])
-            .output()
-            .expect("faketime");
-        let preload = String::from_utf8(preload.stdout).expect("a path");
-        assert!(preload.contains("faketime"), "{preload}");
-        let clock = self.path(CLOCK).into_os_string();
+    pub(super) fn by_clock(&self) -> [(&'static str, OsString); 4] {
         [
-            ("LD_PRELOAD", preload.trim().to_owned()),
-            (
-                "FAKETIME_TIMESTAMP_FILE",
-                clock.into_string().expect("UTF-8"),
-            ),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ("LD_PRELOAD", PRELOADED.into()),
+            ("FAKETIME_TIMESTAMP_FILE", self.path(CLOCK).into()),
+            ("FAKETIME_NO_CACHE", "1".into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
         ]
     }
 

@@ -669,5 +669,6 @@ impl Drop for Running {
         let group = format!("-{}", self.0.id());
         let _ = silent(Command::new("kill").args(["-KILL", "--", &group])).status();
         let _ = self.0.wait();
+        super::clock::forget(self.0.id());
     }
 }
