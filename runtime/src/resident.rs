@@ -23,7 +23,9 @@ impl Program {
     pub fn of_this_process() -> io::Result<Self> {
         let file = std::fs::read_link("/proc/self/exe")?;
         let text = std::fs::read_to_string("/proc/self/smaps")?;
-        Ok(Self(constant(&text, &file.to_string_lossy())))
+        let file = file.to_string_lossy();
+        let here = (Self::of_this_process as fn() -> io::Result<Self>) as usize;
+        Ok(Self(constant(&text, &file, here)))
     }
 
     /// Gives back what is not used just now. Other threads may use it at the same time; what they need is there again at once.
@@ -39,50 +41,61 @@ impl Program {
             let start = std::ptr::without_provenance_mut(part.start);
             // SAFETY: nothing is lost. The kernel said of this range that it is this program's file, that it cannot be written, and
             // that no page of it is a copy of this process's own; nothing here makes a program's file writable in memory, and the
-            // kernel lets nobody write to a file that runs. What is read there next is read from that file.
+            // kernel lets nobody write to a file that runs. What is read there next is read from that file. It still is what the
+            // kernel spoke of: a program's own segments are mapped for as long as it runs.
             unsafe { madvise(start, part.len(), Advice::LinuxDontNeed) }?;
         }
         Ok(())
     }
 }
 
-/// The ranges of this file which cannot be written, and of which no page was ever changed (proc(5), `/proc/pid/smaps`).
-fn constant(smaps: &str, file: &str) -> Vec<Range<usize>> {
-    let mut ranges = Vec::new();
+/// How far segments of a program may lie apart, in bytes (64 KiB): the largest page.
+const GAP: usize = 64 << 10;
+
+/// The ranges of this file, loaded as the program that has the address `here`, which cannot be written, and of which no page was ever
+/// changed (proc(5), `/proc/pid/smaps`). Who reads the file's symbols may have mapped it a second time, for as long as he likes.
+fn constant(smaps: &str, file: &str, here: usize) -> Vec<Range<usize>> {
+    let mut of_file = Vec::<Mapped>::new();
     let mut next = None;
     for line in smaps.lines() {
-        if let Some(range) = mapped(line, file) {
-            next = range;
-        } else if let Some(own) = line.strip_prefix("Anonymous:") {
-            // Relocated once, for all that it cannot be written since.
-            next = next.filter(|_| own.trim() == "0 kB");
-        } else if let Some(out) = line.strip_prefix("Swap:") {
-            // Which comes behind the other: what was changed may be there instead.
-            ranges.extend(next.take().filter(|_| out.trim() == "0 kB"));
+        if let Some(mapped) = mapped(line, file) {
+            of_file.extend(next.take());
+            next = mapped;
+        } else if let Some(next) = &mut next
+            && let Some(("Anonymous" | "Swap", own)) = line.split_once(':')
+        {
+            // Relocated once, for all that it cannot be written since; what was changed may be swapped out instead.
+            next.is_constant &= own.trim() == "0 kB";
         }
     }
-    ranges
+    of_file.extend(next);
+    let program = of_file
+        .chunk_by(|one, next| next.range.start - one.range.end <= GAP)
+        .find(|all| all.iter().any(|one| one.range.contains(&here)));
+    let constant = program.into_iter().flatten().filter(|one| one.is_constant);
+    constant.map(|one| one.range.clone()).collect()
 }
 
-/// Of a line that begins a range, that range, if it is one of the file's that cannot be written; `None` for any other line.
+/// A range of the program's file.
+struct Mapped {
+    range: Range<usize>,
+    is_constant: bool,
+}
+
+/// Of a line that begins a range, that range, if it is one of the file's; `None` for any other line.
 #[expect(
     clippy::option_option,
     reason = "a line of another kind, and a range of another kind"
 )]
-fn mapped(line: &str, file: &str) -> Option<Option<Range<usize>>> {
+fn mapped(line: &str, file: &str) -> Option<Option<Mapped>> {
     let mut words = line.splitn(6, ' ');
     let (start, end) = words.next()?.split_once('-')?;
     let hexadecimal = |text| usize::from_str_radix(text, 16).ok();
-    let (start, end) = (hexadecimal(start)?, hexadecimal(end)?);
-    let may = words.next()?;
+    let range = hexadecimal(start)?..hexadecimal(end)?;
+    let is_constant = matches!(words.next()?, "r-xp" | "r--p");
     // Behind offset, device and inode; it may hold spaces.
     let path = words.nth(3).unwrap_or_default().trim_start();
-    let is_constant = matches!(may, "r-xp" | "r--p") && path == file;
-    Some(
-        is_constant
-            .then_some(start..end)
-            .filter(|range| !range.is_empty()),
-    )
+    Some((path == file && !range.is_empty()).then_some(Mapped { range, is_constant }))
 }
 
 #[cfg(test)]
@@ -107,6 +120,9 @@ Swap:                988 kB
 01700000-01710000 rw-p 01300000 fe:00 12345                      /opt/our own/gateway (deleted)
 Anonymous:             0 kB
 Swap:                  0 kB
+7e0000000000-7e0000800000 r--p 00000000 fe:00 12345                      /opt/our own/gateway (deleted)
+Anonymous:             0 kB
+Swap:                  0 kB
 7f0000000000-7f0000001000 r-xp 00000000 00:01 99                 /memfd:countersign-code (deleted)
 Anonymous:             0 kB
 Swap:                  0 kB
@@ -117,10 +133,18 @@ Swap:                  0 kB
 
     #[test]
     fn only_what_is_the_files_own_and_unchanged_is_given_back() {
-        let ranges = constant(SMAPS, "/opt/our own/gateway (deleted)");
+        let file = "/opt/our own/gateway (deleted)";
+        let ranges = constant(SMAPS, file, 0x60_0000);
         assert_eq!(ranges, [0x40_0000..0x50_0000, 0x50_0000..0x150_0000]);
-        assert!(constant(SMAPS, "/opt/our own/gateway").is_empty());
-        assert!(constant("Anonymous: 0 kB\nSwap: 0 kB\n-\n", "").is_empty());
+        assert!(constant(SMAPS, "/opt/our own/gateway", 0x60_0000).is_empty());
+        assert!(constant("Anonymous: 0 kB\nSwap: 0 kB\n-\n", "", 0).is_empty());
+        // The same file once more, for its symbols; and no code of it that this is.
+        let again = constant(SMAPS, file, 0x7e00_0000_1000);
+        assert_eq!(
+            again,
+            std::iter::once(0x7e00_0000_0000..0x7e00_0080_0000).collect::<Vec<_>>()
+        );
+        assert!(constant(SMAPS, file, 0x7f00_0000_0000).is_empty());
     }
 
     /// Kilobytes of files that are in this process's memory (proc(5)).

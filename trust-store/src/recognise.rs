@@ -25,16 +25,16 @@ impl DigestKey {
     /// Notes which digest a verified component has; none for one that was itself recognised, whose bytes are not there.
     #[must_use]
     pub fn note(&self, component: &VerifiedComponent) -> Option<DigestNote> {
-        let mut mac = self.mac(&component.digest());
+        let mut mac = self.mac();
         mac.update(component.component()?);
-        Some(DigestNote(*mac.finalize().as_bytes()))
+        Some(DigestNote(*of(mac, &component.digest()).as_bytes()))
     }
 
     /// Begins to look whether a component is the one that `note` was made for.
     #[must_use]
     pub fn recognise(&self, claimed: ClaimedComponent, note: DigestNote) -> Recogniser {
         Recogniser {
-            mac: self.mac(claimed.statement.component_digest()),
+            mac: self.mac(),
             left: claimed.statement.component_size(),
             too_long: false,
             claimed,
@@ -42,12 +42,16 @@ impl DigestKey {
         }
     }
 
-    /// Of a fixed length and before the bytes, so that no two pairs are the same input.
-    fn mac(&self, digest: &Digest) -> blake3::Hasher {
-        let mut mac = blake3::Hasher::new_keyed(&self.0);
-        mac.update(digest.as_bytes());
-        mac
+    fn mac(&self) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(&self.0)
     }
+}
+
+/// Of the bytes that were seen and this digest. It has a fixed length, so that no two pairs are the same input, and comes last: bytes
+/// that begin where a part of the hash begins are hashed several parts at once.
+fn of(mut mac: blake3::Hasher, digest: &Digest) -> blake3::Hash {
+    mac.update(digest.as_bytes());
+    mac.finalize()
 }
 
 impl fmt::Debug for DigestKey {
@@ -133,8 +137,9 @@ impl Recogniser {
     /// The component, to be verified, if it is the one that was noted.
     #[must_use]
     pub fn finish(self) -> Option<UnverifiedComponent> {
+        let seen = of(self.mac, self.claimed.statement.component_digest());
         // Compared in constant time by `blake3::Hash`.
-        if self.too_long || self.left != 0 || self.mac.finalize() != self.note.0 {
+        if self.too_long || self.left != 0 || seen != self.note.0 {
             return None;
         }
         let ClaimedComponent {

@@ -300,7 +300,12 @@ impl Supervision {
             if succeeded && !self.proved && self.service.restart.when != When::Always {
                 self.prove();
             }
-            if !self.proved && !succeeded {
+            // What could not even begin, because its address or the key for that is not there, is waited for.
+            let has_failed = match &ended {
+                Ok(status) => *status != 0,
+                Err(failure) => !failure.has_no_address,
+            };
+            if !self.proved && has_failed {
                 match self.fall_back(&how).await {
                     Ok(true) => {
                         self.waits = Waits::new(self.service.restart);
@@ -690,7 +695,7 @@ impl Supervision {
                 accepted.exited(*status),
                 format!("ended with status {status}"),
             ),
-            Err(Failure { code, why }) => {
+            Err(Failure { code, why, .. }) => {
                 let how = match code {
                     Some(code) => format!("was stopped ({code}): {why}"),
                     None => format!("was stopped: {why}"),

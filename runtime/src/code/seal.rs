@@ -4,7 +4,7 @@
 //! head ‖ MAC (32) ‖ note (32) ‖ length of the imports (4, little-endian) ‖ imports ‖ code
 //! imports: for each, length of its name (4, little-endian) ‖ name ‖ kind (1)
 //! MAC: of binding (32) ‖ note ‖ length of the imports ‖ imports ‖ length of the code (8, little-endian) ‖ for each part of the
-//!      code, its own MAC (32)
+//!      code, its own MAC (32) under a key for that alone
 //! ```
 //!
 //! What the code belongs to is not in the file: whoever opens it says what it must be. The note, by which the component is
@@ -21,7 +21,7 @@ use super::reading::{PART, unread};
 use crate::imports::{Import, ImportKind, MAX_IMPORTS};
 
 /// What a sealed piece of code begins with: its kind and its form.
-const HEAD: &[u8] = b"countersign compiled code 2\n";
+const HEAD: &[u8] = b"countersign compiled code 3\n";
 
 /// BLAKE3's length, in bytes.
 const MAC: usize = 32;
@@ -31,33 +31,42 @@ const FRONT: usize = HEAD.len() + MAC + MAC + 4;
 
 /// A key for seals and names.
 #[derive(Clone)]
-pub(super) struct Key([u8; 32]);
+pub(super) struct Key {
+    own: [u8; Self::BYTES],
+    /// For parts of code alone: no byte stands before them, so that the hash takes them as its own parts, some at once.
+    parts: [u8; Self::BYTES],
+}
 
 impl Key {
     pub(super) const BYTES: usize = 32;
 
-    pub(super) const fn new(bytes: [u8; Self::BYTES]) -> Self {
-        Self(bytes)
+    pub(super) fn new(own: [u8; Self::BYTES]) -> Self {
+        let parts = hasher(&own, Usage::Parts).finalize().into();
+        Self { own, parts }
     }
 
     /// A hash for one use. No two uses of a key are the same function.
     pub(super) fn hasher(&self, usage: Usage) -> blake3::Hasher {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(&[match usage {
-            Usage::Name => 2,
-            Usage::Seal => 3,
-            Usage::Answer => 4,
-            Usage::Part => 5,
-            // 1 was a fingerprint that anybody could ask for.
-            Usage::Digests => 6,
-        }]);
-        hasher
+        hasher(&self.own, usage)
     }
 
     /// The key for notes of digests.
     pub(super) fn digests(&self) -> DigestKey {
         DigestKey::new(*self.hasher(Usage::Digests).finalize().as_bytes())
     }
+}
+
+fn hasher(key: &[u8; Key::BYTES], usage: Usage) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    hasher.update(&[match usage {
+        Usage::Name => 2,
+        Usage::Seal => 3,
+        Usage::Answer => 4,
+        // 1 was a fingerprint that anybody could ask for, and 5 stood before each part of the code.
+        Usage::Digests => 6,
+        Usage::Parts => 7,
+    }]);
+    hasher
 }
 
 /// What a key is used for.
@@ -69,8 +78,8 @@ pub(super) enum Usage {
     Digests,
     /// The name of an entry.
     Name,
-    /// A part of the code.
-    Part,
+    /// The key for parts of the code.
+    Parts,
     /// The seal.
     Seal,
 }
@@ -168,9 +177,7 @@ impl Header {
 
 /// What of a part of the code goes into the seal.
 pub(super) fn part(key: &Key, code: &[u8]) -> blake3::Hash {
-    let mut hasher = key.hasher(Usage::Part);
-    hasher.update(code);
-    hasher.finalize()
+    blake3::keyed_hash(&key.parts, code)
 }
 
 /// Binding and note have fixed lengths, and the imports begin with theirs.

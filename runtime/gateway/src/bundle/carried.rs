@@ -56,9 +56,9 @@ pub(crate) struct CarriedOver {
 /// Lists that no known key has signed and that are not kept. What a bundle brings is judged by them nevertheless.
 #[derive(Debug, Default)]
 pub(crate) struct NotKept {
-    /// Those that found no room, of which the operator is told.
+    /// Those of the bundle that found no room, or lost it to others of the bundle, of which the operator is told.
     pub(crate) left_out: Vec<Crl>,
-    /// Those whose place others of the same signers have.
+    /// Those of earlier bundles whose place others of the same signers have.
     pub(crate) replaced: Vec<Crl>,
 }
 
@@ -178,12 +178,16 @@ pub(crate) fn carry(
     let is_there = |list: &Crl| lists.iter().any(|there| there.list.der() == list.der());
     new.retain(|list| !is_there(list));
     let mut not_kept = NotKept::default();
-    for list in new {
-        match unproved::take_in(&mut unproved, &list, signers) {
+    for list in &new {
+        match unproved::take_in(&mut unproved, list, signers) {
             Some(gone) => not_kept.replaced.extend(gone),
-            None => not_kept.left_out.push(list),
+            None => not_kept.left_out.push(list.clone()),
         }
     }
+    // A bundle that brings more of an issuer than have room is told so: it may be a genuine one that went.
+    let is_new = |gone: &mut Crl| new.iter().any(|list| list.der() == gone.der());
+    let gone = not_kept.replaced.extract_if(.., is_new);
+    not_kept.left_out.extend(gone);
     lists.extend(unproved);
     Ok(CarriedOver {
         file: put_down(places, &lists)?,
@@ -256,8 +260,11 @@ fn newest(lists: Vec<Crl>) -> Vec<Crl> {
         let is_behind = lists
             .iter()
             .any(|other| is_of_same_key(other, list) && other.number() > list.number());
-        // A second signature of the same, which anybody can make, is no second list.
-        if is_behind || kept.iter().any(|other| other.says_the_same_as(list)) {
+        // A second signature of the same, which anybody can make, is no second list; but another key's is that key's.
+        let is_again = kept
+            .iter()
+            .any(|other| is_of_same_key(other, list) && other.says_the_same_as(list));
+        if is_behind || is_again {
             continue;
         }
         let places = kept.iter().enumerate();
@@ -501,6 +508,15 @@ mod tests {
         assert!(listed[0].status(&lists).is_some_and(|said| said.revoked));
         let status = link.status(&lists).expect("its own");
         assert_eq!(status.number.to_string(), "12");
+        // Nor where it signs the very text of the victim's, and is the first.
+        let parts = CrlParts::of(&victim.crl_against_device(9));
+        let copied = list(&parts.sign(&namesake.authority_keys()[1]));
+        assert!(copied.says_the_same_as(&genuine));
+        for brought in [[&copied, &genuine], [&genuine, &copied]] {
+            let brought = brought.map(Clone::clone).to_vec();
+            let kept = carried_again(&places, Vec::new(), brought, &both);
+            assert!(is_there(&kept, &genuine) && is_there(&kept, &copied));
+        }
     }
 
     #[test]

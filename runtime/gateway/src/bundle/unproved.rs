@@ -10,9 +10,11 @@ use countersign_trust_store::{Crl, MAX_CRL_BYTES};
 
 use super::carried::Carried;
 
-/// Of one issuer, so many for those whose bundles brought them: the first, the last and the one of the highest number, which stay, and
-/// another while there is room.
-pub(super) const OF_ISSUER_EACH: usize = 4;
+/// Of one issuer, so many for those whose bundles brought them: the first three, the last and the one of the highest number.
+pub(super) const OF_ISSUER_EACH: usize = 5;
+
+/// So many of those that came first make no room for newer ones of their issuer: a number that is not proved may be anything.
+const FIRST: usize = 3;
 
 /// Of one issuer from all: fewer than a chain can afford to look at.
 const OF_ISSUER: usize = 24;
@@ -33,8 +35,9 @@ pub(super) const MOST_BYTES: usize = MAX_CRL_BYTES;
 const CLAIMS: usize = 16;
 
 /// Has a list that came with a bundle of these signers stand among those that are there: those of theirs that are not there any more
-/// since, or none where there is no room for it. One that came from them of this issuer before gives it its place; and where there is no
-/// room, of any issuer one of those between the first and the last that came from them. Of each issuer that of the highest number stays.
+/// since, or none where there is no room for it. One that came from them of this issuer before gives it its place, behind the first few;
+/// and where there is no room, of any issuer one of those between the first and the last that came from them. Of each issuer that of the
+/// highest number stays.
 pub(super) fn take_in(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) -> Option<Vec<Crl>> {
     let is_it = |there: &&mut Carried| there.list.der() == list.der();
     let mut next = lists.clone();
@@ -84,7 +87,7 @@ fn last_before(lists: &[Carried], list: &Crl, signers: Digest) -> Option<usize> 
     if of_issuer.clone().count() <= OF_ISSUER_EACH {
         return None;
     }
-    let last = of_issuer.filter(|one| may_go(&own, one));
+    let last = of_issuer.filter(|one| may_go(&own, one, FIRST));
     last.max_by_key(|one| one.came).map(|one| one.place)
 }
 
@@ -95,7 +98,7 @@ fn oldest_between(lists: &[Carried], list: &Crl, signers: Digest) -> Option<usiz
     let of_issuer = own
         .iter()
         .filter(|one| !is_crowded || one.list.has_issuer_of(list));
-    let oldest = of_issuer.filter(|one| may_go(&own, one));
+    let oldest = of_issuer.filter(|one| may_go(&own, one, 1));
     oldest.min_by_key(|one| one.came).map(|one| one.place)
 }
 
@@ -118,12 +121,13 @@ fn places(lists: &[Carried], signers: Digest) -> impl Iterator<Item = Own<'_>> {
     })
 }
 
-/// Whether one of the signers' own lists is neither the first nor the last of its issuer that came from them, nor the one of the highest
-/// number: a place where lists are fetched may lag behind.
-fn may_go(own: &[Own<'_>], one: &Own<'_>) -> bool {
+/// Whether one of the signers' own lists is neither among the first of its issuer that came from them, nor the last, nor the one of the
+/// highest number: a place where lists are fetched may lag behind.
+fn may_go(own: &[Own<'_>], one: &Own<'_>, first: usize) -> bool {
     let of_issuer = || own.iter().filter(|own| own.list.has_issuer_of(one.list));
     let newest = of_issuer().max_by_key(|own| (own.list.number(), own.came));
-    of_issuer().any(|other| other.came < one.came)
+    let before = of_issuer().filter(|other| other.came < one.came);
+    before.count() >= first
         && of_issuer().any(|other| other.came > one.came)
         && newest.is_some_and(|newest| newest.came != one.came)
 }
@@ -205,7 +209,7 @@ mod tests {
         let pki = TestPki::new();
         let (honest, hostile) = (signers("honest"), signers("hostile"));
         let mut lists = Vec::new();
-        let genuine: Vec<_> = (0..4).map(|number| list(&pki, number)).collect();
+        let genuine: Vec<_> = (0..5).map(|number| list(&pki, number)).collect();
         for one in &genuine {
             assert!(bring(&mut lists, one, honest).is_empty());
         }
@@ -218,13 +222,13 @@ mod tests {
         let forged: Vec<_> = (100..200).map(|number| list(&pki, number)).collect();
         assert_eq!(few(&forged).len(), OF_ISSUER_EACH);
         // Nor what the hostile brought first, as if it were their own, and give up.
-        let next = list(&pki, 5);
+        let next = list(&pki, 6);
         bring(&mut lists, &next, hostile);
         assert_eq!(bring(&mut lists, &next, honest).len(), 1);
         bring(&mut lists, &list(&pki, 200), hostile);
         assert!(has(&lists, &next) && has(&lists, &list(&pki, 200)));
         // One's own newer takes the place of one's last, and not of one's first.
-        let newest = list(&pki, 6);
+        let newest = list(&pki, 7);
         let gone = bring(&mut lists, &newest, honest);
         let gone: Vec<_> = gone.iter().map(Crl::der).collect();
         assert!(gone == [next.der()] && has(&lists, &newest));
@@ -287,10 +291,22 @@ mod tests {
         assert!(lists.len() <= EACH + 1 && has(&lists, &others));
         // One that lags behind, and another, do not take the place of what has the highest number.
         let newer = |number: u64| list(&pki, number);
-        for number in [5, 7, 6, 9, 8, 4] {
-            bring(&mut lists, &newer(number), other);
-        }
-        assert!([5, 9, 4].iter().all(|number| has(&lists, &newer(*number))));
+        let mut there = |numbers: &[u64]| {
+            lists.retain(|there| !there.list.has_issuer_of(&newer(5)));
+            for number in numbers {
+                bring(&mut lists, &newer(*number), other);
+            }
+            let of_issuer = lists.iter().map(|there| &there.list);
+            let of_issuer = of_issuer.filter(|list| list.has_issuer_of(&newer(5)));
+            let numbers = numbers.iter().copied();
+            let there: Vec<_> = of_issuer.map(Crl::der).collect();
+            numbers
+                .filter(|number| there.contains(&newer(*number).der()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(there(&[5, 7, 6, 9, 8, 4]), [5, 7, 6, 9, 4]);
+        // Nor does a forged one of a high number take the place of those that came before it.
+        assert_eq!(there(&[5, 6, 9, 99, 10, 50]), [5, 6, 9, 99, 50]);
         lists.retain(|there| !there.list.has_issuer_of(&newer(5)));
         // Where the first and the last of each fill it, there is no room.
         for issuer in 20..32 {

@@ -98,20 +98,21 @@ impl Gateway {
     async fn prepare(&mut self, config: &mut Config, way: Way) -> anyhow::Result<()> {
         // Before anything takes its time, or fails.
         self.stop_what_was_revoked().await?;
-        if way == Way::On {
-            own::demand_named(config)?;
-        }
-        match (self.host.http.renew(&config.listeners).await, way) {
-            (Err(error), Way::Back) => {
-                self.host.http.close_others(&config.listeners);
-                complain(
-                    "",
-                    &format!(
-                        "keys of addresses cannot be had: {error:#}; an address that was protected otherwise meanwhile takes no connections; reload when the key is there"
-                    ),
-                );
+        match way {
+            Way::On => {
+                own::demand_named(config)?;
+                self.host.http.renew(&config.listeners).await?;
             }
-            (renewed, _) => renewed?,
+            Way::Back => {
+                if let Err(error) = self.host.http.restore(&config.listeners).await {
+                    complain(
+                        "",
+                        &format!(
+                            "keys of addresses cannot be had: {error:#}; an address that was protected otherwise meanwhile takes no connections; reload when the key is there"
+                        ),
+                    );
+                }
+            }
         }
         let done = &self.done;
         self.refused

@@ -481,11 +481,14 @@ impl Gateway {
     /// Has what was configured before run again, under the newest lists.
     async fn go_back(&mut self, before: Config) {
         self.host.hold.fail();
+        let listeners = before.listeners.clone();
         let changed = match bundle::with_lists(before, &self.state.memory()) {
             Ok(before) => self.change_to(before, Way::Back).await.map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = changed {
+            // Whatever it came to: what was protected before is shown to nobody otherwise.
+            self.host.http.close_others(&listeners);
             complain("", &format!("not all runs again as before: {error:#}"));
         }
         self.tidy();

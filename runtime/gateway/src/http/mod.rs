@@ -116,6 +116,8 @@ impl Server {
     /// If one of them cannot be used; nothing is changed then.
     pub(crate) async fn renew(&self, listeners: &Listeners) -> anyhow::Result<()> {
         let made = made(&self.opening, listeners.clone()).await?;
+        let made = made.into_iter().map(|(address, made)| Ok((address, made?)));
+        let made: Protections = made.collect::<anyhow::Result<_>>()?;
         {
             // Both at once: whoever makes one meanwhile finds this one, or that another is wanted.
             let mut current = lock(&self.protection);
@@ -131,16 +133,47 @@ impl Server {
         Ok(())
     }
 
+    /// The same on the way back to what was before: each address whose key can be had is protected so, and the others are closed.
+    ///
+    /// # Errors
+    /// Why some could not be made.
+    pub(crate) async fn restore(&self, listeners: &Listeners) -> anyhow::Result<()> {
+        let (mut there, mut failed) = (Protections::new(), None);
+        match made(&self.opening, listeners.clone()).await {
+            Ok(made) => {
+                for (address, made) in made {
+                    match made {
+                        Ok(made) => _ = there.insert(address, made),
+                        Err(error) => failed = failed.or(Some(error)),
+                    }
+                }
+            }
+            Err(error) => failed = Some(error),
+        }
+        self.protect_or_close(listeners, there);
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Has addresses protected so where that could not be made: those that are protected otherwise are reached by nobody until it is.
     pub(crate) fn close_others(&self, listeners: &Listeners) {
+        self.protect_or_close(listeners, Protections::new());
+    }
+
+    /// Has addresses protected so, of which these could be made; the others are closed unless they are protected so already.
+    fn protect_or_close(&self, listeners: &Listeners, made: Protections) {
         let open = lock(&self.open);
         let mut current = lock(&self.protection);
         let mut wanted = lock(&self.wanted);
         let is_as_before = |address: &SocketAddr| wanted.get(address) == listeners.get(address);
         current.retain(|address, _| is_as_before(address));
-        for (_, listener) in open.iter().filter(|(address, _)| !is_as_before(address)) {
-            listener.protect(Protection::closed());
+        for (address, listener) in open.iter() {
+            match made.get(address) {
+                Some(made) => listener.protect(made.clone()),
+                None if is_as_before(address) => {}
+                None => listener.protect(Protection::closed()),
+            }
         }
+        current.extend(made);
         wanted.clone_from(listeners);
     }
 
@@ -148,7 +181,7 @@ impl Server {
     async fn protection(&self, address: SocketAddr) -> anyhow::Result<Protection> {
         self.protection_by(address, |wanted| async move {
             let mut made = made(&self.opening, Listeners::from([(address, wanted)])).await?;
-            made.remove(&address).context("it was made")
+            made.remove(&address).context("it was made")?
         })
         .await
     }
@@ -180,15 +213,17 @@ impl Server {
         }
     }
 
-    /// What protects an address that is about to be opened, whoever made it last.
-    fn newest(&self, address: SocketAddr, made: Protection) -> Protection {
-        let current = lock(&self.protection);
-        current.get(&address).cloned().unwrap_or(made)
+    /// What protects an address that is about to be opened, whoever made it last; nothing where that is to be made anew.
+    fn newest(&self, address: SocketAddr) -> Option<Protection> {
+        lock(&self.protection).get(&address).cloned()
     }
 }
 
-/// What protects these addresses as they are wanted. Their keys are opened on a thread for what blocks.
-async fn made(opening: &Arc<Opening>, listeners: Listeners) -> anyhow::Result<Protections> {
+/// What protects each of these addresses as it is wanted. Their keys are opened on a thread for what blocks.
+async fn made(
+    opening: &Arc<Opening>,
+    listeners: Listeners,
+) -> anyhow::Result<BTreeMap<SocketAddr, anyhow::Result<Protection>>> {
     let opening = Arc::clone(opening);
     let made = tokio::task::spawn_blocking(move || {
         let keys = listeners.iter().filter_map(|(address, tls)| {
@@ -205,12 +240,12 @@ async fn made(opening: &Arc<Opening>, listeners: Listeners) -> anyhow::Result<Pr
             None => Ok(Protection::none()),
         };
         let all = listeners.iter().map(|(address, tls)| {
-            let made = protection(address, tls).with_context(|| format!("TLS on {address}"))?;
-            Ok((*address, made))
+            let made = protection(address, tls).with_context(|| format!("TLS on {address}"));
+            (*address, made)
         });
         all.collect()
     });
-    made.await?
+    Ok(made.await?)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -294,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn tf05_who_goes_back_to_a_key_that_does_not_answer_shows_nothing_in_the_clear() {
-        let server = server(Opening::default());
+        let server = server(Opening::within(Duration::from_secs(1)));
         let settings = server.settings;
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("it is bound");
@@ -316,11 +351,17 @@ mod tests {
         server.close_others(&plain);
         assert!(asks().await.starts_with(b"HTTP/1.1 404"));
         let folder = tempfile::tempdir().expect("a folder");
-        server.close_others(&Listeners::from([(address, Some(tls(folder.path())))]));
+        let other: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+        let before = Listeners::from([(address, Some(tls(folder.path()))), (other, None)]);
+        let restored = server.restore(&before).await.expect_err("no key");
+        assert!(format!("{restored:#}").contains(&address.to_string()));
         assert_eq!(asks().await, b"");
-        assert!(lock(&server.protection).is_empty());
-        // Until somebody wants it so.
-        server.renew(&plain).await.expect("no key");
+        // Nor by who found it protected by nothing before.
+        assert!(server.newest(address).is_none() && server.newest(other).is_some());
+        // Until somebody wants it so, beside others whose keys cannot be had either.
+        let mut before = plain.clone();
+        before.insert(other, Some(tls(folder.path())));
+        server.restore(&before).await.expect_err("no key");
         assert!(asks().await.starts_with(b"HTTP/1.1 404"));
     }
 
@@ -335,7 +376,7 @@ mod tests {
             Ok(Protection::in_words("older"))
         });
         assert!(taken.await.expect("made").is_as(&newer()));
-        let opened = server.newest(address, Protection::in_words("older"));
+        let opened = server.newest(address).expect("it was made");
         assert!(opened.is_as(&newer()));
         // Nor is it missed where it was not made again.
         let others = server.protection_by(address, |_| async { anyhow::bail!("late") });

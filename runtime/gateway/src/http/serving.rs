@@ -214,22 +214,26 @@ impl Server {
     /// A sentence, if the address cannot be opened.
     pub(crate) async fn place(self: &Arc<Self>, serving: Arc<Serving>) -> anyhow::Result<Placed> {
         let listen = serving.http.listen;
-        let protection = self.protection(listen).await?;
-        let mut open = lock(&self.open);
-        // One that was renewed meanwhile did not find this address open.
-        let protection = self.newest(listen, protection);
-        match open.get(&listen) {
-            Some(listener) => {
-                listener.protect(protection);
-                listener.routes().put(&serving);
+        loop {
+            self.protection(listen).await?;
+            let mut open = lock(&self.open);
+            // One that was renewed meanwhile did not find this address open; and where another is wanted by now, none was made.
+            let Some(protection) = self.newest(listen) else {
+                continue;
+            };
+            match open.get(&listen) {
+                Some(listener) => {
+                    listener.protect(protection);
+                    listener.routes().put(&serving);
+                }
+                None => {
+                    let listener = Listener::open(listen, protection, self.settings)?;
+                    listener.routes().put(&serving);
+                    open.insert(listen, listener);
+                }
             }
-            None => {
-                let listener = Listener::open(listen, protection, self.settings)?;
-                listener.routes().put(&serving);
-                open.insert(listen, listener);
-            }
+            break;
         }
-        drop(open);
         Ok(Placed {
             server: Arc::clone(self),
             serving,

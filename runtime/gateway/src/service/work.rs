@@ -21,9 +21,11 @@ pub(super) type Ended = Result<u8, Failure>;
 /// Why a component did not end by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// None where this machine is at fault.
+    /// None where the component did nothing for which there is one.
     pub(super) code: Option<Code>,
     pub(super) why: String,
+    /// Whether it has not begun, because this machine lacks its address, or the key for that: no fault of the component's.
+    pub(super) has_no_address: bool,
 }
 
 impl Failure {
@@ -34,6 +36,7 @@ impl Failure {
         Self {
             code: code.copied(),
             why: refusal.why.clone(),
+            has_no_address: false,
         }
     }
 }
@@ -43,6 +46,7 @@ impl From<RunError> for Failure {
         Self {
             code: Some(error.code()),
             why: error.to_string(),
+            has_no_address: false,
         }
     }
 }
@@ -52,15 +56,7 @@ impl From<LoadError> for Failure {
         Self {
             code: Some(error.code()),
             why: error.to_string(),
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self {
-            code: None,
-            why: format!("{error:#}"),
+            has_no_address: false,
         }
     }
 }
@@ -89,7 +85,12 @@ impl AtWork {
         let task = match (&service.work, &admitted.post) {
             (Work::Http(http), _) => {
                 let serving = Serving::new(&service.name, http, &ready, &host.http)?;
-                return Ok(Self::Answering(host.http.place(serving).await?));
+                let placed = host.http.place(serving).await;
+                return placed.map(Self::Answering).map_err(|error| Failure {
+                    code: None,
+                    why: format!("{error:#}"),
+                    has_no_address: true,
+                });
             }
             (Work::Messages(messages), Some(post)) => {
                 let worker = Worker {
@@ -162,6 +163,7 @@ pub(super) async fn probe(
             serving.probe().await.map_err(|why| Failure {
                 code: None,
                 why: format!("it is not healthy: {why}"),
+                has_no_address: false,
             })
         }
     }
