@@ -63,8 +63,9 @@ pub(crate) struct NotKept {
 }
 
 impl NotKept {
+    /// All of them, those before that were kept so far: what a bundle brings takes their place, and not their say.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Crl> {
-        self.left_out.iter().chain(&self.replaced)
+        self.replaced.iter().chain(&self.left_out)
     }
 
     /// Those that a key has signed which became known meanwhile.
@@ -288,7 +289,7 @@ mod tests {
     use countersign_testing::{CrlParts, TestPki};
     use countersign_trust_store::{Anchor, Link, PathProfile, oid};
 
-    use super::super::unproved::{EACH, OF_ISSUER_EACH};
+    use super::super::unproved::{EACH, OF_ISSUER_EACH, few};
     use super::*;
 
     fn list(der: &[u8]) -> Crl {
@@ -547,6 +548,26 @@ mod tests {
             kept = carried_again(&places, kept, vec![forged(&pki, number)], &nobody());
         }
         assert!(is_there(&kept, &later));
+    }
+
+    #[test]
+    fn td13_what_was_kept_judges_the_bundle_that_takes_its_place() {
+        let pki = TestPki::new();
+        let (_state, places) = folder();
+        let genuine = (1..=5).map(|number| list(&pki.crl_against_device(number)));
+        let genuine: Vec<_> = genuine.collect();
+        let kept = carried_again(&places, Vec::new(), genuine.clone(), &nobody());
+        assert_eq!(kept.len(), OF_ISSUER_EACH);
+        let numbers = [1_000, 10, 11, 12, 13, 14, 15];
+        let brought = numbers.map(|number| forged(&pki, number)).to_vec();
+        let over = carry(&places, kept, brought, signers(), &nobody()).expect("room");
+        // Those of the bundle that found no room are told of; those before are not, and are the first by which it is judged.
+        assert_eq!(over.not_kept.left_out.len(), 5);
+        let judging = few(over.not_kept.all());
+        for gone in [&genuine[3], &genuine[4]] {
+            assert!(judging.iter().any(|list| list.der() == gone.der()));
+        }
+        assert!(judging.len() == OF_ISSUER_EACH);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) const OF_ISSUER_EACH: usize = 5;
 const FIRST: usize = 3;
 
 /// Of one issuer from all: fewer than a chain can afford to look at.
-const OF_ISSUER: usize = 24;
+const OF_ISSUER: usize = 23;
 
 /// Of all issuers for those whose bundles brought them.
 pub(super) const EACH: usize = 64;
