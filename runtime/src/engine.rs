@@ -3,11 +3,14 @@
 //! Decides which WebAssembly proposals exist for a guest, how memory is laid out and how a guest can be stopped.
 //! What a single guest may use is decided in `limits`.
 
+use std::sync::Arc;
+
 use wasmparser::WasmFeatures;
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig,
 };
 
+use crate::code::pages::Executable;
 use crate::code::{CodeTarget, build_id, target};
 
 /// The proposals a guest may use: WebAssembly 2.0 with SIMD, extended constants and the component model of WASI 0.2.
@@ -167,7 +170,7 @@ pub(crate) fn harden(mut config: Config) -> Config {
 }
 
 /// Builds the engine, from our configuration or from an embedder's after `harden`; for so many guests at the same time, each for
-/// one request, if it is for serving.
+/// one request, if it is for serving. Code may lie in memory that is this process's for good, or not.
 ///
 /// # Errors
 /// If Wasmtime refuses an embedder's configuration, or the system does not give what is laid out in advance.
@@ -175,6 +178,7 @@ pub(crate) fn build(
     own: Option<Config>,
     interpreted: bool,
     for_serving: Option<u32>,
+    for_good: bool,
 ) -> wasmtime::Result<Engine> {
     let mut config = match for_serving {
         Some(guests) => serving(guests),
@@ -182,6 +186,9 @@ pub(crate) fn build(
     };
     if interpreted {
         for_interpreter(&mut config)?;
+    }
+    if for_good {
+        config.with_custom_code_memory(Some(Arc::new(Executable)));
     }
     named(config)
 }
@@ -262,7 +269,7 @@ mod tests {
         own.wasm_features(WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL, true);
         assert!(features(&own).contains(&"wasm_memory64".to_owned()));
         assert_eq!(features(&harden(own)), LISTED);
-        assert!(build(Some(Config::new()), false, None).is_ok());
+        assert!(build(Some(Config::new()), false, None, false).is_ok());
     }
 
     /// What code is for.
@@ -275,8 +282,10 @@ mod tests {
 
     #[test]
     fn code_for_the_one_engine_is_code_for_the_one_that_serves() {
-        let of = |serving| hash(&build(None, false, serving).expect("ours"));
-        assert_eq!(of(None), of(Some(4)));
+        let of = |serving, for_good| hash(&build(None, false, serving, for_good).expect("ours"));
+        assert_eq!(of(None, false), of(Some(4), false));
+        // And wherever it lies.
+        assert_eq!(of(None, false), of(None, true));
     }
 
     #[test]
@@ -288,7 +297,10 @@ mod tests {
         elsewhere.target(PULLEY).expect("known");
         let expected = hash(&named(elsewhere).expect("ours"));
         for serving in [None, Some(4)] {
-            assert_eq!(hash(&build(None, true, serving).expect("ours")), expected);
+            assert_eq!(
+                hash(&build(None, true, serving, false).expect("ours")),
+                expected
+            );
         }
         let made = build_for(CodeTarget::Interpreter).expect("ours");
         assert_eq!(hash(&made), expected);
@@ -297,6 +309,6 @@ mod tests {
     #[test]
     fn te18_our_own_configuration_has_the_listed_proposals_only() {
         assert_eq!(features(&config()), LISTED);
-        assert!(build(None, false, None).is_ok());
+        assert!(build(None, false, None, false).is_ok());
     }
 }

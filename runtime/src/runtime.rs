@@ -14,6 +14,7 @@ use wasmtime::{Config, Engine};
 use crate::audit::Record;
 use crate::code::{
     self, CodeAhead, CodeCache, CodeSupply, CodeTarget, Compilation, CompileLimits, Roots, Source,
+    pages,
 };
 use crate::context::HasGuestContext;
 use crate::deadline::Ticker;
@@ -72,6 +73,7 @@ impl Runtime {
             cache: None,
             apart: None,
             interpreted: false,
+            for_good: false,
             serving: None,
             audit: None,
         }
@@ -298,6 +300,7 @@ pub struct Builder {
     cache: Option<Arc<CodeCache>>,
     apart: Option<CompileLimits>,
     interpreted: bool,
+    for_good: bool,
     serving: Option<u32>,
     audit: Option<Box<AuditSink>>,
 }
@@ -327,6 +330,19 @@ impl Builder {
     #[must_use]
     pub fn code_cache(mut self, cache: impl Into<Arc<CodeCache>>) -> Self {
         self.cache = Some(cache.into());
+        self
+    }
+
+    /// Has code of 2 MiB or more that comes from the cache stay in memory until this process ends, also when its component is gone or is
+    /// refused for what cannot be linked: for hosts that run one component and end, whose starts take less time so. Data that a component's
+    /// memories begin with is copied once more at its first start. Only on Linux on x86-64 and beside
+    /// [`code_cache`](Self::code_cache); elsewhere, and beside [`interpreted`](Self::interpreted), nothing changes.
+    ///
+    /// Wasmtime then asks this library to make code executable ([`wasmtime::CustomCodeMemory`]), whatever
+    /// [`config`](Self::config) says of that, and its debugging of guests (`guest_debug`) does not work with such code.
+    #[must_use]
+    pub fn code_for_good(mut self) -> Self {
+        self.for_good = true;
         self
     }
 
@@ -373,13 +389,15 @@ impl Builder {
         if self.apart.is_some() && self.config.is_some() {
             return Err(BuildError::ConfigApart);
         }
+        let for_good = self.for_good && self.cache.is_some() && !self.interpreted && pages::USABLE;
         let source = Source {
             roots: Roots::of(&self.anchors),
             cache: self.cache,
             apart: self.apart,
             interpreted: self.interpreted,
+            for_good,
         };
-        let engine = engine::build(self.config, self.interpreted, self.serving)
+        let engine = engine::build(self.config, self.interpreted, self.serving, for_good)
             .map_err(BuildError::Engine)?;
         let ticker = Ticker::start(&engine).map_err(BuildError::Thread)?;
         Ok(Runtime {

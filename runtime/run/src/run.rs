@@ -204,7 +204,8 @@ impl Host<'_> {
         let mut builder = Runtime::builder(self.anchors.clone());
         if let Some(folder) = &self.run.cache {
             let cache = CodeCache::open(folder, MAX_CACHE).map_err(anyhow::Error::from)?;
-            builder = builder.code_cache(cache);
+            // One component is loaded, and the process ends with it.
+            builder = builder.code_cache(cache).code_for_good();
         }
         let log = Arc::clone(&self.log);
         builder

@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 use countersign_trust_store::{ClaimedComponent, Recogniser};
 use wasmtime::Engine;
 
-use super::Cached;
-use super::binding::{Binding, Roots};
+use super::binding::Binding;
 use super::cache::CodeCache;
 use super::reading::Reading;
+use super::{Cached, Source};
 
 /// Code that is being read from a cache, for a component that may turn out to be another, or none.
 pub struct CodeAhead {
@@ -29,11 +29,15 @@ impl CodeAhead {
     pub(super) fn begin(
         cache: &Arc<CodeCache>,
         engine: &Engine,
-        roots: &Roots,
+        source: &Source,
         claimed: &ClaimedComponent,
     ) -> Option<Self> {
-        let binding = Binding::new(engine, *claimed.statement().component_digest(), roots);
-        let reading = Arc::new(cache.begin(&binding).ok()??);
+        let binding = Binding::new(
+            engine,
+            *claimed.statement().component_digest(),
+            &source.roots,
+        );
+        let reading = Arc::new(cache.begin(&binding, source.for_good).ok()??);
         let (helper, shared) = (Arc::clone(cache), Arc::clone(&reading));
         let thread = std::thread::Builder::new()
             .name("countersign-code".to_owned())

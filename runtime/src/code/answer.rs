@@ -150,7 +150,7 @@ fn serve() -> io::Result<()> {
         .take(MAX_COMPONENT_BYTES)
         .read_to_end(&mut component)?;
     let key = Key::new(key);
-    let engine = engine::build(None, interpreted, None).map_err(io::Error::other)?;
+    let engine = engine::build(None, interpreted, None, false).map_err(io::Error::other)?;
     let permit = |imports: &[Import]| {
         let said = say(&key, IMPORTS, &seal::encode(imports));
         said.map_err(|error| LoadError::CompilerFailed {

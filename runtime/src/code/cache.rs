@@ -118,19 +118,23 @@ impl CodeCache {
     ///
     /// # Errors
     /// Why the entry is not used.
-    pub(super) fn get(&self, binding: &Binding) -> Cached {
-        let Some(reading) = self.begin(binding)? else {
+    pub(super) fn get(&self, binding: &Binding, for_good: bool) -> Cached {
+        let Some(reading) = self.begin(binding, for_good)? else {
             return Ok(None);
         };
         reading.help(&self.key);
         reading.finish(&self.key, binding).map(Some)
     }
 
-    /// Begins to read the entry for `binding`, if there is one.
+    /// Begins to read the entry for `binding`, if there is one, into memory that is this process's for good, or not.
     ///
     /// # Errors
     /// Why the entry is not used.
-    pub(super) fn begin(&self, binding: &Binding) -> Result<Option<Reading>, String> {
+    pub(super) fn begin(
+        &self,
+        binding: &Binding,
+        for_good: bool,
+    ) -> Result<Option<Reading>, String> {
         let name = self.name(binding);
         let file = match open_file(&self.folder, &name) {
             Ok(file) => file,
@@ -144,7 +148,7 @@ impl CodeCache {
             return Err(format!("it has {size} bytes"));
         }
         note_use(&file, &stat);
-        Reading::begin(file, size).map(Some)
+        Reading::begin(file, size, for_good).map(Some)
     }
 
     /// Keeps the code of `component` for `binding`, and makes room for it.

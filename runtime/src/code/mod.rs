@@ -12,6 +12,7 @@ mod binding;
 mod cache;
 mod child;
 mod memory;
+pub(crate) mod pages;
 mod processor;
 mod reading;
 mod seal;
@@ -52,6 +53,8 @@ enum Held {
     Bytes { bytes: Vec<u8>, start: usize },
     /// In memory that cannot be changed, all of it.
     Sealed(memory::Sealed),
+    /// In this process's own memory, all of it, which nobody writes to any more.
+    Own(pages::Closed),
 }
 
 impl Code {
@@ -73,15 +76,47 @@ impl Code {
         match &self.held {
             Held::Bytes { bytes, start } => Ok(bytes.get(*start..).unwrap_or_default().into()),
             Held::Sealed(sealed) => sealed.read().map(Into::into),
+            Held::Own(closed) => Ok(closed.bytes().into()),
         }
     }
 
     /// The file of this process's that holds the same, if one does, and will not change.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match &self.held {
-            Held::Bytes { .. } => None,
+            Held::Bytes { .. } | Held::Own(_) => None,
             Held::Sealed(sealed) => Some(sealed.path()),
         }
+    }
+
+    /// The very bytes that were authenticated, where they lie so that they can be loaded from there.
+    pub(crate) fn in_place(&self) -> Option<&[u8]> {
+        match &self.held {
+            Held::Bytes { .. } | Held::Sealed(_) => None,
+            Held::Own(closed) => Some(closed.bytes()),
+        }
+    }
+
+    /// Leaves what lies [in place](Self::in_place) there until this process ends.
+    pub(crate) fn stay(self) {
+        if let Held::Own(closed) = self.held {
+            closed.stay();
+        }
+    }
+
+    /// The same, but not in this process's own memory.
+    ///
+    /// # Errors
+    /// If the system has no memory for it.
+    pub(crate) fn elsewhere(self) -> std::io::Result<Self> {
+        let held = match self.held {
+            Held::Own(closed) => {
+                let open = memory::Open::new(reading::NAME)?;
+                open.write_at(closed.bytes(), 0)?;
+                Held::Sealed(open.seal()?)
+            }
+            held => held,
+        };
+        Ok(Self { held, ..self })
     }
 }
 
@@ -166,12 +201,14 @@ pub(crate) struct Source {
     pub(crate) apart: Option<CompileLimits>,
     /// Whether the code is for the interpreter.
     pub(crate) interpreted: bool,
+    /// Whether code from the cache stays in memory until this process ends.
+    pub(crate) for_good: bool,
 }
 
 impl Source {
     /// Begins to read what the cache holds for what a file claims to be.
     pub(crate) fn ahead(&self, engine: &Engine, claimed: &ClaimedComponent) -> Option<CodeAhead> {
-        CodeAhead::begin(self.cache.as_ref()?, engine, &self.roots, claimed)
+        CodeAhead::begin(self.cache.as_ref()?, engine, self, claimed)
     }
 
     /// The code that the cache holds of a component, if it is this device's own, and otherwise why it is not used; `ahead` may
@@ -188,7 +225,7 @@ impl Source {
         let binding = self.binding(engine, verified);
         match ahead.and_then(|ahead| ahead.take(&binding)) {
             Some(read) => read,
-            None => cache.get(&binding),
+            None => cache.get(&binding, self.for_good),
         }
     }
 

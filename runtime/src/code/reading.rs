@@ -11,40 +11,62 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::binding::Binding;
 use super::seal::{self, Header, Key};
-use super::{Code, Held, memory};
+use super::{Code, Held, memory, pages};
 
 /// How much code is a part, in bytes (128 KiB): it is still near the processor when it is written.
 pub(super) const PART: usize = 128 << 10;
+
+/// What the system calls memory for code.
+pub(super) const NAME: &str = "countersign-code";
 
 /// A sealed file that is being read.
 pub(super) struct Reading {
     file: File,
     header: Header,
-    memory: memory::Open,
-    /// The next part that nobody reads yet.
-    next: AtomicUsize,
+    memory: Memory,
     /// What of each part goes into the seal.
     parts: Vec<OnceLock<blake3::Hash>>,
     failed: OnceLock<String>,
 }
 
+/// Where the code goes that is read.
+enum Memory {
+    /// Which is given back when the code is used no more.
+    Sealed {
+        open: memory::Open,
+        /// The next part that nobody reads yet.
+        next: AtomicUsize,
+    },
+    /// Which is this process's for good.
+    Own(pages::Open),
+}
+
 impl Reading {
-    /// Reads what stands before the code in a sealed file of so many bytes.
+    /// Reads what stands before the code in a sealed file of so many bytes. The code is this process's for good, or not.
     ///
     /// # Errors
     /// What is wrong with it, for an operator.
-    pub(super) fn begin(file: File, size: u64) -> Result<Self, String> {
+    pub(super) fn begin(file: File, size: u64, for_good: bool) -> Result<Self, String> {
         let header = Header::read(&file, size)?;
-        let memory = memory::Open::new("countersign-code").map_err(|error| unread(&error))?;
         // Not more than the file has, which the cache bounds.
-        let parts = usize::try_from(header.code_size)
-            .unwrap_or(usize::MAX)
-            .div_ceil(PART);
+        let code_size = usize::try_from(header.code_size).unwrap_or(usize::MAX);
+        let parts = code_size.div_ceil(PART);
+        // Less than a large page is in small ones either way.
+        let own = match for_good && code_size >= pages::LARGE {
+            true => pages::Open::new(code_size, PART).ok(),
+            false => None,
+        };
+        let memory = match own {
+            Some(open) => Memory::Own(open),
+            None => Memory::Sealed {
+                open: memory::Open::new(NAME).map_err(|error| unread(&error))?,
+                next: AtomicUsize::new(0),
+            },
+        };
         Ok(Self {
             file,
             header,
             memory,
-            next: AtomicUsize::new(0),
             parts: (0..parts).map(|_| OnceLock::new()).collect(),
             failed: OnceLock::new(),
         })
@@ -56,30 +78,55 @@ impl Reading {
 
     /// Reads parts that nobody else reads, until there are no more.
     pub(super) fn help(&self, key: &Key) {
-        let mut buffer = vec![0; PART];
+        let mut buffer = match self.memory {
+            Memory::Sealed { .. } => vec![0; PART],
+            Memory::Own(_) => Vec::new(),
+        };
         while self.failed.get().is_none() {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(place) = self.parts.get(number) else {
+            let Some((number, hash)) = self.part(key, &mut buffer) else {
                 return;
             };
-            match self.part(key, number, &mut buffer) {
+            match (hash, self.parts.get(number)) {
                 // Nobody else has this number.
-                Ok(hash) => _ = place.set(hash),
-                Err(error) => _ = self.failed.set(unread(&error)),
+                (Ok(hash), Some(place)) => _ = place.set(hash),
+                (Ok(_), None) => {}
+                (Err(error), _) => _ = self.failed.set(unread(&error)),
             }
         }
     }
 
-    fn part(&self, key: &Key, number: usize, buffer: &mut [u8]) -> io::Result<blake3::Hash> {
-        let start = u64::try_from(number.saturating_mul(PART)).map_err(io::Error::other)?;
-        let left = self.header.code_size.saturating_sub(start);
-        let length = usize::try_from(left).map_or(PART, |left| left.min(PART));
-        let part = buffer.get_mut(..length).unwrap_or_default();
-        let place = self.header.code_start.saturating_add(start);
+    /// Reads a part that nobody else reads: its number, and what goes into the seal.
+    fn part(&self, key: &Key, buffer: &mut [u8]) -> Option<(usize, io::Result<blake3::Hash>)> {
+        match &self.memory {
+            Memory::Own(open) => {
+                let (number, part) = open.next()?;
+                Some((number, self.read(key, number, part)))
+            }
+            Memory::Sealed { open, next } => {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                self.parts.get(number)?;
+                let start = self.start(number);
+                let left = self.header.code_size.saturating_sub(start);
+                let length = usize::try_from(left).map_or(PART, |left| left.min(PART));
+                let part = buffer.get_mut(..length).unwrap_or_default();
+                let hash = self.read(key, number, part).and_then(|hash| {
+                    open.write_at(part, start)?;
+                    Ok(hash)
+                });
+                Some((number, hash))
+            }
+        }
+    }
+
+    /// Where this part begins in the code.
+    fn start(&self, number: usize) -> u64 {
+        u64::try_from(number.saturating_mul(PART)).unwrap_or(u64::MAX)
+    }
+
+    fn read(&self, key: &Key, number: usize, part: &mut [u8]) -> io::Result<blake3::Hash> {
+        let place = self.header.code_start.saturating_add(self.start(number));
         self.file.read_exact_at(part, place)?;
-        let hash = seal::part(key, part);
-        self.memory.write_at(part, start)?;
-        Ok(hash)
+        Ok(seal::part(key, part))
     }
 
     /// The code, if it is sealed by this key for what is expected. Nobody helps any more.
@@ -90,15 +137,16 @@ impl Reading {
         if let Some(failed) = self.failed.into_inner() {
             return Err(failed);
         }
-        let memory = self.memory.seal().map_err(|error| unread(&error))?;
+        let held = match self.memory {
+            Memory::Sealed { open, .. } => open.seal().map(Held::Sealed),
+            Memory::Own(open) => open.close().map(Held::Own),
+        };
+        let held = held.map_err(|error| unread(&error))?;
         let parts: Option<Vec<_>> = self.parts.into_iter().map(OnceLock::into_inner).collect();
         let parts = parts.ok_or("not all of it was read")?;
         // Nothing but lengths was believed before.
         let imports = self.header.open(key, binding, &parts)?;
-        Ok(Code {
-            imports,
-            held: Held::Sealed(memory),
-        })
+        Ok(Code { imports, held })
     }
 }
 
@@ -111,6 +159,18 @@ pub(super) fn unread(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
+impl Code {
+    /// What a cache that was given these bytes has of them.
+    pub(crate) fn read_back(bytes: &[u8], for_good: bool) -> Self {
+        let (key, binding) = (Key::new([7; Key::BYTES]), Binding::of(&[b"this"]));
+        let note = countersign_trust_store::DigestNote::from_bytes([9; 32]);
+        let header = seal::header(&key, &binding, note, &[], bytes);
+        let sealed = [&header, bytes].concat();
+        tests::read(&key, &binding, &sealed, for_good).expect("its own seal")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
@@ -119,10 +179,15 @@ mod tests {
     use super::*;
 
     /// Has two threads read a file, as a start does.
-    fn read(key: &Key, binding: &Binding, content: &[u8]) -> Result<Code, String> {
+    pub(super) fn read(
+        key: &Key,
+        binding: &Binding,
+        content: &[u8],
+        for_good: bool,
+    ) -> Result<Code, String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        let reading = Reading::begin(file, content.len() as u64)?;
+        let reading = Reading::begin(file, content.len() as u64, for_good)?;
         std::thread::scope(|scope| {
             scope.spawn(|| reading.help(key));
             reading.help(key);
@@ -132,10 +197,20 @@ mod tests {
 
     #[test]
     fn te15_parts_of_code_are_sealed_in_their_order_and_number() {
+        for for_good in [false, true] {
+            are_sealed_in_their_order_and_number(for_good);
+        }
+    }
+
+    fn are_sealed_in_their_order_and_number(for_good: bool) {
+        let read = |key: &Key, binding: &Binding, content: &[u8]| {
+            super::tests::read(key, binding, content, for_good)
+        };
         let key = Key::new([7; Key::BYTES]);
         let binding = Binding::of(&[b"this"]);
-        // Three parts and something, each unlike the others.
-        let code: Vec<u8> = (0..3 * PART + 100).map(|at| (at / 251) as u8).collect();
+        // Parts and something, more than a large page, each unlike the others.
+        let last = pages::LARGE / PART;
+        let code: Vec<u8> = (0..last * PART + 100).map(|at| (at / 251) as u8).collect();
         let note = DigestNote::from_bytes([9; 32]);
         let header = seal::header(&key, &binding, note, &[], &code);
         let sealed = |code: &[u8]| [&header[..], code].concat();
@@ -158,7 +233,7 @@ mod tests {
                 "one is left out",
                 [&code[at(0)], &code[2 * PART..]].concat(),
             ),
-            ("the last is cut off", code[..3 * PART].to_vec()),
+            ("the last is cut off", code[..last * PART].to_vec()),
             ("one more", [&code[at(0)], &code[..]].concat()),
         ] {
             assert_ne!(changed, code);

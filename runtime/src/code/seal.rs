@@ -21,7 +21,7 @@ use super::reading::{PART, unread};
 use crate::imports::{Import, ImportKind, MAX_IMPORTS};
 
 /// What a sealed piece of code begins with: its kind and its form.
-const HEAD: &[u8] = b"countersign compiled code 3\n";
+const HEAD: &[u8] = b"countersign compiled code 4\n";
 
 /// BLAKE3's length, in bytes.
 const MAC: usize = 32;
@@ -62,9 +62,9 @@ fn hasher(key: &[u8; Key::BYTES], usage: Usage) -> blake3::Hasher {
         Usage::Name => 2,
         Usage::Seal => 3,
         Usage::Answer => 4,
-        // 1 was a fingerprint that anybody could ask for, and 5 stood before each part of the code.
-        Usage::Digests => 6,
+        // 1 was a fingerprint that anybody could ask for, 5 stood before each part of the code, and under 6 a note began with the digest.
         Usage::Parts => 7,
+        Usage::Digests => 8,
     }]);
     hasher
 }

@@ -12,8 +12,8 @@ use countersign_runtime::trust_store::{
 use countersign_runtime::wasmtime::component::Linker;
 use countersign_runtime::wasmtime::{Config, ModuleVersionStrategy};
 use countersign_runtime::{
-    CacheError, Ceiling, CodeCache, CodeOrigin, Compilation, CompileLimits, GuestContext,
-    LoadError, ReadyGuest, Runtime,
+    CacheError, Ceiling, CodeAhead, CodeCache, CodeOrigin, Compilation, CompileLimits,
+    GuestContext, LoadError, ReadyGuest, RunError, Runtime,
 };
 use countersign_testing::TestPki;
 use tempfile::TempDir;
@@ -46,6 +46,15 @@ impl Kept {
     fn runtime(&self) -> Runtime {
         Runtime::builder(self.bench.pki.anchors())
             .code_cache(self.cache().unwrap())
+            .build()
+            .unwrap()
+    }
+
+    /// One whose code stays in memory until the process ends.
+    fn stays(&self) -> Runtime {
+        Runtime::builder(self.bench.pki.anchors())
+            .code_cache(self.cache().unwrap())
+            .code_for_good()
             .build()
             .unwrap()
     }
@@ -92,6 +101,16 @@ fn gives(number: u32) -> String {
     )
 }
 
+/// The same with so much data that its code is in large pages where it may be.
+fn with_data(wat: &str) -> String {
+    let data = "a".repeat(3 << 20);
+    wat.replacen(
+        "(core module $m",
+        &format!("(core module $m (memory 64) (data (i32.const 0) \"{data}\")"),
+        1,
+    )
+}
+
 #[track_caller]
 fn not_believed(origin: CodeOrigin, what: &str) {
     assert!(
@@ -114,6 +133,61 @@ async fn te15_what_was_compiled_is_loaded_again_and_runs() {
     let runtime = kept.runtime();
     assert_eq!(kept.origin(&runtime, &gives(7)), CodeOrigin::Cached);
     assert_eq!(kept.origin(&runtime, &gives(8)), CodeOrigin::Compiled);
+}
+
+#[tokio::test]
+async fn te15_code_that_stays_until_the_process_ends_is_believed_no_sooner() {
+    let kept = Kept::new();
+    let runtime = kept.stays();
+    for expected in [CodeOrigin::Compiled, CodeOrigin::Cached, CodeOrigin::Cached] {
+        let ready = load(&runtime, kept.verified(&with_data(&gives(7))));
+        assert_eq!(*ready.code_origin(), expected);
+        // Its own ends with it, what was compiled here.
+        assert_eq!(given(&runtime, ready).await, 7);
+    }
+    // What one kind of host keeps, the other takes.
+    assert_eq!(
+        kept.origin(&kept.runtime(), &with_data(&gives(7))),
+        CodeOrigin::Cached
+    );
+    kept.origin(&kept.runtime(), &with_data(&gives(8)));
+    assert_eq!(
+        kept.origin(&kept.stays(), &with_data(&gives(8))),
+        CodeOrigin::Cached
+    );
+    // It stops where it is told to, as any code does.
+    let forever = r#"(component
+        (core module $m (func (export "run") (result i32) (loop (br 0)) unreachable))
+        (core instance $i (instantiate $m))
+        (func (export "run") (result u32) (canon lift (core func $i "run"))))"#;
+    let traps = forever.replace("(loop (br 0))", "");
+    for (wat, is_stopped) in [(forever, true), (&traps, false)] {
+        let wat = &with_data(wat);
+        kept.origin(&runtime, wat);
+        let limits = GuestLimits {
+            run_milliseconds: Some(50),
+            ..GuestLimits::default()
+        };
+        let verified = kept.bench.verified(wat, Grants::default(), limits);
+        let ready = load(&runtime, verified);
+        assert_eq!(*ready.code_origin(), CodeOrigin::Cached);
+        let error = tried(&runtime, ready).await.unwrap_err();
+        let late = matches!(error, RunError::Limit { .. });
+        assert_eq!(late, is_stopped, "{error}");
+    }
+    // One without code of its own is kept, and let go, as well.
+    for expected in [CodeOrigin::Compiled, CodeOrigin::Cached] {
+        assert_eq!(kept.origin(&runtime, "(component)"), expected);
+    }
+    for entry in kept.entries() {
+        let mut changed = fs::read(&entry).unwrap();
+        let last = changed.len() - 1;
+        changed[last] ^= 1;
+        fs::write(&entry, &changed).unwrap();
+    }
+    let ready = load(&runtime, kept.verified(&with_data(&gives(7))));
+    not_believed(ready.code_origin().clone(), "its last bit was changed");
+    assert_eq!(given(&runtime, ready).await, 7);
 }
 
 #[tokio::test]
@@ -153,18 +227,27 @@ async fn te15_what_was_read_ahead_is_used_for_what_it_is_for_and_for_nothing_els
     for entry in kept.entries() {
         fs::remove_file(entry).unwrap();
     }
-    let linker = Linker::<GuestContext>::new(runtime.engine());
-    let ready = runtime
-        .load_with(
-            kept.verified(&seven),
-            Some(ahead.into()),
-            &Compilation::default(),
-            &Ceiling::new(),
-            &linker,
-        )
-        .unwrap();
-    assert_eq!(*ready.code_origin(), CodeOrigin::Cached);
+    let supplied = |runtime: &Runtime, wat: &str, ahead: CodeAhead| {
+        let linker = Linker::<GuestContext>::new(runtime.engine());
+        let (supply, compilation) = (Some(ahead.into()), Compilation::default());
+        let verified = kept.verified(wat);
+        let ready = runtime.load_with(verified, supply, &compilation, &Ceiling::new(), &linker);
+        ready.unwrap().code_origin().clone()
+    };
+    assert_eq!(supplied(&runtime, &seven, ahead), CodeOrigin::Cached);
     assert!(runtime.read_ahead(&claimed(&file)).is_none());
+    // A host takes what another kind of host has read.
+    let large = with_data(&seven);
+    let file = kept
+        .bench
+        .pki
+        .sign(&binary(&large), &kept.bench.pki.manifest("test:guest"));
+    let stays = kept.stays();
+    for (reads, takes) in [(&runtime, &stays), (&stays, &runtime)] {
+        kept.origin(&runtime, &large);
+        let ahead = reads.read_ahead(&claimed(&file)).expect("it is there");
+        assert_eq!(supplied(takes, &large, ahead), CodeOrigin::Cached);
+    }
 }
 
 /// What of a file is recognised, as a host sees it: its end, and then the component's bytes.
@@ -321,14 +404,15 @@ fn claimed(file: &[u8]) -> ClaimedComponent {
 
 /// What a component gives when it runs.
 async fn given(runtime: &Runtime, ready: ReadyGuest<GuestContext>) -> u32 {
+    tried(runtime, ready).await.unwrap()
+}
+
+async fn tried(runtime: &Runtime, ready: ReadyGuest<GuestContext>) -> Result<u32, RunError> {
     let context = ready.context().unwrap();
     let store = countersign_runtime::wasmtime::Store::new(runtime.engine(), context);
-    let mut running = ready.start(store).await.unwrap();
-    let (given,) = running
-        .call_export::<(), (u32,)>(None, "run", ())
-        .await
-        .unwrap();
-    given
+    let mut running = ready.start(store).await?;
+    let (given,) = running.call_export::<(), (u32,)>(None, "run", ()).await?;
+    Ok(given)
 }
 
 #[test]

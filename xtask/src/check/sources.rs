@@ -32,11 +32,12 @@ const FORBID: &[&str] = &[
     "xtask/tools",
 ];
 
-/// Where `unsafe` may be written: the link section of the roots, the loader of authenticated precompiled code, the advice about
-/// a program's pages, and what C calls, whose names and pointers have no other way.
+/// Where `unsafe` may be written: the link section of the roots, the loader of authenticated precompiled code and the
+/// memory in which such code may lie, the advice about a program's pages, and what C calls, whose names and pointers have no other way.
 const UNSAFE_ALLOWED: &[&str] = &[
     "trust-store/roots/src",
     "runtime/src/load.rs",
+    "runtime/src/code/pages.rs",
     "runtime/src/resident.rs",
     "runtime/c-api/src",
 ];
