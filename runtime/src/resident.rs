@@ -65,21 +65,30 @@ fn constant(smaps: &str, file: &str, here: usize) -> Vec<Range<usize>> {
             && let Some(("Anonymous" | "Swap", own)) = line.split_once(':')
         {
             // Relocated once, for all that it cannot be written since; what was changed may be swapped out instead.
-            next.is_constant &= own.trim() == "0 kB";
+            next.unchanged += u8::from(own.trim() == "0 kB");
         }
     }
     of_file.extend(next);
     let program = of_file
-        .chunk_by(|one, next| next.range.start - one.range.end <= GAP)
+        .chunk_by(|one, next| {
+            let apart = next.range.start.checked_sub(one.range.end);
+            apart.is_some_and(|apart| apart <= GAP) && next.offset > one.offset
+        })
         .find(|all| all.iter().any(|one| one.range.contains(&here)));
-    let constant = program.into_iter().flatten().filter(|one| one.is_constant);
+    // The system says both.
+    let constant = program.into_iter().flatten();
+    let constant = constant.filter(|one| !one.can_be_written && one.unchanged == 2);
     constant.map(|one| one.range.clone()).collect()
 }
 
 /// A range of the program's file.
 struct Mapped {
     range: Range<usize>,
-    is_constant: bool,
+    /// Where in the file it begins, in bytes.
+    offset: u64,
+    can_be_written: bool,
+    /// Of how many ways in which a page may be this process's own it is said that there is none.
+    unchanged: u8,
 }
 
 /// Of a line that begins a range, that range, if it is one of the file's; `None` for any other line.
@@ -92,10 +101,16 @@ fn mapped(line: &str, file: &str) -> Option<Option<Mapped>> {
     let (start, end) = words.next()?.split_once('-')?;
     let hexadecimal = |text| usize::from_str_radix(text, 16).ok();
     let range = hexadecimal(start)?..hexadecimal(end)?;
-    let is_constant = matches!(words.next()?, "r-xp" | "r--p");
-    // Behind offset, device and inode; it may hold spaces.
-    let path = words.nth(3).unwrap_or_default().trim_start();
-    Some((path == file && !range.is_empty()).then_some(Mapped { range, is_constant }))
+    let can_be_written = !matches!(words.next()?, "r-xp" | "r--p");
+    let offset = u64::from_str_radix(words.next()?, 16).ok()?;
+    // Behind device and inode; it may hold spaces.
+    let path = words.nth(2).unwrap_or_default().trim_start();
+    Some((path == file && !range.is_empty()).then_some(Mapped {
+        range,
+        offset,
+        can_be_written,
+        unchanged: 0,
+    }))
 }
 
 #[cfg(test)]
@@ -145,6 +160,18 @@ Swap:                  0 kB
             std::iter::once(0x7e00_0000_0000..0x7e00_0080_0000).collect::<Vec<_>>()
         );
         assert!(constant(SMAPS, file, 0x7f00_0000_0000).is_empty());
+        // Right behind the program, too.
+        let right_behind = SMAPS
+            .replace("7e0000000000-7e0000800000", "01710000-01f10000")
+            .replace("rw-p 01300000", "r--p 01300000");
+        assert_eq!(constant(&right_behind, file, 0x60_0000).len(), 3);
+        let again = constant(&right_behind, file, 0x171_0000);
+        assert!(matches!(&again[..], [only] if only.start == 0x171_0000));
+        // What a system does not say is not taken for granted.
+        for unsaid in ["Anonymous", "Swap"] {
+            let silent = SMAPS.replace(unsaid, "Unknown");
+            assert!(constant(&silent, file, 0x60_0000).is_empty());
+        }
     }
 
     /// Kilobytes of files that are in this process's memory (proc(5)).
