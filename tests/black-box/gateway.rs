@@ -1,5 +1,7 @@
 //! The built gateway: what it runs, what it refuses, what it remembers, and who may ask it.
 
+#[path = "gateway/addresses.rs"]
+mod addresses;
 #[path = "gateway/audience.rs"]
 mod audience;
 #[path = "gateway/bundles.rs"]

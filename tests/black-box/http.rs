@@ -20,13 +20,13 @@ use crate::programs::{fill, program};
 use client::{Answer, get, post, send};
 
 /// An address of this machine that nobody listens on.
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
     socket.local_addr().expect("it is bound")
 }
 
 /// Signs a guest as version `version` of `test:NAME`, which asks to serve and to send to these hosts.
-fn sign(bench: &Bench, name: &str, guest_name: &str, version: u64, hosts: &[&str]) {
+pub(crate) fn sign(bench: &Bench, name: &str, guest_name: &str, version: u64, hosts: &[&str]) {
     let mut manifest = bench.pki.manifest(&format!("test:{name}"));
     manifest.security_version = version;
     manifest.version = semver::Version::new(version, 0, 0);

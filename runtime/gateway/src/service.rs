@@ -301,11 +301,8 @@ impl Supervision {
                 self.prove();
             }
             // What could not even begin, because its address or the key for that is not there, is waited for.
-            let has_failed = match &ended {
-                Ok(status) => *status != 0,
-                Err(failure) => !failure.has_no_address,
-            };
-            if !self.proved && has_failed {
+            let has_no_address = ended.as_ref().is_err_and(|failure| failure.has_no_address);
+            if !self.proved && !succeeded && !has_no_address {
                 match self.fall_back(&how).await {
                     Ok(true) => {
                         self.waits = Waits::new(self.service.restart);
@@ -330,6 +327,7 @@ impl Supervision {
                     Some(wait) => Doing::Waiting {
                         milliseconds: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                         ended: how,
+                        has_no_address,
                     },
                     None => Doing::Ended { ended: how },
                 };

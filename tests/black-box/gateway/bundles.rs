@@ -19,6 +19,11 @@ use PartKind::{Component, Configuration, Lists, Precompiled};
 
 impl Plant {
     pub(super) fn new() -> Self {
+        Self::within("60s", "")
+    }
+
+    /// Whose bundles have so long to prove healthy, with more configuration.
+    pub(super) fn within(healthy_within: &str, more: &str) -> Self {
         let bench = Bench::new();
         let releases = TestPki::builder().profile(Profile::Bundle).seed(7).build();
         fs::create_dir(bench.path("releases")).expect("our own folder");
@@ -30,17 +35,28 @@ impl Plant {
         )
         .expect("lists");
         let plant = Self { bench, releases };
-        plant.bench.configure_with(
+        plant.bench.configure_with(&format!(
             "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n\
-             [bundles]\nline = \"plant\"\nanchors = \"releases/roots.pem\"\nhealthy-within = \"60s\"\nmost = \"2MiB\"\n\
-             [bundles.download]\nstalled-after = \"1s\"\nwithin = \"30s\"\n",
-        );
+             [bundles]\nline = \"plant\"\nanchors = \"releases/roots.pem\"\nhealthy-within = \"{healthy_within}\"\nmost = \"2MiB\"\n\
+             [bundles.download]\nstalled-after = \"1s\"\nwithin = \"30s\"\n{more}",
+        ));
         plant
     }
 
     /// Signs a guest as a version of `test:NAME`, into the stick's folder.
     pub(super) fn sign(&self, name: &str, guest: &str, version: u64) {
         self.bench.sign(name, guest, version);
+        self.bring(name);
+    }
+
+    /// The same of one that answers requests.
+    pub(super) fn serve(&self, name: &str, guest: &str, version: u64) {
+        crate::http::sign(&self.bench, name, guest, version, &[]);
+        self.bring(name);
+    }
+
+    /// Has the stick bring the component of this name.
+    pub(super) fn bring(&self, name: &str) {
         let file = format!("{name}.wasm");
         fs::rename(self.bench.path(&file), self.stick(&file)).expect("our own folder");
     }
@@ -91,7 +107,7 @@ impl Plant {
         path
     }
 
-    fn apply(&self, path: &Path) -> (i32, Value) {
+    pub(super) fn apply(&self, path: &Path) -> (i32, Value) {
         let path = path.to_str().expect("our own path");
         let ran = self.bench.ran("apply", &[path, "--json"]);
         let said = serde_json::from_str(&ran.stdout);
@@ -99,7 +115,7 @@ impl Plant {
     }
 
     #[track_caller]
-    fn applied(&self, plan: BundlePlan) {
+    pub(super) fn applied(&self, plan: BundlePlan) {
         let (status, said) = self.apply(&self.bundle(plan));
         assert_eq!((status, &said["outcome"]), (0, &"applied".into()), "{said}");
     }

@@ -2,9 +2,8 @@
 //! newest that its key has signed, and behind them those that no key has signed which is known here.
 //!
 //! Decides that a bundle adds to them and takes none away but for a newer one that the same key has signed, or one too many of the same
-//! number; that what no known key
-//! has signed is kept for the day on which its issuer is known, and takes no room from the rest; and that a list in the name of a root
-//! which that has not signed is forged.
+//! number; that what no known key has signed is kept for the day on which its issuer is known, and takes no room from the rest; and that
+//! a list in the name of a root which that has not signed is forged.
 
 use std::collections::BTreeMap;
 
@@ -68,14 +67,14 @@ impl NotKept {
         self.replaced.iter().chain(&self.left_out)
     }
 
-    /// Those that a key has signed which became known meanwhile.
-    pub(crate) fn take_verified(&mut self) -> Vec<Crl> {
-        let Self { left_out, replaced } = self;
-        let mut verified = Vec::new();
-        for lists in [left_out, replaced] {
-            verified.extend(lists.extract_if(.., |list| list.verified_under().is_some()));
-        }
-        verified
+    /// What is to be brought once more of a bundle that brought these, where a key has signed one of them which became known meanwhile:
+    /// what that takes no room from any more finds it then. Those of other bundles that keys have signed come first.
+    pub(crate) fn again(&self, brought: Vec<Crl>) -> Option<Vec<Crl>> {
+        let is_verified = |list: &&Crl| list.verified_under().is_some();
+        self.all().any(|list| is_verified(&list)).then(|| {
+            let replaced = self.replaced.iter().filter(is_verified);
+            replaced.cloned().chain(brought).collect()
+        })
     }
 }
 
@@ -178,17 +177,18 @@ pub(crate) fn carry(
     within(what, MAX_NUMBER as u64, lists.len() as u64)?;
     let is_there = |list: &Crl| lists.iter().any(|there| there.list.der() == list.der());
     new.retain(|list| !is_there(list));
-    let mut not_kept = NotKept::default();
+    let were_there: Vec<_> = unproved.iter().map(|there| there.list.clone()).collect();
     for list in &new {
-        match unproved::take_in(&mut unproved, list, signers) {
-            Some(gone) => not_kept.replaced.extend(gone),
-            None => not_kept.left_out.push(list.clone()),
-        }
+        unproved::take_in(&mut unproved, list, signers);
     }
+    let is_there = |list: &Crl| unproved.iter().any(|there| there.list.der() == list.der());
+    let is_new = |list: &Crl| new.iter().any(|new| new.der() == list.der());
+    let mut replaced = were_there;
+    replaced.retain(|list| !is_there(list) && !is_new(list));
     // A bundle that brings more of an issuer than have room is told so: it may be a genuine one that went.
-    let is_new = |gone: &mut Crl| new.iter().any(|list| list.der() == gone.der());
-    let gone = not_kept.replaced.extract_if(.., is_new);
-    not_kept.left_out.extend(gone);
+    let mut left_out = new.clone();
+    left_out.retain(|list| !is_there(list));
+    let not_kept = NotKept { left_out, replaced };
     lists.extend(unproved);
     Ok(CarriedOver {
         file: put_down(places, &lists)?,
@@ -568,6 +568,44 @@ mod tests {
             assert!(judging.iter().any(|list| list.der() == gone.der()));
         }
         assert!(judging.len() == OF_ISSUER_EACH);
+    }
+
+    #[test]
+    fn td13_what_a_bundle_brings_once_more_is_kept_or_told_of() {
+        let pki = TestPki::new();
+        let other = TestPki::builder().seed(7).build();
+        let (_state, places) = folder();
+        // Of one issuer more than have room, of whom one becomes known meanwhile; of another more than have room, too.
+        let genuine: Vec<_> = (1..=7)
+            .map(|number| list(&pki.crl_against_device(number)))
+            .collect();
+        let strange = [1_000, 10, 11, 12, 13, 14, 15].map(|number| forged(&other, number));
+        let brought = [&genuine[..], &strange].concat();
+        let over = carry(&places, Vec::new(), brought.clone(), signers(), &nobody()).expect("room");
+        assert_eq!(over.not_kept.left_out.len(), 4);
+        assert!(over.not_kept.again(brought.clone()).is_none());
+        let issuer = links(&pki)[0].issuer().clone();
+        for list in &over.not_kept.left_out {
+            let _ = issuer.has_signed(list);
+        }
+        let again = over
+            .not_kept
+            .again(brought.clone())
+            .expect("some are signed");
+        let kept = read_again(&places, &over);
+        let over = carry(&places, kept, again, signers(), &issuers(&pki)).expect("room");
+        let kept = only(read_again(&places, &over));
+        let is_there = |list: &&Crl| kept.iter().any(|there| there.der() == list.der());
+        assert!(is_there(&&genuine[6]) && over.not_kept.replaced.is_empty());
+        // The last that came is among those that stay, and each that does not is told of.
+        assert!(is_there(&&strange[6]));
+        let gone: Vec<_> = strange
+            .iter()
+            .filter(|list| !is_there(list))
+            .map(Crl::der)
+            .collect();
+        let left_out: Vec<_> = over.not_kept.left_out.iter().map(Crl::der).collect();
+        assert!(gone.len() == 2 && left_out == gone);
     }
 
     #[test]

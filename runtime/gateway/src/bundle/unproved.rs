@@ -34,18 +34,17 @@ pub(super) const MOST_BYTES: usize = MAX_CRL_BYTES;
 /// Most that are remembered to have brought the same list.
 const CLAIMS: usize = 16;
 
-/// Has a list that came with a bundle of these signers stand among those that are there: those of theirs that are not there any more
-/// since, or none where there is no room for it. One that came from them of this issuer before gives it its place, behind the first few;
+/// Has a list that came with a bundle of these signers stand among those that are there, if there is room for it. One that came from them of this issuer before gives it its place, behind the first few;
 /// and where there is no room, of any issuer one of those between the first and the last that came from them. Of each issuer that of the
 /// highest number stays.
-pub(super) fn take_in(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) -> Option<Vec<Crl>> {
+pub(super) fn take_in(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) {
     let is_it = |there: &&mut Carried| there.list.der() == list.der();
     let mut next = lists.clone();
     let numbers = next.iter().filter_map(|there| there.claims.get(&signers));
     let number = numbers.max().copied().unwrap_or(0).saturating_add(1);
     match next.iter_mut().find(is_it) {
         Some(there) if there.claims.contains_key(&signers) || there.claims.len() >= CLAIMS => {
-            return Some(Vec::new());
+            return;
         }
         Some(there) => {
             there.claims.insert(signers, number);
@@ -55,16 +54,16 @@ pub(super) fn take_in(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) -> 
             claims: BTreeMap::from([(signers, number)]),
         }),
     }
-    let mut gone = Vec::new();
     if let Some(place) = last_before(&next, list, signers) {
-        gone.extend(give_up(&mut next, place, signers));
+        give_up(&mut next, place, signers);
     }
     while !has_room(&next, list, signers) {
-        let place = oldest_between(&next, list, signers)?;
-        gone.extend(give_up(&mut next, place, signers));
+        let Some(place) = oldest_between(&next, list, signers) else {
+            return;
+        };
+        give_up(&mut next, place, signers);
     }
     *lists = next;
-    Some(gone)
 }
 
 /// Of lists for which there is no room, those that a bundle's own components are judged by: so few of each issuer that, with all that are
@@ -132,11 +131,15 @@ fn may_go(own: &[Own<'_>], one: &Own<'_>, first: usize) -> bool {
         && newest.is_some_and(|newest| newest.came != one.came)
 }
 
-/// Has a list not be these signers' any more: the list, unless others have brought it as well.
-fn give_up(lists: &mut Vec<Carried>, place: usize, signers: Digest) -> Option<Crl> {
-    let there = lists.get_mut(place)?;
+/// Has a list not be these signers' any more: it goes, unless others have brought it as well.
+fn give_up(lists: &mut Vec<Carried>, place: usize, signers: Digest) {
+    let Some(there) = lists.get_mut(place) else {
+        return;
+    };
     there.claims.remove(&signers);
-    there.claims.is_empty().then(|| lists.remove(place).list)
+    if there.claims.is_empty() {
+        lists.remove(place);
+    }
 }
 
 /// Whether there are more of this issuer than a chain can afford to look at.
@@ -193,7 +196,11 @@ mod tests {
 
     /// What gave its place to a list for which there is room.
     fn bring(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) -> Vec<Crl> {
-        take_in(lists, list, signers).expect("room")
+        let before = lists.clone();
+        take_in(lists, list, signers);
+        assert!(has(lists, list), "no room");
+        let before = before.into_iter().map(|there| there.list);
+        before.filter(|there| !has(lists, there)).collect()
     }
 
     fn has(lists: &[Carried], list: &Crl) -> bool {
@@ -241,10 +248,12 @@ mod tests {
         let mut lists = Vec::new();
         let (mut small, mut large) = (parts(&pki, 1), parts(&pki, 300_000));
         let genuine = of(&pki, &mut parts(&pki, 1_000), 0);
-        assert!(take_in(&mut lists, &genuine, signers("honest")).is_some());
+        bring(&mut lists, &genuine, signers("honest"));
         // 11 MiB each: of the same signers one has room, and the next has none.
         let mut bring = |lists: &mut Vec<Carried>, issuer: u64, by: &str| {
-            take_in(lists, &of(&pki, &mut large, issuer), signers(by)).is_some()
+            let large = of(&pki, &mut large, issuer);
+            take_in(lists, &large, signers(by));
+            has(lists, &large)
         };
         assert!(bring(&mut lists, 1, "hostile 1") && !bring(&mut lists, 2, "hostile 1"));
         for issuer in 3..6 {
@@ -315,8 +324,9 @@ mod tests {
             }
         }
         let before = lists.len();
-        assert!(take_in(&mut lists, &one((0, 40)), honest).is_none());
+        take_in(&mut lists, &one((0, 40)), honest);
+        assert!(!has(&lists, &one((0, 40))));
         assert_eq!((before, lists.len()), (EACH + 1, EACH + 1));
-        assert!(take_in(&mut lists, &one((0, 40)), other).is_some());
+        bring(&mut lists, &one((0, 40)), other);
     }
 }

@@ -242,7 +242,7 @@ impl Gateway {
     ) -> Result<(Config, BTreeMap<String, String>, Duration), Refusal> {
         let fields = bundle.index.fields();
         let forged;
-        (*not_kept, forged) = self.remember_lists(bundle, brought)?;
+        (*not_kept, forged) = self.remember_lists(bundle, brought.clone())?;
         if let Some(forged) = forged {
             return Err(forged.into());
         }
@@ -255,7 +255,7 @@ impl Gateway {
         let within = bundles(&next)?.healthy_within;
         let next = next.with_bundle(&applied)?;
         let next = bundle::with_lists(next, &self.state.memory())?;
-        let brought: BTreeMap<_, _> = next
+        let expected: BTreeMap<_, _> = next
             .services
             .iter()
             .filter_map(|service| {
@@ -291,7 +291,7 @@ impl Gateway {
         self.host.hold.begin(fields.minimums.clone());
         let mut judged = Ok(());
         for service in &next.services {
-            if judged.is_ok() && brought.contains_key(&service.name) {
+            if judged.is_ok() && expected.contains_key(&service.name) {
                 let verified = self.verified(service, &service.place).await;
                 judged = verified
                     .map(drop)
@@ -299,16 +299,13 @@ impl Gateway {
             }
         }
         // Whose that is may have shown by now, also where one of them is what the bundle is refused by.
-        let mut again = not_kept.take_verified();
-        if !again.is_empty() {
-            // They take no room any more from the others.
-            again.append(&mut not_kept.left_out);
+        if let Some(again) = not_kept.again(brought) {
             (*not_kept, _) = self.remember_lists(bundle, again)?;
         }
         judged?;
         let next = bundle::with_lists(next, &self.state.memory())?;
         let before = self.change_to(next, Way::On).await?;
-        Ok((before, brought, within))
+        Ok((before, expected, within))
     }
 
     /// Lists of a bundle that verified are never taken back, whatever becomes of it, nor are those that came with others. Which are
@@ -402,10 +399,10 @@ impl Gateway {
     }
 
     fn health(&self, trial: &Trial) -> Health {
-        let mut all = true;
+        let mut not_yet = None;
         for (name, file) in &trial.expected {
             if self.is_under_way(name) {
-                all = false;
+                not_yet = not_yet.or(Some(name));
                 continue;
             }
             if let Some(refusal) = self.refused.get(name) {
@@ -416,16 +413,16 @@ impl Gateway {
             };
             match of_one(&running.status(), file) {
                 Health::Proved => {}
-                Health::NotYet => all = false,
+                Health::NotYet => not_yet = not_yet.or(Some(name)),
                 Health::Failed(why) => return Health::Failed(format!("{name}: {why}")),
                 refused @ Health::Refused(_) => return refused,
             }
         }
-        if all {
+        let Some(name) = not_yet else {
             return Health::Proved;
-        }
+        };
         if trial.until.is_some_and(|until| Instant::now() >= until) {
-            return Health::Failed("not all of it proved healthy in time".to_owned());
+            return Health::Failed(format!("{name} did not prove healthy in time"));
         }
         Health::NotYet
     }
@@ -524,6 +521,11 @@ fn of_one(status: &Status, file: &str) -> Health {
         _ if status.proved || status.starts == 0 => Health::Proved,
         // Nobody waits for a due time that is days ahead.
         Doing::Scheduled { ended: None, .. } => Health::Proved,
+        // What only lacks its address is tried again, and may have it in time.
+        Doing::Waiting {
+            has_no_address: true,
+            ..
+        } => Health::NotYet,
         Doing::Waiting { ended, .. }
         | Doing::Ended { ended }
         | Doing::Scheduled {
@@ -626,13 +628,15 @@ mod tests {
             of_one(&status(running(true), 1), "old"),
             Health::Failed(_)
         ));
-        let waiting = Doing::Waiting {
+        let waiting = |has_no_address| Doing::Waiting {
             milliseconds: 1,
             ended: "trapped".to_owned(),
+            has_no_address,
         };
         assert!(matches!(
-            of_one(&status(waiting, 1), "new"),
+            of_one(&status(waiting(false), 1), "new"),
             Health::Failed(_)
         ));
+        assert_eq!(of_one(&status(waiting(true), 1), "new"), Health::NotYet);
     }
 }

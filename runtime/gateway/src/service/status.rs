@@ -25,6 +25,9 @@ pub(crate) enum Doing {
         milliseconds: u64,
         /// How the last run ended.
         ended: String,
+        /// Whether nothing ran, because this machine lacks its address, or the key for that.
+        #[serde(skip)]
+        has_no_address: bool,
     },
     /// Its component ended, and is not started again.
     Ended {
