@@ -8,7 +8,7 @@ use super::*;
 use crate::device::{Device, Store};
 
 /// Signs the telemetry guest as `test:NAME`, with so many signatures a minute.
-fn sign(bench: &Bench, name: &str, per_minute: u32) {
+pub(super) fn sign(bench: &Bench, name: &str, per_minute: u32) {
     let mut manifest = bench.pki.manifest(&format!("test:{name}"));
     manifest.grants.stdio.stdout = true;
     manifest.grants.stdio.stderr = true;

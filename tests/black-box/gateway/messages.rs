@@ -196,7 +196,9 @@ fn te26_te27_a_component_is_handed_messages_and_publishes_within_its_bounds() {
     let mut broker = Broker::start(None);
     let bench = Bench::new();
     let address = format!("address = \"mqtt://127.0.0.1:{}\"", broker.plain);
-    configure(&bench, &address, TOPICS);
+    let (collector, bodies) = countersign_testing::collector();
+    let traced = format!("{TOPICS}[traces]\nendpoint = {collector:?}\n");
+    configure(&bench, &address, &traced);
     let gateway = bench.start();
     bench.until("relay", connected);
     let mut peer = Peer::connect(&broker);
@@ -247,6 +249,19 @@ fn te26_te27_a_component_is_handed_messages_and_publishes_within_its_bounds() {
 
     // What arrives while nobody is there waits for it.
     assert_eq!(gateway.stop(), 0);
+    // A collector was told what became of each, and not where it came from or what it said.
+    let (all, sent) = super::traces::told(&bodies);
+    let messages = all.iter().filter(|span| span["name"] == "message");
+    let verdict = |span| super::traces::said(span, "verdict");
+    let verdicts: Vec<_> = messages.filter_map(verdict).collect();
+    assert_eq!(
+        verdicts,
+        ["handled", "handled", "dropped", "dropped", "handled"]
+    );
+    assert!(
+        !sent.contains("press") && !sent.contains("devices/"),
+        "{sent}"
+    );
     ask(&mut peer, 6, "later");
     let gateway = bench.start();
     assert_eq!(peer.message(), answer(6, "retal"));

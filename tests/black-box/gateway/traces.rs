@@ -1,11 +1,14 @@
 //! Traces: what a collector is told of what the gateway does, and what not.
 
-use std::time::Duration;
+use std::sync::mpsc::Receiver;
 
+use countersign_format::PartKind::{Component, Configuration};
 use countersign_testing::{collector, spans};
-use serde_json::Value;
 
-use super::{Bench, ONCE};
+use super::bundles::{Parts, Plant};
+use super::*;
+use crate::device::{Device, Store};
+use crate::http::free;
 
 /// A gateway whose spans go to this collector, with these services.
 fn configured(bench: &Bench, endpoint: &str) {
@@ -17,11 +20,24 @@ fn configured(bench: &Bench, endpoint: &str) {
     ));
 }
 
+/// All spans that a collector was told of, by a gateway that has ended, and the same as text.
+pub(super) fn told(bodies: &Receiver<(String, String)>) -> (Vec<Value>, String) {
+    let (mut all, mut sent) = (Vec::new(), String::new());
+    while let Ok((head, body)) = bodies.recv_timeout(Duration::from_secs(1)) {
+        assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
+        all.extend(spans(&body));
+        sent.push_str(&body);
+    }
+    (all, sent)
+}
+
 /// What a span says under this name.
-fn said(span: &Value, name: &str) -> Option<String> {
+pub(super) fn said(span: &Value, name: &str) -> Option<String> {
     let all = span["attributes"].as_array()?;
     let found = all.iter().find(|attribute| attribute["key"] == name)?;
-    found["value"]["stringValue"].as_str().map(str::to_owned)
+    let value = &found["value"];
+    let text = value["stringValue"].as_str().or(value["intValue"].as_str());
+    text.map(str::to_owned)
 }
 
 #[test]
@@ -34,12 +50,7 @@ fn tg31_a_collector_is_told_of_each_admission_and_of_no_secret() {
     bench.until("greeter", |service| service["state"] == "ended");
     bench.reload();
     assert_eq!(gateway.stop(), 0, "what is left is sent");
-    let (mut all, mut sent) = (Vec::new(), String::new());
-    while let Ok((head, body)) = bodies.recv_timeout(Duration::from_secs(1)) {
-        assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
-        all.extend(spans(&body));
-        sent.push_str(&body);
-    }
+    let (all, sent) = told(&bodies);
     let of = |name: &str, service: &str| -> Vec<&Value> {
         all.iter()
             .filter(|span| {
@@ -72,6 +83,99 @@ fn tg31_a_collector_is_told_of_each_admission_and_of_no_secret() {
     );
     assert!(of("compile", "door").is_empty());
     assert!(!sent.contains("a secret"), "{sent}");
+}
+
+#[test]
+fn tg31_a_collector_is_told_of_bundles_runs_requests_and_signatures_and_of_nothing_that_they_carry()
+{
+    let device = Device::with_key_in(Store::file());
+    let (address, bodies) = collector();
+    let plant = Plant::within(
+        "60s",
+        &format!(
+            "[traces]\nendpoint = {address:?}\n\
+             [[key]]\nname = \"telemetry\"\nuri = {:?}\nchain = {:?}\n",
+            device.key(),
+            device.path("telemetry.chain.pem"),
+        ),
+    );
+    plant.serve("web", "hello-http", 1);
+    plant.sign("report", "hello", 1);
+    super::keys::sign(&plant.bench, "meter", 60);
+    plant.bring("meter");
+    let (web, began) = (free(), Instant::now());
+    let text = format!(
+        "[[http]]\nname = \"web\"\ncomponent = \"web.wasm\"\nsigned-as = \"test:web\"\nlisten = \"{web}\"\nhealthy-after = \"50ms\"\n\
+         [[schedule]]\nname = \"report\"\ncomponent = \"report.wasm\"\nsigned-as = \"test:report\"\nevery = \"1s\"\n\
+         [[service]]\nname = \"meter\"\ncomponent = \"meter.wasm\"\nsigned-as = \"test:meter\"\n{ONCE}\n\
+         [service.grants]\nargs = [\"21.5 C\"]\nkeys = [{{ name = \"telemetry\" }}]\n"
+    );
+    fs::write(plant.bench.path("stick/services.toml"), text).expect("our own folder");
+    let gateway = plant.bench.start();
+    let parts: Parts<'_> = &[
+        (Configuration, "services.toml"),
+        (Component, "web.wasm"),
+        (Component, "report.wasm"),
+        (Component, "meter.wasm"),
+    ];
+    plant.applied(plant.plan(1, parts));
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--fail",
+        "--noproxy",
+        "*",
+        "--output",
+        "/dev/null",
+    ]);
+    let asked = run(curl.arg(format!("http://{web}/secret-path/[1-200]")));
+    assert_eq!(asked.status, 0, "{asked:?}");
+    plant
+        .bench
+        .until("meter", |meter| meter["state"] == "ended");
+    plant
+        .bench
+        .until("report", |report| report["ended"].is_string());
+    assert_eq!(gateway.stop(), 0);
+    let most = 10 * usize::try_from(began.elapsed().as_secs() + 2).expect("a short test");
+    let (all, sent) = told(&bodies);
+    let of = |name: &'static str| all.iter().filter(move |span| span["name"] == name);
+    let says = |name: &'static str, what: &str, expected: &str| {
+        let all: Vec<_> = of(name).map(|span| said(span, what)).collect();
+        assert!(
+            !all.is_empty() && all.iter().all(|said| said.as_deref() == Some(expected)),
+            "{name}: {all:?}"
+        );
+    };
+    // What a bundle brings is judged below it.
+    let [apply] = of("apply").collect::<Vec<_>>()[..] else {
+        panic!("{all:#?}")
+    };
+    for service in ["web", "report", "meter"] {
+        let mut verified =
+            of("verify").filter(|span| said(span, "service").as_deref() == Some(service));
+        assert!(
+            verified.any(|span| span["parentSpanId"] == apply["spanId"]),
+            "{all:#?}"
+        );
+    }
+    says("run", "service", "report");
+    says("run", "component", "test:report");
+    says("run", "verdict", "ended");
+    says("request", "service", "web");
+    says("request", "http.request.method", "GET");
+    says("request", "http.response.status_code", "200");
+    // Ten a second.
+    assert!(
+        of("request").count() <= most,
+        "{} {most}",
+        of("request").count()
+    );
+    says("sign", "component", "test:meter");
+    says("sign", "verdict", "signed");
+    for secret in ["secret-path", "21.5 C", "reading/v1", "\"telemetry\""] {
+        assert!(!sent.contains(secret), "{secret}: {sent}");
+    }
 }
 
 /// A collector that is not there, or does not answer, keeps nobody waiting.
