@@ -11,26 +11,31 @@ use crate::setup::{self, Need};
 use crate::tools;
 use crate::{demo, guests};
 
-/// What needs no Wasmtime, in the order of the page.
-const BENCHES: &[&str] = &["verify", "sign", "refuse", "growth", "audit_log"];
+/// One bench: its name, and what plays it.
+type Bench = (&'static str, fn() -> Result<()>);
 
-/// Each in a package, or in a command of its own.
-const IN_PACKAGES: &[&str] = &[
-    "issuing",
-    "authority",
-    "lookups",
-    "tpm_sign",
-    "cold_start",
-    "warm_start",
-    "sizes",
-    "guest_sign",
+/// All of them, in the order of the page; first those that need no Wasmtime.
+const BENCHES: &[Bench] = &[
+    ("verify", || ours("verify")),
+    ("sign", || ours("sign")),
+    ("refuse", || ours("refuse")),
+    ("growth", || ours("growth")),
+    ("audit_log", || ours("audit_log")),
+    ("issuing", issuing),
+    ("authority", authority),
+    ("lookups", lookups),
+    ("tpm_sign", tpm_sign),
+    ("cold_start", cold_start),
+    ("warm_start", warm_start),
+    ("sizes", sizes),
+    ("guest_sign", guest_sign),
+    ("instances", || under_load("instances")),
+    ("deadlines", || under_load("deadlines")),
+    ("neighbours", || under_load("neighbours")),
+    ("http", http),
+    ("idle", idle),
 ];
 
-/// With the gateway as released.
-const PROGRAMS: &[&str] = &["http", "idle"];
-
-/// In the package that builds Wasmtime as released, with many guests or bad ones.
-const UNDER_LOAD: &[&str] = &["instances", "deadlines", "neighbours"];
 /// Wasmtime's command in the version of the library that is built in here.
 const WASMTIME: &str = "48.0.8";
 
@@ -87,77 +92,27 @@ impl Released {
     }
 }
 
-/// The names of all, in the order in which they run.
-fn known() -> impl Iterator<Item = &'static str> {
-    BENCHES
-        .iter()
-        .chain(IN_PACKAGES)
-        .chain(UNDER_LOAD)
-        .chain(PROGRAMS)
-        .copied()
-}
-
 /// The names, for the help.
 pub(crate) fn help() -> String {
-    known().collect::<Vec<_>>().join(", ")
+    let names: Vec<_> = BENCHES.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
 }
 
-/// Runs one bench, or all.
-pub(crate) fn play(only: Option<&str>) -> Result<()> {
-    let wanted = |name: &str| only.is_none_or(|only| only == name);
-    if !known().any(wanted) {
-        bail!("there is no such bench; there are {}", help());
+/// Runs the benches of these names, or all.
+pub(crate) fn play(only: &[&str]) -> Result<()> {
+    let is_known = |only: &&&str| BENCHES.iter().any(|(name, _)| name == *only);
+    if let Some(unknown) = only.iter().find(|only| !is_known(only)) {
+        bail!("there is no bench {unknown}; there are {}", help());
     }
     let mut over = Vec::new();
-    for name in BENCHES.iter().filter(|name| wanted(name)) {
-        say(name);
-        let mut bench = cargo();
-        bench.args([
-            "bench",
-            "--locked",
-            "--package",
-            "countersign-benches",
-            "--bench",
-            name,
-        ]);
-        if run(&mut bench).is_err() {
-            over.push(*name);
+    for (name, bench) in BENCHES {
+        if only.is_empty() || only.contains(name) {
+            say(name);
+            if let Err(error) = bench() {
+                eprintln!("{name}: {error:#}");
+                over.push(*name);
+            }
         }
-    }
-    if wanted("issuing") && issuing().is_err() {
-        over.push("issuing");
-    }
-    if wanted("authority") && authority().is_err() {
-        over.push("authority");
-    }
-    if wanted("lookups") && lookups().is_err() {
-        over.push("lookups");
-    }
-    if wanted("tpm_sign") && tpm_sign().is_err() {
-        over.push("tpm_sign");
-    }
-    if wanted("cold_start") && cold_start().is_err() {
-        over.push("cold_start");
-    }
-    if wanted("warm_start") && warm_start().is_err() {
-        over.push("warm_start");
-    }
-    if wanted("sizes") && sizes().is_err() {
-        over.push("sizes");
-    }
-    if wanted("guest_sign") && guest_sign().is_err() {
-        over.push("guest_sign");
-    }
-    for name in UNDER_LOAD.iter().filter(|name| wanted(name)) {
-        if under_load(name).is_err() {
-            over.push(*name);
-        }
-    }
-    if wanted("http") && http().is_err() {
-        over.push("http");
-    }
-    if wanted("idle") && idle().is_err() {
-        over.push("idle");
     }
     if !over.is_empty() {
         bail!("over a bound, or broken: {}", over.join(", "));
@@ -165,9 +120,20 @@ pub(crate) fn play(only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// In the package of those that need no Wasmtime.
+fn ours(name: &str) -> Result<()> {
+    run(cargo().args([
+        "bench",
+        "--locked",
+        "--package",
+        "countersign-benches",
+        "--bench",
+        name,
+    ]))
+}
+
 /// In the issuing package, and needs a database server and the programs that it is compared with.
 fn issuing() -> Result<()> {
-    say("issuing");
     setup::ensure(&[Need::Cfssl, Need::OpenSsl, Need::PostgreSql])?;
     run(cargo().args([
         "bench",
@@ -181,7 +147,6 @@ fn issuing() -> Result<()> {
 
 /// In the authority's package: the program over HTTPS, beside the core.
 fn authority() -> Result<()> {
-    say("authority");
     setup::ensure(&[Need::Curl, Need::OpenSsl, Need::PostgreSql])?;
     run(cargo().args([
         "bench",
@@ -195,7 +160,6 @@ fn authority() -> Result<()> {
 
 /// In the registry's package, and needs a database server. It fills a million devices first, twice.
 fn lookups() -> Result<()> {
-    say("lookups");
     setup::ensure(&[Need::PostgreSql])?;
     run(cargo().args([
         "bench",
@@ -209,7 +173,6 @@ fn lookups() -> Result<()> {
 
 /// In the TPM store's own package, and needs a TPM.
 fn tpm_sign() -> Result<()> {
-    say("tpm_sign");
     setup::ensure(&[Need::Tpm])?;
     run(cargo().args([
         "bench",
@@ -223,7 +186,6 @@ fn tpm_sign() -> Result<()> {
 
 /// Apart from the others, because it builds Wasmtime once more, as released.
 fn cold_start() -> Result<()> {
-    say("cold_start");
     setup::ensure(&[Need::Python])?;
     let component = demo::fetch_resvg(target().join("bench"))?;
     let mut bench = cargo();
@@ -235,7 +197,6 @@ fn cold_start() -> Result<()> {
 
 /// Whole processes: our host as released, and Wasmtime's command as released, which is built once (many minutes).
 fn warm_start() -> Result<()> {
-    say("warm_start");
     setup::ensure(&[Need::Python])?;
     let component = demo::fetch_resvg(target().join("bench"))?;
     let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
@@ -252,7 +213,6 @@ fn warm_start() -> Result<()> {
 
 /// How large the programs are that run components, as released and stripped.
 fn sizes() -> Result<()> {
-    say("sizes");
     let mut over = Vec::new();
     println!("\n| program | bytes | at most |\n|---|---|---|");
     for (released, most) in SIZES {
@@ -277,14 +237,12 @@ fn sizes() -> Result<()> {
 
 /// Builds Wasmtime as released, too, and needs a TPM.
 fn guest_sign() -> Result<()> {
-    say("guest_sign");
     setup::ensure(&[Need::Tpm])?;
     run(cargo().args(["bench", "--locked", "--package", "countersign-guest-sign"]))
 }
 
 /// Builds Wasmtime as released, too.
 fn under_load(name: &str) -> Result<()> {
-    say(name);
     run(cargo().args([
         "bench",
         "--locked",
@@ -297,7 +255,6 @@ fn under_load(name: &str) -> Result<()> {
 
 /// The gateway as released, beside Wasmtime's own server.
 fn http() -> Result<()> {
-    say("http");
     guests::build_named(&["hello-http"])?;
     let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
     let mut bench = cargo();
@@ -311,7 +268,6 @@ fn http() -> Result<()> {
 
 /// The gateway as released, with services that do nothing.
 fn idle() -> Result<()> {
-    say("idle");
     let mut bench = cargo();
     bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
     bench.args(["--bench", "idle"]);

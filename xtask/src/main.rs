@@ -31,7 +31,7 @@ cargo xtask COMMAND
   roots BINARY FILE   fill the roots of FILE (PEM, or roots.toml) into a finished host program
   package ROOTS [BINARY]
                       make a Debian package of the gateway with the roots of ROOTS, from a release build or BINARY
-  bench [NAME]        the figures of docs/performance.md; `bench help` names them
+  bench [NAME …]      the figures of docs/performance.md; `bench help` names them
   soak [NAME …]       the long runs, one or all: minutes to hours; `soak help` lists them
 
 Each command installs what it needs when run as root on Debian; otherwise it prints the line to run.";
@@ -65,12 +65,11 @@ fn main() -> ExitCode {
         ["package", roots, binary] => {
             package::make(roots.as_ref(), Some(binary.as_ref()), package::FIRST).map(drop)
         }
-        ["bench"] => bench::play(None),
         ["bench", "help"] => {
             println!("{}", bench::help());
             Ok(())
         }
-        ["bench", name] => bench::play(Some(name)),
+        ["bench", names @ ..] => bench::play(names),
         ["soak", "help"] => {
             print!("{}", soak::help());
             Ok(())
