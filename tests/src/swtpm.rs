@@ -8,7 +8,7 @@
 //! ```
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
@@ -197,18 +197,25 @@ fn spawn(folder: &TempDir, port: u16) -> Child {
         .expect("swtpm starts; on Debian: apt-get install swtpm swtpm-tools tpm2-tools")
 }
 
-/// Whether somebody listens on the port before the process ends.
+/// Whether somebody listens on the port and the next one before the process ends.
 fn answers(process: &mut Child, port: u16) -> bool {
     let until = Instant::now() + START;
     while Instant::now() < until {
         if process.try_wait().is_ok_and(|status| status.is_some()) {
             return false;
         }
-        // The control channel: a connection to the other one would be taken for a client's.
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port + 1)).is_ok() {
+        // The control channel is there first, and a connection to the other one would be taken for a client's.
+        if is_listened_on(port) && is_listened_on(port + 1) {
             return true;
         }
         thread::sleep(Duration::from_millis(10));
     }
     false
+}
+
+/// Whether somebody listens on this port of the loopback interface (proc_net_tcp, state 0A).
+fn is_listened_on(port: u16) -> bool {
+    let sockets = fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let listens = format!(" 0100007F:{port:04X} 00000000:0000 0A ");
+    sockets.contains(&listens)
 }
