@@ -25,7 +25,7 @@ const SAYS_HOW: [&str; 2] = ["resvg", "--help"];
 
 /// Runs of each side, in turns.
 const WARM_RUNS: usize = 41;
-const COLD_RUNS: usize = 9;
+const COLD_RUNS: usize = 21;
 
 fn main() -> ExitCode {
     let named = |name: &str| {
