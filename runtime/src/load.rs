@@ -204,7 +204,10 @@ fn instate(engine: &Engine, mut code: Code) -> wasmtime::Result<Component> {
                 // A system where no memory of a process's own may be executed, if there is nothing else against it.
                 Err(error) => failed = Some(error),
             }
-            code = code.elsewhere()?;
+            code = match code.elsewhere() {
+                Ok(code) => code,
+                Err(error) => return Err(failed.unwrap_or(error.into())),
+            };
         }
         if let Some(file) = code.file()
             && let Ok(component) = Component::deserialize_file(engine, file)

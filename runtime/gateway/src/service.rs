@@ -43,6 +43,9 @@ use status::{Used, running};
 use waits::Waits;
 use work::{Asked, AtWork, Ended, Failure, probe};
 
+/// How long what lacks its address waits before it tries again.
+const ADDRESS: Duration = Duration::from_secs(2);
+
 /// The least time between two tries to remember that a component is healthy.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -321,7 +324,10 @@ impl Supervision {
                 due.ran(self.reading(), &how, started.elapsed());
                 continue;
             }
-            let wait = self.waits.next(succeeded, started.elapsed());
+            let wait = match has_no_address {
+                true => Some(ADDRESS),
+                false => self.waits.next(succeeded, started.elapsed()),
+            };
             self.told.send_modify(|status| {
                 status.doing = match wait {
                     Some(wait) => Doing::Waiting {
@@ -433,7 +439,9 @@ impl Supervision {
         };
         span.record("verdict", verdict);
         drop(span);
-        if let Some(leaving) = self.leaving.take() {
+        // What cannot begin for want of its address leaves that of the one before to it.
+        let has_its_place = !matches!(&begun, Some(Err(failure)) if failure.has_no_address);
+        if let Some(leaving) = self.leaving.take_if(|_| has_its_place) {
             // It finishes what it has under way, while the next one does the rest. It may be gone already.
             let _ = leaving.send(());
         }

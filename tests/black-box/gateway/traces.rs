@@ -103,7 +103,7 @@ fn tg31_a_collector_is_told_of_bundles_runs_requests_and_signatures_and_of_nothi
     plant.sign("report", "hello", 1);
     super::keys::sign(&plant.bench, "meter", 60);
     plant.bring("meter");
-    let (web, began) = (free(), Instant::now());
+    let web = free();
     let text = format!(
         "[[http]]\nname = \"web\"\ncomponent = \"web.wasm\"\nsigned-as = \"test:web\"\nlisten = \"{web}\"\nhealthy-after = \"50ms\"\n\
          [[schedule]]\nname = \"report\"\ncomponent = \"report.wasm\"\nsigned-as = \"test:report\"\nevery = \"1s\"\n\
@@ -128,7 +128,9 @@ fn tg31_a_collector_is_told_of_bundles_runs_requests_and_signatures_and_of_nothi
         "--output",
         "/dev/null",
     ]);
+    let began = Instant::now();
     let asked = run(curl.arg(format!("http://{web}/secret-path/[1-200]")));
+    let most = 10 * usize::try_from(began.elapsed().as_secs() + 2).expect("a short test");
     assert_eq!(asked.status, 0, "{asked:?}");
     plant
         .bench
@@ -137,15 +139,13 @@ fn tg31_a_collector_is_told_of_bundles_runs_requests_and_signatures_and_of_nothi
         .bench
         .until("report", |report| report["ended"].is_string());
     assert_eq!(gateway.stop(), 0);
-    let most = 10 * usize::try_from(began.elapsed().as_secs() + 2).expect("a short test");
     let (all, sent) = told(&bodies);
     let of = |name: &'static str| all.iter().filter(move |span| span["name"] == name);
+    // One that was cut off by the end says nothing of how it ended.
     let says = |name: &'static str, what: &str, expected: &str| {
-        let all: Vec<_> = of(name).map(|span| said(span, what)).collect();
-        assert!(
-            !all.is_empty() && all.iter().all(|said| said.as_deref() == Some(expected)),
-            "{name}: {all:?}"
-        );
+        let all: Vec<_> = of(name).filter_map(|span| said(span, what)).collect();
+        let others = all.iter().any(|said| said != expected);
+        assert!(!all.is_empty() && !others, "{name}: {all:?}");
     };
     // What a bundle brings is judged below it.
     let [apply] = of("apply").collect::<Vec<_>>()[..] else {

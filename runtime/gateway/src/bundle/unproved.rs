@@ -34,9 +34,9 @@ pub(super) const MOST_BYTES: usize = MAX_CRL_BYTES;
 /// Most that are remembered to have brought the same list.
 const CLAIMS: usize = 16;
 
-/// Has a list that came with a bundle of these signers stand among those that are there, if there is room for it. One that came from them of this issuer before gives it its place, behind the first few;
-/// and where there is no room, of any issuer one of those between the first and the last that came from them. Of each issuer that of the
-/// highest number stays.
+/// Has a list that came with a bundle of these signers stand among those that are there, if there is room for it. One that came from them
+/// of this issuer before gives it its place, behind the first few; and where there is no room, of any issuer one of those between the first
+/// and the last that came from them. Of each issuer that of the highest number stays.
 pub(super) fn take_in(lists: &mut Vec<Carried>, list: &Crl, signers: Digest) {
     let is_it = |there: &&mut Carried| there.list.der() == list.der();
     let mut next = lists.clone();

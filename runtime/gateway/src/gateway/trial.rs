@@ -422,7 +422,12 @@ impl Gateway {
             return Health::Proved;
         };
         if trial.until.is_some_and(|until| Instant::now() >= until) {
-            return Health::Failed(format!("{name} did not prove healthy in time"));
+            let running = self.running.get(name).map(Running::status);
+            let ended = match running.as_ref().map(|status| &status.doing) {
+                Some(Doing::Waiting { ended, .. }) => format!(": its component {ended}"),
+                _ => String::new(),
+            };
+            return Health::Failed(format!("{name} did not prove healthy in time{ended}"));
         }
         Health::NotYet
     }
