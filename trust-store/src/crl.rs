@@ -103,14 +103,21 @@ struct Body {
     signature_algorithm: AlgorithmIdentifierOwned,
     signature: Vec<u8>,
     header: Header,
-    /// SHA-256 of the SubjectPublicKeyInfo under which the signature verified, once it did: what was verified stays
-    /// so, and a list can be long.
-    verified_under: OnceLock<Digest>,
-    /// The same of the keys under which it failed, [`MAX_FAILED`] at most.
+    /// The key under which the signature verified, once it did: what was verified stays so, and a list can be long.
+    verified_under: OnceLock<Key>,
+    /// SHA-256 of the SubjectPublicKeyInfo of keys under which it failed, [`MAX_FAILED`] at most.
     failed_under: Mutex<Vec<Digest>>,
     /// The serial numbers in order. Made when the list is first used, which is after its signature verified: nobody
     /// else decides how much memory it takes.
     serials: OnceLock<Option<Vec<[u8; 20]>>>,
+}
+
+#[derive(Debug)]
+struct Key {
+    /// A SubjectPublicKeyInfo, DER.
+    spki: Vec<u8>,
+    /// SHA-256 of it.
+    digest: Digest,
 }
 
 impl Body {
@@ -196,18 +203,24 @@ impl Crl {
     /// an issuer that was judged.
     #[must_use]
     pub fn verified_under(&self) -> Option<Digest> {
-        self.0.verified_under.get().copied()
+        self.0.verified_under.get().map(|key| key.digest)
+    }
+
+    /// The same SubjectPublicKeyInfo, DER.
+    pub(crate) fn verified_spki(&self) -> Option<&[u8]> {
+        self.0.verified_under.get().map(|key| key.spki.as_slice())
+    }
+
+    /// Of which name, DER, and key identifier the list claims to come.
+    pub(crate) fn claimed_issuer(&self) -> (&[u8], &[u8]) {
+        let header = &self.0.header;
+        (&header.issuer, &header.authority_key)
     }
 
     /// Whether both claim to come from the same issuer.
     #[must_use]
     pub fn has_issuer_of(&self, other: &Self) -> bool {
-        other.claims_issuer(&self.0.header.issuer, &self.0.header.authority_key)
-    }
-
-    /// Whether the list claims to come from the holder of this name and key identifier.
-    pub(crate) fn claims_issuer(&self, name: &[u8], key_identifier: &[u8]) -> bool {
-        self.0.header.issuer == name && self.0.header.authority_key == key_identifier
+        self.claimed_issuer() == other.claimed_issuer()
     }
 
     /// Whether the list has an entry for this serial number, given as the octets of its INTEGER.
@@ -260,8 +273,8 @@ impl Crl {
     /// Verifies the list's signature, once for each issuer.
     pub(crate) fn verify(&self, checks: &Checks, issuer_spki: &[u8]) -> Result<(), VerifyError> {
         let body = &self.0;
-        let key = Digest::of(issuer_spki);
-        if body.verified_under.get() == Some(&key) {
+        let digest = Digest::of(issuer_spki);
+        if self.verified_under() == Some(digest) {
             return Ok(());
         }
         verify_x509(
@@ -271,7 +284,10 @@ impl Crl {
             body.to_be_signed(),
             &body.signature,
         )?;
-        body.verified_under.get_or_init(|| key);
+        body.verified_under.get_or_init(|| Key {
+            spki: issuer_spki.to_vec(),
+            digest,
+        });
         Ok(())
     }
 }

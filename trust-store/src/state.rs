@@ -142,7 +142,7 @@ impl TrustState {
         let brought = self.brought.iter().map(|crl| (crl, true));
         let mut crls: Vec<_> = given
             .chain(brought)
-            .filter(|(crl, _)| crl.claims_issuer(name, key_identifier))
+            .filter(|(crl, _)| crl.claimed_issuer() == (name, key_identifier))
             .collect();
         crls.sort_by_key(|(crl, _)| std::cmp::Reverse((crl.number(), crl.this_update())));
         crls

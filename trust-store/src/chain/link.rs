@@ -26,11 +26,22 @@ impl Issuer {
         }
     }
 
+    /// Who has signed a list, once its signature verified, here or in a copy of it: others may be theirs.
+    #[must_use]
+    pub fn of_verified(list: &Crl) -> Option<Self> {
+        let (name, key_identifier) = list.claimed_issuer();
+        Some(Self {
+            name: name.to_vec(),
+            key_identifier: key_identifier.to_vec(),
+            spki: list.verified_spki()?.to_vec(),
+        })
+    }
+
     /// Whether a list that claims to be its own, by name and key identifier, is signed with its key; nothing where the list claims
     /// to be another's.
     #[must_use]
     pub fn has_signed(&self, list: &Crl) -> Option<bool> {
-        list.claims_issuer(&self.name, &self.key_identifier)
+        (list.claimed_issuer() == (&self.name, &self.key_identifier))
             .then(|| list.verify_once(&Checks::new(1), &self.spki).is_ok())
     }
 }

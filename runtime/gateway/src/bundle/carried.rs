@@ -5,7 +5,7 @@
 //! number; that what no known key has signed is kept for the day on which its issuer is known, and takes no room from the rest; and that
 //! a list in the name of a root which that has not signed is forged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail};
 use countersign_format::{Digest, FormatError};
@@ -34,12 +34,12 @@ pub(crate) struct Carried {
 }
 
 /// Issuers whose keys are known.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// The roots that are compiled in. No other authority rightly has the name of one.
     pub(crate) roots: Vec<Issuer>,
     /// Those that a chain has shown which was judged good.
-    pub(crate) shown: Vec<Issuer>,
+    pub(crate) shown: BTreeSet<Issuer>,
 }
 
 /// What was carried over.
@@ -67,12 +67,16 @@ impl NotKept {
         self.replaced.iter().chain(&self.left_out)
     }
 
-    /// What is to be brought once more of a bundle that brought these, where a key has signed one of them which became known meanwhile:
-    /// what that takes no room from any more finds it then. Those of other bundles that keys have signed come first.
-    pub(crate) fn again(&self, brought: Vec<Crl>) -> Option<Vec<Crl>> {
-        let is_verified = |list: &&Crl| list.verified_under().is_some();
-        self.all().any(|list| is_verified(&list)).then(|| {
-            let replaced = self.replaced.iter().filter(is_verified);
+    /// What is to be brought once more of a bundle that brought these, where a list that was consulted shows who has signed one of
+    /// them: what that takes no room from any more finds it then. Those of other bundles that keys have signed come first.
+    pub(crate) fn again(&self, brought: Vec<Crl>, consulted: &[Crl]) -> Option<Vec<Crl>> {
+        let issuers: BTreeSet<_> = consulted.iter().filter_map(Issuer::of_verified).collect();
+        let is_signed = |list: &&Crl| {
+            let mut issuers = issuers.iter();
+            issuers.any(|issuer| issuer.has_signed(list) == Some(true))
+        };
+        self.all().any(|list| is_signed(&list)).then(|| {
+            let replaced = self.replaced.iter().filter(is_signed);
             replaced.cloned().chain(brought).collect()
         })
     }
@@ -138,9 +142,13 @@ pub(crate) fn carry(
     signers: Digest,
     known: &Known,
 ) -> Result<CarriedOver, Refusal> {
+    // By a list that was consulted, whoever has signed it is known: others of the same key are told by it.
+    let mut known = known.clone();
+    let lists = before.iter().map(|there| &there.list).chain(&brought);
+    known.shown.extend(lists.filter_map(Issuer::of_verified));
     let (mut signed, mut once, mut unproved) = (Vec::new(), Vec::new(), Vec::new());
     for there in before {
-        match (origin(&there.list, known), there.claims.is_empty()) {
+        match (origin(&there.list, &known), there.claims.is_empty()) {
             (Origin::Signed, _) => signed.push(there.list),
             (_, true) => once.push(there),
             (Origin::Unproved, false) => unproved.push(there),
@@ -149,7 +157,7 @@ pub(crate) fn carry(
     }
     let (mut forged, mut new) = (None, Vec::new());
     for list in brought {
-        match origin(&list, known) {
+        match origin(&list, &known) {
             Origin::Signed => signed.push(list),
             Origin::Unproved => new.push(list),
             Origin::Forged => {
@@ -488,7 +496,7 @@ mod tests {
         let link: Link = fields.join(".").parse().expect("a link");
         let only_namesake = Known {
             roots: Vec::new(),
-            shown: vec![link.issuer().clone()],
+            shown: [link.issuer().clone()].into(),
         };
         let genuine = list(&victim.crl_against_device(9));
         let brought = vec![of_namesake.clone(), genuine.clone()];
@@ -502,7 +510,7 @@ mod tests {
         assert!(is_there(&kept, &genuine) && is_there(&kept, &of_namesake));
         // The day on which the victim is known: each has its own.
         let mut both = issuers(&victim);
-        both.shown.push(link.issuer().clone());
+        both.shown.insert(link.issuer().clone());
         let kept = carried_again(&places, kept, Vec::new(), &both);
         let (listed, lists) = (links(&victim), only(kept.clone()));
         assert!(kept.len() == 2 && kept.iter().all(|there| there.claims.is_empty()));
@@ -583,19 +591,20 @@ mod tests {
         let brought = [&genuine[..], &strange].concat();
         let over = carry(&places, Vec::new(), brought.clone(), signers(), &nobody()).expect("room");
         assert_eq!(over.not_kept.left_out.len(), 4);
-        assert!(over.not_kept.again(brought.clone()).is_none());
-        let issuer = links(&pki)[0].issuer().clone();
-        for list in &over.not_kept.left_out {
-            let _ = issuer.has_signed(list);
-        }
-        let again = over
-            .not_kept
-            .again(brought.clone())
-            .expect("some are signed");
         let kept = read_again(&places, &over);
-        let over = carry(&places, kept, again, signers(), &issuers(&pki)).expect("room");
+        let consulted = only(kept.clone());
+        assert!(over.not_kept.again(brought.clone(), &consulted).is_none());
+        // Of these the newest alone is consulted, which was kept.
+        let newest = consulted.iter().find(|list| list.der() == genuine[6].der());
+        let issuer = links(&pki)[0].issuer().clone();
+        assert_eq!(issuer.has_signed(newest.expect("kept")), Some(true));
+        let again = over.not_kept.again(brought.clone(), &consulted);
+        let again = again.expect("some are signed");
+        let over = carry(&places, kept, again, signers(), &nobody()).expect("room");
         let kept = only(read_again(&places, &over));
         let is_there = |list: &&Crl| kept.iter().any(|there| there.der() == list.der());
+        // Whose it is, the others are: it supersedes them, and nobody is told of them as of a stranger's.
+        assert_eq!(genuine.iter().filter(is_there).count(), 1);
         assert!(is_there(&&genuine[6]) && over.not_kept.replaced.is_empty());
         // The last that came is among those that stay, and each that does not is told of.
         assert!(is_there(&&strange[6]));

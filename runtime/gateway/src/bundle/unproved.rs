@@ -243,6 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn td13_of_one_list_so_many_are_remembered_to_have_brought_it() {
+        let pki = TestPki::new();
+        let mut lists = Vec::new();
+        let (one, by) = (list(&pki, 1), |number: usize| signers(&number.to_string()));
+        for number in 0..CLAIMS + 2 {
+            take_in(&mut lists, &one, by(number));
+        }
+        assert!(lists.len() == 1 && lists[0].claims.len() == CLAIMS);
+        // It stays for as long as one of these has it, and nobody else holds it.
+        for number in 0..CLAIMS {
+            assert!(has(&lists, &one));
+            give_up(&mut lists, 0, by(number));
+        }
+        assert!(lists.is_empty());
+    }
+
+    #[test]
     fn td13_no_size_and_no_number_takes_a_place_from_what_is_there() {
         let pki = TestPki::new();
         let mut lists = Vec::new();

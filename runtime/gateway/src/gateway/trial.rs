@@ -4,7 +4,7 @@
 //! before that moment boots what ran before. That moment is one write, of the number, of what was withdrawn, and of which
 //! bundle runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -299,7 +299,9 @@ impl Gateway {
             }
         }
         // Whose that is may have shown by now, also where one of them is what the bundle is refused by.
-        if let Some(again) = not_kept.again(brought) {
+        let consulted = self.host.lists.now();
+        let again = tokio::task::block_in_place(|| not_kept.again(brought, consulted.all()));
+        if let Some(again) = again {
             (*not_kept, _) = self.remember_lists(bundle, again)?;
         }
         judged?;
@@ -353,13 +355,10 @@ impl Gateway {
     fn known_issuers(&self, bundle: &Staged) -> Known {
         let roots = self.host.runtime.anchors().iter().map(Anchor::issuer);
         let memory = self.state.memory();
-        let shown: BTreeSet<_> = memory
-            .issuers()
-            .chain(bundle.issuers.iter().cloned())
-            .collect();
+        let shown = memory.issuers().chain(bundle.issuers.iter().cloned());
         Known {
             roots: roots.collect(),
-            shown: shown.into_iter().collect(),
+            shown: shown.collect(),
         }
     }
 
