@@ -11,7 +11,7 @@ use wasmtime::{
 };
 
 use crate::code::pages::Executable;
-use crate::code::{CodeTarget, build_id, target};
+use crate::code::{CodeMemory, CodeTarget, build_id, target};
 
 /// The proposals a guest may use: WebAssembly 2.0 with SIMD, extended constants and the component model of WASI 0.2.
 ///
@@ -170,7 +170,7 @@ pub(crate) fn harden(mut config: Config) -> Config {
 }
 
 /// Builds the engine, from our configuration or from an embedder's after `harden`; for so many guests at the same time, each for
-/// one request, if it is for serving. Code may lie in memory that is this process's for good, or not.
+/// one request, if it is for serving, and with code in such memory.
 ///
 /// # Errors
 /// If Wasmtime refuses an embedder's configuration, or the system does not give what is laid out in advance.
@@ -178,7 +178,7 @@ pub(crate) fn build(
     own: Option<Config>,
     interpreted: bool,
     for_serving: Option<u32>,
-    for_good: bool,
+    code: CodeMemory,
 ) -> wasmtime::Result<Engine> {
     let mut config = match for_serving {
         Some(guests) => serving(guests),
@@ -187,7 +187,7 @@ pub(crate) fn build(
     if interpreted {
         for_interpreter(&mut config)?;
     }
-    if for_good {
+    if code == CodeMemory::ForGood {
         config.with_custom_code_memory(Some(Arc::new(Executable)));
     }
     named(config)
@@ -223,6 +223,8 @@ fn named(mut config: Config) -> wasmtime::Result<Engine> {
 
 #[cfg(test)]
 mod tests {
+    use CodeMemory::{ForGood, WhileUsed};
+
     use super::*;
 
     /// The proposals that are on in `config`, as its `Debug` form shows them.
@@ -269,7 +271,7 @@ mod tests {
         own.wasm_features(WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL, true);
         assert!(features(&own).contains(&"wasm_memory64".to_owned()));
         assert_eq!(features(&harden(own)), LISTED);
-        assert!(build(Some(Config::new()), false, None, false).is_ok());
+        assert!(build(Some(Config::new()), false, None, WhileUsed).is_ok());
     }
 
     /// What code is for.
@@ -282,10 +284,10 @@ mod tests {
 
     #[test]
     fn code_for_the_one_engine_is_code_for_the_one_that_serves() {
-        let of = |serving, for_good| hash(&build(None, false, serving, for_good).expect("ours"));
-        assert_eq!(of(None, false), of(Some(4), false));
+        let of = |serving, code| hash(&build(None, false, serving, code).expect("ours"));
+        assert_eq!(of(None, WhileUsed), of(Some(4), WhileUsed));
         // And wherever it lies.
-        assert_eq!(of(None, false), of(None, true));
+        assert_eq!(of(None, WhileUsed), of(None, ForGood));
     }
 
     #[test]
@@ -298,7 +300,7 @@ mod tests {
         let expected = hash(&named(elsewhere).expect("ours"));
         for serving in [None, Some(4)] {
             assert_eq!(
-                hash(&build(None, true, serving, false).expect("ours")),
+                hash(&build(None, true, serving, WhileUsed).expect("ours")),
                 expected
             );
         }
@@ -309,6 +311,6 @@ mod tests {
     #[test]
     fn te18_our_own_configuration_has_the_listed_proposals_only() {
         assert_eq!(features(&config()), LISTED);
-        assert!(build(None, false, None, false).is_ok());
+        assert!(build(None, false, None, WhileUsed).is_ok());
     }
 }

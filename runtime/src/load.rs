@@ -235,6 +235,7 @@ mod tests {
     use wasmtime::Store;
 
     use super::*;
+    use crate::code::CodeMemory::{ForGood, WhileUsed};
     use crate::code::pages::Executable;
     use crate::engine;
 
@@ -314,9 +315,9 @@ mod tests {
         let small = gives_its_last(1 << 10);
         let large = gives_its_last(3 << 20);
         let any = |_: &[Import]| Ok(());
-        let engine = engine::build(None, false, None, true).expect("ours");
+        let engine = engine::build(None, false, None, ForGood).expect("ours");
         let (_, code) = compile(&engine, &large, &any).expect("it is one");
-        let own = || Code::read_back(&code, true);
+        let own = || Code::read_back(&code, ForGood);
         let ways = |ways: &[(&str, &str)]| {
             let ways = ways.iter();
             ways.map(|(access, file)| ((*access).to_owned(), (*file).to_owned()))
@@ -343,12 +344,12 @@ mod tests {
         // cannot be changed.
         let sealed = |access: &str| (access.to_owned(), "/memfd:countersign-code".to_owned());
         let sealed = BTreeSet::from([sealed("r--p"), sealed("r-xp")]);
-        let other = engine::build(None, false, None, false).expect("ours");
+        let other = engine::build(None, false, None, WhileUsed).expect("ours");
         let component = instate(&other, own()).expect("it fits");
         assert_eq!(mapped(&component.image_range()), sealed);
         assert_eq!(given(&other, &component), u32::from(b'z'));
         let (_, code) = compile(&engine, &small, &any).expect("it is one");
-        let read = Code::read_back(&code, true);
+        let read = Code::read_back(&code, ForGood);
         assert!(read.in_place().is_none());
         let component = instate(&engine, read).expect("it fits");
         assert_eq!(mapped(&component.image_range()), sealed);
@@ -358,7 +359,7 @@ mod tests {
         let refuses = Some(Arc::new(Refuses) as Arc<_>);
         let mut config = engine::config();
         config.with_custom_code_memory(refuses);
-        let denied = engine::build(Some(config), false, None, false).expect("ours");
+        let denied = engine::build(Some(config), false, None, WhileUsed).expect("ours");
         let component = instate(&denied, own()).expect("it fits");
         assert_eq!(mapped(&component.image_range()), sealed);
         assert_eq!(given(&denied, &component), u32::from(b'z'));

@@ -13,8 +13,8 @@ use wasmtime::{Config, Engine};
 
 use crate::audit::Record;
 use crate::code::{
-    self, CodeAhead, CodeCache, CodeSupply, CodeTarget, Compilation, CompileLimits, Roots, Source,
-    pages,
+    self, CodeAhead, CodeCache, CodeMemory, CodeSupply, CodeTarget, Compilation, CompileLimits,
+    Roots, Source, pages,
 };
 use crate::context::HasGuestContext;
 use crate::deadline::Ticker;
@@ -73,7 +73,7 @@ impl Runtime {
             cache: None,
             apart: None,
             interpreted: false,
-            for_good: false,
+            code_memory: CodeMemory::WhileUsed,
             serving: None,
             audit: None,
         }
@@ -300,7 +300,7 @@ pub struct Builder {
     cache: Option<Arc<CodeCache>>,
     apart: Option<CompileLimits>,
     interpreted: bool,
-    for_good: bool,
+    code_memory: CodeMemory,
     serving: Option<u32>,
     audit: Option<Box<AuditSink>>,
 }
@@ -342,7 +342,7 @@ impl Builder {
     /// [`config`](Self::config) says of that, and its debugging of guests (`guest_debug`) does not work with such code.
     #[must_use]
     pub fn code_for_good(mut self) -> Self {
-        self.for_good = true;
+        self.code_memory = CodeMemory::ForGood;
         self
     }
 
@@ -389,15 +389,19 @@ impl Builder {
         if self.apart.is_some() && self.config.is_some() {
             return Err(BuildError::ConfigApart);
         }
-        let for_good = self.for_good && self.cache.is_some() && !self.interpreted && pages::USABLE;
+        let can_stay = self.cache.is_some() && !self.interpreted && pages::USABLE;
+        let memory = match self.code_memory {
+            CodeMemory::ForGood if can_stay => CodeMemory::ForGood,
+            CodeMemory::ForGood | CodeMemory::WhileUsed => CodeMemory::WhileUsed,
+        };
         let source = Source {
             roots: Roots::of(&self.anchors),
             cache: self.cache,
             apart: self.apart,
             interpreted: self.interpreted,
-            for_good,
+            memory,
         };
-        let engine = engine::build(self.config, self.interpreted, self.serving, for_good)
+        let engine = engine::build(self.config, self.interpreted, self.serving, memory)
             .map_err(BuildError::Engine)?;
         let ticker = Ticker::start(&engine).map_err(BuildError::Thread)?;
         Ok(Runtime {

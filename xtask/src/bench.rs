@@ -3,6 +3,7 @@
 //! Every figure stands beside its counterpart of the same run. A figure over its bound fails the command.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -38,6 +39,10 @@ const BENCHES: &[Bench] = &[
 
 /// Wasmtime's command in the version of the library that is built in here.
 const WASMTIME: &str = "48.0.8";
+
+/// The packages of several benches that build Wasmtime as released.
+const STARTS: &str = "countersign-cold-start";
+const UNDER_LOAD: &str = "countersign-under-load";
 
 /// A program as it is released.
 struct Released {
@@ -120,77 +125,47 @@ pub(crate) fn play(only: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// The bench `name` of a package.
+fn of_package(package: &str, name: &str) -> Command {
+    let mut bench = cargo();
+    bench.args(["bench", "--locked", "--package", package, "--bench", name]);
+    bench
+}
+
 /// In the package of those that need no Wasmtime.
 fn ours(name: &str) -> Result<()> {
-    run(cargo().args([
-        "bench",
-        "--locked",
-        "--package",
-        "countersign-benches",
-        "--bench",
-        name,
-    ]))
+    run(&mut of_package("countersign-benches", name))
 }
 
 /// In the issuing package, and needs a database server and the programs that it is compared with.
 fn issuing() -> Result<()> {
     setup::ensure(&[Need::Cfssl, Need::OpenSsl, Need::PostgreSql])?;
-    run(cargo().args([
-        "bench",
-        "--locked",
-        "--package",
-        "countersign-issuing",
-        "--bench",
-        "issuing",
-    ]))
+    run(&mut of_package("countersign-issuing", "issuing"))
 }
 
 /// In the authority's package: the program over HTTPS, beside the core.
 fn authority() -> Result<()> {
     setup::ensure(&[Need::Curl, Need::OpenSsl, Need::PostgreSql])?;
-    run(cargo().args([
-        "bench",
-        "--locked",
-        "--package",
-        "countersign-authority",
-        "--bench",
-        "authority",
-    ]))
+    run(&mut of_package("countersign-authority", "authority"))
 }
 
 /// In the registry's package, and needs a database server. It fills a million devices first, twice.
 fn lookups() -> Result<()> {
     setup::ensure(&[Need::PostgreSql])?;
-    run(cargo().args([
-        "bench",
-        "--locked",
-        "--package",
-        "countersign-registry",
-        "--bench",
-        "lookups",
-    ]))
+    run(&mut of_package("countersign-registry", "lookups"))
 }
 
 /// In the TPM store's own package, and needs a TPM.
 fn tpm_sign() -> Result<()> {
     setup::ensure(&[Need::Tpm])?;
-    run(cargo().args([
-        "bench",
-        "--locked",
-        "--package",
-        "countersign-backend-tpm",
-        "--bench",
-        "tpm_sign",
-    ]))
+    run(&mut of_package("countersign-backend-tpm", "tpm_sign"))
 }
 
 /// Apart from the others, because it builds Wasmtime once more, as released.
 fn cold_start() -> Result<()> {
     setup::ensure(&[Need::Python])?;
     let component = demo::fetch_resvg(target().join("bench"))?;
-    let mut bench = cargo();
-    bench.args(["bench", "--locked", "--package", "countersign-cold-start"]);
-    bench.args(["--bench", "cold_start"]);
+    let mut bench = of_package(STARTS, "cold_start");
     bench.env("COUNTERSIGN_BENCH_COMPONENT", component);
     run(&mut bench)
 }
@@ -201,9 +176,7 @@ fn warm_start() -> Result<()> {
     let component = demo::fetch_resvg(target().join("bench"))?;
     let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
     let (small, host) = (SMALL.build()?, HOST.build()?);
-    let mut bench = cargo();
-    bench.args(["bench", "--locked", "--package", "countersign-cold-start"]);
-    bench.args(["--bench", "warm_start"]);
+    let mut bench = of_package(STARTS, "warm_start");
     bench.env("COUNTERSIGN_BENCH_SMALL", small);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", component);
     bench.env("COUNTERSIGN_BENCH_HOST", host);
@@ -238,28 +211,19 @@ fn sizes() -> Result<()> {
 /// Builds Wasmtime as released, too, and needs a TPM.
 fn guest_sign() -> Result<()> {
     setup::ensure(&[Need::Tpm])?;
-    run(cargo().args(["bench", "--locked", "--package", "countersign-guest-sign"]))
+    run(&mut of_package("countersign-guest-sign", "guest_sign"))
 }
 
 /// Builds Wasmtime as released, too.
 fn under_load(name: &str) -> Result<()> {
-    run(cargo().args([
-        "bench",
-        "--locked",
-        "--package",
-        "countersign-under-load",
-        "--bench",
-        name,
-    ]))
+    run(&mut of_package(UNDER_LOAD, name))
 }
 
 /// The gateway as released, beside Wasmtime's own server.
 fn http() -> Result<()> {
     guests::build_named(&["hello-http"])?;
     let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
-    let mut bench = cargo();
-    bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
-    bench.args(["--bench", "http"]);
+    let mut bench = of_package(UNDER_LOAD, "http");
     bench.env("COUNTERSIGN_BENCH_GATEWAY", GATEWAY.build()?);
     bench.env("COUNTERSIGN_BENCH_WASMTIME", wasmtime);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", guests::wasm("hello-http"));
@@ -268,9 +232,7 @@ fn http() -> Result<()> {
 
 /// The gateway as released, with services that do nothing.
 fn idle() -> Result<()> {
-    let mut bench = cargo();
-    bench.args(["bench", "--locked", "--package", "countersign-under-load"]);
-    bench.args(["--bench", "idle"]);
+    let mut bench = of_package(UNDER_LOAD, "idle");
     bench.env("COUNTERSIGN_BENCH_GATEWAY", GATEWAY.build()?);
     run(&mut bench)
 }

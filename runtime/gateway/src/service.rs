@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_runtime::audit::Record;
-use countersign_trust_store::Code;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -295,7 +294,7 @@ impl Supervision {
             let how = self.record(&self.current, &ended);
             let verdict = match &ended {
                 Ok(_) => "ended",
-                Err(failure) => failure.code.map_or("cannot be used", Code::as_str),
+                Err(failure) => failure.verdict(),
             };
             run.record("verdict", verdict);
             drop(run);
@@ -304,7 +303,7 @@ impl Supervision {
                 self.prove();
             }
             // What could not even begin, because its address or the key for that is not there, is waited for.
-            let has_no_address = ended.as_ref().is_err_and(|failure| failure.has_no_address);
+            let has_no_address = ended.as_ref().is_err_and(Failure::has_no_address);
             if !self.proved && !succeeded && !has_no_address {
                 match self.fall_back(&how).await {
                     Ok(true) => {
@@ -434,13 +433,13 @@ impl Supervision {
         let begun = self.begin().instrument(span.clone()).await;
         let verdict = match &begun {
             Some(Ok(_)) => "started",
-            Some(Err(failure)) => failure.code.map_or("cannot be used", Code::as_str),
+            Some(Err(failure)) => failure.verdict(),
             None => "told to stop",
         };
         span.record("verdict", verdict);
         drop(span);
         // What cannot begin for want of its address leaves that of the one before to it.
-        let has_its_place = !matches!(&begun, Some(Err(failure)) if failure.has_no_address);
+        let has_its_place = !matches!(&begun, Some(Err(failure)) if failure.has_no_address());
         if let Some(leaving) = self.leaving.take_if(|_| has_its_place) {
             // It finishes what it has under way, while the next one does the rest. It may be gone already.
             let _ = leaving.send(());
@@ -701,12 +700,13 @@ impl Supervision {
                 accepted.exited(*status),
                 format!("ended with status {status}"),
             ),
-            Err(Failure { code, why, .. }) => {
-                let how = match code {
+            Err(failure) => {
+                let why = &failure.why;
+                let how = match failure.code() {
                     Some(code) => format!("was stopped ({code}): {why}"),
                     None => format!("was stopped: {why}"),
                 };
-                (accepted.stopped(*code, why), how)
+                (accepted.stopped(failure.code(), why), how)
             }
         };
         self.put_down(&record);

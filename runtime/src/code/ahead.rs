@@ -37,7 +37,7 @@ impl CodeAhead {
             *claimed.statement().component_digest(),
             &source.roots,
         );
-        let reading = Arc::new(cache.begin(&binding, source.for_good).ok()??);
+        let reading = Arc::new(cache.begin(&binding, source.memory).ok()??);
         let (helper, shared) = (Arc::clone(cache), Arc::clone(&reading));
         let thread = std::thread::Builder::new()
             .name("countersign-code".to_owned())

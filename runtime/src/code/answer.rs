@@ -14,6 +14,7 @@ use std::os::fd::AsFd as _;
 use countersign_format::limits::MAX_COMPONENT_BYTES;
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
+use super::CodeMemory;
 use super::child::CompileLimits;
 use super::seal::{self, Key, Usage};
 use crate::engine;
@@ -150,7 +151,8 @@ fn serve() -> io::Result<()> {
         .take(MAX_COMPONENT_BYTES)
         .read_to_end(&mut component)?;
     let key = Key::new(key);
-    let engine = engine::build(None, interpreted, None, false).map_err(io::Error::other)?;
+    let engine =
+        engine::build(None, interpreted, None, CodeMemory::WhileUsed).map_err(io::Error::other)?;
     let permit = |imports: &[Import]| {
         let said = say(&key, IMPORTS, &seal::encode(imports));
         said.map_err(|error| LoadError::CompilerFailed {

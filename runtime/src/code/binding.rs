@@ -108,15 +108,16 @@ mod tests {
     use wasmtime::Config;
 
     use super::*;
+    use crate::code::CodeMemory::WhileUsed;
     use crate::engine;
 
     #[test]
     fn te15_code_belongs_to_its_component_settings_and_roots() {
         let roots = Roots([1; 32]);
-        let engine = engine::build(None, false, None, false).unwrap();
+        let engine = engine::build(None, false, None, WhileUsed).unwrap();
         let ours = Binding::new(&engine, Digest::of(b"one"), &roots);
         assert_eq!(ours, Binding::new(&engine, Digest::of(b"one"), &roots));
-        let again = engine::build(None, false, None, false).unwrap();
+        let again = engine::build(None, false, None, WhileUsed).unwrap();
         assert_eq!(ours, Binding::new(&again, Digest::of(b"one"), &roots));
         assert_ne!(ours, Binding::new(&engine, Digest::of(b"two"), &roots));
         assert_ne!(
@@ -136,7 +137,7 @@ mod tests {
         ] {
             let mut config = engine::config();
             change(&mut config);
-            let other = engine::build(Some(config), false, None, false).unwrap();
+            let other = engine::build(Some(config), false, None, WhileUsed).unwrap();
             assert_ne!(ours, Binding::new(&other, Digest::of(b"one"), &roots));
         }
     }

@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
 use super::binding::Binding;
 use super::reading::Reading;
 use super::seal::{self, Key, Usage};
-use super::{Cached, Code};
+use super::{Cached, Code, CodeMemory};
 
 /// The file of the folder that holds its key.
 const KEY: &str = "key";
@@ -118,22 +118,22 @@ impl CodeCache {
     ///
     /// # Errors
     /// Why the entry is not used.
-    pub(super) fn get(&self, binding: &Binding, for_good: bool) -> Cached {
-        let Some(reading) = self.begin(binding, for_good)? else {
+    pub(super) fn get(&self, binding: &Binding, memory: CodeMemory) -> Cached {
+        let Some(reading) = self.begin(binding, memory)? else {
             return Ok(None);
         };
         reading.help(&self.key);
         reading.finish(&self.key, binding).map(Some)
     }
 
-    /// Begins to read the entry for `binding`, if there is one, into memory that is this process's for good, or not.
+    /// Begins to read the entry for `binding`, if there is one, into such memory.
     ///
     /// # Errors
     /// Why the entry is not used.
     pub(super) fn begin(
         &self,
         binding: &Binding,
-        for_good: bool,
+        memory: CodeMemory,
     ) -> Result<Option<Reading>, String> {
         let name = self.name(binding);
         let file = match open_file(&self.folder, &name) {
@@ -148,7 +148,7 @@ impl CodeCache {
             return Err(format!("it has {size} bytes"));
         }
         note_use(&file, &stat);
-        Reading::begin(file, size, for_good).map(Some)
+        Reading::begin(file, size, memory).map(Some)
     }
 
     /// Keeps the code of `component` for `binding`, and makes room for it.

@@ -201,8 +201,17 @@ pub(crate) struct Source {
     pub(crate) apart: Option<CompileLimits>,
     /// Whether the code is for the interpreter.
     pub(crate) interpreted: bool,
-    /// Whether code from the cache stays in memory until this process ends.
-    pub(crate) for_good: bool,
+    /// In which memory code from the cache lies.
+    pub(crate) memory: CodeMemory,
+}
+
+/// How long memory holds code that comes from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CodeMemory {
+    /// Until the code is used no more.
+    WhileUsed,
+    /// Until this process ends.
+    ForGood,
 }
 
 impl Source {
@@ -225,7 +234,7 @@ impl Source {
         let binding = self.binding(engine, verified);
         match ahead.and_then(|ahead| ahead.take(&binding)) {
             Some(read) => read,
-            None => cache.get(&binding, self.for_good),
+            None => cache.get(&binding, self.memory),
         }
     }
 

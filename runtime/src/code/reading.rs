@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::binding::Binding;
 use super::seal::{self, Header, Key};
-use super::{Code, Held, memory, pages};
+use super::{Code, CodeMemory, Held, memory, pages};
 
 /// How much code is a part, in bytes (128 KiB): it is still near the processor when it is written.
 pub(super) const PART: usize = 128 << 10;
@@ -42,19 +42,21 @@ enum Memory {
 }
 
 impl Reading {
-    /// Reads what stands before the code in a sealed file of so many bytes. The code is this process's for good, or not.
+    /// Reads what stands before the code in a sealed file of so many bytes. The code goes into such memory.
     ///
     /// # Errors
     /// What is wrong with it, for an operator.
-    pub(super) fn begin(file: File, size: u64, for_good: bool) -> Result<Self, String> {
+    pub(super) fn begin(file: File, size: u64, memory: CodeMemory) -> Result<Self, String> {
         let header = Header::read(&file, size)?;
         // Not more than the file has, which the cache bounds.
         let code_size = usize::try_from(header.code_size).unwrap_or(usize::MAX);
         let parts = code_size.div_ceil(PART);
         // Less than a large page is in small ones either way.
-        let own = match for_good && code_size >= pages::LARGE {
-            true => pages::Open::new(code_size, PART).ok(),
-            false => None,
+        let own = match memory {
+            CodeMemory::ForGood if code_size >= pages::LARGE => {
+                pages::Open::new(code_size, PART).ok()
+            }
+            CodeMemory::ForGood | CodeMemory::WhileUsed => None,
         };
         let memory = match own {
             Some(open) => Memory::Own(open),
@@ -161,12 +163,12 @@ pub(super) fn unread(error: &io::Error) -> String {
 #[cfg(test)]
 impl Code {
     /// What a cache that was given these bytes has of them.
-    pub(crate) fn read_back(bytes: &[u8], for_good: bool) -> Self {
+    pub(crate) fn read_back(bytes: &[u8], memory: CodeMemory) -> Self {
         let (key, binding) = (Key::new([7; Key::BYTES]), Binding::of(&[b"this"]));
         let note = countersign_trust_store::DigestNote::from_bytes([9; 32]);
         let header = seal::header(&key, &binding, note, &[], bytes);
         let sealed = [&header, bytes].concat();
-        tests::read(&key, &binding, &sealed, for_good).expect("its own seal")
+        tests::read(&key, &binding, &sealed, memory).expect("its own seal")
     }
 }
 
@@ -183,11 +185,11 @@ mod tests {
         key: &Key,
         binding: &Binding,
         content: &[u8],
-        for_good: bool,
+        memory: CodeMemory,
     ) -> Result<Code, String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        let reading = Reading::begin(file, content.len() as u64, for_good)?;
+        let reading = Reading::begin(file, content.len() as u64, memory)?;
         std::thread::scope(|scope| {
             scope.spawn(|| reading.help(key));
             reading.help(key);
@@ -197,14 +199,14 @@ mod tests {
 
     #[test]
     fn te15_parts_of_code_are_sealed_in_their_order_and_number() {
-        for for_good in [false, true] {
-            are_sealed_in_their_order_and_number(for_good);
+        for memory in [CodeMemory::WhileUsed, CodeMemory::ForGood] {
+            are_sealed_in_their_order_and_number(memory);
         }
     }
 
-    fn are_sealed_in_their_order_and_number(for_good: bool) {
+    fn are_sealed_in_their_order_and_number(memory: CodeMemory) {
         let read = |key: &Key, binding: &Binding, content: &[u8]| {
-            super::tests::read(key, binding, content, for_good)
+            super::tests::read(key, binding, content, memory)
         };
         let key = Key::new([7; Key::BYTES]);
         let binding = Binding::of(&[b"this"]);

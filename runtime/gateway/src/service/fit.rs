@@ -57,7 +57,7 @@ impl Supervision {
         };
         if let Err(failure) = probed {
             let record = next.admitted.ready.record();
-            self.put_down(&record.stopped(failure.code, &failure.why));
+            self.put_down(&record.stopped(failure.code(), &failure.why));
             self.stays(*next, &failure.why);
             return Fit::Stays;
         }
@@ -74,7 +74,7 @@ impl Supervision {
     pub(super) fn put_down_as_forbidden(&self, next: &Next, refusal: &Refusal) {
         let failure = Failure::forbidden(refusal);
         let accepted = next.admitted.ready.record();
-        self.put_down(&accepted.stopped(failure.code, &failure.why));
+        self.put_down(&accepted.stopped(failure.code(), &failure.why));
     }
 
     /// Why something must not take the place of what runs: a list or a bundle speaks against it since it was admitted, be the bundle on

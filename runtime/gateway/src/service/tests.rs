@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use countersign_trust_store::{Crl, UnixTime};
+use countersign_trust_store::{Code, Crl, UnixTime};
 
 use super::*;
 use crate::admission::tests::Bench;
@@ -237,7 +237,7 @@ async fn td18_what_was_withdrawn_before_its_start_does_not_start() {
     // Nor what was withdrawn while it was asked for its health.
     let begun = place.supervision.begin().await.expect("nobody stops it");
     let failure = begun.err().expect("it must not begin");
-    assert_eq!(failure.code, Some(Code::Withdrawn));
+    assert_eq!(failure.code(), Some(Code::Withdrawn));
     let running = tokio::spawn(place.supervision.run());
     let is_refused = |status: &Status| match &status.doing {
         Doing::Refused(refusal) => refusal.code == Some(Code::Withdrawn.as_str()),

@@ -21,11 +21,18 @@ pub(super) type Ended = Result<u8, Failure>;
 /// Why a component did not end by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// None where the component did nothing for which there is one.
-    pub(super) code: Option<Code>,
+    pub(super) kind: FailureKind,
     pub(super) why: String,
-    /// Whether it has not begun, because this machine lacks its address, or the key for that: no fault of the component's.
-    pub(super) has_no_address: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// What this code names.
+    Named(Code),
+    /// What no code is for.
+    Unnamed,
+    /// It has not begun, because this machine lacks its address, or the key for that: no fault of the component's.
+    NoAddress,
 }
 
 impl Failure {
@@ -34,30 +41,44 @@ impl Failure {
         let mut codes = Code::ALL.iter();
         let code = codes.find(|code| refusal.code == Some(code.as_str()));
         Self {
-            code: code.copied(),
+            kind: code.map_or(FailureKind::Unnamed, |code| FailureKind::Named(*code)),
             why: refusal.why.clone(),
-            has_no_address: false,
         }
+    }
+
+    fn named(code: Code, why: &impl ToString) -> Self {
+        Self {
+            kind: FailureKind::Named(code),
+            why: why.to_string(),
+        }
+    }
+
+    pub(super) const fn code(&self) -> Option<Code> {
+        match self.kind {
+            FailureKind::Named(code) => Some(code),
+            FailureKind::Unnamed | FailureKind::NoAddress => None,
+        }
+    }
+
+    /// The verdict of a span.
+    pub(super) fn verdict(&self) -> &'static str {
+        self.code().map_or("cannot be used", Code::as_str)
+    }
+
+    pub(super) fn has_no_address(&self) -> bool {
+        self.kind == FailureKind::NoAddress
     }
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        Self {
-            code: Some(error.code()),
-            why: error.to_string(),
-            has_no_address: false,
-        }
+        Self::named(error.code(), &error)
     }
 }
 
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
-        Self {
-            code: Some(error.code()),
-            why: error.to_string(),
-            has_no_address: false,
-        }
+        Self::named(error.code(), &error)
     }
 }
 
@@ -87,9 +108,8 @@ impl AtWork {
                 let serving = Serving::new(&service.name, http, &ready, &host.http)?;
                 let placed = host.http.place(serving).await;
                 return placed.map(Self::Answering).map_err(|error| Failure {
-                    code: None,
+                    kind: FailureKind::NoAddress,
                     why: format!("{error:#}"),
-                    has_no_address: true,
                 });
             }
             (Work::Messages(messages), Some(post)) => {
@@ -161,9 +181,8 @@ pub(super) async fn probe(
         Work::Http(http) => {
             let serving = Serving::new(&service.name, http, ready, &host.http)?;
             serving.probe().await.map_err(|why| Failure {
-                code: None,
+                kind: FailureKind::Unnamed,
                 why: format!("it is not healthy: {why}"),
-                has_no_address: false,
             })
         }
     }
