@@ -41,7 +41,7 @@ pub(crate) fn make(source: &Path, binary: Option<&Path>, revision: &str) -> Resu
     fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     roots::fill(&program, source)?;
-    demand_roots(&program)?;
+    demand(&program)?;
 
     run(Command::new(&program).arg("man").arg(stage.join("man")))?;
     for shell in SHELLS {
@@ -98,8 +98,9 @@ fn build() -> Result<PathBuf> {
     Ok(target().join("release/countersign-gateway"))
 }
 
-/// Asks the program itself whether its roots let anything run: whatever file was named, this is what is packed.
-fn demand_roots(program: &Path) -> Result<()> {
+/// Asks the program itself whether its roots let anything run, and whether it knows TPMs, for whose keys the package is: whatever file
+/// was named, this is what is packed.
+fn demand(program: &Path) -> Result<()> {
     let mut asked = Command::new(program);
     asked.args(["doctor", "--json", "--config", "/nonexistent"]);
     // There is no configuration, which it says by its status.
@@ -109,15 +110,28 @@ fn demand_roots(program: &Path) -> Result<()> {
     let found: Value = serde_json::from_slice(&answer.stdout)
         .with_context(|| format!("{} is no gateway", program.display()))?;
     let findings = found["findings"].as_array();
-    let about_roots =
-        findings.and_then(|all| all.iter().find(|finding| finding["what"] == "roots"));
-    let Some(finding) = about_roots else {
-        bail!("{} says nothing of its roots", program.display());
+    let about = |what: &str| {
+        let all = findings.into_iter().flatten();
+        let mut about = all.filter(|finding| finding["what"] == what);
+        about
+            .next()
+            .with_context(|| format!("{} says nothing of {what}", program.display()))
     };
-    if finding["weight"] == "refuse" {
-        bail!("no package is made: {}", finding["said"]);
+    let (build, roots) = (about("this build")?, about("roots")?);
+    if roots["weight"] == "refuse" {
+        bail!("no package is made: {}", roots["said"]);
     }
-    println!("roots: {}", finding["said"]);
+    if !build["said"]
+        .as_str()
+        .unwrap_or_default()
+        .contains("and TPMs")
+    {
+        bail!(
+            "no package is made of a program with {}: build it with --features tpm",
+            build["said"]
+        );
+    }
+    println!("roots: {}\nbuild: {}", roots["said"], build["said"]);
     Ok(())
 }
 

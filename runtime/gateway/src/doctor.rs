@@ -2,6 +2,7 @@
 //!
 //! It looks and changes nothing, whether a gateway runs or not. What it refuses keeps a gateway from starting, or a component.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +36,7 @@ const LITTLE_ROOM: u64 = 256 << 20;
 /// Where the kernel keeps several programs at one TPM apart, and what to do where it cannot be opened.
 const TPM: &str = "/dev/tpmrm0";
 const TPM_NEXT: &str = "Switch the TPM on in the firmware, and make the gateway's user a member of the device's group (tss).";
+const BUILD_NEXT: &str = "Install the package, or build with --features tpm (libtss2-dev).";
 const BUS_NEXT: &str =
     "Switch the bus on, and make the gateway's user a member of the device's group (i2c).";
 
@@ -79,7 +81,7 @@ pub(crate) fn doctor(path: &Path, json: bool) -> u8 {
 }
 
 fn look(path: &Path) -> Vec<Finding> {
-    let mut findings = vec![program_roots()];
+    let mut findings = vec![this_build(), program_roots()];
     let config = match bundle::configured(path) {
         Ok(config) => config,
         Err(error) => {
@@ -161,6 +163,19 @@ fn recorded(config: &Config) -> Finding {
     }
 }
 
+/// What was built in, and what was not: the packager looks whether it packs a gateway for keys in TPMs.
+fn this_build() -> Finding {
+    let keys = match cfg!(feature = "tpm") {
+        true => "keys in files, PKCS#11 tokens, ATECC608s and TPMs",
+        false => "keys in files, PKCS#11 tokens and ATECC608s, none in TPMs",
+    };
+    let code = match cfg!(feature = "compiler") {
+        true => "compiles components",
+        false => "runs what was compiled elsewhere",
+    };
+    Finding::ok("this build", format!("{keys}; {code}"))
+}
+
 fn program_roots() -> Finding {
     let what = "roots";
     match roots() {
@@ -222,9 +237,14 @@ fn room(state: &Path) -> Finding {
 
 /// The hardware of the keys that the configuration names.
 fn devices(config: &Config) -> Vec<Finding> {
-    let mut paths = std::collections::BTreeMap::new();
+    let mut paths = BTreeMap::new();
+    let mut missing = None;
     for key in config.known.keys.values() {
         match &key.source.uri {
+            KeyUri::Tpm(_) if cfg!(not(feature = "tpm")) => {
+                let said = "the configuration names a key in one, and this build knows none";
+                missing = Some(Finding::refuse("TPM", said, BUILD_NEXT));
+            }
             // A way of its own leads to another TPM.
             KeyUri::Tpm(key) if key.tcti().is_none() => {
                 paths.insert(PathBuf::from(TPM), ("TPM", TPM_NEXT));
@@ -242,7 +262,7 @@ fn devices(config: &Config) -> Vec<Finding> {
             Err(error) => Finding::refuse(what, format!("{shown}: {error}"), next),
         }
     };
-    paths.into_iter().map(look).collect()
+    paths.into_iter().map(look).chain(missing).collect()
 }
 
 fn clock(clock: &Clock) -> Finding {

@@ -406,6 +406,10 @@ fn th21_what_is_wrong_or_soon_will_be_is_found_with_what_to_do() {
             .collect()
     };
     let all = found();
+    assert_eq!(all[0]["what"], "this build", "{all}");
+    let build = all[0]["said"].as_str().unwrap_or_default();
+    // As the tests build it.
+    assert!(build.contains("and TPMs; compiles"), "{build}");
     assert_eq!(weights(&all, "roots"), ["ok"], "{all}");
     assert_eq!(weights(&all, "what is remembered"), ["ok"], "{all}");
     assert_eq!(weights(&all, "clock"), ["ok"], "{all}");
