@@ -140,6 +140,8 @@ impl Machine {
         }
 
         let (console, said) = (self.folder.join("console"), self.folder.join("said"));
+        // What an earlier one said is not this one's.
+        let _ = fs::remove_file(&said);
         let system = self.folder.join("system");
         let mut machine = Command::new("qemu-system-x86_64");
         // Emulated, which takes minutes, and is the same everywhere: a virtual machine in a virtual machine may not start.
