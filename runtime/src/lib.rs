@@ -66,6 +66,6 @@ pub use grants::{Access, Captured, Ceiling, Granted, Input, LineSink, Output};
 pub use guest::{CallFuture, ReadyGuest, RunningGuest};
 pub use imports::ImportKind;
 pub use limits::{LimitKind, Limits};
-pub use resident::{Program, return_what_is_freed};
+pub use resident::{Program, keep_little_of_what_is_freed};
 pub use runtime::{AuditSink, BuildError, Builder, Runtime};
 pub use usage::Usage;

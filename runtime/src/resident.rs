@@ -1,4 +1,4 @@
-//! Memory that only a start or a reload needed: the program's own pages, and what was freed, are given back.
+//! Memory that only a start or a reload needed: the program's own pages are given back, and most of what was freed.
 //!
 //! Decides nothing that anybody notices but whoever looks how much memory this process has: a page of the program that is needed again
 //! is there again with the next use, from the file or the system's copy of it, and so is new memory. A system that is short of memory
@@ -50,25 +50,36 @@ impl Program {
     }
 }
 
-/// From how many bytes (256 KiB) a block goes back to the system when it is freed.
+/// From how many bytes (256 KiB) a block is mapped for itself, and goes back to the system when it is freed; and how many more are kept at
+/// the end of each arena (512 KiB).
 #[cfg(target_env = "gnu")]
 const LARGE: std::ffi::c_int = 256 << 10;
+#[cfg(target_env = "gnu")]
+const KEPT: std::ffi::c_int = 2 * LARGE;
 
-/// Has the allocator give back what is freed, for a host that runs for years: to be called before there is a second thread.
+/// Has the allocator keep little of what is freed, for a host that runs for years: to be called before there is a second thread.
 ///
-/// glibc raises the size from which a block goes back to the system at once up to 32 MiB, with each larger one that is freed, and gives
-/// each thread an arena of its own, up to eight times as many as there are processors, none of which ever shrinks behind a block in use.
-/// A gateway whose components change grew by that for as long as half an hour. Here a block of 256 KiB goes back at once, and there are as
-/// many arenas as processors (mallopt(3)). With another allocator nothing is done.
-pub fn return_what_is_freed() {
+/// With each larger block that is freed, glibc raises the size from which blocks are mapped for themselves, up to 32 MiB: what is smaller
+/// comes from arenas, which shrink at their ends alone. And it gives threads up to eight arenas for each processor, each of which grows to
+/// whatever its threads once needed. Here the size stays at 256 KiB, and there are as many arenas as processors, whatever the environment
+/// says (mallopt(3)). With another allocator nothing is done.
+pub fn keep_little_of_what_is_freed() {
     #[cfg(target_env = "gnu")]
     {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let arenas = std::ffi::c_int::try_from(processors).unwrap_or(std::ffi::c_int::MAX);
-        for (what, value) in [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_ARENA_MAX, arenas)] {
+        let processors = std::thread::available_parallelism().ok();
+        let arenas = processors.and_then(|count| std::ffi::c_int::try_from(count.get()).ok());
+        let settings = [
+            (libc::M_MMAP_THRESHOLD, Some(LARGE)),
+            (libc::M_TRIM_THRESHOLD, Some(KEPT)),
+            (libc::M_ARENA_MAX, arenas),
+        ];
+        for (what, value) in settings {
+            let Some(value) = value else { continue };
             // What it does not take, it goes on without.
             #[expect(unsafe_code, reason = "a setting of the allocator")]
-            // SAFETY: the allocator takes two numbers, under a lock of its own; what was handed out stays as it is.
+            // SAFETY: each is one word, two of which glibc itself changes while programs run; an allocation at the same time, of which
+            // there is none where this is called as it should be, finds the old or the new one, and either is good. What was handed
+            // out stays as it is.
             let _ = unsafe { libc::mallopt(what, value) };
         }
     }
@@ -226,16 +237,18 @@ Swap:                  0 kB
     #[cfg(target_env = "gnu")]
     #[test]
     fn what_is_freed_goes_back_whatever_was_freed_before() {
-        return_what_is_freed();
+        keep_little_of_what_is_freed();
         // By itself glibc keeps blocks of this size once it was given back one.
         let large = || std::hint::black_box(vec![1_u8; 24 << 20]);
         drop(large());
-        let before = resident("RssAnon:");
-        let after = (0..20).map(|_| {
-            drop(large());
-            resident("RssAnon:")
+        let falls = (0..20).map(|_| {
+            let block = large();
+            let before = resident("RssAnon:");
+            drop(block);
+            before.saturating_sub(resident("RssAnon:"))
         });
-        let least = after.min().expect("twenty");
-        assert!(least < before + (8 << 10), "{least} {before}");
+        // Others run beside this, and take as they please.
+        let most = falls.max().expect("twenty");
+        assert!(most > 16 << 10, "{most}");
     }
 }

@@ -98,7 +98,7 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
         }
         Verb::Check { config, json } => return check::check(&config.path, json),
         Verb::Run { config } => {
-            countersign_runtime::return_what_is_freed();
+            countersign_runtime::keep_little_of_what_is_freed();
             let path = config.path;
             let config = bundle::configured(&path)?;
             let doubts = own::demand(&path, &config)?;
