@@ -200,7 +200,7 @@ impl Crl {
     }
 
     /// SHA-256 of the SubjectPublicKeyInfo under which its signature verified, here or in a copy of it, once it did: the key of
-    /// an issuer that was judged.
+    /// an issuer whose certificate led to a root, whatever else became of the chain.
     #[must_use]
     pub fn verified_under(&self) -> Option<Digest> {
         self.0.verified_under.get().map(|key| key.digest)

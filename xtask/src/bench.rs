@@ -40,8 +40,9 @@ const BENCHES: &[Bench] = &[
 /// Wasmtime's command in the version of the library that is built in here.
 const WASMTIME: &str = "48.0.8";
 
-/// The packages of several benches that build Wasmtime as released.
+/// The package of benches of whole processes.
 const STARTS: &str = "countersign-cold-start";
+/// The package of benches of what runs for long.
 const UNDER_LOAD: &str = "countersign-under-load";
 
 /// A program as it is released.

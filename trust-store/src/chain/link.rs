@@ -6,7 +6,8 @@ use std::{fmt, str::FromStr};
 
 use crate::{Certificate, Crl, CrlNumber, algorithm::Checks};
 
-/// Who issues certificates and lists, with the key that a root or a chain that was judged good shows.
+/// Who issues certificates and lists, with the key that a root shows, or a chain that was judged good or led to a root when its lists
+/// were consulted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Issuer {
     name: Vec<u8>,
@@ -26,7 +27,8 @@ impl Issuer {
         }
     }
 
-    /// Who has signed a list, once its signature verified, here or in a copy of it: others may be theirs.
+    /// Who has signed a list, once its signature verified, here or in a copy of it, whatever became of the chain for which it was
+    /// consulted: others may be theirs.
     #[must_use]
     pub fn of_verified(list: &Crl) -> Option<Self> {
         let (name, key_identifier) = list.claimed_issuer();

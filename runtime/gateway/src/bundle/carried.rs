@@ -34,11 +34,11 @@ pub(crate) struct Carried {
 }
 
 /// Issuers whose keys are known.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Known {
     /// The roots that are compiled in. No other authority rightly has the name of one.
     pub(crate) roots: Vec<Issuer>,
-    /// Those that a chain has shown which was judged good.
+    /// Those that a chain to a root has shown: one that was judged good, or whose lists were consulted, whatever became of it.
     pub(crate) shown: BTreeSet<Issuer>,
 }
 
@@ -67,18 +67,29 @@ impl NotKept {
         self.replaced.iter().chain(&self.left_out)
     }
 
-    /// What is to be brought once more of a bundle that brought these, where a list that was consulted shows who has signed one of
-    /// them: what that takes no room from any more finds it then. Those of other bundles that keys have signed come first.
-    pub(crate) fn again(&self, brought: Vec<Crl>, consulted: &[Crl]) -> Option<Vec<Crl>> {
-        let issuers: BTreeSet<_> = consulted.iter().filter_map(Issuer::of_verified).collect();
-        let is_signed = |list: &&Crl| {
-            let mut issuers = issuers.iter();
-            issuers.any(|issuer| issuer.has_signed(list) == Some(true))
-        };
-        self.all().any(|list| is_signed(&list)).then(|| {
-            let replaced = self.replaced.iter().filter(is_signed);
-            replaced.cloned().chain(brought).collect()
-        })
+    /// What is to be brought once more of a bundle that brought these, where judging it has shown whose more of them are: what that takes
+    /// no room from any more finds it then. Those of other bundles that known keys have signed come first.
+    pub(crate) fn again(
+        &self,
+        brought: Vec<Crl>,
+        known_before: &Known,
+        known: &Known,
+    ) -> Option<Vec<Crl>> {
+        if self.all().next().is_none() || known.shown.is_subset(&known_before.shown) {
+            return None;
+        }
+        let is_signed = |list: &&Crl| origin(list, known) == Origin::Signed;
+        let replaced = self.replaced.iter().filter(is_signed);
+        Some(replaced.cloned().chain(brought).collect())
+    }
+}
+
+impl Known {
+    /// And whoever has signed one of these lists that was consulted.
+    pub(crate) fn and_signers_of(mut self, consulted: &[Crl]) -> Self {
+        self.shown
+            .extend(consulted.iter().filter_map(Issuer::of_verified));
+        self
     }
 }
 
@@ -142,13 +153,9 @@ pub(crate) fn carry(
     signers: Digest,
     known: &Known,
 ) -> Result<CarriedOver, Refusal> {
-    // By a list that was consulted, whoever has signed it is known: others of the same key are told by it.
-    let mut known = known.clone();
-    let lists = before.iter().map(|there| &there.list).chain(&brought);
-    known.shown.extend(lists.filter_map(Issuer::of_verified));
     let (mut signed, mut once, mut unproved) = (Vec::new(), Vec::new(), Vec::new());
     for there in before {
-        match (origin(&there.list, &known), there.claims.is_empty()) {
+        match (origin(&there.list, known), there.claims.is_empty()) {
             (Origin::Signed, _) => signed.push(there.list),
             (_, true) => once.push(there),
             (Origin::Unproved, false) => unproved.push(there),
@@ -157,7 +164,7 @@ pub(crate) fn carry(
     }
     let (mut forged, mut new) = (None, Vec::new());
     for list in brought {
-        match origin(&list, &known) {
+        match origin(&list, known) {
             Origin::Signed => signed.push(list),
             Origin::Unproved => new.push(list),
             Origin::Forged => {
@@ -592,20 +599,22 @@ mod tests {
         let over = carry(&places, Vec::new(), brought.clone(), signers(), &nobody()).expect("room");
         assert_eq!(over.not_kept.left_out.len(), 4);
         let kept = read_again(&places, &over);
-        let consulted = only(kept.clone());
-        assert!(over.not_kept.again(brought.clone(), &consulted).is_none());
-        // Of these the newest alone is consulted, which was kept.
-        let newest = consulted.iter().find(|list| list.der() == genuine[6].der());
+        // While no more is known, nothing is to come of it.
+        let again = over.not_kept.again(brought.clone(), &nobody(), &nobody());
+        assert!(again.is_none());
+        // Of these the newest alone is consulted, in a file of the operator's.
+        let consulted = [list(genuine[6].der())];
         let issuer = links(&pki)[0].issuer().clone();
-        assert_eq!(issuer.has_signed(newest.expect("kept")), Some(true));
-        let again = over.not_kept.again(brought.clone(), &consulted);
-        let again = again.expect("some are signed");
-        let over = carry(&places, kept, again, signers(), &nobody()).expect("room");
+        assert_eq!(issuer.has_signed(&consulted[0]), Some(true));
+        let known = nobody().and_signers_of(&consulted);
+        let again = over.not_kept.again(brought, &nobody(), &known);
+        let again = again.expect("more is known");
+        let over = carry(&places, kept, again, signers(), &known).expect("room");
         let kept = only(read_again(&places, &over));
         let is_there = |list: &&Crl| kept.iter().any(|there| there.der() == list.der());
         // Whose it is, the others are: it supersedes them, and nobody is told of them as of a stranger's.
         assert_eq!(genuine.iter().filter(is_there).count(), 1);
-        assert!(is_there(&&genuine[6]) && over.not_kept.replaced.is_empty());
+        assert!(is_there(&&genuine[6]));
         // The last that came is among those that stay, and each that does not is told of.
         assert!(is_there(&&strange[6]));
         let gone: Vec<_> = strange

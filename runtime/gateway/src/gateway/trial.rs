@@ -242,6 +242,7 @@ impl Gateway {
     ) -> Result<(Config, BTreeMap<String, String>, Duration), Refusal> {
         let fields = bundle.index.fields();
         let forged;
+        let known_before = self.known_issuers(bundle);
         (*not_kept, forged) = self.remember_lists(bundle, brought.clone())?;
         if let Some(forged) = forged {
             return Err(forged.into());
@@ -299,8 +300,9 @@ impl Gateway {
             }
         }
         // Whose that is may have shown by now, also where one of them is what the bundle is refused by.
-        let consulted = self.host.lists.now();
-        let again = tokio::task::block_in_place(|| not_kept.again(brought, consulted.all()));
+        let again = tokio::task::block_in_place(|| {
+            not_kept.again(brought, &known_before, &self.known_issuers(bundle))
+        });
         if let Some(again) = again {
             (*not_kept, _) = self.remember_lists(bundle, again)?;
         }
@@ -350,16 +352,17 @@ impl Gateway {
         })
     }
 
-    /// The issuers whose keys a root shows, or a chain that was judged good: of what was admitted here, of this device, and of whoever
-    /// signed a bundle.
+    /// The issuers whose keys a root shows, or a chain to one: of what was admitted here, of this device, of whoever signed a bundle, and
+    /// of whatever was judged by a list that counts.
     fn known_issuers(&self, bundle: &Staged) -> Known {
         let roots = self.host.runtime.anchors().iter().map(Anchor::issuer);
         let memory = self.state.memory();
         let shown = memory.issuers().chain(bundle.issuers.iter().cloned());
-        Known {
+        let known = Known {
             roots: roots.collect(),
             shown: shown.collect(),
-        }
+        };
+        known.and_signers_of(self.host.lists.now().all())
     }
 
     /// The same lists, with what was found out about their signatures since they were read.
