@@ -40,6 +40,8 @@ mod records;
 mod schedule;
 #[path = "gateway/small.rs"]
 mod small;
+#[path = "gateway/sockets.rs"]
+mod sockets;
 #[path = "gateway/squeezed.rs"]
 mod squeezed;
 #[path = "gateway/traces.rs"]

@@ -70,6 +70,20 @@ fn valves_http() {
     assert!(ran.stderr.contains("acme:plant/valves"), "{ran:?}");
 }
 
+/// Its own statement asks for sockets to nowhere; the tests of the gateway let it reach somebody.
+#[test]
+fn knock() {
+    let ran = HOST.sign("knock").run(&[
+        "--",
+        "tcp-connect",
+        "127.0.0.1:1",
+        "udp-send",
+        "127.0.0.1:1",
+    ]);
+    let denied = "tcp-connect 127.0.0.1:1: access-denied\nudp-send 127.0.0.1:1: access-denied\n";
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, denied), "{ran:?}");
+}
+
 #[test]
 fn transform() {
     let folder = tempfile::tempdir().expect("a temporary folder");

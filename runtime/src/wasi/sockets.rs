@@ -85,8 +85,15 @@ async fn allowed(
     address: SocketAddr,
     reason: SocketAddrUse,
 ) -> bool {
+    // A client's own end: any address of this machine, a port that the system picks.
+    let is_picked = address.port() == 0 && address.ip().is_unspecified();
     let (udp, listen) = match reason {
         SocketAddrUse::TcpConnect => (false, false),
+        SocketAddrUse::TcpBind
+            if is_picked && peers.iter().any(|peer| !peer.udp && !peer.listen) =>
+        {
+            return true;
+        }
         // The peers of a listening socket choose themselves; that the socket may listen was checked.
         SocketAddrUse::TcpAccept => return peers.iter().any(|peer| !peer.udp && peer.listen),
         SocketAddrUse::TcpBind | SocketAddrUse::TcpListen => (false, true),
@@ -95,8 +102,7 @@ async fn allowed(
             return true;
         }
         SocketAddrUse::UdpReceive => (true, false),
-        // A client's own end: any address of this machine, a port that the system picks.
-        SocketAddrUse::UdpBind if address.port() == 0 && address.ip().is_unspecified() => {
+        SocketAddrUse::UdpBind if is_picked => {
             return peers.iter().any(|peer| peer.udp);
         }
         SocketAddrUse::UdpBind => (true, true),
@@ -258,12 +264,15 @@ mod tests {
             allowed(&peers, &Lookups::new(), address.parse().unwrap(), reason).await
         };
         assert!(may("192.0.2.7:502", SocketAddrUse::TcpConnect).await);
+        assert!(may("0.0.0.0:0", SocketAddrUse::TcpBind).await);
         assert!(may("[::ffff:192.0.2.7]:502", SocketAddrUse::TcpConnect).await);
         assert!(may("[2001:db8::1]:123", SocketAddrUse::UdpSend).await);
         assert!(may("[2001:db8::1]:123", SocketAddrUse::UdpReceive).await);
         assert!(may("127.0.0.1:8080", SocketAddrUse::TcpListen).await);
         assert!(may("0.0.0.0:0", SocketAddrUse::UdpBind).await);
 
+        assert!(!may("0.0.0.0:0", SocketAddrUse::TcpListen).await);
+        assert!(!may("127.0.0.1:0", SocketAddrUse::TcpBind).await);
         assert!(!may("192.0.2.7:503", SocketAddrUse::TcpConnect).await);
         assert!(!may("192.0.2.8:502", SocketAddrUse::TcpConnect).await);
         assert!(!may("192.0.2.7:502", SocketAddrUse::UdpSend).await);
@@ -276,6 +285,7 @@ mod tests {
     #[tokio::test]
     async fn te31_an_empty_grant_denies_everything() {
         for reason in [
+            SocketAddrUse::TcpBind,
             SocketAddrUse::TcpConnect,
             SocketAddrUse::TcpAccept,
             SocketAddrUse::UdpBind,
