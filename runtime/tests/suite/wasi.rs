@@ -13,6 +13,7 @@ use countersign_runtime::{
 
 const CURIOUS: &str = include_str!("../guests/curious.wat");
 const HELLO: &str = include_str!("../guests/hello.wat");
+const LINKER: &str = include_str!("../guests/linker.wat");
 const WRITER: &str = include_str!("../guests/writer.wat");
 
 async fn start(wat: &str, grants: Grants, ceiling: &Ceiling) -> RunningGuest<GuestContext> {
@@ -282,6 +283,161 @@ async fn te30_a_path_that_is_renamed_after_the_grant_moves_nothing() {
         !granted.join("written").exists(),
         "not the one that now bears its name"
     );
+}
+
+/// Flags of `open-at` (WASI 0.2, `wasi:filesystem/types`).
+const FOLLOW: u32 = 1;
+const CREATE: u32 = 1;
+const EXCLUSIVE: u32 = 4;
+const TRUNCATE: u32 = 8;
+const READ: u32 = 1;
+const WRITE: u32 = 2;
+
+/// Opens a path with these flags in the first granted directory, as [`WRITER`] does one of its own.
+fn opener(path: &str, how: u32, open: u32, flags: u32) -> String {
+    const PATH: &str = "\"written\"";
+    const CALL: &str =
+        "(i32.const 0) (i32.const 64) (i32.const 7)\n        (i32.const 5) (i32.const 3)";
+    assert!(WRITER.contains(PATH) && WRITER.contains(CALL));
+    let length = path.len();
+    let call = format!(
+        "(i32.const {how}) (i32.const 64) (i32.const {length}) (i32.const {open}) (i32.const {flags})"
+    );
+    let path = format!("\"{path}\"");
+    WRITER
+        .replace(CALL, &call)
+        .replace(&format!("64) {PATH}"), &format!("64) {path}"))
+}
+
+/// A granted folder beside one that is not: a file in each, and links that lead from the one to the other.
+struct Beside {
+    parent: tempfile::TempDir,
+}
+
+impl Beside {
+    fn new() -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        let path = |name: &str| parent.path().join(name);
+        for folder in ["granted", "granted/sub", "outside"] {
+            fs::create_dir(path(folder)).unwrap();
+        }
+        fs::write(path("granted/there"), "there").unwrap();
+        fs::write(path("outside/secret"), "secret").unwrap();
+        let link = std::os::unix::fs::symlink::<std::path::PathBuf, _>;
+        link("../outside".into(), path("granted/out")).unwrap();
+        link(path("outside/secret"), path("granted/secret")).unwrap();
+        Self { parent }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.parent.path().join(name)
+    }
+
+    async fn open(&self, access: Access, how: (&str, u32, u32, u32)) -> u32 {
+        let granted = self.path("granted");
+        let ceiling = Ceiling::new().directory(&granted, "/data", access).unwrap();
+        let wat = opener(how.0, how.1, how.2, how.3);
+        let mut guest = start(&wat, everything(), &ceiling).await;
+        ask(&mut guest, "write").await
+    }
+
+    /// What is in both folders, by name.
+    fn content(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        for folder in ["granted", "granted/sub", "outside"] {
+            for entry in fs::read_dir(self.path(folder)).unwrap() {
+                let entry = entry.unwrap();
+                let text = match entry.file_type().unwrap().is_file() {
+                    true => fs::read_to_string(entry.path()).unwrap(),
+                    false => String::new(),
+                };
+                all.push((format!("{folder}/{}", entry.file_name().display()), text));
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+#[tokio::test]
+async fn te30_no_path_leads_out_of_a_granted_directory() {
+    let beside = Beside::new();
+    let before = beside.content();
+    let secret = beside.path("outside/secret");
+    let absolute = secret.to_str().unwrap();
+    for how in [
+        ("../outside/secret", FOLLOW, 0, READ),
+        ("../outside/new", 0, CREATE | EXCLUSIVE, READ | WRITE),
+        ("sub/../../outside/secret", FOLLOW, 0, READ),
+        ("..", FOLLOW, 0, READ),
+        (absolute, FOLLOW, 0, READ),
+        ("/", FOLLOW, 0, READ),
+        // By links that somebody laid: to the folder, and to the file.
+        ("out/secret", FOLLOW, 0, READ),
+        ("out/secret", 0, 0, READ),
+        ("out/new", FOLLOW, CREATE, READ | WRITE),
+        ("secret", FOLLOW, 0, READ),
+        ("secret", 0, 0, READ),
+        ("secret", FOLLOW, TRUNCATE, READ | WRITE),
+        // A file is no folder, and no file has a name that ends as a folder's.
+        ("there/", 0, 0, READ),
+        ("there/.", 0, 0, READ),
+        ("new/", 0, CREATE, READ | WRITE),
+    ] {
+        assert_ne!(beside.open(Access::ReadWrite, how).await, 100, "{how:?}");
+        assert_eq!(beside.content(), before, "{how:?}");
+    }
+    for how in [("there", 0, 0, READ), ("sub/../there", 0, 0, READ | WRITE)] {
+        assert_eq!(beside.open(Access::ReadWrite, how).await, 100, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn te30_what_may_be_read_is_neither_written_nor_emptied() {
+    let beside = Beside::new();
+    let before = beside.content();
+    for how in [
+        ("there", 0, 0, WRITE),
+        ("there", 0, TRUNCATE, READ),
+        ("there", 0, TRUNCATE, READ | WRITE),
+        ("there", FOLLOW, CREATE, READ | WRITE),
+        ("new", 0, CREATE, READ),
+    ] {
+        assert_ne!(beside.open(Access::Read, how).await, 100, "{how:?}");
+        assert_eq!(beside.content(), before, "{how:?}");
+    }
+    assert_eq!(beside.open(Access::Read, ("there", 0, 0, READ)).await, 100);
+    // Where it may be written, the same empties it.
+    let emptied = beside.open(Access::ReadWrite, ("there", 0, TRUNCATE, READ | WRITE));
+    assert_eq!(emptied.await, 100);
+    assert_eq!(fs::read(beside.path("granted/there")).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn te30_a_file_that_may_be_read_gets_no_name_where_it_could_be_written() {
+    for (first, second, expected) in [
+        (Access::Read, Access::ReadWrite, false),
+        (Access::ReadWrite, Access::Read, false),
+        (Access::ReadWrite, Access::ReadWrite, true),
+    ] {
+        let parent = tempfile::tempdir().unwrap();
+        let path = |name: &str| parent.path().join(name);
+        let mut grants = Grants::default();
+        let mut ceiling = Ceiling::new();
+        for (folder, access) in [("a", first), ("b", second)] {
+            fs::create_dir(path(folder)).unwrap();
+            fs::write(path(&format!("{folder}/there")), folder).unwrap();
+            let guest = format!("/{folder}");
+            ceiling = ceiling.directory(path(folder), &guest, access).unwrap();
+            let writable = true;
+            grants.directories.push(DirectoryGrant { guest, writable });
+        }
+        let mut guest = start(LINKER, grants, &ceiling).await;
+        let said = ask(&mut guest, "link").await;
+        assert_eq!(said == 100, expected, "{first:?} {second:?}: {said}");
+        let linked = ["a/linked", "b/linked"].map(|name| path(name).exists());
+        assert_eq!(linked, [false, expected], "{first:?} {second:?}");
+    }
 }
 
 #[test]
