@@ -3,6 +3,7 @@
 
 mod attest;
 pub(crate) mod bench;
+mod bundle;
 mod chip;
 mod key;
 mod pki;

@@ -46,7 +46,7 @@ const STARTS: &str = "countersign-cold-start";
 const UNDER_LOAD: &str = "countersign-under-load";
 
 /// A program as it is released.
-struct Released {
+pub(crate) struct Released {
     program: &'static str,
     compiler: bool,
     profile: &'static str,
@@ -61,18 +61,16 @@ const SMALL: Released = Released {
 
 const HOST: Released = Released::whole("countersign-run");
 const GATEWAY: Released = Released::whole("countersign-gateway");
+pub(crate) const SMALL_GATEWAY: Released = Released {
+    compiler: false,
+    ..GATEWAY
+};
 
 /// What is printed of sizes, and the most bytes that a program may have (5 MB).
 const SIZES: &[(Released, Option<u64>)] = &[
     (SMALL, Some(5_000_000)),
     (HOST, None),
-    (
-        Released {
-            compiler: false,
-            ..GATEWAY
-        },
-        None,
-    ),
+    (SMALL_GATEWAY, None),
     (GATEWAY, None),
 ];
 
@@ -86,7 +84,7 @@ impl Released {
     }
 
     /// Builds it: where it is.
-    fn build(&self) -> Result<PathBuf> {
+    pub(crate) fn build(&self) -> Result<PathBuf> {
         let mut build = cargo();
         build.args(["build", "--locked", "--profile", self.profile]);
         build.args(["--package", self.program]);

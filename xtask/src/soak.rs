@@ -12,6 +12,7 @@ mod issuing;
 mod mutants;
 mod package;
 mod tamper;
+mod without_compiler;
 
 use anyhow::{Result, bail};
 
@@ -87,6 +88,12 @@ const FORMS: &[Form] = &[
         arguments: "",
         about: "every bit of three signed components, 100,000 of a large one",
         run: tamper::all,
+    },
+    Form {
+        name: "without-compiler",
+        arguments: "",
+        about: "a gateway that was built without a compiler runs what somebody vouched for, and nothing else",
+        run: without_compiler::play,
     },
 ];
 

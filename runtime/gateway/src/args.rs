@@ -296,3 +296,30 @@ pub(crate) struct ConfigFile {
     )]
     pub(crate) path: PathBuf,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::*;
+
+    /// What is hidden below a command: verbs and options.
+    fn hidden(command: &Command) -> Vec<String> {
+        let options = command
+            .get_arguments()
+            .filter(|option| option.is_hide_set());
+        let mut all: Vec<_> = options.map(|option| option.get_id().to_string()).collect();
+        for verb in command.get_subcommands() {
+            if verb.is_hide_set() {
+                all.push(verb.get_name().to_owned());
+            }
+            all.extend(hidden(verb));
+        }
+        all
+    }
+
+    #[test]
+    fn th18_nothing_is_hidden_but_what_this_program_asks_of_itself() {
+        assert_eq!(hidden(&Cli::command()), ["compile-for-parent"]);
+    }
+}

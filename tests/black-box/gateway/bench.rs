@@ -225,8 +225,18 @@ impl Gateway {
 
 /// A process's resident memory, in bytes.
 pub(super) fn resident(id: u32) -> u64 {
+    of_memory(id, "VmRSS:")
+}
+
+/// What of it is the process's own, in bytes: not pages of files, of which those of its program come with use and are given back.
+pub(super) fn own_memory(id: u32) -> u64 {
+    of_memory(id, "RssAnon:") + of_memory(id, "RssShmem:")
+}
+
+/// In bytes, what a line of its status says (proc(5)).
+fn of_memory(id: u32, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
     let kibibytes: u64 = number.expect("a size").trim().parse().expect("a number");
     kibibytes * 1_024

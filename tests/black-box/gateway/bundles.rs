@@ -484,3 +484,26 @@ fn td18_a_bundle_withdraws_versions_and_brings_lists_that_are_never_taken_back()
     plant.refused(&plant.bundle(all), Code::Revoked);
     assert_eq!(gateway.stop(), 0);
 }
+
+#[test]
+fn a_document_is_kept_beside_the_components_it_came_with() {
+    let plant = Plant::new();
+    plant.sign("pump", "endless-loop", 1);
+    plant.say(&["pump"]);
+    let bom = b"{\"bomFormat\": \"CycloneDX\"}\n";
+    fs::write(plant.stick("pump.cdx.json"), bom).expect("our own folder");
+    let gateway = plant.bench.start();
+    let parts = [
+        (Configuration, "services.toml"),
+        (Component, "pump.wasm"),
+        (PartKind::Document, "pump.cdx.json"),
+    ];
+    plant.applied(plant.plan(1, &parts));
+    let bundles = fs::read_dir(plant.bench.path("state/bundles")).expect("it has some");
+    let kept = bundles
+        .flatten()
+        .map(|one| one.path().join("parts/pump.cdx.json"));
+    let kept: Vec<_> = kept.filter_map(|path| fs::read(path).ok()).collect();
+    assert_eq!(kept, [bom]);
+    assert_eq!(gateway.stop(), 0);
+}

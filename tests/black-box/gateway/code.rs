@@ -110,23 +110,28 @@ impl Desk {
     /// Has the bench's gateway trust a new one.
     pub(super) fn of(bench: &Bench) -> Self {
         let pki = TestPki::builder().scope(&["test:*"]).seed(7).build();
+        let folder = bench.path("desk");
+        fs::create_dir(&folder).expect("ours");
+        let files = pki.write(&folder);
+        let desk = Self {
+            key: files.key,
+            chain: files.chain,
+            pki,
+        };
+        desk.trusted_by(bench, &program("countersign-gateway"));
+        desk
+    }
+
+    /// Has the bench's gateway be this program, with roots by which it trusts this one.
+    fn trusted_by(&self, bench: &Bench, program: &Path) {
         let roots = [
             AnchorSource::new(bench.pki.root().to_vec()),
             AnchorSource {
                 purpose: Purpose::PrecompiledCode,
-                ..pki.anchor_source()
+                ..self.pki.anchor_source()
             },
         ];
-        let gateway = bench.path("countersign-gateway");
-        fill(&program("countersign-gateway"), &gateway, &roots);
-        let folder = bench.path("desk");
-        fs::create_dir(&folder).expect("ours");
-        let files = pki.write(&folder);
-        Self {
-            key: files.key,
-            chain: files.chain,
-            pki,
-        }
+        fill(program, &bench.path("countersign-gateway"), &roots);
     }
 
     /// Compiles the component in a file, and vouches for its code: the file of that. What nobody vouched for lies beside it, as
@@ -247,6 +252,63 @@ fn te15_td10_corrected_code_is_taken_by_a_reload_and_kept_with_what_proved_healt
         origins(&bench),
         ["compiled", "precompiled", "compiled", "precompiled"]
     );
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+#[ignore = "needs a gateway without a compiler: cargo xtask soak without-compiler"]
+fn te15_without_a_compiler_what_somebody_vouches_for_runs_and_nothing_else() {
+    let without = std::env::var_os("COUNTERSIGN_GATEWAY_WITHOUT_COMPILER");
+    let without = PathBuf::from(without.expect("cargo xtask soak without-compiler"));
+    let bench = Bench::new();
+    let desk = Desk::of(&bench);
+    let names = ["pump", "bare", "bent"];
+    bench.configure(&names.map(|name| (name, SOON)));
+    for name in names {
+        bench.sign(name, "endless-loop", 1);
+    }
+    // All compiled by a gateway that has a compiler; one comes without its code, and one with another.
+    for name in ["pump", "bent"] {
+        let signed = bench.path("signed.code");
+        let target = desk.vouch(&bench, &bench.path(&format!("{name}.wasm")), &signed);
+        let mut code = fs::read(&signed).expect("ours");
+        if name == "bent" {
+            let last = code.len() - 1;
+            code[last] ^= 1;
+        }
+        let beside = bench.path(&format!("{name}.wasm.{target}.code"));
+        fs::write(beside, code).expect("ours");
+    }
+    desk.trusted_by(&bench, &without);
+    let found = bench.ran("doctor", &[]).stdout;
+    assert!(
+        found.contains("runs what was compiled elsewhere"),
+        "{found}"
+    );
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    assert_eq!(origins(&bench), ["precompiled"]);
+    let log = bench.log();
+    for (name, code) in [("bare", Code::NoCompiler), ("bent", Code::DigestMismatch)] {
+        let service = bench.service(name);
+        assert_eq!(
+            (&service["state"], &service["code"]),
+            (&"refused".into(), &code.as_str().into()),
+            "{service} {log}"
+        );
+    }
+    assert_eq!(gateway.stop(), 0);
+    // It starts again by what it kept, and what is put in its place without code does not take it.
+    let gateway = bench.start();
+    bench.until("pump", healthy);
+    bench.sign("pump", "endless-loop", 2);
+    let (_, done) = bench.reload();
+    assert_eq!(
+        done["refused"]["pump"]["code"],
+        Code::NoCompiler.as_str(),
+        "{done}"
+    );
+    bench.until("pump", healthy);
     assert_eq!(gateway.stop(), 0);
 }
 

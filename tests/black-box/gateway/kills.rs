@@ -659,6 +659,10 @@ impl Running {
         resident(self.0.id())
     }
 
+    pub(super) fn own_memory(&self) -> u64 {
+        own_memory(self.0.id())
+    }
+
     pub(super) fn descriptors(&self) -> usize {
         descriptors(self.0.id())
     }
