@@ -257,12 +257,13 @@ impl Source {
         }
         let component = verified.component().ok_or(LoadError::Recognised)?;
         let code = match &self.apart {
-            Some(limits) => {
+            // Without a compiler, a process of its own would have none either: it is said here.
+            Some(limits) if cfg!(feature = "compiler") => {
                 let given_up = &compilation.given_up;
                 let _turn = limits.turns.take(given_up).ok_or(LoadError::GivenUp)?;
                 child::compile(limits, self.interpreted, component, permit, given_up)?
             }
-            None => {
+            Some(_) | None => {
                 let (imports, bytes) = load::compile(engine, component, permit)?;
                 Code::made(imports, bytes)
             }
