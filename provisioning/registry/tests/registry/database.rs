@@ -1,10 +1,13 @@
 //! An empty database of either kind, and what to put into it.
 
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
 
 use countersign_format::DeviceIdentity;
 use countersign_provisioning::{Profile, Serial};
-use countersign_registry::{Commit, Device, Refusal, Registry, RequestKey, Reservation, Reserved};
+use countersign_registry::{
+    Commit, Device, Error, Refusal, Registry, RequestKey, Reservation, Reserved,
+};
 use countersign_testing::SystemRandom;
 use countersign_testing::postgres::Postgres;
 use sqlx::Connection;
@@ -43,8 +46,17 @@ impl Database {
         }
     }
 
+    /// Opens it; one that was just closed once more, since a program that another test starts at that moment has its lock until it begins.
     pub(crate) async fn open(&self) -> Registry {
-        Registry::open(&self.url).await.expect("opens")
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            match Registry::open(&self.url).await {
+                Err(Error::Locked { .. }) if Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                opened => return opened.expect("opens"),
+            }
+        }
     }
 
     /// A copy of what is there now; the registry must be closed.
