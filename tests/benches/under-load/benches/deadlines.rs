@@ -1,5 +1,5 @@
-//! How long after its deadline a guest still runs: guests that compute, fill and grow memory, wait in the host, sleep, ask for
-//! random bytes, and write where nobody reads. Each beside a timer of Tokio alone that was set to the same time.
+//! How long after its deadline a guest still runs: guests that compute, fill and grow memory, wait in the host, call it,
+//! sleep, and ask for random bytes. Each beside a timer of Tokio alone that was set to the same time.
 //!
 //! Time is the wall's.
 #![forbid(unsafe_code)]
