@@ -4,11 +4,12 @@
 //!
 //! A few rounds in the tests; `cargo xtask soak gateway` sets `COUNTERSIGN_MINUTES`.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use super::bundles::WHOLE;
 use super::kills::{Dice, Running, World, count, put, text};
 use super::*;
+use crate::http::free;
 
 /// How many changes, where no minutes are asked for.
 const CHANGES: usize = 14;
@@ -136,9 +137,7 @@ fn th20_change_and_faults_without_end_let_nothing_wrong_run_and_nothing_grow() {
 
 impl Busy {
     fn begin() -> Self {
-        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let web = socket.local_addr().expect("it is bound");
-        drop(socket);
+        let web = free();
         let mut world = World::new(20);
         world.more = format!(
             "[[service]]\nname = \"bell\"\ncomponent = \"bell.wasm\"\nsigned-as = \"test:bell\"\n\

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use super::*;
+use crate::http::free;
 
 /// Two that listen over TCP, and two over UDP: the first of each is granted.
 struct Peers {
@@ -46,11 +47,6 @@ impl Peers {
             udp.map(|one| std::iter::from_fn(|| one.recv(&mut [0; 16]).ok()).count()),
         )
     }
-}
-
-fn free() -> SocketAddr {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("it is bound")
 }
 
 #[test]
