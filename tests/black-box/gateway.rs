@@ -20,6 +20,8 @@ mod counter;
 mod cuts;
 #[path = "gateway/downloads.rs"]
 mod downloads;
+#[path = "gateway/faults.rs"]
+mod faults;
 #[path = "gateway/keys.rs"]
 mod keys;
 #[path = "gateway/kills.rs"]

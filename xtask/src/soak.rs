@@ -62,7 +62,7 @@ const FORMS: &[Form] = &[
     Form {
         name: "gateway",
         arguments: "[KILLS [MINUTES]]",
-        about: "so many kills of a gateway (10,000), all that a power cut may leave, so many minutes of changes and faults (30)",
+        about: "so many kills of a gateway (10,000), all that a power cut may leave, 2,000 faults of its disk, so many minutes of changes (30)",
         run: gateway::play,
     },
     Form {

@@ -33,6 +33,7 @@ use crate::http::Server;
 use crate::identity::Identity;
 use crate::kept::Candidate;
 use crate::keys::Keys;
+use crate::lack::is_of_lack;
 use crate::lists::Lists;
 use crate::messages::Post;
 use crate::say::warn;
@@ -211,6 +212,9 @@ pub(crate) struct Refusal {
     /// Of one whose certificate was revoked, the issuer's key and the number of the list that says so.
     #[serde(skip)]
     pub(crate) revoked_by: Option<(Digest, CrlNumber)>,
+    /// Whether this machine lacked something that may come back by itself: room on a disk, memory, an answer of its disk.
+    #[serde(skip)]
+    pub(crate) is_of_lack: bool,
 }
 
 impl Refusal {
@@ -229,12 +233,20 @@ impl Refusal {
             why,
             next: next.to_owned(),
             revoked_by: None,
+            is_of_lack: false,
         }
     }
 
     fn of_machine(error: &anyhow::Error) -> Self {
-        let next = "Correct what the message names, and reload.";
-        Self::without_code(format!("{error:#}"), next)
+        let is_of_lack = is_of_lack(error);
+        let next = match is_of_lack {
+            true => "Correct what the message names; it is tried again every ten seconds.",
+            false => "Correct what the message names, and reload.",
+        };
+        Self {
+            is_of_lack,
+            ..Self::without_code(format!("{error:#}"), next)
+        }
     }
 
     /// For a component that needs a key which is not lent.
@@ -575,8 +587,11 @@ impl Host {
             }
         };
         code::tell(&service.name, ready.code_origin());
-        // The runtime leaves that to whoever can say that it failed.
-        self.records.record(ready.record())?;
+        // The runtime leaves that to whoever can say that it failed. A full disk does not keep from running what ran here before.
+        match state.memory().has_proved(proof.signatures) {
+            true => self.records.record_again(ready.record())?,
+            false => self.records.record(ready.record())?,
+        }
         if let Work::Http(_) = service.work {
             ready
                 .http_handler(HttpLimits::default())

@@ -110,6 +110,7 @@ fn host(config: &Config) -> Result<(Host, Memory), NotStarted> {
     let anchors = roots()?;
     let counter = config.counter.as_ref().map(Guard::open).transpose()?;
     let memory = state::peek(&config.state, counter.as_ref()).map_err(NotStarted::of_state)?;
+    config.is_whole()?;
     let lists = Lists::default();
     lists.exchange(Given::by(config)?);
     // Whether the keys are there shows when they are opened, at a start.

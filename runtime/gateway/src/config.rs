@@ -39,6 +39,16 @@ pub(crate) const MAX_SERVICES: usize = 1_000;
 /// Most services that are handed messages: each has a connection, and a thread for it.
 const MAX_CONNECTIONS: usize = 64;
 
+/// What a disk did not give when a configuration was put together with what is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lacks {
+    Nothing,
+    /// The bundle that was applied, which may be read later.
+    Bundle,
+    /// What is remembered itself could not be read, for this reason: nothing may run by this.
+    Memory(String),
+}
+
 /// What the operator wants.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -59,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) carried: Option<Digest>,
     /// The folder of the parts of the bundle from which components and configuration come.
     pub(crate) bundle: Option<PathBuf>,
+    /// What of what is remembered is not in here.
+    pub(crate) lacks: Lacks,
     pub(crate) policy: Policy,
     pub(crate) compile: Compile,
     pub(crate) bundles: Option<Bundles>,
@@ -108,6 +120,19 @@ pub(crate) struct Compile {
 }
 
 impl Config {
+    /// That this was put together with what is remembered.
+    ///
+    /// # Errors
+    /// If that could not be read then. Whoever can read it by now starts anew.
+    pub(crate) fn is_whole(&self) -> anyhow::Result<()> {
+        match &self.lacks {
+            Lacks::Nothing | Lacks::Bundle => Ok(()),
+            Lacks::Memory(why) => anyhow::bail!(
+                "what this gateway remembers could not be read at first: {why}; check the disk, and start it again"
+            ),
+        }
+    }
+
     /// Reads the file at `path`. Paths in it are relative to its folder.
     ///
     /// # Errors
@@ -305,6 +330,7 @@ impl Config {
                 .collect(),
             carried: None,
             bundle: None,
+            lacks: Lacks::Nothing,
             compile: Compile {
                 memory: gateway.compile.memory.0,
                 cpu: gateway.compile.cpu.0,

@@ -106,7 +106,12 @@ fn look(path: &Path) -> Vec<Finding> {
     findings.push(room(&config.state));
     findings.extend(devices(&config));
     let counter = config.counter.as_ref().map(Guard::open).transpose();
-    match counter.and_then(|counter| state::peek(&config.state, counter.as_ref())) {
+    let memory = counter.and_then(|counter| {
+        let memory = state::peek(&config.state, counter.as_ref())?;
+        config.is_whole()?;
+        Ok(memory)
+    });
+    match memory {
         Ok(memory) => {
             findings.push(Finding::ok(
                 "what is remembered",

@@ -9,7 +9,7 @@ mod reload;
 mod roll_back;
 mod trial;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,16 +31,17 @@ use self::loading::{Happened, Loading};
 use self::reload::Reloaded;
 use self::trial::Trial;
 use crate::admission::{Host, Refusal};
-use crate::bundle::Hold;
+use crate::bundle::{self, Hold};
 use crate::clock::Clock;
 use crate::code::Equipment;
-use crate::config::{Config, Service};
+use crate::config::{Config, Lacks, Service};
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
 use crate::http::Server;
 use crate::identity::Identity;
 use crate::kept::Kept;
 use crate::keys::{Keys, Try};
+use crate::lack::is_of_lack;
 use crate::lists::{Given, Lists};
 use crate::manager::Manager;
 use crate::opening::Opening;
@@ -54,8 +55,8 @@ use crate::view::{Phase, Shown, View};
 /// flash each.
 const FLOOR_EVERY: Duration = Duration::from_secs(600);
 
-/// How often what needs missing hardware is tried again (10 seconds).
-const HARDWARE_EVERY: Duration = Duration::from_secs(10);
+/// How often what lacked something, hardware above all, is tried again (10 seconds).
+const AGAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a gateway did not start.
 #[derive(Debug)]
@@ -129,6 +130,12 @@ pub(crate) struct Gateway {
     kept: Kept,
     running: BTreeMap<String, Running>,
     refused: BTreeMap<String, Refusal>,
+    /// Services of which a copy did not run for want of something.
+    passed_over: BTreeSet<String>,
+    /// Whether nothing was started, because a list could not be read that may be read later.
+    waits_for_lists: bool,
+    /// Whether there was no room for records when that was last looked at.
+    is_short_of_room: bool,
     view: Arc<View>,
     confinement: Confinement,
     trial: Option<Trial>,
@@ -163,6 +170,7 @@ impl Gateway {
         let anchors = roots()?;
         let counter = config.counter.as_ref().map(Guard::open).transpose()?;
         let state = State::open(&config.state, counter).map_err(NotStarted::of_state)?;
+        config.is_whole()?;
         let state = Arc::new(state);
         let kept = Kept::in_state(&config.state)?;
         let clock = Clock::start(state.memory().floor());
@@ -219,6 +227,9 @@ impl Gateway {
             kept,
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
+            passed_over: BTreeSet::new(),
+            waits_for_lists: false,
+            is_short_of_room: false,
             trial: None,
             queue: VecDeque::new(),
             loading: BTreeMap::new(),
@@ -253,8 +264,8 @@ impl Gateway {
         let mut manager = Manager::new();
         let mut remembering = interval(FLOOR_EVERY);
         remembering.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut hardware = interval_at(Instant::now() + HARDWARE_EVERY, HARDWARE_EVERY);
-        hardware.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut again = interval_at(Instant::now() + AGAIN_EVERY, AGAIN_EVERY);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         manager.busy();
         self.cause = info_span!("start");
         self.cause.clone().in_scope(|| self.start());
@@ -274,7 +285,7 @@ impl Gateway {
                 () = trial::glance(self.trial.as_ref()) => Next::Glance,
                 _ = hang_up.recv() => Next::Order(Order::Reload { wait: true }, None),
                 (order, answer) = control.next() => Next::Order(order, Some(answer)),
-                _ = hardware.tick() => Next::Hardware,
+                _ = again.tick() => Next::Again,
                 () = answers::until(self.waiting.first()) => Next::Late,
                 () = std::future::ready(()), if has_room => Next::Judge,
             };
@@ -315,7 +326,10 @@ impl Gateway {
         match next {
             Next::Glance => self.watch_trial().await,
             Next::Happened(happened) => self.note(happened).await,
-            Next::Hardware => self.try_hardware_again(),
+            Next::Again => {
+                self.try_hardware_again();
+                self.try_lacking_again().await;
+            }
             Next::Judge => self.judge_next().await,
             Next::Late => self.answer_late(),
             Next::Order(order, answer) => self.carry_out(order, answer).await,
@@ -323,7 +337,24 @@ impl Gateway {
         if let Err(error) = self.host.records.check() {
             complain("", &format!("a record was lost: {error:#}"));
         }
+        self.tell_of_room();
         self.show();
+    }
+
+    /// Says when there is no room for records any more, and when there is some again.
+    fn tell_of_room(&mut self) {
+        let records = &self.host.records;
+        let is_short = tokio::task::block_in_place(|| records.is_short_of_room());
+        if std::mem::replace(&mut self.is_short_of_room, is_short) == is_short {
+            return;
+        }
+        match is_short {
+            true => complain(
+                "",
+                "there is no room for records: nothing is started or signed until there is some; free some on the disk. What runs goes on",
+            ),
+            false => say("", "there is room for records again"),
+        }
     }
 
     async fn carry_out(&mut self, order: Order, answer: Option<oneshot::Sender<Value>>) {
@@ -360,9 +391,10 @@ impl Gateway {
             }
             Err(error) => {
                 complain("", &format!("{error:#}; nothing is started without it"));
+                self.waits_for_lists = is_of_lack(&error);
+                let refusal: Refusal = error.context("a revocation list is missing").into();
                 for service in &self.config.services {
-                    let why = anyhow::anyhow!("a revocation list is missing: {error:#}");
-                    self.refused.insert(service.name.clone(), why.into());
+                    self.refused.insert(service.name.clone(), refusal.clone());
                 }
                 self.show();
                 return;
@@ -388,6 +420,47 @@ impl Gateway {
         });
         if again && !self.opening {
             self.open_keys_meanwhile(Try::Hardware);
+        }
+    }
+
+    /// Tries again what was refused because this machine lacked something. Until it is known what becomes of it, the refusal stands.
+    async fn try_lacking_again(&mut self) {
+        if self.waits_for_lists {
+            let config = self.config.clone();
+            let readable = blocking(move || Ok(Given::by(&config).map(drop)?));
+            // Nothing is judged before.
+            if readable.await.is_ok() {
+                say("", "the revocation lists can be read again");
+                self.waits_for_lists = false;
+                self.refused.clear();
+                self.start();
+            }
+            return;
+        }
+        if self.config.lacks == Lacks::Bundle {
+            let (path, state) = (self.path.clone(), Arc::clone(&self.state));
+            let readable = blocking(move || {
+                let config = Config::load(&path).map_err(anyhow::Error::new)?;
+                bundle::remembered(config, &state.memory())?;
+                Ok(())
+            });
+            if readable.await.is_ok() {
+                say("", "the bundle that was applied can be read again");
+                if let Err(error) = self.reload().await {
+                    complain("", &format!("not all was reloaded: {error:#}"));
+                }
+            }
+        }
+        let passed_over = std::mem::take(&mut self.passed_over);
+        for service in &self.config.services {
+            let name = &service.name;
+            let refused = self.refused.get(name);
+            let has_none = passed_over.contains(name) && !self.running.contains_key(name);
+            let lacks = has_none || refused.is_some_and(|refused| refused.is_of_lack);
+            let is_queued = self.queue.iter().any(|(queued, _)| queued.name == *name);
+            if lacks && !is_queued && !self.loading.contains_key(name) {
+                self.queue.push_back((service.clone(), By::Itself));
+            }
         }
     }
 
@@ -474,8 +547,8 @@ enum Next {
     Happened(Happened),
     /// A bundle on trial is looked at.
     Glance,
-    /// Hardware may have come back.
-    Hardware,
+    /// What was lacking may have come back.
+    Again,
     /// The next component is judged.
     Judge,
     /// Somebody has waited for too long.

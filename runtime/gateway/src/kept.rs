@@ -17,6 +17,7 @@ use countersign_format::Digest;
 use countersign_hosting::{MAX_FILE_BYTES, Read, read};
 
 use crate::config::Place;
+use crate::say::warn;
 
 /// The length of what is held back: two digests in hexadecimal, and a blank.
 const MAX_HELD: u64 = 129;
@@ -59,7 +60,7 @@ impl Candidate {
         self.kept.tidy(&self.service);
         let kind = format!("{}.{CODE}", self.file_sha256);
         let place = self.kept.place(&self.service, &kind);
-        if fs::read(&place).is_ok_and(|there| there == code) {
+        if self.is_there(&place, code) {
             return Ok(());
         }
         Ok(durable::replace(&place, code)?)
@@ -76,11 +77,25 @@ impl Candidate {
         let kind = format!("{}.{CANDIDATE}", self.file_sha256);
         let place = self.kept.place(&self.service, &kind);
         let copy = self.kept.place(&self.service, "wasm");
-        let there = |path| fs::read(path).is_ok_and(|there| there == bytes);
-        if there(&copy) || there(&place) {
+        if self.is_there(&copy, bytes) || self.is_there(&place, bytes) {
             return Ok(());
         }
         Ok(durable::replace(&place, bytes)?)
+    }
+
+    /// Whether a file is these very bytes. One that cannot be read is not, and is written anew.
+    fn is_there(&self, path: &Path, bytes: &[u8]) -> bool {
+        match fs::read(path) {
+            Ok(there) => there == bytes,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    let path = path.display();
+                    let why = format!("{path} could not be read, and is written anew: {error}");
+                    warn(&self.service, &why);
+                }
+                false
+            }
+        }
     }
 }
 
@@ -186,14 +201,18 @@ impl Kept {
         if code.is_empty() {
             return;
         }
-        let copies = ["wasm", "before"].map(|kind| self.place(service, kind));
-        let copies: Vec<_> = copies
-            .iter()
-            .filter_map(|path| match read(path, MAX_FILE_BYTES) {
-                Ok(Read::Whole(bytes)) => Some(Digest::of(&bytes).to_string()),
-                _ => None,
-            })
-            .collect();
+        let mut copies = Vec::new();
+        for path in ["wasm", "before"].map(|kind| self.place(service, kind)) {
+            match digest_of(&path) {
+                Ok(digest) => copies.extend(digest),
+                // Whose code that is may show when it can be read again.
+                Err(error) => {
+                    let left = "so the code of copies is left as it is";
+                    warn(service, &format!("{error:#}, {left}"));
+                    return;
+                }
+            }
+        }
         for (digest, path) in code {
             if !copies.contains(&digest) && !may_prove(&digest) {
                 let _ = fs::remove_file(path);
@@ -334,12 +353,18 @@ pub(crate) fn names(held: &str, file_sha256: &str) -> bool {
 }
 
 fn is(path: &Path, file_sha256: &str) -> anyhow::Result<bool> {
-    if !path.is_file() {
-        return Ok(false);
+    Ok(digest_of(path)?.as_deref() == Some(file_sha256))
+}
+
+/// SHA-256 of a file; none where there is no file that may be one of these.
+fn digest_of(path: &Path) -> anyhow::Result<Option<String>> {
+    let unread = || format!("{} could not be read", path.display());
+    if !path.try_exists().with_context(unread)? {
+        return Ok(None);
     }
-    Ok(match read(path, MAX_FILE_BYTES)? {
-        Read::Whole(bytes) => Digest::of(&bytes).to_string() == file_sha256,
-        Read::TooLarge { .. } => false,
+    Ok(match read(path, MAX_FILE_BYTES).with_context(unread)? {
+        Read::Whole(bytes) => Some(Digest::of(&bytes).to_string()),
+        Read::TooLarge { .. } => None,
     })
 }
 

@@ -24,6 +24,7 @@ mod identity;
 mod journal;
 mod kept;
 mod keys;
+mod lack;
 mod lists;
 mod logs;
 mod manager;

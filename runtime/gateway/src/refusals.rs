@@ -46,11 +46,9 @@ mod tests {
 
     #[test]
     fn te29_the_last_refusals_are_kept_and_no_more() {
-        let refusal = |number: usize| Refusal {
-            code: None,
-            why: format!("{number} {}", "é".repeat(1_000)),
-            next: String::new(),
-            revoked_by: None,
+        let refusal = |number: usize| {
+            let why = format!("{number} {}", "é".repeat(1_000));
+            Refusal::without_code(why, "")
         };
         for number in 0..200 {
             note("pump", &refusal(number));

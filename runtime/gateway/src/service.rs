@@ -1,7 +1,8 @@
 //! One service: started, watched, started again, exchanged, stopped.
 //!
 //! Decides what follows each end of its component. A component that was exchanged and does not prove healthy gives its place
-//! back to the one before; the version that must not fall is raised only after it did.
+//! back to the one before; the version that must not fall is raised only after it did, and after the one before has finished what
+//! it had under way.
 
 mod beside;
 mod commands;
@@ -116,6 +117,7 @@ impl Running {
             began: Instant::now(),
             probed: false,
             leaving: None,
+            before: Vec::new(),
         };
         Self {
             service: service.clone(),
@@ -209,6 +211,8 @@ struct Supervision {
     probed: bool,
     /// What tells the one that was exchanged that the next has its place. Dropped, it ends at once.
     leaving: Option<oneshot::Sender<()>>,
+    /// Those that were exchanged and finish what they have under way.
+    before: Vec<JoinHandle<()>>,
 }
 
 /// What follows from what it was told.
@@ -457,14 +461,21 @@ impl Supervision {
         let mut healthy = std::pin::pin!(sleep(healthy_after));
         // Asked, it may take its time to answer.
         let mut asked = Asked::default();
+        let mut is_fit = false;
         let event = loop {
+            let is_to_be_asked = !self.proved && !is_fit && !asked.is_under_way();
             tokio::select! {
                 ended = at_work.ended() => return Event::Ended(ended),
-                () = &mut healthy, if !self.proved && !asked.is_under_way() => asked = ask(self),
+                () = &mut healthy, if is_to_be_asked => asked = ask(self),
                 answer = asked.answer() => {
                     if let Err(failure) = answer {
                         return Event::Ended(Err(failure));
                     }
+                    is_fit = true;
+                }
+                // What is on trial is only told, and waits for nobody.
+                () = gone(&mut self.before, self.host.hold.is_on()), if is_fit => {
+                    is_fit = false;
                     self.prove();
                     // Where it could not be remembered, it is tried again.
                     let again = match self.host.hold.is_on() {
@@ -481,6 +492,7 @@ impl Supervision {
                         Heeded::GoesOn => {}
                         Heeded::Next { at_work: next, wait } => {
                             at_work = next;
+                            is_fit = false;
                             healthy.as_mut().reset(tokio::time::Instant::now() + wait);
                         }
                         // Dropped, what is at work is gone.
@@ -496,7 +508,8 @@ impl Supervision {
         };
         let seen_off = self.see_off(at_work, hands_over);
         if hands_over {
-            tokio::spawn(seen_off);
+            self.before.retain(|one| !one.is_finished());
+            self.before.push(tokio::spawn(seen_off));
         } else {
             seen_off.await;
         }
@@ -711,6 +724,15 @@ impl Supervision {
         };
         self.put_down(&record);
         how
+    }
+}
+
+/// Waits until nothing of these is under way any more, unless that is not waited for.
+async fn gone(those: &mut Vec<JoinHandle<()>>, at_once: bool) {
+    while let Some(one) = those.last_mut().filter(|_| !at_once) {
+        // That it panicked, it has said.
+        let _ = one.await;
+        those.pop();
     }
 }
 

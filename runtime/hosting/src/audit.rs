@@ -134,20 +134,29 @@ impl AuditLog {
         self.put(record).context(NOT_WRITTEN)
     }
 
+    /// The same of what ran on this machine before: also into the room that is kept free.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn record_again(&self, record: &Record) -> anyhow::Result<()> {
+        self.put_as(record, What::Happened).context(NOT_WRITTEN)
+    }
+
     fn put(&self, record: &Record) -> io::Result<()> {
+        let what = match record.is_accepted() {
+            true => What::New,
+            false => What::Happened,
+        };
+        self.put_as(record, what)
+    }
+
+    fn put_as(&self, record: &Record, what: What) -> io::Result<()> {
         let line = record.line(countersign_roots::system_time());
         let written = match &self.target {
             Target::File(file) => self
                 .append(&line)
                 .and_then(|()| file.sync_data().or_else(unsyncable)),
-            Target::Kept(kept) => {
-                let what = if record.is_accepted() {
-                    What::New
-                } else {
-                    What::Happened
-                };
-                locked(kept).append(&line, what, Wait::ForDisk)
-            }
+            Target::Kept(kept) => locked(kept).append(&line, what, Wait::ForDisk),
             Target::Nowhere | Target::Stderr => self.append(&line),
         };
         self.lock().last = Some(record.clone());
@@ -180,6 +189,16 @@ impl AuditLog {
         match self.lock().failed.take() {
             Some(error) => Err(error).context(NOT_WRITTEN),
             None => Ok(()),
+        }
+    }
+
+    /// Whether a log that is kept has no room for anything new: no start and no signature. Now and then it is tried to get the room
+    /// back that is kept free.
+    #[must_use]
+    pub fn is_short_of_room(&self) -> bool {
+        match &self.target {
+            Target::Kept(kept) => locked(kept).is_short(),
+            _ => false,
         }
     }
 

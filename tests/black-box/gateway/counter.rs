@@ -1,7 +1,9 @@
-//! The counter in a TPM: a folder that was put back from a copy is noticed.
+//! The counter in a TPM or a secure element: a folder that was put back from a copy is noticed.
 
+use std::ffi::OsString;
 use std::fs;
 
+use countersign_atecc608_emulator::{Clock, Emulator, Factory, shim, socket};
 use countersign_testing::TestPki;
 use countersign_testing::swtpm::Swtpm;
 use countersign_trust_store::Code;
@@ -13,13 +15,33 @@ use crate::programs::run;
 fn td08_a_state_that_was_put_back_is_refused_by_the_counter_of_a_tpm() {
     let tpm = Swtpm::start();
     let counter = format!("tpm:0x01800100?tcti={}", tpm.tcti().as_str());
-    let bench = Bench::without_state(TestPki::builder().scope(&["test:*"]));
+    what_was_put_back_is_refused(&counter, Vec::new());
+}
+
+#[test]
+fn td08_a_state_that_was_put_back_is_refused_by_the_counter_of_an_atecc608() {
+    let chip = Emulator::with_clock(Factory::provisioned(7), Clock::real());
+    let wires = tempfile::tempdir().expect("a folder");
+    let bus = wires.path().join("bus");
+    socket::serve(&chip, &bus).expect("a folder takes a socket");
+    let library = shim::build(wires.path()).expect("a C compiler");
+    let environment = vec![
+        ("LD_PRELOAD", library.into_os_string()),
+        (shim::SOCKET_VARIABLE, bus.into_os_string()),
+    ];
+    what_was_put_back_is_refused("atecc608:/dev/i2c-1?address=0x60&counter=0", environment);
+}
+
+fn what_was_put_back_is_refused(counter: &str, environment: Vec<(&'static str, OsString)>) {
+    let mut bench = Bench::without_state(TestPki::builder().scope(&["test:*"]));
+    bench.environment = environment;
+    let bench = bench;
     let init = || {
         run(bench
             .command("init")
             .arg("--state")
             .arg(bench.path("state"))
-            .args(["--counter", &counter]))
+            .args(["--counter", counter]))
     };
     let made = init();
     assert_eq!(made.status, 0, "{made:?}");

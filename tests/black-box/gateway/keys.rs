@@ -23,7 +23,7 @@ pub(super) fn sign(bench: &Bench, name: &str, per_minute: u32) {
 }
 
 /// Adds a device's key to the configuration.
-fn lend(bench: &Bench, device: &Device) {
+pub(super) fn lend(bench: &Bench, device: &Device) {
     let text = fs::read_to_string(bench.path("gateway.toml")).expect("a configuration");
     bench.configure_with(&format!(
         "{text}\n[[key]]\nname = \"telemetry\"\nuri = {:?}\nchain = {:?}\n",
@@ -41,7 +41,7 @@ fn lines(bench: &Bench, service: &str) -> Vec<String> {
 }
 
 /// How often this happened to a component.
-fn count(records: &[Value], event: &str, component: &str) -> usize {
+pub(super) fn count(records: &[Value], event: &str, component: &str) -> usize {
     let of = |record: &&Value| {
         let name = &record["component"]["name"];
         record["event"] == event && (name == component || record["component"] == component)

@@ -119,6 +119,16 @@ pub(super) enum Deed {
 /// Healthy soon, and started again at once.
 const AT_ONCE: &str = "restart = { first = \"10ms\", most = \"20ms\", healthy-after = \"10ms\" }";
 
+/// How a deed is asked for.
+pub(super) enum Order {
+    /// Not at all.
+    Nothing,
+    /// By this, of the gateway that runs.
+    Ask(&'static str),
+    /// By having this bundle applied.
+    Apply(PathBuf),
+}
+
 const DEEDS_AT_RANDOM: [Deed; 12] = [
     Deed::Nothing,
     Deed::Reload,
@@ -397,30 +407,24 @@ impl World {
         assert!(incoming <= MOST_LEFT, "{incoming} have come and stay");
     }
 
-    /// Does it, and kills the gateway at some moment of it, or a little later.
-    fn carry_out(&mut self, deed: Deed, gateway: Running) {
+    /// Puts everything in its place for it, and notes what may run from now on: what is left is to give the order.
+    pub(super) fn prepare(&mut self, deed: Deed) -> Order {
         let (door, pump) = (only(&self.door), only(&self.pump));
         if let Deed::Reload | Deed::ReloadTrap = deed {
             self.version += 1;
         }
         self.number += 1;
         let (version, number) = (self.version, self.number);
-        let reload = "{\"question\":\"reload\"}".to_owned();
-        let order = match deed {
-            Deed::Nothing => None,
+        match deed {
+            Deed::Nothing => return Order::Nothing,
             Deed::Reload => {
                 self.write_door(version, false);
                 self.door.insert(version);
-                Some(reload)
             }
-            Deed::ReloadTrap => {
-                self.write_door(version, true);
-                Some(reload)
-            }
+            Deed::ReloadTrap => self.write_door(version, true),
             Deed::ReloadOld => {
                 let old = security("door", door).saturating_sub(1);
                 self.write_door(2 * old, false);
-                Some(reload)
             }
             Deed::RollBack => {
                 if let Some(before) = self.door_before
@@ -428,50 +432,22 @@ impl World {
                 {
                     self.door.insert(before);
                 }
-                Some("{\"question\":\"rollback\",\"service\":\"door\"}".to_owned())
+                return Order::Ask("{\"question\":\"rollback\",\"service\":\"door\"}");
             }
             Deed::Revoke => {
                 let list = self.plant.bench.pki.crl_against_device(1_000);
                 put(&self.plant.bench.path("newer.crl"), &list);
                 self.configure(", \"newer.crl\"");
-                Some(reload)
             }
-            Deed::Apply | Deed::ApplyTrap | Deed::ApplyOld | Deed::ApplyTorn => None,
-        };
-        if let Some(order) = order {
-            let socket = self.plant.bench.path("state/control.sock");
-            let asking = std::thread::spawn(move || {
-                // It may be gone already.
-                try_ask(&socket, format!("{order}\n").as_bytes()).unwrap_or_default()
-            });
-            std::thread::sleep(self.dice.moment(Duration::from_millis(60)));
-            self.kill(gateway);
-            let answer = asking.join().expect("it ends");
-            let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
-            // What was answered counts.
-            if let Some(runs) = answer["runs"]["version"].as_str() {
-                self.door = May::from([major(runs)]);
+            Deed::Apply | Deed::ApplyTrap | Deed::ApplyOld | Deed::ApplyTorn => {
+                return Order::Apply(self.bundle(deed, number, pump));
             }
-        } else if let Deed::Nothing = deed {
-            std::thread::sleep(self.dice.moment(Duration::from_millis(20)));
-            self.kill(gateway);
-        } else {
-            self.apply(deed, number, pump, gateway);
         }
-        if let Deed::Revoke = deed {
-            // The next start reads the list, and so does every one after it.
-            self.revoked = true;
-            (self.door, self.pump) = (May::from([0]), May::from([0]));
-        } else if self.revoked {
-            (self.door, self.pump) = (May::from([0]), May::from([0]));
-            // Also where an operator puts the older list back.
-            let lists = ["", ", \"newer.crl\""];
-            let lists = lists[usize::from(self.dice.below(2) == 0)];
-            self.configure(lists);
-        }
+        Order::Ask("{\"question\":\"reload\"}")
     }
 
-    fn apply(&mut self, deed: Deed, number: u64, pump: u64, gateway: Running) {
+    /// A bundle as the deed wants it.
+    fn bundle(&mut self, deed: Deed, number: u64, pump: u64) -> PathBuf {
         let trap = matches!(deed, Deed::ApplyTrap);
         self.write_pump(number, trap);
         let mut plan = self.plant.plan(number, WHOLE);
@@ -491,28 +467,74 @@ impl World {
             }
             _ => {}
         }
+        bundle
+    }
+
+    /// The command that has a bundle applied.
+    pub(super) fn apply(&self, bundle: &Path) -> Command {
         let mut command = self.plant.bench.command("apply");
         command
             .arg("--config")
             .arg(self.plant.bench.path("gateway.toml"))
-            .args([text(&bundle), "--json"]);
-        let mut applying = command
+            .args([text(bundle), "--json"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("apply");
-        std::thread::sleep(self.dice.moment(Duration::from_millis(400)));
-        if self.dice.below(4) == 0 {
-            applying.kill().expect("our own process");
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// What was answered counts.
+    pub(super) fn answered(&mut self, deed: Deed, said: &str) {
+        let said: Value = serde_json::from_str(said).unwrap_or_default();
+        if let Some(runs) = said["runs"]["version"].as_str() {
+            self.door = May::from([major(runs)]);
         }
-        self.kill(gateway);
-        let said = applying.wait_with_output().expect("it ends");
-        let said: Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
         if said["outcome"] == "applied" {
             let expected = matches!(deed, Deed::Apply) && !self.revoked;
             assert!(expected, "{deed:?}: {said}");
-            self.pump = May::from([number]);
+            self.pump = May::from([self.number]);
+        }
+    }
+
+    /// Does it, and kills the gateway at some moment of it, or a little later.
+    fn carry_out(&mut self, deed: Deed, gateway: Running) {
+        match self.prepare(deed) {
+            Order::Nothing => {
+                std::thread::sleep(self.dice.moment(Duration::from_millis(20)));
+                self.kill(gateway);
+            }
+            Order::Ask(order) => {
+                let socket = self.plant.bench.path("state/control.sock");
+                let asking = std::thread::spawn(move || {
+                    // It may be gone already.
+                    try_ask(&socket, format!("{order}\n").as_bytes()).unwrap_or_default()
+                });
+                std::thread::sleep(self.dice.moment(Duration::from_millis(60)));
+                self.kill(gateway);
+                let said = asking.join().expect("it ends");
+                self.answered(deed, &said);
+            }
+            Order::Apply(bundle) => {
+                let mut applying = self.apply(&bundle).spawn().expect("apply");
+                std::thread::sleep(self.dice.moment(Duration::from_millis(400)));
+                if self.dice.below(4) == 0 {
+                    applying.kill().expect("our own process");
+                }
+                self.kill(gateway);
+                let said = applying.wait_with_output().expect("it ends");
+                self.answered(deed, &String::from_utf8_lossy(&said.stdout));
+            }
+        }
+        if let Deed::Revoke = deed {
+            // The next start reads the list, and so does every one after it.
+            self.revoked = true;
+            (self.door, self.pump) = (May::from([0]), May::from([0]));
+        } else if self.revoked {
+            (self.door, self.pump) = (May::from([0]), May::from([0]));
+            // Also where an operator puts the older list back.
+            let lists = ["", ", \"newer.crl\""];
+            let lists = lists[usize::from(self.dice.below(2) == 0)];
+            self.configure(lists);
         }
     }
 
@@ -541,13 +563,13 @@ impl World {
         Running(command.spawn().expect("it starts"))
     }
 
-    fn ask(&self, question: &str) -> Value {
+    pub(super) fn ask(&self, question: &str) -> Value {
         let socket = self.plant.bench.path("state/control.sock");
         let answer = try_ask(&socket, format!("{question}\n").as_bytes());
         serde_json::from_str(&answer.unwrap_or_default()).unwrap_or_default()
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         self.plant.bench.log()
     }
 }
@@ -561,7 +583,7 @@ fn security(name: &str, version: u64) -> u64 {
 }
 
 /// The version that a service runs, 0 if nothing, once that is what it will stay at.
-fn settled(status: &Value, name: &str) -> Option<u64> {
+pub(super) fn settled(status: &Value, name: &str) -> Option<u64> {
     let services = status["services"].as_array()?;
     let Some(service) = services.iter().find(|service| service["name"] == name) else {
         return Some(0);
@@ -573,7 +595,7 @@ fn settled(status: &Value, name: &str) -> Option<u64> {
     }
 }
 
-fn major(version: &str) -> u64 {
+pub(super) fn major(version: &str) -> u64 {
     let (major, _) = version.split_once('.').expect("a version");
     major.parse().expect("a number")
 }

@@ -1,5 +1,6 @@
-//! `soak gateway`: a gateway is killed at any moment, loses what its disk had not flushed, is kept busy with changes and
-//! faults, and starts and stops a guest a million times. What ran or what was about to runs afterwards; nothing grows.
+//! `soak gateway`: a gateway is killed at any moment, loses what its disk had not flushed, has a disk that is full or fails, is kept
+//! busy with changes and faults, and starts and stops a guest a million times. What ran or what was about to runs afterwards;
+//! nothing grows.
 //!
 //! The work is in the black-box tests of the gateway and the tests of the runtime, which do one per cent of it in
 //! `cargo xtask test`.
@@ -20,6 +21,9 @@ const MINUTES: u64 = 30;
 /// How many starts and traps of a guest.
 const STARTS: u64 = 1_000_000;
 
+/// How many faults of a disk.
+const FAULTS: u64 = 2_000;
+
 /// More images of a disk than there are: all of them.
 const IMAGES: u64 = 1_000_000;
 
@@ -37,6 +41,7 @@ pub(super) fn play(words: &[&str]) -> Result<()> {
     guests::build()?;
     let mut tests = cargo();
     tests.env("COUNTERSIGN_KILLS", kills.to_string());
+    tests.env("COUNTERSIGN_FAULTS", FAULTS.to_string());
     tests.env("COUNTERSIGN_IMAGES", IMAGES.to_string());
     tests.env("COUNTERSIGN_MINUTES", minutes.to_string());
     tests.env("COUNTERSIGN_STARTS", STARTS.to_string());
@@ -45,5 +50,11 @@ pub(super) fn play(words: &[&str]) -> Result<()> {
     tests.args(["test", "--locked", "--workspace"]).args(TPM);
     tests.args(["--test", "gateway", "--test", "suite"]);
     tests.args(["--", "--nocapture", "--test-threads=2", "--include-ignored"]);
-    run(tests.args(["kills::", "unsynced::", "churn::", "reuse::"]))
+    run(tests.args([
+        "kills::",
+        "unsynced::",
+        "gateway::faults::",
+        "churn::",
+        "reuse::",
+    ]))
 }

@@ -8,7 +8,8 @@ use countersign_hosting::{Read, read};
 use countersign_trust_store::UnverifiedBundle;
 
 use super::Places;
-use crate::config::Config;
+use crate::config::{Config, Lacks};
+use crate::lack::is_of_lack;
 use crate::say::complain;
 use crate::state::{self, Memory};
 
@@ -105,17 +106,24 @@ fn whole(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
 /// # Errors
 /// If the file cannot be used. Where the state cannot, it stands alone.
 pub(crate) fn configured(path: &Path) -> anyhow::Result<Config> {
-    let config = Config::load(path)?;
-    let Ok(memory) = state::glance(&config.state) else {
-        // Whoever opens the state says what is wrong with it.
-        return Ok(config);
+    let mut config = Config::load(path)?;
+    let memory = match state::glance(&config.state) {
+        Ok(memory) => memory,
+        // Whoever opens the state says what is wrong with it; and that this is not whole, where by then nothing is.
+        Err(error) => {
+            config.lacks = Lacks::Memory(format!("{error:#}"));
+            return Ok(config);
+        }
     };
-    let own = with_lists(config, &memory)?;
+    let mut own = with_lists(config, &memory)?;
     with_current(own.clone(), &memory).or_else(|error| {
         complain(
             "",
             &format!("nothing of the bundle that was applied runs: {error:#}"),
         );
+        if is_of_lack(&error) {
+            own.lacks = Lacks::Bundle;
+        }
         Ok(own)
     })
 }

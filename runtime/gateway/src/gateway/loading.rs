@@ -150,6 +150,13 @@ impl Gateway {
             && running.is_of(&verified.facts)
             && running.service == *service
         {
+            if self
+                .refused
+                .get(name)
+                .is_some_and(|refused| refused.is_of_lack)
+            {
+                self.refused.remove(name);
+            }
             self.done.unchanged.push(name.clone());
             return;
         }
@@ -289,7 +296,10 @@ impl Gateway {
                 }
             }
             (Err(refusal), Attempt::InPlace) => self.instead(&service, refusal).await,
-            (Err(_), Attempt::Copy(copies)) => self.try_copies(&service, copies).await,
+            (Err(refusal), Attempt::Copy(copies)) => {
+                self.pass_over(&service, &refusal);
+                self.try_copies(&service, copies).await;
+            }
             (Err(refusal), Attempt::RollBack) => {
                 self.let_go(&service.name);
                 self.done.refused.insert(service.name, refusal);
@@ -338,19 +348,40 @@ impl Gateway {
 
     async fn try_copies(&mut self, service: &Service, mut copies: VecDeque<Place>) {
         while let Some(copy) = copies.pop_front() {
-            if let Ok(verified) = self.verified(service, &copy).await
-                && !self
-                    .kept
-                    .is_held(&service.name, &verified.facts.file_sha256)
-            {
-                self.load(service, verified, Attempt::Copy(copies));
-                return;
+            match self.verified(service, &copy).await {
+                Ok(verified) => {
+                    let file = &verified.facts.file_sha256;
+                    if !self.kept.is_held(&service.name, file) {
+                        self.load(service, verified, Attempt::Copy(copies));
+                        return;
+                    }
+                }
+                Err(refusal) => self.pass_over(service, &refusal),
             }
+        }
+    }
+
+    /// A copy does not run. Where only something was lacking for that, the service is tried again; otherwise that has its record.
+    fn pass_over(&mut self, service: &Service, refusal: &Refusal) {
+        if refusal.is_of_lack {
+            let why = format!("a copy was passed over: {}", refusal.why);
+            warn(&service.name, &why);
+            self.passed_over.insert(service.name.clone());
         }
     }
 
     fn refuse(&mut self, service: &Service, refusal: Refusal) {
         let name = service.name.clone();
+        match self.refused.get(&name) {
+            // Tried again by itself, and said already.
+            Some(known) if *known == refusal => {
+                self.done.refused.entry(name).or_insert(refusal);
+                return;
+            }
+            // It is another now.
+            Some(known) if known.is_of_lack => drop(self.refused.remove(&name)),
+            _ => {}
+        }
         let code = refusal.code.unwrap_or("cannot be used");
         warn(
             &name,

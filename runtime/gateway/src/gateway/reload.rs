@@ -89,6 +89,7 @@ impl Gateway {
             self.queue = queued;
             return Err(error);
         }
+        self.waits_for_lists = false;
         let services = config.services.iter().cloned();
         self.queue = services.map(|service| (service, By::Operator)).collect();
         Ok(std::mem::replace(&mut self.config, config))

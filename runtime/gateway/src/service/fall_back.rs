@@ -48,7 +48,12 @@ impl Supervision {
             failed.facts.component, failed.facts.version, self.current.facts.version
         );
         warn(&self.service.name, &why);
-        self.told.send_modify(|status| status.newer = Some(why));
+        // Whoever learns why sees what runs instead.
+        self.told.send_modify(|status| {
+            status.newer = Some(why);
+            status.facts = Some(self.current.facts.clone());
+            status.links = Arc::clone(&self.current.links);
+        });
         Ok(true)
     }
 }
@@ -74,7 +79,14 @@ impl CopySearch {
                     return None;
                 }
                 // A refusal has its record.
-                let verified = host.judge(&service, &place, &state).ok()?;
+                let judged = host.judge(&service, &place, &state);
+                let verified = judged
+                    .inspect_err(|refusal| {
+                        if refusal.is_of_lack {
+                            warn(name, &format!("a copy was passed over: {}", refusal.why));
+                        }
+                    })
+                    .ok()?;
                 let digest = &verified.facts.file_sha256;
                 if *digest == runs || kept.is_held(name, digest) {
                     return None;

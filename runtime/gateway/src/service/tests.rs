@@ -39,6 +39,7 @@ impl Place {
             began: Instant::now(),
             probed: false,
             leaving: None,
+            before: Vec::new(),
         };
         Self {
             supervision,
@@ -222,6 +223,44 @@ async fn th10_who_is_told_something_gives_his_question_up_and_asks_again() {
         assert!(became.await.expect("an answer").is_err());
         until(&goes, 1).await;
         until(&times, 2).await;
+        let _ = commands.send(Command::StopAtOnce);
+    });
+    let event = place.supervision.attend(at_work, ask);
+    let event = tokio::time::timeout(Duration::from_secs(20), event).await;
+    assert!(matches!(event, Ok(Event::Stop)));
+    told.await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn td10_no_version_is_raised_before_what_was_exchanged_has_finished_what_it_had_under_way() {
+    let mut place = Place::new();
+    place.supervision.service.restart.healthy_after = Duration::ZERO;
+    let (finish, finished) = oneshot::channel::<()>();
+    let before = tokio::spawn(async { finished.await.expect("told") });
+    // Another one before it has nothing under way any more.
+    place.supervision.before = vec![tokio::spawn(async {}), before];
+    let run = tokio::spawn(std::future::pending::<Ended>());
+    let at_work = AtWork::Running(work::Run::of(run));
+    let state = Arc::clone(&place.supervision.state);
+    let raised = move || state.memory().versions().next().is_some();
+    let (asked, was_asked) = mpsc::unbounded_channel();
+    let ask = move |_: &Supervision| {
+        let _ = asked.send(());
+        Asked::by(async { Ok(()) })
+    };
+    let (commands, mut status, mut was_asked) = (place.commands.clone(), place.status, was_asked);
+    let told = tokio::spawn(async move {
+        was_asked.recv().await.expect("asked");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!raised() && !status.borrow().proved);
+        finish.send(()).expect("it waits");
+        status
+            .wait_for(|status| status.proved)
+            .await
+            .expect("it is there");
+        assert!(raised());
+        // Asked once: what it said stays good meanwhile.
+        assert!(was_asked.try_recv().is_err());
         let _ = commands.send(Command::StopAtOnce);
     });
     let event = place.supervision.attend(at_work, ask);

@@ -307,6 +307,12 @@ impl Memory {
         });
     }
 
+    /// Whether what was admitted with these signatures proved healthy here.
+    pub(crate) fn has_proved(&self, signatures: Digest) -> bool {
+        let admitted = self.admissions.get(&signatures.to_string());
+        admitted.is_some_and(|admitted| admitted.proved)
+    }
+
     /// Puts down that what was admitted failed before it proved healthy.
     pub(crate) fn admission_failed(&mut self, signatures: Digest) {
         if let Some(admitted) = self.admissions.get_mut(&signatures.to_string()) {

@@ -84,7 +84,7 @@ impl Kept {
     /// # Errors
     /// If it could not be written whole.
     pub(super) fn append(&mut self, line: &str, what: What, wait: Wait) -> io::Result<()> {
-        if self.reserve.is_short() && what == What::New {
+        if self.is_short() && what == What::New {
             return Err(no_room());
         }
         match self.add(line, wait) {
@@ -133,6 +133,11 @@ impl Kept {
     /// Has every file as readers look for it.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.log.flush()
+    }
+
+    /// Whether there is no room for anything new. Now and then it is tried to get it back.
+    pub(super) fn is_short(&mut self) -> bool {
+        self.reserve.is_short()
     }
 
     pub(super) fn place(&self) -> &LogPlace {
