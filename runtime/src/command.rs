@@ -27,9 +27,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
                             let outputs = store.data_mut().guest_context().outputs.clone();
                             let ended = run.call_async(store, ()).await;
                             // However it ended: what it wrote is out before it counts as ended.
-                            for output in outputs {
-                                output.drain().await;
-                            }
+                            outputs.drain().await;
                             ended
                         })
                     })

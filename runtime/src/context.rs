@@ -10,7 +10,7 @@ use crate::grants::Granted;
 use crate::host::Session;
 use crate::http::{Http, Outgoing};
 use crate::limits::Limiter;
-use crate::wasi::{self, Metered, Preopen};
+use crate::wasi::{self, Outputs, Preopen};
 
 /// What one start of one component needs in its store.
 ///
@@ -20,7 +20,7 @@ pub struct GuestContext {
     pub(crate) table: ResourceTable,
     pub(crate) http: Http,
     pub(crate) preopens: Vec<Preopen>,
-    pub(crate) outputs: [Metered; 2],
+    pub(crate) outputs: Outputs,
     pub(crate) limiter: Limiter,
     pub(crate) session: Option<Session>,
     pub(crate) granted: Arc<Granted>,

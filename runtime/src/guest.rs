@@ -20,7 +20,6 @@ use crate::error::{LoadError, RunError};
 use crate::grants::Granted;
 use crate::host::Session;
 use crate::limits::{LimitKind, Limits};
-use crate::usage::Usage;
 use crate::wasi::LogBytesExhausted;
 
 /// Most names of a backtrace that are kept, and most characters of guest text in one of them.
@@ -53,22 +52,23 @@ pub type CallFuture<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + 
 /// A clone shares the compiled code, for a host that starts a component more than once.
 pub struct ReadyGuest<T: 'static> {
     pre: InstancePre<T>,
+    shared: Arc<Shared>,
+}
+
+/// What all starts of a component share.
+struct Shared {
     granted: Arc<Granted>,
     session: Option<Session>,
     ticker: Arc<Ticker>,
-    record: Arc<Record>,
-    origin: Arc<CodeOrigin>,
+    record: Record,
+    origin: CodeOrigin,
 }
 
 impl<T: 'static> Clone for ReadyGuest<T> {
     fn clone(&self) -> Self {
         Self {
             pre: self.pre.clone(),
-            granted: Arc::clone(&self.granted),
-            session: self.session.clone(),
-            ticker: Arc::clone(&self.ticker),
-            record: Arc::clone(&self.record),
-            origin: Arc::clone(&self.origin),
+            shared: Arc::clone(&self.shared),
         }
     }
 }
@@ -76,7 +76,7 @@ impl<T: 'static> Clone for ReadyGuest<T> {
 impl<T: 'static> std::fmt::Debug for ReadyGuest<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReadyGuest")
-            .field("granted", &self.granted)
+            .field("granted", &self.shared.granted)
             .finish_non_exhaustive()
     }
 }
@@ -90,32 +90,32 @@ impl<T: HasGuestContext> ReadyGuest<T> {
         record: Record,
         origin: CodeOrigin,
     ) -> Self {
-        Self {
-            pre,
+        let shared = Arc::new(Shared {
             granted,
             session,
             ticker,
-            record: Arc::new(record),
-            origin: Arc::new(origin),
-        }
+            record,
+            origin,
+        });
+        Self { pre, shared }
     }
 
     /// The record of its acceptance, of which those of its ends are made.
     #[must_use]
     pub fn record(&self) -> &Record {
-        &self.record
+        &self.shared.record
     }
 
     /// Where its code came from.
     #[must_use]
     pub fn code_origin(&self) -> &CodeOrigin {
-        &self.origin
+        &self.shared.origin
     }
 
     /// What the component was granted.
     #[must_use]
     pub fn granted(&self) -> &Granted {
-        &self.granted
+        &self.shared.granted
     }
 
     /// The engine that the component was compiled for; stores for it are made with it.
@@ -129,7 +129,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
     /// # Errors
     /// [`LoadError::GrantInvalid`] if the descriptor of a granted directory cannot be duplicated.
     pub fn context(&self) -> Result<GuestContext, LoadError> {
-        GuestContext::new(&self.granted, self.session.clone())
+        GuestContext::new(&self.shared.granted, self.shared.session.clone())
     }
 
     /// Starts the component in `store`, under its limits; replaces a limiter and an epoch deadline that the store had.
@@ -146,7 +146,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
 
     /// The whole time that its limits give, from now on.
     pub(crate) fn budget(&self) -> Budget {
-        Budget::new(self.granted.limits(), &self.granted.usage)
+        Budget::new(self.granted().limits(), &self.granted().usage)
     }
 
     pub(crate) async fn start_within(
@@ -161,7 +161,8 @@ impl<T: HasGuestContext> ReadyGuest<T> {
         if !limiter.take_memories(memories) {
             return Err(RunError::NoRoom);
         }
-        let started = bounded(&self.ticker, budget, self.pre.instantiate_async(&mut store)).await;
+        let ticker = &self.shared.ticker;
+        let started = bounded(ticker, budget, self.pre.instantiate_async(&mut store)).await;
         match flatten(started) {
             Ok(instance) => {
                 let store = Some(store);
@@ -169,8 +170,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
                     store,
                     instance,
                     limits,
-                    usage: Arc::clone(&self.granted.usage),
-                    ticker: self.ticker,
+                    shared: self.shared,
                 })
             }
             Err(ended) => Err(ended.explain(&limits, &mut store)),
@@ -179,11 +179,14 @@ impl<T: HasGuestContext> ReadyGuest<T> {
 
     /// Puts a store under the component's limits.
     pub(crate) fn prepare(&self, store: &mut Store<T>) -> Result<Limits, RunError> {
-        let ours = Arc::ptr_eq(&store.data_mut().guest_context().granted, &self.granted);
+        let ours = Arc::ptr_eq(
+            &store.data_mut().guest_context().granted,
+            &self.shared.granted,
+        );
         if !ours || !Engine::same(store.engine(), self.pre.engine()) {
             return Err(RunError::WrongContext);
         }
-        let limits = *self.granted.limits();
+        let limits = *self.granted().limits();
         store.limiter(|data| &mut data.guest_context().limiter);
         store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
         store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
@@ -198,7 +201,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
     }
 
     pub(crate) fn ticker(&self) -> &Arc<Ticker> {
-        &self.ticker
+        &self.shared.ticker
     }
 }
 
@@ -208,8 +211,7 @@ pub struct RunningGuest<T: 'static> {
     store: Option<Store<T>>,
     instance: Instance,
     limits: Limits,
-    usage: Arc<Usage>,
-    ticker: Arc<Ticker>,
+    shared: Arc<Shared>,
 }
 
 impl<T: HasGuestContext> RunningGuest<T> {
@@ -254,7 +256,7 @@ impl<T: HasGuestContext> RunningGuest<T> {
     where
         F: for<'a> FnOnce(StoreContextMut<'a, T>, Instance) -> CallFuture<'a, R>,
     {
-        let mut budget = Budget::new(&self.limits, &self.usage);
+        let mut budget = Budget::new(&self.limits, &self.shared.granted.usage);
         self.call_within(&mut budget, call).await
     }
 
@@ -271,7 +273,7 @@ impl<T: HasGuestContext> RunningGuest<T> {
         // Taken out, so that it is gone too if the caller drops this future.
         let mut store = self.store.take().ok_or(RunError::Stopped)?;
         let called = bounded(
-            &self.ticker,
+            &self.shared.ticker,
             budget,
             call(store.as_context_mut(), self.instance),
         )

@@ -114,9 +114,7 @@ impl<T: HasGuestContext> ReadyGuest<T> {
                 Box::pin(async move {
                     let outputs = store.data_mut().guest_context().outputs.clone();
                     let handled = handle.call_async(store, (topic, payload)).await;
-                    for output in outputs {
-                        output.drain().await;
-                    }
+                    outputs.drain().await;
                     handled
                 })
             })

@@ -254,9 +254,7 @@ impl<T: HasGuestContext> HttpHandler<T> {
                 let proxy = proxy.instantiate_async(&mut store).await?;
                 let handler = proxy.wasi_http_incoming_handler();
                 let called = handler.call_handle(&mut store, request, outparam).await;
-                for output in outputs {
-                    output.drain().await;
-                }
+                outputs.drain().await;
                 called
             })
             .await;

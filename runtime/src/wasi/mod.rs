@@ -26,7 +26,7 @@ use crate::grants::{Granted, Input};
 use crate::http;
 use crate::limits::{ByteBudget, MAX_RANDOM_BYTES};
 
-pub(crate) use output::{LogBytesExhausted, Metered};
+pub(crate) use output::{LogBytesExhausted, Outputs};
 pub(crate) use preopens::Preopen;
 
 /// Adds to `linker` every interface that this library defines for a guest with these grants.
@@ -74,14 +74,13 @@ pub(crate) fn link<T: HasGuestContext>(
 
 /// Fills WASI for one guest. Nothing of this process's own arguments, environment, streams or date gets in unless
 /// `granted` says so.
-pub(crate) fn context(granted: &Granted, outputs: &[Metered; 2]) -> WasiCtx {
+pub(crate) fn context(granted: &Granted, outputs: &Outputs) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
-    let [stdout, stderr] = outputs.clone();
     builder
         .args(&granted.args)
         .envs(&granted.env)
-        .stdout(stdout)
-        .stderr(stderr)
+        .stdout(outputs.stdout())
+        .stderr(outputs.stderr())
         .max_random_size(MAX_RANDOM_BYTES);
     match &granted.stdin {
         Input::Bytes(bytes) => {
@@ -99,13 +98,10 @@ pub(crate) fn context(granted: &Granted, outputs: &[Metered; 2]) -> WasiCtx {
     builder.build()
 }
 
-/// Standard output and standard error of one guest, which share one budget.
-pub(crate) fn outputs(granted: &Granted) -> [Metered; 2] {
+/// Standard output and standard error of one guest.
+pub(crate) fn outputs(granted: &Granted) -> Outputs {
     let budget = ByteBudget::new(granted.limits().log_bytes);
-    [
-        Metered::new(granted.stdout.clone(), budget.clone()),
-        Metered::new(granted.stderr.clone(), budget),
-    ]
+    Outputs::new(granted.stdout.clone(), granted.stderr.clone(), budget)
 }
 
 /// A wall clock that stands at 1970-01-01T00:00:00Z.

@@ -16,63 +16,108 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::pipe::AsyncWriteStream;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::grants::{Captured, LineSink, Output};
+use crate::grants::{LineSink, Output};
 use crate::limits::ByteBudget;
 
 /// Most bytes that a guest may hand over in one write, in bytes (64 KiB).
 const CHUNK: usize = 64 << 10;
 
-/// One of the two outputs, with the budget that both share. A clone is the same output.
+/// Standard output and standard error of one guest, which share one budget. A clone is the same two.
 #[derive(Clone)]
-pub(crate) struct Metered {
-    output: Output,
+pub(crate) struct Outputs(Arc<Both>);
+
+struct Both {
     budget: ByteBudget,
-    /// Made when the system first does not take at once what the guest writes; none where nothing has to be waited for.
-    worker: Option<Arc<OnceLock<Worker>>>,
-    /// Where lines go, if they go to the host: one for all the handles that a guest may have to the same output.
-    lines: Option<Arc<std::sync::Mutex<Lines>>>,
+    stdout: One,
+    stderr: One,
+}
+
+/// One of the two, whatever handles a guest may have to it.
+struct One {
+    output: Output,
+    /// Made when the system first does not take at once what the guest writes.
+    worker: OnceLock<Worker>,
+    /// Where lines go, if they go to the host.
+    lines: Option<std::sync::Mutex<Lines>>,
 }
 
 /// Written by a task of its own: a reader that does not read delays the guest, and not its deadline. One for all the
 /// handles that a guest may have to the same output.
 type Worker = Arc<Mutex<AsyncWriteStream>>;
 
-impl Metered {
-    pub(super) fn new(output: Output, budget: ByteBudget) -> Self {
-        let lines = match &output {
-            Output::Lines(sink) => Some(Arc::new(std::sync::Mutex::new(Lines {
-                sink: sink.clone(),
-                begun: Vec::new(),
-            }))),
-            _ => None,
-        };
-        let worker = match &output {
-            Output::Stderr | Output::Stdout => Some(Arc::default()),
-            Output::Capture(_) | Output::Discard | Output::Lines(_) => None,
-        };
-        Self {
-            output,
+impl Outputs {
+    pub(super) fn new(stdout: Output, stderr: Output, budget: ByteBudget) -> Self {
+        Self(Arc::new(Both {
             budget,
-            worker,
-            lines,
+            stdout: One::new(stdout),
+            stderr: One::new(stderr),
+        }))
+    }
+
+    pub(super) fn stdout(&self) -> Metered {
+        Metered {
+            outputs: self.clone(),
+            stream: Standard::Output,
+        }
+    }
+
+    pub(super) fn stderr(&self) -> Metered {
+        Metered {
+            outputs: self.clone(),
+            stream: Standard::Error,
         }
     }
 
     /// Waits until everything that the guest wrote has left this process. The worker dies with the store, and a guest
     /// need not flush before it ends.
     pub(crate) async fn drain(&self) {
-        if let Some(worker) = self.worker.as_ref().and_then(|worker| worker.get()) {
-            let mut stream = worker.lock().await;
-            // Where the reader is gone, nobody misses the rest.
-            if stream.flush().is_ok() {
-                stream.ready().await;
+        for one in [&self.0.stdout, &self.0.stderr] {
+            if let Some(worker) = one.worker.get() {
+                let mut stream = worker.lock().await;
+                // Where the reader is gone, nobody misses the rest.
+                if stream.flush().is_ok() {
+                    stream.ready().await;
+                }
             }
         }
     }
+}
 
-    fn sink(&self, stream: Standard) -> Sink {
-        let worker = self.worker.clone().unwrap_or_default();
-        Sink::Standard { stream, worker }
+impl One {
+    fn new(output: Output) -> Self {
+        let lines = match &output {
+            Output::Lines(sink) => Some(std::sync::Mutex::new(Lines {
+                sink: sink.clone(),
+                begun: Vec::new(),
+            })),
+            _ => None,
+        };
+        Self {
+            output,
+            worker: OnceLock::new(),
+            lines,
+        }
+    }
+}
+
+/// One of the two outputs, and any handle to it.
+#[derive(Clone)]
+pub(crate) struct Metered {
+    outputs: Outputs,
+    stream: Standard,
+}
+
+impl Metered {
+    fn one(&self) -> &One {
+        match self.stream {
+            Standard::Error => &self.outputs.0.stderr,
+            Standard::Output => &self.outputs.0.stdout,
+        }
+    }
+
+    /// The worker, if there is one.
+    fn worker(&self) -> Option<&Worker> {
+        self.one().worker.get()
     }
 }
 
@@ -125,7 +170,7 @@ fn start(writer: impl AsyncWrite + Send + 'static) -> Worker {
 
 impl IsTerminal for Metered {
     fn is_terminal(&self) -> bool {
-        match self.output {
+        match self.one().output {
             Output::Capture(_) | Output::Discard | Output::Lines(_) => false,
             Output::Stderr => io::IsTerminal::is_terminal(&io::stderr()),
             Output::Stdout => io::IsTerminal::is_terminal(&io::stdout()),
@@ -140,17 +185,7 @@ impl StdoutStream for Metered {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        let sink = match (&self.output, &self.lines) {
-            (_, Some(lines)) => Sink::Lines(Arc::clone(lines)),
-            (Output::Capture(buffer), None) => Sink::Capture(buffer.clone()),
-            (Output::Discard | Output::Lines(_), None) => Sink::Discard,
-            (Output::Stderr, None) => self.sink(Standard::Error),
-            (Output::Stdout, None) => self.sink(Standard::Output),
-        };
-        Box::new(MeteredStream {
-            sink,
-            budget: self.budget.clone(),
-        })
+        Box::new(self.clone())
     }
 }
 
@@ -159,71 +194,52 @@ impl StdoutStream for Metered {
 #[error("the guest wrote more to its outputs than it may")]
 pub(crate) struct LogBytesExhausted;
 
-struct MeteredStream {
-    sink: Sink,
-    budget: ByteBudget,
-}
-
-enum Sink {
-    Capture(Captured),
-    Discard,
-    Lines(Arc<std::sync::Mutex<Lines>>),
-    /// Written at once, for as long as the system takes all of it; from then on by a worker, so that it stays in order.
-    Standard {
-        stream: Standard,
-        worker: Arc<OnceLock<Worker>>,
-    },
-}
-
-impl Sink {
-    /// The worker, if there is one.
-    fn worker(&self) -> Option<&Worker> {
-        match self {
-            Self::Standard { worker, .. } => worker.get(),
-            Self::Capture(_) | Self::Discard | Self::Lines(_) => None,
-        }
-    }
-}
-
 #[async_trait]
-impl OutputStream for MeteredStream {
+impl OutputStream for Metered {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        if matches!(self.sink, Sink::Discard) {
+        let one = self.one();
+        if matches!(one.output, Output::Discard) {
             return Ok(());
         }
-        if !self.budget.take(bytes.len()) {
+        if !self.outputs.0.budget.take(bytes.len()) {
             return Err(StreamError::Trap(LogBytesExhausted.into()));
         }
-        match &mut self.sink {
-            Sink::Capture(buffer) => buffer.push(&bytes),
-            Sink::Discard => {}
-            Sink::Lines(lines) => {
-                // A panic of the host's function cannot leave a half-written vector behind.
-                let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                lines.write(&bytes);
+        let stream = match &one.output {
+            Output::Capture(buffer) => {
+                buffer.push(&bytes);
+                return Ok(());
             }
-            Sink::Standard { stream, worker } => {
-                let rest = match worker.get() {
-                    Some(_) => bytes,
-                    None => stream.write_at_once(bytes),
-                };
-                if !rest.is_empty() {
-                    idle(worker.get_or_init(|| stream.start()))?.write(rest)?;
+            Output::Discard | Output::Lines(_) => {
+                if let Some(lines) = &one.lines {
+                    // A panic of the host's function cannot leave a half-written vector behind.
+                    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                    lines.write(&bytes);
                 }
+                return Ok(());
             }
+            Output::Stderr => Standard::Error,
+            Output::Stdout => Standard::Output,
+        };
+        // At once, for as long as the system takes all of it; from then on by a worker, so that it stays in order.
+        let rest = match one.worker.get() {
+            Some(_) => bytes,
+            None => stream.write_at_once(bytes),
+        };
+        if !rest.is_empty() {
+            idle(one.worker.get_or_init(|| stream.start()))?.write(rest)?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        match self.sink.worker() {
+        match self.worker() {
             Some(worker) => idle(worker)?.flush(),
             None => Ok(()),
         }
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        match self.sink.worker() {
+        match self.worker() {
             Some(worker) => idle(worker)?.check_write(),
             None => Ok(CHUNK),
         }
@@ -231,9 +247,9 @@ impl OutputStream for MeteredStream {
 }
 
 #[async_trait]
-impl Pollable for MeteredStream {
+impl Pollable for Metered {
     async fn ready(&mut self) {
-        if let Some(worker) = self.sink.worker() {
+        if let Some(worker) = self.worker() {
             worker.lock().await.ready().await;
         }
     }
@@ -307,9 +323,15 @@ mod tests {
         output: &Metered,
         writer: impl AsyncWrite + Send + 'static,
     ) -> Box<dyn OutputStream> {
-        let worker = output.worker.as_ref().unwrap();
-        assert!(worker.set(start(writer)).is_ok());
+        assert!(output.one().worker.set(start(writer)).is_ok());
         output.p2_stream()
+    }
+
+    /// What goes to this as standard output.
+    fn stdout(output: Output, bytes: u64) -> (Outputs, Metered) {
+        let outputs = Outputs::new(output, Output::Discard, ByteBudget::new(bytes));
+        let stdout = outputs.stdout();
+        (outputs, stdout)
     }
 
     #[test]
@@ -332,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_written_and_not_flushed_is_not_lost() {
-        let output = Metered::new(Output::Stdout, ByteBudget::new(1_000));
+        let (outputs, output) = stdout(Output::Stdout, 1_000);
         // Room for one byte: the worker is far behind the guest.
         let (writer, mut reader) = tokio::io::duplex(1);
         let reading = tokio::spawn(async move {
@@ -345,8 +367,8 @@ mod tests {
         let mut other = output.p2_stream();
         other.write(Bytes::from_static(b"words")).unwrap();
         drop((handle, other));
-        output.drain().await;
-        drop(output);
+        outputs.drain().await;
+        drop((output, outputs));
         assert_eq!(reading.await.unwrap(), b"the last words");
     }
 
@@ -357,7 +379,7 @@ mod tests {
             let seen = Arc::clone(&seen);
             LineSink::new(move |line| seen.lock().unwrap().push(line.to_owned()))
         };
-        let output = Metered::new(Output::Lines(sink), ByteBudget::new(100_000));
+        let (outputs, output) = stdout(Output::Lines(sink), 100_000);
         let mut handle = output.p2_stream();
         let mut other = output.p2_stream();
         handle.write(Bytes::from_static(b"one\ntw")).unwrap();
@@ -371,13 +393,13 @@ mod tests {
             *seen.lock().unwrap(),
             ["one", "two", "", "bad \u{fffd}", &long]
         );
-        drop(output);
+        drop((output, outputs));
         assert_eq!(seen.lock().unwrap().last().map(String::as_str), Some("x"));
     }
 
     #[tokio::test]
     async fn an_output_that_nobody_reads_takes_a_bounded_amount() {
-        let output = Metered::new(Output::Stdout, ByteBudget::new(1 << 30));
+        let (_outputs, output) = stdout(Output::Stdout, 1 << 30);
         let (writer, _reader) = tokio::io::duplex(1);
         let mut first = written_by_a_worker(&output, writer);
         let mut other = output.p2_stream();

@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::FileExt as _;
 
-use super::kills::{Deed, Dice, May, Order, Running, World, count, major, settled};
+use super::kills::{Deed, Dice, Order, Running, World, count, major, settled};
 use super::*;
 use crate::device::{Device, Store};
 
