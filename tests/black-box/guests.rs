@@ -9,6 +9,8 @@ pub(crate) mod host;
 mod signed_readings;
 mod signing;
 
+use countersign_trust_store::Code;
+
 use crate::programs::Ran;
 use evidence::attest;
 use host::HOST;
@@ -82,6 +84,15 @@ fn knock() {
     ]);
     let denied = "tcp-connect 127.0.0.1:1: access-denied\nudp-send 127.0.0.1:1: access-denied\n";
     assert_eq!((ran.status, ran.stdout.as_str()), (0, denied), "{ran:?}");
+}
+
+/// What it stays in is the bench of deadlines; without a key that is lent it does not start.
+#[test]
+fn dwell() {
+    let ran = HOST.sign("dwell").run(&["--", "signature", "127.0.0.1:1"]);
+    let refused = i32::from(Code::ImportDenied.exit_status());
+    assert_eq!(ran.status, refused, "{ran:?}");
+    assert!(ran.stderr.contains("countersign:device/signing"), "{ran:?}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ const BENCHES: &[Bench] = &[
     ("sizes", sizes),
     ("guest_sign", guest_sign),
     ("instances", || under_load("instances")),
-    ("deadlines", || under_load("deadlines")),
+    ("deadlines", deadlines),
     ("neighbours", || under_load("neighbours")),
     ("http", http),
     ("idle", idle),
@@ -216,6 +216,14 @@ fn guest_sign() -> Result<()> {
 /// Builds Wasmtime as released, too.
 fn under_load(name: &str) -> Result<()> {
     run(&mut of_package(UNDER_LOAD, name))
+}
+
+/// Guests at their deadlines, in calls of the host too.
+fn deadlines() -> Result<()> {
+    guests::build_named(&["dwell"])?;
+    let mut bench = of_package(UNDER_LOAD, "deadlines");
+    bench.env("COUNTERSIGN_BENCH_DWELL", guests::wasm("dwell"));
+    run(&mut bench)
 }
 
 /// The gateway as released, beside Wasmtime's own server.

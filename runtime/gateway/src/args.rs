@@ -156,7 +156,7 @@ pub(crate) enum Verb {
     Apply {
         #[command(flatten)]
         config: ConfigFile,
-        /// The bundle: a file, http://… or https://…, or oci://HOST/NAME:TAG in a registry (oci+http:// without TLS)
+        /// The bundle: a file, a folder for the newest of this gateway's line in it, http://… or https://…, or oci://HOST/NAME:TAG in a registry (oci+http:// without TLS)
         #[arg(value_name = "BUNDLE")]
         source: String,
         /// Then write a receipt of what runs there: into a folder, such as the stick's, or as a new file

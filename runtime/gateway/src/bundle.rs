@@ -14,6 +14,7 @@ mod oci;
 mod places;
 mod record;
 mod stage;
+mod stick;
 mod unproved;
 
 pub(crate) use applied::{Applied, configured, remembered, with_lists};

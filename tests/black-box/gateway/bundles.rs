@@ -190,6 +190,60 @@ fn te15_th12_a_bundle_brings_code_for_several_targets_and_its_own_is_used() {
 pub(super) const WHOLE: Parts<'_> = &[(Configuration, "services.toml"), (Component, "pump.wasm")];
 
 #[test]
+fn td07_a_folder_stands_for_the_newest_bundle_of_the_line_in_it_and_for_nothing_else() {
+    let plant = Plant::new();
+    plant.say(&["pump"]);
+    let stick = plant.bench.path("usb");
+    fs::create_dir(&stick).expect("our own folder");
+    let bring = |number, line: &str, name: &str| {
+        plant.sign("pump", "endless-loop", number);
+        let mut plan = plant.plan(number, WHOLE);
+        plan.line = line.to_owned();
+        fs::rename(plant.bundle(plan), stick.join(name)).expect("our own folder");
+    };
+    let apply = || plant.bench.ran("apply", &[kills::text(&stick), "--json"]);
+    let misused = |said: &str| {
+        let ran = apply();
+        assert!(
+            ran.status == 2 && ran.stderr.contains(said),
+            "{said}: {ran:?}"
+        );
+    };
+    let gateway = plant.bench.start();
+    fs::write(stick.join("read-me.txt"), "no bundle").expect("our own folder");
+    misused("holds no bundle");
+    bring(9, "another", "another.bundle");
+    misused("holds no bundle of the line \"plant\"");
+    bring(1, "plant", "one.bundle");
+    bring(3, "plant", "three.bundle");
+    bring(2, "plant", "two.bundle");
+    let ran = apply();
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(
+        ran.stderr.contains("three.bundle, number 3 of plant"),
+        "{ran:?}"
+    );
+    assert_eq!(plant.version("pump"), "3.0.0");
+    // Which one is meant is not guessed; nor is a link followed.
+    fs::copy(stick.join("three.bundle"), stick.join("copy.bundle")).expect("our own folder");
+    misused("both have the number 3");
+    fs::remove_file(stick.join("three.bundle")).expect("our own folder");
+    bring(4, "plant", "four.bundle");
+    let away = plant.bench.path("away.bundle");
+    fs::rename(stick.join("four.bundle"), &away).expect("our own folder");
+    std::os::unix::fs::symlink(&away, stick.join("four.bundle")).expect("our own folder");
+    // Applied already: what ran runs on.
+    let ran = apply();
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(
+        ran.stderr.contains("copy.bundle, number 3 of plant"),
+        "{ran:?}"
+    );
+    assert_eq!(plant.version("pump"), "3.0.0");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
 fn td10_th12_a_bundle_is_applied_whole_or_not_at_all_and_a_failed_one_gives_the_place_back() {
     let plant = Plant::new();
     plant.sign("pump", "endless-loop", 3);

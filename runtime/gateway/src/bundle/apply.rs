@@ -10,18 +10,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use countersign_format::{Digest, DigestWriter};
+use countersign_hosting::printable;
 use countersign_trust_store::{BundleReader, Code};
 use reqwest::header::HeaderMap;
 
 use super::download::{Downloader, Partial};
 use super::logins::Logins;
-use super::{Places, oci};
+use super::{Places, oci, stick};
 use crate::admission::Refusal;
 use crate::config::{Bundles, Config};
 use crate::control::{self, Question};
 use crate::gateway::NotStarted;
 use crate::overview;
 use crate::receipt::Wish;
+use crate::say::say;
 
 /// Applies the bundle at `source`, and has a receipt written then if one is wanted: where, and for which nonce. The exit status:
 /// that of the refusal, if it is refused.
@@ -40,7 +42,10 @@ pub(crate) fn apply(
         .transpose()?;
     let places = Places::in_state(&config.state);
     let arrived = match Address::of(source) {
-        None => Arrived::copy(Path::new(source), bundles, &places, &config.state)?,
+        None => {
+            let path = of_folder(Path::new(source), bundles)?;
+            Arrived::copy(&path, bundles, &places, &config.state)?
+        }
         Some(address) => Arrived::download(&address, bundles, &places, &config.state)
             .map_err(|error| NotStarted::Refused(Code::Download, format!("{error:#}")))?,
     };
@@ -60,6 +65,20 @@ pub(crate) fn apply(
         }
     }
     Ok(overview::print_applied(&answer, json))
+}
+
+/// The file itself; of a folder the newest bundle in it.
+fn of_folder(source: &Path, bundles: &Bundles) -> anyhow::Result<PathBuf> {
+    if !source.is_dir() {
+        return Ok(source.to_owned());
+    }
+    let (path, number) = stick::newest(source, &bundles.line)?;
+    let of = printable(&bundles.line);
+    say(
+        "",
+        &format!("taking {}, number {number} of {of}", path.display()),
+    );
+    Ok(path)
 }
 
 /// SHA-256 of the index that a file claims to be a bundle's.

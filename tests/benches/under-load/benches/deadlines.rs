@@ -1,18 +1,23 @@
 //! How long after its deadline a guest still runs: guests that compute, fill and grow memory, wait in the host, call it,
-//! sleep, and ask for random bytes. Each beside a timer of Tokio alone that was set to the same time.
+//! sleep, ask for random bytes, read a file, wait for a peer or an answer, and sign. Each beside a timer of Tokio alone that was
+//! set to the same time. The last four are the guest `dwell`, which `COUNTERSIGN_BENCH_DWELL` names.
 //!
 //! Time is the wall's.
 #![forbid(unsafe_code)]
 
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use countersign_benches::{Report, Table, micros};
+use countersign_runtime::format::{BootId, DeviceIdentity, DirectoryGrant, KeyGrant};
+use countersign_runtime::host::{Device, KeyCeiling, LentKey, SigningRecord};
 use countersign_runtime::trust_store::Code;
 use countersign_runtime::wasmtime;
 use countersign_runtime::wasmtime::component::Linker;
-use countersign_runtime::{Ceiling, GuestContext, Limits, Runtime};
-use countersign_testing::TestPki;
+use countersign_runtime::{Access, Ceiling, GuestContext, Limits, ReadyGuest, Runtime};
+use countersign_testing::{Profile, TestPki};
 
 const LIMIT: Duration = Duration::from_millis(100);
 /// How late the end may come.
@@ -70,6 +75,14 @@ const GUESTS: &[(&str, u64, &str)] = &[
     ),
 ];
 
+/// What `dwell` does, and how it is told.
+const DWELLS: &[(&str, &str)] = &[
+    ("reads a file all the time", "file"),
+    ("waits for a peer over TCP", "peer"),
+    ("waits for an answer over HTTP", "answer"),
+    ("signs all the time", "signature"),
+];
+
 fn main() -> ExitCode {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -85,9 +98,22 @@ fn main() -> ExitCode {
     ]);
     let pki = TestPki::new();
     let runtime = Runtime::builder(pki.anchors()).build().expect("a runtime");
-    for (what, memory, body) in GUESTS {
+    let mut guests: Vec<_> = GUESTS
+        .iter()
+        .map(|(what, memory, body)| (*what, load(&pki, &runtime, *memory, body)))
+        .collect();
+    // It takes connections, and says nothing.
+    let peer = TcpListener::bind("127.0.0.1:0").expect("a free address");
+    let address = peer.local_addr().expect("it is bound");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("much"), vec![7; 1 << 20]).expect("our own folder");
+    let device = device();
+    guests.extend(DWELLS.iter().map(|(what, how)| {
+        let dwell = dwell(&pki, &runtime, &device, (*how, address), folder.path());
+        (*what, dwell)
+    }));
+    for (what, ready) in guests {
         let (mut lates, mut timers) = (Vec::new(), Vec::new());
-        let ready = load(&pki, &runtime, *memory, body);
         for _ in 0..RUNS {
             let started = Instant::now();
             let ended = tokio.block_on(ready.clone().run_command());
@@ -103,7 +129,7 @@ fn main() -> ExitCode {
         timers.sort_unstable();
         let (longest, timer) = (lates[RUNS - 1], timers[RUNS - 1]);
         table.row(&[
-            (*what).to_owned(),
+            what.to_owned(),
             micros(lates[RUNS / 2]),
             micros(longest),
             micros(timer),
@@ -117,12 +143,64 @@ fn main() -> ExitCode {
     report.finish()
 }
 
-fn load(
+/// A device that lends one key.
+fn device() -> Device {
+    let devices = TestPki::builder().profile(Profile::GuestData).build();
+    let identity = DeviceIdentity::parse("test-device").expect("an identity");
+    let sink = |_: &SigningRecord| Ok(());
+    let key = LentKey::new(devices.device_key(), devices.chain().to_vec());
+    Device::builder(identity, BootId::new([7; 16]), sink)
+        .key("telemetry", key)
+        .expect("the certificate is the key's")
+        .build()
+        .expect("threads")
+}
+
+/// The guest `dwell`, told to do so at this address, with this folder.
+fn dwell(
     pki: &TestPki,
     runtime: &Runtime,
-    memory: u64,
-    body: &str,
-) -> countersign_runtime::ReadyGuest<GuestContext> {
+    device: &Device,
+    (how, address): (&str, SocketAddr),
+    folder: &Path,
+) -> ReadyGuest<GuestContext> {
+    let component = std::env::var_os("COUNTERSIGN_BENCH_DWELL").expect("cargo xtask bench sets it");
+    let component = std::fs::read(component).expect("the guest was built");
+    let mut manifest = pki.manifest("test:dwell");
+    manifest.grants.args = true;
+    manifest.grants.directories = vec![DirectoryGrant {
+        guest: "/lent".to_owned(),
+        writable: false,
+    }];
+    manifest.grants.sockets = Some(vec![format!("tcp:{address}")]);
+    manifest.grants.http_outgoing = Some(vec![address.to_string()]);
+    manifest.grants.keys = vec![KeyGrant {
+        name: "telemetry".to_owned(),
+        contexts: vec!["reading/v1".to_owned()],
+        per_minute: None,
+    }];
+    let signed = pki.sign(&component, &manifest);
+    let verified = runtime
+        .verify(signed, &pki.now(), &pki.state())
+        .expect("it is verified");
+    let mut limits = Limits::default();
+    limits.run = LIMIT;
+    let ceiling = Ceiling::new()
+        .args(["dwell".to_owned(), how.to_owned(), address.to_string()])
+        .directory(folder, "/lent", Access::Read)
+        .expect("our own folder")
+        .sockets([format!("tcp:{address}")])
+        .http_outgoing([address.to_string()])
+        .device(device.clone())
+        .key("telemetry", KeyCeiling::default().per_minute(u32::MAX))
+        .limits(limits);
+    let linker = Linker::<GuestContext>::new(runtime.engine());
+    runtime
+        .load(verified, &ceiling, &linker)
+        .expect("it is loaded")
+}
+
+fn load(pki: &TestPki, runtime: &Runtime, memory: u64, body: &str) -> ReadyGuest<GuestContext> {
     let component = format!(
         r#"(component
     (import "wait" (func $wait))
