@@ -2,10 +2,15 @@
 
 use std::process::ExitCode;
 
-use countersign_benches::{Bound, Report, Table, compare, mib, micros, peak_bytes, time};
+use countersign_benches::{
+    Bound, PeakAlloc, PeakBytes as _, Report, Table, compare, mib, micros, time,
+};
 use countersign_testing::{EMPTY_COMPONENT, Role, TestPki};
 use countersign_trust_store::{Anchors, Crl, Policy, UnverifiedComponent, VerifiedComponent};
 use der::{Decode, asn1::Any};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 fn main() -> ExitCode {
     let mut report = Report::default();
@@ -87,7 +92,7 @@ fn revocation(report: &mut Report) {
             || Crl::parse(list).expect("a list"),
             |list| list.lists(&serial(0)),
         );
-        let memory = peak_bytes(|| {
+        let memory = HEAP.peak_bytes(|| {
             let anchors = pki.anchors();
             verify(&anchors, &pki, signed.clone());
             anchors

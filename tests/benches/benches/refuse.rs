@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use countersign_benches::{Bound, Report, Table, compare, mib, peak_bytes};
+use countersign_benches::{Bound, PeakAlloc, PeakBytes as _, Report, Table, compare, mib};
 use countersign_format::{Envelope, SignerEntry, Statement, signature_section};
 use countersign_testing::{EMPTY_COMPONENT, Role, TestPki, cases};
 use countersign_trust_store::{
@@ -12,6 +12,9 @@ use countersign_trust_store::{
 };
 use der::asn1::ObjectIdentifier;
 use p256::ecdsa::signature::{Signer, Verifier};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 mod components;
 
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
         let code: Code = refuse(bytes.clone()).code();
         let costs = compare(31, (|| bytes.clone(), &refuse), (|| (), one_check));
         let buffer = bytes.clone();
-        let memory = peak_bytes(|| refuse(buffer));
+        let memory = HEAP.peak_bytes(|| refuse(buffer));
         report.check(
             &format!("{what}, MiB"),
             memory as f64 / f64::from(1 << 20),

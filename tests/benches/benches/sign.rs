@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
-use countersign_benches::{Bound, Report, Table, compare, mib, peak_bytes};
+use countersign_benches::{Bound, PeakAlloc, PeakBytes as _, Report, Table, compare, mib};
 use countersign_signer::{Overwrite, SignOptions, sign_file};
 use countersign_testing::TestPki;
 use sha2::{Digest, Sha256};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 mod components;
 
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
             (|| (), sign),
             (|| (), |()| Sha256::digest(&component)),
         );
-        let memory = peak_bytes(|| sign(()));
+        let memory = HEAP.peak_bytes(|| sign(()));
         report.check(
             &format!("{what}, MiB in all"),
             memory as f64 / f64::from(1 << 20),

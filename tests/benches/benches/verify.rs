@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
-use countersign_benches::{Bound, Report, Table, compare, mib, peak_bytes};
+use countersign_benches::{Bound, PeakAlloc, PeakBytes as _, Report, Table, compare, mib};
 use countersign_testing::TestPki;
 use countersign_trust_store::{Policy, UnverifiedComponent};
 use sha2::{Digest, Sha256};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 mod components;
 
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
             (|| (), |()| Sha256::digest(&component)),
         );
         let buffer = signed.clone();
-        let memory = peak_bytes(|| verify(buffer));
+        let memory = HEAP.peak_bytes(|| verify(buffer));
         report.check(
             &format!("{what}, MiB beside the buffer"),
             memory as f64 / f64::from(1 << 20),

@@ -4,10 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use cpu_time::ProcessTime;
-use peak_alloc::PeakAlloc;
-
-#[global_allocator]
-static HEAP: PeakAlloc = PeakAlloc;
+pub use peak_alloc::PeakAlloc;
 
 /// The processor time that `work` takes, the median of `runs`; `prepare` is not counted.
 pub fn time<I, O>(
@@ -34,14 +31,22 @@ pub fn compare<I, O, J, P>(
     (median(ours), median(theirs))
 }
 
-/// The bytes that `work` had on the heap at most, beside what was there when it began.
-pub fn peak_bytes<O>(work: impl FnOnce() -> O) -> usize {
-    let before = HEAP.current_usage();
-    HEAP.reset_peak_usage();
-    let outcome = black_box(work());
-    let peak = HEAP.peak_usage();
-    drop(outcome);
-    peak.saturating_sub(before)
+/// Memory on the heap, for a program whose global allocator this is. It counts every allocation, which costs time: where memory is
+/// not looked at, it has no place.
+pub trait PeakBytes {
+    /// The bytes that `work` had on the heap at most, beside what was there when it began.
+    fn peak_bytes<O>(&self, work: impl FnOnce() -> O) -> usize;
+}
+
+impl PeakBytes for PeakAlloc {
+    fn peak_bytes<O>(&self, work: impl FnOnce() -> O) -> usize {
+        let before = self.current_usage();
+        self.reset_peak_usage();
+        let outcome = black_box(work());
+        let peak = self.peak_usage();
+        drop(outcome);
+        peak.saturating_sub(before)
+    }
 }
 
 fn once<I, O>(prepare: &mut impl FnMut() -> I, work: &mut impl FnMut(I) -> O) -> Duration {

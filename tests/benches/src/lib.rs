@@ -8,5 +8,5 @@
 mod cost;
 mod table;
 
-pub use cost::{compare, peak_bytes, time};
+pub use cost::{PeakAlloc, PeakBytes, compare, time};
 pub use table::{Bound, Report, Table, mib, micros};

@@ -14,7 +14,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 const HELLO: &str = include_str!("../../../../runtime/tests/guests/hello.wat");
 
 /// Pairs of measurements, and starts in each.
-const RUNS: usize = 31;
+const RUNS: usize = 101;
 const STARTS: usize = 500;
 /// Guests that live at the same time, and what they may have together, in bytes (512 MB).
 const MANY: usize = 1_000;
