@@ -27,6 +27,7 @@ pub struct GuestContext {
 }
 
 impl GuestContext {
+    #[inline]
     pub(crate) fn new(granted: &Arc<Granted>, session: Option<Session>) -> Result<Self, LoadError> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(granted.limits().handles).unwrap_or(usize::MAX));

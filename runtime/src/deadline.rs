@@ -7,6 +7,7 @@ use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -29,20 +30,19 @@ pub(crate) struct Ticker {
 }
 
 struct Shared {
-    state: Mutex<State>,
+    /// Guests that compute now.
+    running: AtomicUsize,
+    /// Whether the thread waits to be woken, or is about to. Written before it looks whether a guest computes, and read after one has
+    /// begun: one of the two sees the other's.
+    waiting: AtomicBool,
+    /// Whether the engine is gone. Held while the thread decides to wait, and by who wakes it.
+    ended: Mutex<bool>,
     wake: Condvar,
 }
 
-struct State {
-    running: usize,
-    /// Whether the thread waits to be woken, which costs a call of the system.
-    waiting: bool,
-    ended: bool,
-}
-
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -50,11 +50,9 @@ impl Ticker {
     /// Starts the thread.
     pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                running: 0,
-                waiting: false,
-                ended: false,
-            }),
+            running: AtomicUsize::new(0),
+            waiting: AtomicBool::new(false),
+            ended: Mutex::new(false),
             wake: Condvar::new(),
         });
         let (thread, engine) = (Arc::clone(&shared), engine.weak());
@@ -65,19 +63,19 @@ impl Ticker {
     }
 
     fn running(&self) -> Running<'_> {
-        let mut state = self.shared.lock();
-        state.running += 1;
-        if state.waiting {
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        if self.shared.waiting.load(Ordering::SeqCst) {
+            // Once the thread waits, or has seen that it must not.
+            drop(self.shared.lock());
             self.shared.wake.notify_one();
         }
-        drop(state);
         Running(&self.shared)
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
+        *self.shared.lock() = true;
         self.shared.wake.notify_one();
     }
 }
@@ -86,17 +84,18 @@ struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.lock().running -= 1;
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 fn tick(shared: &Shared, engine: &EngineWeak) {
     loop {
-        let idle = shared.wake.wait_while(shared.lock(), |state| {
-            state.waiting = state.running == 0 && !state.ended;
-            state.waiting
+        let idle = shared.wake.wait_while(shared.lock(), |ended| {
+            shared.waiting.store(true, Ordering::SeqCst);
+            shared.running.load(Ordering::SeqCst) == 0 && !*ended
         });
-        let ended = idle.unwrap_or_else(PoisonError::into_inner).ended;
+        let ended = *idle.unwrap_or_else(PoisonError::into_inner);
+        shared.waiting.store(false, Ordering::SeqCst);
         let Some(engine) = engine.upgrade().filter(|_| !ended) else {
             return;
         };

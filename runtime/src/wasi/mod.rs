@@ -74,6 +74,7 @@ pub(crate) fn link<T: HasGuestContext>(
 
 /// Fills WASI for one guest. Nothing of this process's own arguments, environment, streams or date gets in unless
 /// `granted` says so.
+#[inline]
 pub(crate) fn context(granted: &Granted, outputs: &Outputs) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     builder
