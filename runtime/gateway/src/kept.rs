@@ -445,6 +445,14 @@ mod tests {
             code
         };
         assert_eq!(code(), [b"1", b"2", b"3"]);
+        // A copy that cannot be read may be what the third belongs to.
+        let (before, away) = (kept.place("pump", "before"), folder.path().join("away"));
+        fs::rename(&before, &away).expect("ours");
+        fs::create_dir(&before).expect("ours");
+        another.put_down(b"another").expect("it is there");
+        fs::remove_dir(&before).expect("ours");
+        fs::rename(&away, &before).expect("ours");
+        assert_eq!(code(), [b"1", b"2", b"3"]);
         another.put_down(b"another").expect("it is there");
         assert_eq!(code(), [b"1", b"2"]);
         assert_eq!(kept.held("pump").expect("readable"), None);

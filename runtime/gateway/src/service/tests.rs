@@ -235,6 +235,12 @@ async fn th10_who_is_told_something_gives_his_question_up_and_asks_again() {
 async fn td10_no_version_is_raised_before_what_was_exchanged_has_finished_what_it_had_under_way() {
     let mut place = Place::new();
     place.supervision.service.restart.healthy_after = Duration::ZERO;
+    // What proves healthy is kept.
+    let service = &place.supervision.service;
+    let bytes = std::fs::read(&service.place.component).expect("its file");
+    let file = &place.supervision.current.facts.file_sha256;
+    let copy = place.supervision.kept.candidate(&service.name, file);
+    copy.put_down(&bytes).expect("put down");
     let (finish, finished) = oneshot::channel::<()>();
     let before = tokio::spawn(async { finished.await.expect("told") });
     // Another one before it has nothing under way any more.
