@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::WasiCtx;
 
 use crate::error::LoadError;
 use crate::grants::Granted;
 use crate::host::Session;
 use crate::http::{Http, Outgoing};
 use crate::limits::Limiter;
-use crate::wasi::{self, Outputs, Preopen};
+use crate::wasi::{self, Outputs, Preopen, Wasi};
 
 /// What one start of one component needs in its store.
 ///
 /// Made by [`ReadyGuest::context`](crate::ReadyGuest::context) only, and good for that component only.
 pub struct GuestContext {
-    pub(crate) wasi: WasiCtx,
+    pub(crate) wasi: Wasi,
     pub(crate) table: ResourceTable,
     pub(crate) http: Http,
     pub(crate) preopens: Vec<Preopen>,
@@ -27,14 +26,12 @@ pub struct GuestContext {
 }
 
 impl GuestContext {
-    #[inline]
     pub(crate) fn new(granted: &Arc<Granted>, session: Option<Session>) -> Result<Self, LoadError> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(granted.limits().handles).unwrap_or(usize::MAX));
-        let outputs = wasi::outputs(granted);
         Ok(Self {
-            wasi: wasi::context(granted, &outputs),
-            outputs,
+            wasi: Wasi::default(),
+            outputs: wasi::outputs(granted),
             table,
             http: Http::new(Outgoing::new(granted)),
             preopens: granted

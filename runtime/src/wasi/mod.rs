@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::bindings::{
     cli, clocks, filesystem, io, random, sockets as socket_bindings,
 };
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::random::{WasiRandom, WasiRandomCtx};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtxView};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
@@ -41,9 +41,9 @@ pub(crate) fn link<T: HasGuestContext>(
 
     clocks::wall_clock::add_to_linker::<T, WasiClocks>(l, clocks_view)?;
     clocks::monotonic_clock::add_to_linker::<T, WasiClocks>(l, clocks_view)?;
-    random::random::add_to_linker::<T, WasiRandom>(l, |t| t.guest_context().wasi.random())?;
-    random::insecure::add_to_linker::<T, WasiRandom>(l, |t| t.guest_context().wasi.random())?;
-    random::insecure_seed::add_to_linker::<T, WasiRandom>(l, |t| t.guest_context().wasi.random())?;
+    random::random::add_to_linker::<T, WasiRandom>(l, random_view)?;
+    random::insecure::add_to_linker::<T, WasiRandom>(l, random_view)?;
+    random::insecure_seed::add_to_linker::<T, WasiRandom>(l, random_view)?;
 
     cli::exit::add_to_linker::<T, WasiCli>(l, cli_view)?;
     cli::environment::add_to_linker::<T, WasiCli>(l, cli_view)?;
@@ -72,10 +72,20 @@ pub(crate) fn link<T: HasGuestContext>(
     http::link(l, granted)
 }
 
-/// Fills WASI for one guest. Nothing of this process's own arguments, environment, streams or date gets in unless
-/// `granted` says so.
-#[inline]
-pub(crate) fn context(granted: &Granted, outputs: &Outputs) -> WasiCtx {
+/// WASI for one guest, filled when the guest first asks for something of it. Many never do, and filling takes some hundredths of the time
+/// of a start.
+#[derive(Default)]
+pub(crate) struct Wasi(Option<Box<WasiCtx>>);
+
+impl Wasi {
+    fn filled(&mut self, granted: &Granted, outputs: &Outputs) -> &mut WasiCtx {
+        self.0
+            .get_or_insert_with(|| Box::new(filled(granted, outputs)))
+    }
+}
+
+/// Nothing of this process's own arguments, environment, streams or date gets in unless `granted` says so.
+fn filled(granted: &Granted, outputs: &Outputs) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     builder
         .args(&granted.args)
@@ -128,34 +138,42 @@ fn table<T: HasGuestContext>(host: &mut T) -> &mut ResourceTable {
     &mut host.guest_context().table
 }
 
-fn cli_view<T: HasGuestContext>(host: &mut T) -> WasiCliCtxView<'_> {
-    let GuestContext { wasi, table, .. } = host.guest_context();
-    WasiCliCtxView {
-        ctx: wasi.cli(),
+/// WASI of a guest, and its handles.
+fn wasi<T: HasGuestContext>(host: &mut T) -> (&mut WasiCtx, &mut ResourceTable) {
+    let GuestContext {
+        wasi,
         table,
-    }
+        granted,
+        outputs,
+        ..
+    } = host.guest_context();
+    (wasi.filled(granted, outputs), table)
+}
+
+fn random_view<T: HasGuestContext>(host: &mut T) -> &mut WasiRandomCtx {
+    wasi(host).0.random()
+}
+
+fn cli_view<T: HasGuestContext>(host: &mut T) -> WasiCliCtxView<'_> {
+    let (wasi, table) = wasi(host);
+    let ctx = wasi.cli();
+    WasiCliCtxView { ctx, table }
 }
 
 fn clocks_view<T: HasGuestContext>(host: &mut T) -> WasiClocksCtxView<'_> {
-    let GuestContext { wasi, table, .. } = host.guest_context();
-    WasiClocksCtxView {
-        ctx: wasi.clocks(),
-        table,
-    }
+    let (wasi, table) = wasi(host);
+    let ctx = wasi.clocks();
+    WasiClocksCtxView { ctx, table }
 }
 
 fn filesystem_view<T: HasGuestContext>(host: &mut T) -> WasiFilesystemCtxView<'_> {
-    let GuestContext { wasi, table, .. } = host.guest_context();
-    WasiFilesystemCtxView {
-        ctx: wasi.filesystem(),
-        table,
-    }
+    let (wasi, table) = wasi(host);
+    let ctx = wasi.filesystem();
+    WasiFilesystemCtxView { ctx, table }
 }
 
 fn sockets_view<T: HasGuestContext>(host: &mut T) -> WasiSocketsCtxView<'_> {
-    let GuestContext { wasi, table, .. } = host.guest_context();
-    WasiSocketsCtxView {
-        ctx: wasi.sockets(),
-        table,
-    }
+    let (wasi, table) = wasi(host);
+    let ctx = wasi.sockets();
+    WasiSocketsCtxView { ctx, table }
 }

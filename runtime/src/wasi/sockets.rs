@@ -157,13 +157,14 @@ pub(super) fn view<T: HasGuestContext>(host: &mut T) -> View<'_> {
         wasi,
         table,
         granted,
+        outputs,
         ..
     } = host.guest_context();
     View {
         granted: granted.sockets.as_deref().unwrap_or_default(),
         lookups: &granted.lookups,
         inner: WasiSocketsCtxView {
-            ctx: wasi.sockets(),
+            ctx: wasi.filled(granted, outputs).sockets(),
             table,
         },
     }
