@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::guests;
 use crate::process::{cargo, run};
-use crate::programs::TPM;
+use crate::programs::{self, Selection, TPM};
 use crate::setup::{self, Need};
 
 /// How many kills, if nothing was said.
@@ -38,6 +38,7 @@ pub(super) fn play(words: &[&str]) -> Result<()> {
     };
     let (kills, minutes) = (count(0, KILLS)?, count(1, MINUTES)?);
     setup::ensure(&[Need::Faketime, Need::GuestToolchain, Need::Strace])?;
+    programs::build(Selection::WithChips)?;
     guests::build()?;
     let mut tests = cargo();
     tests.env("COUNTERSIGN_KILLS", kills.to_string());
