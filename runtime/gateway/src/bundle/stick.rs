@@ -31,11 +31,8 @@ pub(super) fn newest(folder: &Path, line: &str) -> anyhow::Result<(PathBuf, u64)
         if place == MOST {
             bail!("{shown} holds more than {MOST} files: name the bundle itself");
         }
-        claims.extend(claim(
-            entry
-                .with_context(|| format!("{shown} cannot be read"))?
-                .path(),
-        ));
+        let entry = entry.with_context(|| format!("{shown} cannot be read"))?;
+        claims.extend(claim(entry.path())?);
     }
     let (of_line, others): (Vec<_>, Vec<_>) =
         claims.into_iter().partition(|claim| claim.line == line);
@@ -62,12 +59,19 @@ pub(super) fn newest(folder: &Path, line: &str) -> anyhow::Result<(PathBuf, u64)
 }
 
 /// What a file claims to be, if that is a bundle; no link is followed.
-fn claim(path: PathBuf) -> Option<Claim> {
-    if !fs::symlink_metadata(&path).ok()?.is_file() {
-        return None;
+///
+/// # Errors
+/// If it cannot be opened: it may be the newest.
+fn claim(path: PathBuf) -> anyhow::Result<Option<Claim>> {
+    let unread = || format!("{} cannot be read: name the bundle itself", path.display());
+    if !fs::symlink_metadata(&path).with_context(unread)?.is_file() {
+        return Ok(None);
     }
-    let reader = BundleReader::open(BufReader::new(File::open(&path).ok()?)).ok()?;
+    let file = File::open(&path).with_context(unread)?;
+    let Ok(reader) = BundleReader::open(BufReader::new(file)) else {
+        return Ok(None);
+    };
     let fields = reader.bundle().claimed_index().fields();
     let (line, number) = (fields.line.clone(), fields.number);
-    Some(Claim { path, line, number })
+    Ok(Some(Claim { path, line, number }))
 }

@@ -194,9 +194,11 @@ impl Gateway {
                 let bytes = verified.bytes.clone();
                 let admissions = verified.admissions();
                 let candidate = kept.candidate(&wanted.name, &verified.facts.file_sha256);
+                // Before it is recorded as accepted: where there is no room for a copy, it is not.
                 if let Some(code) = verified.code() {
                     candidate.put_down_code(code)?;
                 }
+                candidate.put_down(&bytes)?;
                 let loaded = span.in_scope(|| host.load(&wanted, verified, log, &state, given_up));
                 traces::judged(&span, loaded.as_ref().map(|admitted| &admitted.facts));
                 let mut admitted = loaded?;
@@ -205,7 +207,6 @@ impl Gateway {
                 if host.lists.names(&admitted.links) {
                     return Err(Refusal::revoked(&wanted.name));
                 }
-                candidate.put_down(&bytes)?;
                 admitted.candidate = Some(Arc::new(candidate));
                 state.remember(|memory| {
                     for (signatures, admission) in admissions {
@@ -366,12 +367,15 @@ impl Gateway {
         if refusal.is_of_lack {
             let why = format!("a copy was passed over: {}", refusal.why);
             warn(&service.name, &why);
-            self.passed_over.insert(service.name.clone());
+            self.lacking.note(&service.name);
         }
     }
 
     fn refuse(&mut self, service: &Service, refusal: Refusal) {
         let name = service.name.clone();
+        if refusal.is_of_lack {
+            self.lacking.note(&name);
+        }
         match self.refused.get(&name) {
             // Tried again by itself, and said already.
             Some(known) if *known == refusal => {

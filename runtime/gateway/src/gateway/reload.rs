@@ -39,14 +39,14 @@ pub(crate) struct Reloaded {
 
 impl Gateway {
     /// Reads the configuration again, and the lists and files that it names, and begins to change what has changed.
-    pub(super) async fn reload(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn reload(&mut self, by: By) -> anyhow::Result<()> {
         let config = Config::load(&self.path)?;
         if self.trial.is_some() {
             self.count_lists(&config).await?;
             bail!("a bundle is on trial, so that only its lists count; reload when it has ended");
         }
         let changed = match bundle::remembered(config.clone(), &self.state.memory()) {
-            Ok(next) => self.change_to(next, Way::On).await,
+            Ok(next) => self.change_to(next, Way::On, by).await,
             Err(error) => Err(error),
         };
         let Err(error) = changed else {
@@ -72,6 +72,7 @@ impl Gateway {
         &mut self,
         mut config: Config,
         way: Way,
+        by: By,
     ) -> anyhow::Result<Config> {
         if let Some(what) = self.config.beyond_reload(&config) {
             bail!("{what} was changed; that needs a restart");
@@ -89,9 +90,9 @@ impl Gateway {
             self.queue = queued;
             return Err(error);
         }
-        self.waits_for_lists = false;
+        self.lacking.is_another_configuration();
         let services = config.services.iter().cloned();
-        self.queue = services.map(|service| (service, By::Operator)).collect();
+        self.queue = services.map(|service| (service, by)).collect();
         Ok(std::mem::replace(&mut self.config, config))
     }
 

@@ -80,6 +80,12 @@ impl Gateway {
 
     async fn back(&mut self, service: &Service) -> Result<Facts, Refusal> {
         let name = &service.name;
+        if let Some(why) = self.lacking.forbids() {
+            let next = "Have everything run as configured first: `countersign-gateway reload`.";
+            return Err(Refusal::without_code(why.to_owned(), next));
+        }
+        // What is to be judged again by itself is judged by whom it was gone back from.
+        self.queue.retain(|(queued, _)| queued.name != *name);
         let running = self.running.get(name).map(|running| running.status().facts);
         let current = running.flatten().map(|facts| facts.file_sha256);
         let mut last = Refusal::without_code(

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::answers::Said;
-use super::{Gateway, Way, blocking};
+use super::{By, Gateway, Way, blocking};
 use crate::admission::{Facts, Refusal};
 use crate::bundle::{self, Applied, Carried, Known, NotKept, Places, Staged};
 use crate::config::{Bundles, Config, is_missing};
@@ -105,6 +105,12 @@ impl Gateway {
     pub(super) async fn apply(&mut self, file: &str) -> Begun {
         if self.trial.is_some() {
             let error = anyhow!("another bundle is on trial; try again when that has ended");
+            return Begun::Said(told("refused", None, Some(&error.into())));
+        }
+        if self.lacking.is_on_the_way_back() {
+            let error = anyhow!(
+                "not all of what was before the last bundle runs again yet; it is tried by itself, or by a reload"
+            );
             return Begun::Said(told("refused", None, Some(&error.into())));
         }
         let staged = match self.staged(file).await {
@@ -308,7 +314,7 @@ impl Gateway {
         }
         judged?;
         let next = bundle::with_lists(next, &self.state.memory())?;
-        let before = self.change_to(next, Way::On).await?;
+        let before = self.change_to(next, Way::On, By::Operator).await?;
         Ok((before, expected, within))
     }
 
@@ -485,17 +491,30 @@ impl Gateway {
     /// Has what was configured before run again, under the newest lists.
     async fn go_back(&mut self, before: Config) {
         self.host.hold.fail();
+        self.restore(before).await;
+        self.tidy();
+    }
+
+    /// Goes back to what was configured before a bundle that failed; where that cannot be had for now, later.
+    pub(super) async fn restore(&mut self, before: Config) {
         let listeners = before.listeners.clone();
-        let changed = match bundle::with_lists(before, &self.state.memory()) {
-            Ok(before) => self.change_to(before, Way::Back).await.map(|_| ()),
+        let changed = match bundle::with_lists(before.clone(), &self.state.memory()) {
+            Ok(before) => self
+                .change_to(before, Way::Back, By::Operator)
+                .await
+                .map(drop),
             Err(error) => Err(error),
         };
         if let Err(error) = changed {
             // Whatever it came to: what was protected before is shown to nobody otherwise.
             self.host.http.close_others(&listeners);
-            complain("", &format!("not all runs again as before: {error:#}"));
+            let again = "it is tried again by itself";
+            complain(
+                "",
+                &format!("not all runs again as before: {error:#}; {again}"),
+            );
+            self.lacking.did_not_go_back(before);
         }
-        self.tidy();
     }
 
     fn refuse_bundle(&self, bundle: Option<&Staged>, refusal: &Refusal) -> Begun {
