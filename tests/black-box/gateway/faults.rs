@@ -5,6 +5,7 @@
 
 use std::os::unix::fs::FileExt as _;
 
+use super::bundles::{Plant, WHOLE};
 use super::kills::{Deed, Dice, Order, Running, World, count, major, settled};
 use super::*;
 use crate::device::{Device, Store};
@@ -296,6 +297,59 @@ fn th04_nothing_that_is_remembered_is_left_out_for_a_disk_that_failed_at_a_start
         }
         assert!(gateway.runs());
     }
+}
+
+#[test]
+fn th04_td10_the_way_back_from_a_bundle_that_a_disk_does_not_allow_is_gone_once_it_does() {
+    let plant = Plant::within("4s", "");
+    let bench = &plant.bench;
+    let disk = Disk::new(bench.path("state/bundles"), bench.folder.path());
+    let mut command = bench.command("run");
+    disk.under(&mut command);
+    let gateway = bench.start_by(command);
+    plant.sign("pump", "endless-loop", 1);
+    plant.say(&["pump"]);
+    plant.applied(plant.plan(1, WHOLE));
+    // The next one brings what does not prove healthy in time.
+    plant.sign("pump", "endless-loop", 2);
+    let services = bench.path("stick/services.toml");
+    let text = fs::read_to_string(&services).expect("ours");
+    let late = text.replace(SOON, "restart = { healthy-after = \"1m\" }");
+    assert_ne!(text, late);
+    fs::write(&services, late).expect("ours");
+    let bundle = plant.bundle(plant.plan(2, WHOLE));
+    let refused = std::thread::scope(|scope| {
+        let applying = scope.spawn(|| plant.apply(&bundle));
+        bench.until("pump", |pump| pump["version"] == "2.0.0");
+        disk.order(&[Kind::Reads], Fault::Broken, 1..u32::MAX);
+        applying.join().expect("it ends")
+    });
+    assert_eq!(refused.1["outcome"], "refused", "{}", refused.1);
+    let log = bench.log();
+    assert!(log.contains("not all runs again as before"), "{log}");
+    // What is configured meanwhile is no state to come back to, nor one to go back in.
+    let (_, said) = plant.apply(&bundle);
+    let why = said["refused"]["why"].as_str().expect("a reason");
+    assert!(why.contains("not all of what was before"), "{said}");
+    let back = bench.ran("rollback", &["pump", "--json"]);
+    assert_ne!(back.status, 0, "{back:?}");
+    assert!(
+        back.stdout.contains("not all of what was before"),
+        "{back:?}"
+    );
+    // Nobody has to tell it.
+    disk.mend();
+    let pump = bench.until("pump", |pump| {
+        pump["version"] == "1.0.0" && pump["healthy"] == true
+    });
+    assert_eq!(pump["state"], "running", "{pump}");
+    let trust = bench.ran("trust", &["--json"]);
+    let trust: Value = serde_json::from_str(&trust.stdout).expect("JSON");
+    assert_eq!(
+        trust["remembered"]["versions"][0]["security-version"], 1,
+        "{trust}"
+    );
+    assert_eq!(gateway.stop(), 0);
 }
 
 #[test]
