@@ -27,6 +27,7 @@ enum Kind {
     Flushes = 4,
     Names = 8,
     Reads = 16,
+    Removes = 32,
 }
 
 /// What a call that fails says.
@@ -47,7 +48,7 @@ impl Fault {
 }
 
 /// Calls that can fail on a disk, and how. One that is full takes so many bytes more, and no file more.
-const FAULTY: [(Kind, Fault); 8] = [
+const FAULTY: [(Kind, Fault); 9] = [
     (Kind::Makes, Fault::Full),
     (Kind::Writes, Fault::Full),
     (Kind::Writes, Fault::Full),
@@ -56,6 +57,7 @@ const FAULTY: [(Kind, Fault); 8] = [
     (Kind::Flushes, Fault::Broken),
     (Kind::Names, Fault::Broken),
     (Kind::Reads, Fault::Broken),
+    (Kind::Removes, Fault::Broken),
 ];
 
 const FAULTY_DEEDS: [Deed; 4] = [Deed::Nothing, Deed::Reload, Deed::RollBack, Deed::Apply];
@@ -435,7 +437,7 @@ fn one(
         break_it();
         let gateway = spawn(world, disk);
         world.wait_for_start(&gateway);
-        return end(world, disk, gateway, fault, "");
+        return end(world, disk, gateway, (kind, fault), "");
     }
     let gateway = spawn(world, disk);
     let _ = world.settle(&gateway);
@@ -451,15 +453,22 @@ fn one(
         // What a disk that takes nothing any more did not let go back runs once it does, and nobody has to tell.
         disk.mend();
         world.something_runs(false);
-        return end(world, disk, gateway, fault, &said).max(1);
+        return end(world, disk, gateway, (kind, fault), &said).max(1);
     }
-    end(world, disk, gateway, fault, &said)
+    end(world, disk, gateway, (kind, fault), &said)
 }
 
 /// Mends the disk, and sees that the fault was told, and that all is there afterwards: how many calls failed.
-fn end(world: &mut World, disk: &Disk, gateway: Running, fault: Fault, said: &str) -> u32 {
+fn end(
+    world: &mut World,
+    disk: &Disk,
+    gateway: Running,
+    (kind, fault): (Kind, Fault),
+    said: &str,
+) -> u32 {
     let (_, struck) = disk.mend();
-    if struck > 0 {
+    // That something is left lying which nobody looks for is told to nobody.
+    if struck > 0 && kind != Kind::Removes {
         world.is_told(&gateway, fault, said);
     }
     drop(gateway);

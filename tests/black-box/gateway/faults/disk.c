@@ -22,8 +22,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* MAKES: opened to be written, made. NAMES: renamed, removed. */
-enum { MAKES = 1, WRITES = 2, FLUSHES = 4, NAMES = 8, READS = 16 };
+/* MAKES: opened to be written, made. NAMES: renamed. REMOVES: removed. */
+enum { MAKES = 1, WRITES = 2, FLUSHES = 4, NAMES = 8, READS = 16, REMOVES = 32 };
 
 struct order {
     uint32_t kinds;  /* Those calls are counted, */
@@ -170,12 +170,13 @@ int mkdir(const char *path, mode_t mode) { return path_fails(path, MAKES) ? -1 :
 int rename(const char *from, const char *to) { return path_fails(to, NAMES) ? -1 : NEXT(rename)(from, to); }
 
 int unlink(const char *path) {
-    if (path_fails(path, NAMES))
-        return -1;
     struct stat status;
     size_t length = strlen(folder);
-    int is_ours = order && order->room != UINT32_MAX && !strncmp(path, folder, length) && path[length] == '/';
-    int gives = is_ours && !lstat(path, &status) && S_ISREG(status.st_mode);
+    int is_ours = order && !strncmp(path, folder, length) && path[length] == '/' && !lstat(path, &status);
+    /* Of what is not there the disk is not asked. */
+    if (is_ours && path_fails(path, REMOVES))
+        return -1;
+    int gives = is_ours && order->room != UINT32_MAX && S_ISREG(status.st_mode);
     int removed = NEXT(unlink)(path);
     if (gives && !removed)
         __atomic_add_fetch(&order->room, (uint32_t)status.st_size, __ATOMIC_SEQ_CST);
