@@ -249,6 +249,13 @@ impl Refusal {
         }
     }
 
+    /// Says that a copy of a service's does not run for want of something. What else is wrong with a copy has its record.
+    pub(crate) fn tell_of_copy(&self, service: &str) {
+        if self.is_of_lack {
+            warn(service, &format!("a copy was passed over: {}", self.why));
+        }
+    }
+
     /// For a component that needs a key which is not lent.
     pub(crate) fn of_key(reason: &NotLent) -> Self {
         match reason.code() {

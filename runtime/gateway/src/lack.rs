@@ -19,8 +19,8 @@ const LACKS: [Errno; 8] = [
 
 /// Whether something failed for want of something, and not for what was asked.
 pub(crate) fn is_of_lack(error: &anyhow::Error) -> bool {
-    let causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    causes.into_iter().any(|error: &Error| {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(|error: &Error| {
         let number = error.raw_os_error().map(Errno::from_raw_os_error);
         let lacks = number.is_some_and(|number| LACKS.contains(&number));
         lacks || error.kind() == ErrorKind::StorageFull

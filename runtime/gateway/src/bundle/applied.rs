@@ -104,7 +104,7 @@ fn whole(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
 /// bundle cannot be used, that is said, and the machine's own services stand alone; lists are missing to nobody unnoticed.
 ///
 /// # Errors
-/// If the file cannot be used. Where the state cannot, it stands alone.
+/// If the file cannot be used. Where the state cannot, it stands alone and says what it lacks.
 pub(crate) fn configured(path: &Path) -> anyhow::Result<Config> {
     let mut config = Config::load(path)?;
     let memory = match state::glance(&config.state) {

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use countersign_format::{Digest, DigestWriter};
-use countersign_hosting::printable;
 use countersign_trust_store::{BundleReader, Code};
 use reqwest::header::HeaderMap;
 
@@ -73,10 +72,10 @@ fn of_folder(source: &Path, bundles: &Bundles) -> anyhow::Result<PathBuf> {
         return Ok(source.to_owned());
     }
     let (path, number) = stick::newest(source, &bundles.line)?;
-    let of = printable(&bundles.line);
+    let line = &bundles.line;
     say(
         "",
-        &format!("taking {}, number {number} of {of}", path.display()),
+        &format!("taking {}, number {number} of {line}", path.display()),
     );
     Ok(path)
 }

@@ -362,11 +362,10 @@ impl Gateway {
         }
     }
 
-    /// A copy does not run. Where only something was lacking for that, the service is tried again; otherwise that has its record.
+    /// A copy does not run. Where only something was lacking for that, the service is tried again.
     fn pass_over(&mut self, service: &Service, refusal: &Refusal) {
+        refusal.tell_of_copy(&service.name);
         if refusal.is_of_lack {
-            let why = format!("a copy was passed over: {}", refusal.why);
-            warn(&service.name, &why);
             self.lacking.note(&service.name);
         }
     }

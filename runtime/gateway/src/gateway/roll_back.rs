@@ -11,7 +11,7 @@ use super::loading::Attempt;
 use crate::admission::{Facts, Refusal};
 use crate::config::Service;
 use crate::kept::names;
-use crate::say::{complain, warn};
+use crate::say::complain;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -97,9 +97,7 @@ impl Gateway {
             let verified = match self.verified(service, &copy).await {
                 Ok(verified) => verified,
                 Err(refusal) => {
-                    if refusal.is_of_lack {
-                        warn(name, &format!("a copy was passed over: {}", refusal.why));
-                    }
+                    refusal.tell_of_copy(name);
                     // That one could not be read weighs more than what is wrong with an older one.
                     if !last.is_of_lack {
                         last = refusal;

@@ -81,11 +81,7 @@ impl CopySearch {
                 // A refusal has its record.
                 let judged = host.judge(&service, &place, &state);
                 let verified = judged
-                    .inspect_err(|refusal| {
-                        if refusal.is_of_lack {
-                            warn(name, &format!("a copy was passed over: {}", refusal.why));
-                        }
-                    })
+                    .inspect_err(|refusal| refusal.tell_of_copy(name))
                     .ok()?;
                 let digest = &verified.facts.file_sha256;
                 if *digest == runs || kept.is_held(name, digest) {
