@@ -1,11 +1,10 @@
 //! The built programs, and what they leave behind: shared by the tests that start them.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use countersign_testing::write_program;
 use countersign_trust_store::AnchorSource;
 
 use crate::components::profile;
@@ -19,27 +18,13 @@ pub(crate) struct Ran {
     pub(crate) seconds: f64,
 }
 
-/// How long a file may be busy.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Runs a program to its end, without input.
 pub(crate) fn run(command: &mut Command) -> Ran {
     let started = Instant::now();
-    command.stdin(Stdio::null());
-    let output = loop {
-        match command.output() {
-            Ok(output) => break output,
-            // A host that was just written: another test was starting a program at that moment, and until that one has
-            // begun, it holds the file open.
-            Err(error)
-                if error.kind() == ErrorKind::ExecutableFileBusy
-                    && started.elapsed() < PATIENCE =>
-            {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(error) => panic!("{command:?}: {error}"),
-        }
-    };
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Ran {
         status: output
             .status
@@ -71,6 +56,5 @@ pub(crate) fn fill_host(path: &Path, roots: &[AnchorSource]) {
 pub(crate) fn fill(built: &Path, path: &Path, roots: &[AnchorSource]) {
     let mut bytes = std::fs::read(built).expect("the built host can be read");
     countersign_roots_file::fill(&mut bytes, roots).expect("the built host takes roots");
-    std::fs::write(path, bytes).expect("the folder takes files");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("our own file");
+    write_program(path, &bytes);
 }

@@ -319,6 +319,8 @@ fn files(named: &Named) -> anyhow::Result<(Extent, Named)> {
 mod tests {
     use std::process::{Command, Stdio};
 
+    use countersign_testing::write_program;
+
     use super::*;
 
     #[test]
@@ -371,10 +373,11 @@ mod tests {
     #[test]
     fn th19_nothing_is_started_but_this_program_and_what_an_operator_named() {
         let folder = tempfile::tempdir().expect("a folder");
+        let program = std::fs::read("/bin/true").expect("readable");
         let [readable, writable, runnable] = ["readable", "writable", "runnable"].map(|name| {
             let folder = folder.path().join(name);
             std::fs::create_dir(&folder).expect("our own folder");
-            std::fs::copy("/bin/true", folder.join("program")).expect("copied");
+            write_program(&folder.join("program"), &program);
             folder
         });
         let start = |program: &Path| {

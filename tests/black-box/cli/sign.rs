@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use countersign_testing::write_program;
+
 use super::bench::{Bench, COMPONENT};
 use super::pki;
 
@@ -198,13 +200,12 @@ fn detach_strip_and_attach_are_inverse() {
 fn a_signer_of_ones_own_signs_through_exec() {
     let bench = ready();
     // Ed25519, for OpenSSL prints that signature raw.
-    bench.write(
-        "hsm",
-        "#!/bin/sh\nset -e\ncase \"$1\" in\n\
+    write_program(
+        &bench.path("hsm"),
+        b"#!/bin/sh\nset -e\ncase \"$1\" in\n\
          public-key) openssl pkey -in \"$0.key\" -pubout ;;\n\
          sign) cat > \"$0.message\"; openssl pkeyutl -sign -rawin -inkey \"$0.key\" -in \"$0.message\" ;;\nesac\n",
     );
-    bench.set_mode("hsm", 0o755);
     fs::copy(bench.path("second.key"), bench.path("hsm.key")).expect("ours");
     let hsm = format!("exec:{}", bench.path("hsm").display());
     bench
@@ -214,12 +215,11 @@ fn a_signer_of_ones_own_signs_through_exec() {
 
     // One that signs something else is caught before anything is written.
     fs::remove_file(bench.path("app.signed.wasm")).expect("made");
-    bench.write(
-        "liar",
-        "#!/bin/sh\ncase \"$1\" in\npublic-key) openssl pkey -in second.key -pubout ;;\n\
+    write_program(
+        &bench.path("liar"),
+        b"#!/bin/sh\ncase \"$1\" in\npublic-key) openssl pkey -in second.key -pubout ;;\n\
          sign) head -c 64 /dev/zero ;;\nesac\n",
     );
-    bench.set_mode("liar", 0o755);
     let liar = format!("exec:{}", bench.path("liar").display());
     bench
         .countersign(["sign", "app.wasm", "--key", &liar, "--chain", "second.pem"])

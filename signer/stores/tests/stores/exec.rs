@@ -5,8 +5,8 @@ use countersign_keys::{
 };
 use countersign_stores::Stores;
 use countersign_stores::exec::ExecProvider;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use countersign_testing::write_program;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,8 +23,7 @@ fn openssl(arguments: &[&str]) {
 
 fn script(folder: &TempDir, name: &str, body: &str) -> PathBuf {
     let path = folder.path().join(name);
-    fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+    write_program(&path, format!("#!/bin/sh\n{body}\n").as_bytes());
     path
 }
 

@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use countersign_benches::{Bound, Report, Table};
 use countersign_runtime::format::PrecompiledStatement;
 use countersign_runtime::trust_store::{AnchorSource, Purpose};
 use countersign_runtime::{CodeTarget, Runtime};
-use countersign_testing::TestPki;
+use countersign_testing::{TestPki, write_program};
 
 /// The guest's name and arguments: it says how it is used, and exits.
 const SAYS_HOW: [&str; 2] = ["resvg", "--help"];
@@ -183,9 +182,7 @@ impl Bench {
         let mut program = std::fs::read(program).expect("the program is built");
         countersign_roots_file::fill(&mut program, &self.roots).expect("it takes roots");
         let path = self.folder.join(name);
-        std::fs::write(&path, program).expect("our own folder");
-        let executable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&path, executable).expect("our own file");
+        write_program(&path, &program);
         path
     }
 }

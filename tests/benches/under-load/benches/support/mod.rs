@@ -1,10 +1,9 @@
 //! The built gateway with a PKI of its own, and what Linux says of a process.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use countersign_testing::TestPki;
+use countersign_testing::{TestPki, write_program};
 use tempfile::TempDir;
 
 /// A folder with a PKI and a gateway that trusts its root, which has a state already.
@@ -22,9 +21,7 @@ impl Gateway {
         countersign_roots_file::fill(&mut host, &[pki.anchor_source()])
             .expect("the gateway takes roots");
         let path = folder.path().join("gateway");
-        std::fs::write(&path, host).expect("our own folder");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-            .expect("our own file");
+        write_program(&path, &host);
         let gateway = Self { folder, pki };
         let made = gateway.command("init").args(["--state", "state"]).status();
         assert!(made.expect("it starts").success());
