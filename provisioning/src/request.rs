@@ -18,7 +18,6 @@ use x509_cert::request::{CertReqInfo, ExtensionReq};
 use crate::Error;
 use crate::extensions::{BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME};
 use crate::name::SERIAL_NUMBER;
-use crate::quick;
 use crate::sign::algorithm_identifier;
 
 /// The largest request that is read, in bytes. One with a P-256 key, every name and extension is about 1,000.
@@ -77,7 +76,8 @@ impl CertificateRequest {
             )));
         }
         let signature = outer.signature.as_bytes().ok_or(Error::ProofOfPossession)?;
-        quick::verify_x509(&public_key, &signed, signature)
+        public_key
+            .verify_x509(&signed, signature)
             .map_err(|_| Error::ProofOfPossession)?;
 
         Ok(Self {

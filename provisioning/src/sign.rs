@@ -1,6 +1,6 @@
 //! Our signing keys behind the traits that x509-cert's builder asks for.
 //!
-//! The builder assembles the bytes; the signature itself is made by [`SigningKey::sign_verified_by`], which verifies it before it
+//! The builder assembles the bytes; the signature itself is made by [`SigningKey::sign`], which verifies it before it
 //! is returned. The builder's own `build` would hide the key's error, so its two halves are called instead.
 
 use countersign_keys::{Algorithm, PublicKey, SigningKey};
@@ -14,8 +14,8 @@ use spki::{
 };
 use x509_cert::builder::Builder;
 
+use crate::Error;
 use crate::profile::Rules;
-use crate::{Error, quick};
 
 /// ecdsa-with-SHA256 (RFC 5758 §3.2); parameters absent.
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
@@ -75,9 +75,7 @@ struct Unsigned<'a> {
 
 /// The X.509 form of the signature over `message`.
 pub(crate) fn sign(key: &SigningKey, message: &[u8]) -> Result<BitString, Error> {
-    let signature = key
-        .sign_verified_by(message, quick::verify)
-        .map_err(|source| Error::Sign { source })?;
+    let signature = key.sign(message).map_err(|source| Error::Sign { source })?;
     BitString::from_bytes(&signature.to_x509()).map_err(Error::encoding("a signature"))
 }
 

@@ -7,7 +7,7 @@
 
 use crate::{Algorithm, Digest};
 use curve25519_dalek::edwards::CompressedEdwardsY;
-use p256::ecdsa::signature::Verifier;
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use std::fmt;
 
 /// Bytes of a raw signature of either algorithm.
@@ -140,8 +140,7 @@ impl PublicKey {
                 if signature.normalize_s() != signature {
                     return Err(SignatureInvalid::HighS);
                 }
-                key.verify(message, &signature)
-                    .map_err(|_| SignatureInvalid::Mismatch)
+                verify_p256(key, message, &signature)
             }
             Inner::Ed25519(key) => verify_ed25519(key, message, signature),
         }
@@ -157,8 +156,7 @@ impl PublicKey {
             Inner::P256(key) => {
                 let signature = p256::ecdsa::Signature::from_der(signature)
                     .map_err(|_| SignatureInvalid::Encoding)?;
-                key.verify(message, &signature)
-                    .map_err(|_| SignatureInvalid::Mismatch)
+                verify_p256(key, message, &signature)
             }
             Inner::Ed25519(key) => verify_ed25519(key, message, signature),
         }
@@ -234,6 +232,17 @@ pub(crate) fn p256_signature(signature: &[u8]) -> Result<p256::ecdsa::Signature,
         return Err(SignatureInvalid::Encoding);
     }
     p256::ecdsa::Signature::from_slice(signature).map_err(|_| SignatureInvalid::Encoding)
+}
+
+/// The arithmetic of FIPS 186-5 §6.4.2. Which keys and which signatures are acceptable has been decided by others before.
+fn verify_p256(
+    key: &p256::ecdsa::VerifyingKey,
+    message: &[u8],
+    signature: &p256::ecdsa::Signature,
+) -> Result<(), SignatureInvalid> {
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.to_sec1_point(false))
+        .verify(message, &signature.to_bytes())
+        .map_err(|_| SignatureInvalid::Mismatch)
 }
 
 fn verify_ed25519(

@@ -75,23 +75,8 @@ impl SigningKey {
     /// [`ErrorKind::BadSignature`] if the result does not verify under [`Self::public_key`]; else what the store
     /// reports.
     pub fn sign(&self, message: &[u8]) -> Result<Signature, Error> {
-        self.sign_verified_by(message, |key, message, signature| {
-            key.verify(message, signature)
-        })
-    }
-
-    /// The same with the verification in other hands, for an authority that signs thousands a second: `verify` is another
-    /// implementation of [`PublicKey::verify`], and gets the key, the message and the signature in its one form.
-    ///
-    /// # Errors
-    /// As [`Self::sign`], with what `verify` says.
-    pub fn sign_verified_by(
-        &self,
-        message: &[u8],
-        verify: impl FnOnce(&PublicKey, &[u8], &[u8; 64]) -> Result<(), crate::SignatureInvalid>,
-    ) -> Result<Signature, Error> {
         let raw = self.0.sign_unchecked(message)?;
-        Signature::checked_by(self.public_key(), message, &raw, verify)
+        Signature::checked(self.public_key(), message, &raw)
     }
 }
 
@@ -115,17 +100,6 @@ impl Signature {
     /// # Errors
     /// [`ErrorKind::BadSignature`] if it is not a signature of `key` over `message`.
     pub fn checked(key: &PublicKey, message: &[u8], raw: &[u8]) -> Result<Self, Error> {
-        Self::checked_by(key, message, raw, |key, message, signature| {
-            key.verify(message, signature)
-        })
-    }
-
-    fn checked_by(
-        key: &PublicKey,
-        message: &[u8],
-        raw: &[u8],
-        verify: impl FnOnce(&PublicKey, &[u8], &[u8; 64]) -> Result<(), crate::SignatureInvalid>,
-    ) -> Result<Self, Error> {
         let bad = |source| {
             Error::with_source(
                 ErrorKind::BadSignature,
@@ -143,7 +117,7 @@ impl Signature {
                 .to_bytes()
                 .into();
         }
-        verify(key, message, &bytes).map_err(bad)?;
+        key.verify(message, &bytes).map_err(bad)?;
         Ok(Self {
             algorithm: key.algorithm(),
             bytes,

@@ -1,6 +1,7 @@
 //! Project Wycheproof's vectors for both algorithms. Where we differ we are stricter, and the reason is named.
 
 use countersign_keys::{PublicKey, SignatureInvalid};
+use p256::ecdsa::signature::Verifier as _;
 use wycheproof::{TestResult, ecdsa, eddsa};
 
 #[test]
@@ -60,6 +61,39 @@ fn tb15_p256_in_the_cose_form_agrees_but_for_the_high_s() {
         checked >= 250 && high > 20,
         "{checked} vectors, {high} with the high s"
     );
+}
+
+#[test]
+fn tb15_another_implementation_says_the_same_of_every_vector_and_of_changed_ones() {
+    let set = ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256r1Sha256P1363).unwrap();
+    let (mut good, mut bad) = (0, 0);
+    let mut agree = |key: &PublicKey, message: &[u8], signature: &p256::ecdsa::Signature| {
+        let theirs = p256::ecdsa::VerifyingKey::from_sec1_bytes(&key.to_raw_bytes()).unwrap();
+        let theirs = theirs.verify(message, signature).is_ok();
+        let ours = key.verify_x509(message, signature.to_der().as_bytes());
+        assert_eq!(ours.is_ok(), theirs, "{message:?} {signature}");
+        *if theirs { &mut good } else { &mut bad } += 1;
+    };
+    for (number, group) in set.test_groups.iter().enumerate() {
+        let key = PublicKey::from_spki_der(&group.der).unwrap();
+        for test in &group.tests {
+            let Ok(signature) = p256::ecdsa::Signature::from_slice(&test.sig) else {
+                continue;
+            };
+            agree(&key, &test.msg, &signature);
+            // Another bit for each, so that all of them get their turn.
+            let bit = (number * 31 + test.tc_id) % 512;
+            let mut changed = signature.to_bytes();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(changed) = p256::ecdsa::Signature::from_slice(&changed) {
+                agree(&key, &test.msg, &changed);
+            }
+            let mut message = test.msg.to_vec();
+            message.push(0);
+            agree(&key, &message, &signature);
+        }
+    }
+    assert!(good > 100 && bad > 300, "{good} good, {bad} bad");
 }
 
 #[test]

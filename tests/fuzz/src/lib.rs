@@ -10,7 +10,7 @@
 //!
 //! - [`framing`], [`envelope_and_statement`], [`certificate_and_chain`], [`crl`], [`bundle`], [`whole_verification`],
 //!   [`component_toml`], [`key_uris`]: one module for each target; `check` takes one input.
-//! - [`oracle`]: the independent checks: DER by a reader of its own, paths by webpki with ring's signatures.
+//! - [`oracle`]: the independent checks: DER by a reader of its own, paths by webpki with other implementations' signatures.
 //! - [`seeds`]: the inputs to start from. [`tally`]: which verdicts they reach.
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,16 @@
 //! What an accepted chain or list must be by a reading of its own: a DER reader that shares nothing with the verifier,
-//! and webpki by itself with ring's signatures.
+//! and webpki by itself with signatures by other implementations than the verifier's.
 
 use std::time::Duration;
 
 use countersign_format::{Algorithm, Digest, SignerEntry, signer_to_be_signed};
-use pki_types::{CertificateDer, UnixTime};
-use ring::signature::{UnparsedPublicKey, VerificationAlgorithm};
+use p256::ecdsa::signature::Verifier as _;
+use p256::ecdsa::{Signature, VerifyingKey};
+use pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
+    UnixTime, alg_id,
+};
+use ring::signature::UnparsedPublicKey;
 use webpki::{
     CertRevocationList, EndEntityCert, KeyUsage, OwnedCertRevocationList, RevocationOptionsBuilder,
 };
@@ -19,7 +24,40 @@ const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
 /// subjectAltName, basicConstraints, extKeyUsage. Our own and others never are.
 const MAY_BE_CRITICAL: &[u8] = &[15, 17, 19, 37];
 
-/// Whether webpki by itself, with ring and with the status of every certificate demanded, accepts a chain.
+/// Ed25519 and P-384 by ring, P-256 by the crate of that name: the verifier has each from another.
+const ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
+    webpki::ring::ED25519,
+    webpki::ring::ECDSA_P384_SHA384,
+    &EcdsaP256,
+];
+
+/// ECDSA on P-256 with SHA-256, its signatures in DER.
+#[derive(Debug)]
+struct EcdsaP256;
+
+impl SignatureVerificationAlgorithm for EcdsaP256 {
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| InvalidSignature)?;
+        let signature = Signature::from_der(signature).map_err(|_| InvalidSignature)?;
+        key.verify(message, &signature)
+            .map_err(|_| InvalidSignature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::ECDSA_P256
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::ECDSA_SHA256
+    }
+}
+
+/// Whether webpki by itself, with these algorithms and with the status of every certificate demanded, accepts a chain.
 pub fn webpki_accepts(
     root: &[u8],
     chain: &[Vec<u8>],
@@ -41,7 +79,7 @@ pub fn webpki_accepts(
     let revocation = RevocationOptionsBuilder::new(&lists).expect("there is a list");
     EndEntityCert::try_from(leaf)?
         .verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
+            ALGORITHMS,
             &anchors,
             intermediates,
             UnixTime::since_unix_epoch(Duration::from_secs(at)),
@@ -69,19 +107,25 @@ pub fn assert_sound(root: &[u8], chain: &[Vec<u8>], at: u64) {
     root.assert_authority(chain.len());
 }
 
-/// Asserts by ring that a signature of an envelope is the leaf's, over the statement and the whole chain.
+/// Asserts by these implementations that a signature of an envelope is the leaf's, over the statement and the whole chain.
 pub fn assert_signature(leaf: &Fields, entry: &SignerEntry, statement: &[u8]) {
     let message = signer_to_be_signed(statement, entry.algorithm(), entry.chain());
     let key = parse_one(&leaf.key).expect("the key is DER");
     // A BIT STRING of whole octets.
     let key = key.inside()[1].content();
-    let algorithm: &dyn VerificationAlgorithm = match entry.algorithm() {
-        Algorithm::Ed25519 => &ring::signature::ED25519,
-        _ => &ring::signature::ECDSA_P256_SHA256_FIXED,
-    };
-    UnparsedPublicKey::new(algorithm, &key[1..])
-        .verify(&message, entry.signature())
-        .expect("ring accepts the signature");
+    let (key, signature) = (&key[1..], entry.signature());
+    match entry.algorithm() {
+        Algorithm::Ed25519 => UnparsedPublicKey::new(&ring::signature::ED25519, key)
+            .verify(&message, signature)
+            .expect("ring accepts the signature"),
+        _ => VerifyingKey::from_sec1_bytes(key)
+            .expect("a point")
+            .verify(
+                &message,
+                &Signature::from_slice(signature).expect("r and s"),
+            )
+            .expect("p256 accepts the signature"),
+    }
 }
 
 /// A certificate's fields, as they stand.
