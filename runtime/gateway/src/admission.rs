@@ -33,7 +33,7 @@ use crate::http::Server;
 use crate::identity::Identity;
 use crate::kept::Candidate;
 use crate::keys::Keys;
-use crate::lack::is_of_lack;
+use crate::lack::{is_of_lack, says_lack};
 use crate::lists::Lists;
 use crate::messages::Post;
 use crate::say::warn;
@@ -202,6 +202,9 @@ struct Proof {
     security_version: u64,
 }
 
+/// What to do about what this machine lacks.
+const TRIED_AGAIN: &str = "Correct what the message names; it is tried again by itself.";
+
 /// Why a component does not run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Refusal {
@@ -240,7 +243,7 @@ impl Refusal {
     fn of_machine(error: &anyhow::Error) -> Self {
         let is_of_lack = is_of_lack(error);
         let next = match is_of_lack {
-            true => "Correct what the message names; it is tried again by itself.",
+            true => TRIED_AGAIN,
             false => "Correct what the message names, and reload.",
         };
         Self {
@@ -331,7 +334,19 @@ impl From<anyhow::Error> for Refusal {
 
 impl From<LoadError> for Refusal {
     fn from(error: LoadError) -> Self {
-        Self::of(error.code(), &error)
+        let refusal = Self::of(error.code(), &error);
+        match &error {
+            // Not for what the component is.
+            LoadError::CompilerFailed {
+                source: Some(source),
+                ..
+            } if says_lack(source) => Self {
+                is_of_lack: true,
+                next: TRIED_AGAIN.to_owned(),
+                ..refusal
+            },
+            _ => refusal,
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::io::{Error, ErrorKind};
 use rustix::io::Errno;
 
 /// What a call says for want of something (errno(3)).
-const LACKS: [Errno; 8] = [
+const LACKS: [Errno; 9] = [
+    // Of fork(2): no room for another process.
+    Errno::AGAIN,
     Errno::DQUOT,
     Errno::IO,
     Errno::MFILE,
@@ -20,11 +22,14 @@ const LACKS: [Errno; 8] = [
 /// Whether something failed for want of something, and not for what was asked.
 pub(crate) fn is_of_lack(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    causes.any(|error: &Error| {
-        let number = error.raw_os_error().map(Errno::from_raw_os_error);
-        let lacks = number.is_some_and(|number| LACKS.contains(&number));
-        lacks || error.kind() == ErrorKind::StorageFull
-    })
+    causes.any(says_lack)
+}
+
+/// Whether this is what a call says for want of something.
+pub(crate) fn says_lack(error: &Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
+    let lacks = number.is_some_and(|number| LACKS.contains(&number));
+    lacks || error.kind() == ErrorKind::StorageFull
 }
 
 #[cfg(test)]

@@ -102,9 +102,9 @@ pub(super) fn compile(
     getrandom::fill(&mut secret).map_err(|error| failed("there are no random numbers", error))?;
     let request = answer::request(&secret, limits, interpreted);
     let memory = sealed(&[&request, component])
-        .map_err(|error| failed("the component cannot be handed over", error))?;
+        .map_err(|error| not_given("the component cannot be handed over", error))?;
     let mut compiler = Compiler::start(limits, memory, given_up)
-        .map_err(|error| failed("this program cannot be started once more", error))?;
+        .map_err(|error| not_given("this program cannot be started once more", error))?;
     let key = Key::new(secret);
     let imports = match compiler.answer(&key, limits, MAX_IMPORTS_BYTES)? {
         Answer::Imports(imports) => seal::decode(&imports),
@@ -125,6 +125,15 @@ pub(super) fn compile(
 fn failed(what: &str, error: impl std::fmt::Display) -> LoadError {
     LoadError::CompilerFailed {
         reason: format!("{what}: {error}"),
+        source: None,
+    }
+}
+
+/// Where the system was asked for something and did not give it.
+fn not_given(what: &str, error: io::Error) -> LoadError {
+    LoadError::CompilerFailed {
+        reason: format!("{what}: {error}"),
+        source: Some(error),
     }
 }
 

@@ -86,7 +86,10 @@ pub(crate) fn take(
 /// # Errors
 /// As [`load::compile`].
 pub(crate) fn make(verified: &VerifiedComponent, wanted: CodeTarget) -> Result<Vec<u8>, LoadError> {
-    let failed = |reason: String| LoadError::CompilerFailed { reason };
+    let failed = |reason: String| LoadError::CompilerFailed {
+        reason,
+        source: None,
+    };
     let engine = engine::build_for(wanted).map_err(|error| failed(format!("{error:#}")))?;
     let component = verified.component().ok_or(LoadError::Recognised)?;
     let (_, code) = load::compile(&engine, component, &|_| Ok(()))?;

@@ -18,16 +18,15 @@ fn limit(id: u32, what: &str) {
     assert!(limited.expect("prlimit").success(), "{what}");
 }
 
-/// Has every thread that a process begins fail, until this is dropped.
-struct NoThreads(Child);
+/// Has every call of a kind fail that a process makes, until this is dropped.
+struct Failing(Child);
 
-impl NoThreads {
-    fn of(bench: &Bench, id: u32) -> Self {
-        let told = bench.path("threads");
+impl Failing {
+    fn calls(calls: &str, error: &str, bench: &Bench, id: u32) -> Self {
         let strace = Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=clone,clone3"])
-            .args(["-e", "inject=clone,clone3:error=EAGAIN", "-o"])
-            .arg(&told)
+            .args(["-f", "-qq", "-e", &format!("trace={calls}")])
+            .args(["-e", &format!("inject={calls}:error={error}"), "-o"])
+            .arg(bench.path("calls"))
             .args(["-p", &id.to_string()])
             .stderr(Stdio::null())
             .spawn()
@@ -37,7 +36,7 @@ impl NoThreads {
     }
 }
 
-impl Drop for NoThreads {
+impl Drop for Failing {
     fn drop(&mut self) {
         // It lets go of the process when it is told to end.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
@@ -72,7 +71,7 @@ fn th14_without_descriptors_memory_or_threads_what_runs_goes_on_and_all_comes_ba
                 limit(id, &format!("--as={}:", address_space(id) + LITTLE));
                 None
             }
-            _ => Some(NoThreads::of(&bench, id)),
+            _ => Some(Failing::calls("clone,clone3", "EAGAIN", &bench, id)),
         };
         // One more is wanted meanwhile.
         bench.configure(&with_new);
@@ -105,6 +104,30 @@ fn th14_without_descriptors_memory_or_threads_what_runs_goes_on_and_all_comes_ba
         assert!(gateway.descriptors() <= descriptors + 8, "{lack}");
         assert!(gateway.resident() <= resident + (16 << 20), "{lack}");
     }
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn th14_a_component_whose_compiler_had_no_room_runs_once_there_is_some() {
+    let bench = Bench::new();
+    bench.sign("door", "hello", 1);
+    bench.sign("new", "endless-loop", 1);
+    bench.configure(&[("door", SOON)]);
+    let gateway = bench.start();
+    bench.until("door", |door| door["starts"].as_u64() > Some(0));
+    // What is compiled is handed over in a memory of its own.
+    let none = Failing::calls("memfd_create", "ENOMEM", &bench, gateway.0.id());
+    bench.configure(&[("door", SOON), ("new", SOON)]);
+    assert_ne!(bench.reload().0.status, 0);
+    let refused = bench.until("new", is("refused"));
+    let text = refused.to_string();
+    assert!(
+        text.contains("cannot be handed over") && text.contains("tried again"),
+        "{refused}"
+    );
+    drop(none);
+    // Nobody has to tell it.
+    bench.until("new", healthy);
     assert_eq!(gateway.stop(), 0);
 }
 
