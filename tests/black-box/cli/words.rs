@@ -67,6 +67,36 @@ fn th18_there_is_no_way_to_switch_verification_off() {
 }
 
 #[test]
+fn th18_no_program_has_a_word_of_such_a_way_or_anything_of_the_tests() {
+    let has = |program: &[u8], word: &str| memchr::memmem::find(program, word.as_bytes()).is_some();
+    for name in [
+        "countersign",
+        "countersign-authority",
+        "countersign-ca",
+        "countersign-gateway",
+        "countersign-run",
+    ] {
+        // Words of its messages, and the names of its functions: it is not stripped.
+        let program = fs::read(program(name)).expect("it is built");
+        assert!(has(&program, "signature-missing"), "{name}");
+        assert!(has(&program, "countersign_trust_store"), "{name}");
+        for word in [
+            "--insecure",
+            "disable-verif",
+            "disable_verif",
+            "no-verif",
+            "no_verif",
+            "skip-verif",
+            "skip_verif",
+            "atecc608_emulator",
+            "countersign_testing",
+        ] {
+            assert!(!has(&program, word), "{name}: {word}");
+        }
+    }
+}
+
+#[test]
 fn completions_know_verbs_and_options() {
     let bench = Bench::new();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
