@@ -1,5 +1,6 @@
 //! `soak package`: the Debian package of the gateway is installed on a machine of its own and used there as an operator would:
-//! systemd, its watchdog, power cuts, an upgrade with components running, removal; with keys and a counter in a TPM.
+//! systemd, its watchdog, bundles from a stick, one that fails, a signer who is revoked, power cuts, an upgrade with components running,
+//! removal; with keys and a counter in a TPM.
 //!
 //! The machine is emulated (QEMU), a minimal Debian made by debootstrap. What is done
 //! in it is walk.sh beside this file, which prints a line for each thing that must hold.
@@ -18,8 +19,8 @@ use crate::setup::{self, Need};
 use crate::{guests, package};
 use machine::Machine;
 
-/// What is signed: a command, one that answers requests, and one that signs with a key of the device's.
-const GUESTS: [&str; 3] = ["hello", "hello-http", "telemetry"];
+/// What is signed: a command, one that answers requests, one that signs with a key of the device's, and one that traps.
+const GUESTS: [&str; 4] = ["hello", "hello-http", "telemetry", "trap"];
 
 /// Signs what is installed, with an authority that is made for it.
 const GOODS: &str = include_str!("package/goods.sh");

@@ -28,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "procps",
     "systemd",
     "systemd-sysv",
+    "tpm2-tools",
     "udev",
     "zstd",
 ];

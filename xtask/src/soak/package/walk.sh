@@ -48,11 +48,14 @@ first() {
     holds 'the first configuration is refused with what to do' 'countersign-gateway check > /tmp/check 2>&1 && exit 1; cat /tmp/check; grep "no \[\[service\]\]" /tmp/check'
     mkdir -p /tmp/desk && cp -r /goods/desk/. /tmp/desk && cd /tmp/desk || exit 1
     issue() { countersign-ca issue "$@" --passphrase-file passphrase; }
+    holds 'the key for statements about the machine is made in the TPM' 'gateway /goods/bin/countersign key generate tpm:state --attestation
+        tpm2_readpublic -Q -T device:/dev/tpmrm0 -c 0x81020000 -o state.pub
+        issue --profile attestation --hardware tpm --tpm-public-area state.pub --device-id gateway-7 --out state.chain.pem'
     for key in telemetry web; do
         holds "the key $key is made in the TPM" "gateway /goods/bin/countersign key generate tpm:$key && gateway /goods/bin/countersign key csr tpm:$key --device-id gateway-7 > /tmp/desk/$key.csr"
     done
     holds 'they have certificates' 'issue --profile guest-data --csr telemetry.csr --out telemetry.chain.pem && issue --profile tls --dns localhost --csr web.csr --out web.chain.pem'
-    install -m 644 lists.pem telemetry.chain.pem web.chain.pem "$etc"
+    install -m 644 lists.pem state.chain.pem telemetry.chain.pem web.chain.pem "$etc"
     install -m 644 ca/authorities/root/certificate.pem "$etc/root.pem"
     install -m 644 telemetry-1.wasm "$etc/telemetry.wasm"
     install -m 644 meter-1.wasm "$etc/meter.wasm"
@@ -64,6 +67,17 @@ lists = ["lists.pem"]
 
 [status]
 listen = "127.0.0.1:9464"
+
+[bundles]
+line = "plant"
+anchors = "root.pem"
+
+[[key]]
+name = "state"
+purpose = "attestation"
+uri = "tpm:state"
+chain = "state.chain.pem"
+registers = [0, 7]
 
 [[key]]
 name = "telemetry"
@@ -107,6 +121,7 @@ END
     walls
     reloads
     watched
+    sticks
 
     holds 'it is told by the journal what is to be looked at' 'install -m 644 unsigned.wasm $etc/stranger.wasm
         printf "[[service]]\nname = \"stranger\"\ncomponent = \"stranger.wasm\"\nsigned-as = \"acme:stranger\"\n" >> $etc/gateway.toml
@@ -166,6 +181,35 @@ watched() {
     before="$(pid)"
     holds 'one that is killed is started again' 'kill -KILL $before
         within 60 "test \$(pid) != $before && test \$(pid) != 0 && systemctl is-active --quiet $unit" && runs'
+}
+
+# From files to bundles: what docs/gateway.md does from "An update from a stick" on, with what is installed.
+sticks() {
+    cp "$etc/gateway.toml" /tmp/right
+    sed -i 's/^component = "/&bundle:/' "$etc/gateway.toml"
+    cat >> "$etc/gateway.toml" <<'END'
+
+[[service]]
+name = "greeter"
+component = "bundle:greeter.wasm"
+signed-as = "acme:greeter"
+restart = { when = "on-failure" }
+[service.grants]
+args = ["plant"]
+END
+    mkdir /tmp/stick
+    apply() { countersign-gateway apply "$@" > /tmp/applied 2>&1; }
+    receipt() { countersign receipt verify "/tmp/stick/gateway-7-$1.receipt" --roots roots.toml --crl lists.pem --device-id gateway-7 --bundle "stick-$1.bundle" $2; }
+    holds 'what is to come on sticks is waited for, and what runs goes on' 'systemctl reload $unit || :; answers'
+    holds 'an update comes on a stick' 'apply /goods/desk/stick-1.bundle --receipt /tmp/stick || { cat /tmp/applied; exit 1; }; cat /tmp/applied; grep "bundle plant 1: applied" /tmp/applied'
+    holds 'two services and one for HTTP run from it' 'runs && within 30 "countersign-gateway logs --service greeter | grep plant" && countersign-gateway status | grep "acme:greeter 1.0.0"'
+    holds 'the desk sees what runs there, by the TPM' 'receipt 1 --applied | grep "by tpm-quote"'
+    holds 'an update that fails takes itself back' '! apply /goods/desk/stick-2.bundle --receipt /tmp/stick || { cat /tmp/applied; exit 1; }; cat /tmp/applied; grep bundle-unhealthy /tmp/applied'
+    holds 'the version before runs again' 'runs && countersign-gateway status | grep "acme:greeter 1.0.0" && countersign-gateway trust | grep "acme:greeter: no security version below 1"'
+    holds 'the desk sees that, too' 'receipt 2 "" | grep bundle-unhealthy'
+    holds 'what a revoked device signed is refused with its bundle, and stopped' 'status=0; apply /goods/desk/stick-3.bundle || status=$?; cat /tmp/applied; test $status = 115; within 30 service telemetry ".state == \"refused\"" && countersign-gateway status | grep revoked && answers'
+    holds 'signed by another device it runs again' 'apply /goods/desk/stick-4.bundle || { cat /tmp/applied; exit 1; }; runs && said | grep "acme:telemetry 2.0.0, signed by press-5, admitted"'
+    show 'countersign-gateway status; countersign-gateway trust'
 }
 
 second() {
