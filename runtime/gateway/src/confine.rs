@@ -19,7 +19,7 @@ use landlock::{
 };
 use serde::Serialize;
 
-use crate::config::{Config, Key, Work};
+use crate::config::{Config, Key, Work, is_missing};
 
 /// What of landlock is used: everything up to the control of devices (Linux 6.10). An older kernel takes what it knows.
 const LANDLOCK: ABI = ABI::V5;
@@ -89,7 +89,7 @@ impl fmt::Display for Extent {
 }
 
 /// What a configuration names.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Named {
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
@@ -196,7 +196,10 @@ impl Named {
             runnable.extend(programs.iter().filter_map(|path| folder_of(path)));
         }
         for service in &config.services {
-            readable.extend(folder_of(&service.place.component));
+            // What a bundle brings lies in the state.
+            if !is_missing(service) {
+                readable.extend(folder_of(&service.place.component));
+            }
             if let Work::Messages(messages) = &service.work {
                 let files = messages.files();
                 readable.extend(files.iter().filter_map(|path| folder_of(path)));
@@ -368,6 +371,43 @@ mod tests {
             }
         });
         confined.join().expect("as it must be");
+    }
+
+    #[test]
+    fn th19_a_component_that_a_bundle_is_to_bring_opens_no_folder() {
+        let text = r#"
+            [gateway]
+            state = "/state"
+
+            [bundles]
+            line = "plant"
+            anchors = "/anchors/roots.pem"
+
+            [[service]]
+            name = "door"
+            component = "/components/door.wasm"
+            signed-as = "test:door"
+
+            [[service]]
+            name = "pump"
+            component = "bundle:pump.wasm"
+            signed-as = "test:pump"
+        "#;
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, text).expect("written");
+        let config = Config::load(&file).expect("a configuration");
+        let named = Named::of(&config).expect("this program is known");
+        // Neither the folder from which the gateway was started, nor the root of all.
+        let is_absolute = |path: &PathBuf| path.is_absolute() && path.parent().is_some();
+        assert!(named.readable.iter().all(is_absolute), "{named:?}");
+        let has = |path: &str| {
+            named
+                .readable
+                .iter()
+                .any(|folder| folder == Path::new(path))
+        };
+        assert!(has("/components") && has("/anchors"), "{named:?}");
     }
 
     #[test]

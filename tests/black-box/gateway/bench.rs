@@ -252,8 +252,13 @@ pub(super) fn descriptors(id: u32) -> usize {
 pub(super) fn until_traced(id: u32) {
     let until = Instant::now() + PATIENCE;
     loop {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
-        if !status.contains("TracerPid:\t0\n") {
+        // A thread that has ended meanwhile makes nothing any more.
+        let threads = fs::read_dir(format!("/proc/{id}/task")).expect("it runs");
+        let is_traced = |thread: std::io::Result<fs::DirEntry>| {
+            let status = fs::read_to_string(thread.expect("a thread").path().join("status"));
+            !status.is_ok_and(|status| status.contains("TracerPid:\t0\n"))
+        };
+        if threads.into_iter().all(is_traced) {
             return;
         }
         assert!(Instant::now() < until, "nobody traces {id}");

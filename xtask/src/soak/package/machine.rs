@@ -37,7 +37,7 @@ const PACKAGES: &[&str] = &[
 const DISK: &str = "4G";
 
 /// How long it may run before it is taken for stuck: emulated, it is some ten times slower.
-const MOST: Duration = Duration::from_secs(1_800);
+const MOST: Duration = Duration::from_secs(2_700);
 
 /// The unit that walks. It is not waited for, so that the machine is up while it runs.
 const UNIT: &str = "\
