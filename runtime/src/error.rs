@@ -29,7 +29,7 @@ pub enum LoadError {
         /// What could not be done.
         reason: String,
         /// What the system said, where it was asked: a machine that lacks memory or descriptors may have some later.
-        source: Option<std::io::Error>,
+        system: Option<std::io::Error>,
     },
     /// Compiling took more than it may, and was stopped.
     #[error("compiling the component was stopped: {reason}")]

@@ -338,9 +338,9 @@ impl From<LoadError> for Refusal {
         match &error {
             // Not for what the component is.
             LoadError::CompilerFailed {
-                source: Some(source),
+                system: Some(error),
                 ..
-            } if says_lack(source) => Self {
+            } if says_lack(error) => Self {
                 is_of_lack: true,
                 next: TRIED_AGAIN.to_owned(),
                 ..refusal

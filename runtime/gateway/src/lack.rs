@@ -1,4 +1,4 @@
-//! What this machine lacks for now: room on a disk, memory, descriptors, an answer of its disk. It may come back by itself, and
+//! What this machine lacks for now: room on a disk, memory, descriptors, processes, an answer of its disk. It may come back by itself, and
 //! whatever was refused for want of it is tried again.
 
 use std::io::{Error, ErrorKind};
@@ -42,9 +42,9 @@ mod tests {
             anyhow::Error::new(Error::from_raw_os_error(number))
                 .context("the file could not be read")
         };
-        // EIO, ENOMEM, EMFILE, ENOSPC; and ENOENT, EACCES, EINVAL.
+        // EIO, EAGAIN, ENOMEM, EMFILE, ENOSPC; and ENOENT, EACCES, EINVAL.
         assert!(
-            [5, 12, 24, 28]
+            [5, 11, 12, 24, 28]
                 .into_iter()
                 .all(|number| is_of_lack(&of(number)))
         );

@@ -157,7 +157,7 @@ fn serve() -> io::Result<()> {
         let said = say(&key, IMPORTS, &seal::encode(imports));
         said.map_err(|error| LoadError::CompilerFailed {
             reason: error.to_string(),
-            source: Some(error),
+            system: Some(error),
         })
     };
     match load::compile(&engine, &component, &permit) {

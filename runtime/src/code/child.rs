@@ -125,7 +125,7 @@ pub(super) fn compile(
 fn failed(what: &str, error: impl std::fmt::Display) -> LoadError {
     LoadError::CompilerFailed {
         reason: format!("{what}: {error}"),
-        source: None,
+        system: None,
     }
 }
 
@@ -133,7 +133,7 @@ fn failed(what: &str, error: impl std::fmt::Display) -> LoadError {
 fn not_given(what: &str, error: io::Error) -> LoadError {
     LoadError::CompilerFailed {
         reason: format!("{what}: {error}"),
-        source: Some(error),
+        system: Some(error),
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) fn take(
 pub(crate) fn make(verified: &VerifiedComponent, wanted: CodeTarget) -> Result<Vec<u8>, LoadError> {
     let failed = |reason: String| LoadError::CompilerFailed {
         reason,
-        source: None,
+        system: None,
     };
     let engine = engine::build_for(wanted).map_err(|error| failed(format!("{error:#}")))?;
     let component = verified.component().ok_or(LoadError::Recognised)?;
