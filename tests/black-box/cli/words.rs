@@ -69,29 +69,32 @@ fn th18_there_is_no_way_to_switch_verification_off() {
 #[test]
 fn th18_no_program_has_a_word_of_such_a_way_or_anything_of_the_tests() {
     let has = |program: &[u8], word: &str| memchr::memmem::find(program, word.as_bytes()).is_some();
-    for name in [
-        "countersign",
-        "countersign-authority",
-        "countersign-ca",
-        "countersign-gateway",
-        "countersign-run",
+    let ways = ["disable", "no", "skip", "without"];
+    let switches = ways
+        .iter()
+        .flat_map(|way| ["signature-check", "verif"].map(|what| format!("{way}-{what}")));
+    let words = ["allow-unsigned", "allow-unverified", "trust-all"];
+    let switches: Vec<_> = switches.chain(words.map(str::to_owned)).collect();
+    for (name, option) in [
+        ("countersign", "passphrase-file"),
+        ("countersign-authority", "passphrase-file"),
+        ("countersign-ca", "passphrase-file"),
+        ("countersign-gateway", "receipt"),
+        ("countersign-run", "wall-clock"),
     ] {
-        // Words of its messages, and the names of its functions: it is not stripped.
-        let program = fs::read(program(name)).expect("it is built");
-        assert!(has(&program, "signature-missing"), "{name}");
-        assert!(has(&program, "countersign_trust_store"), "{name}");
-        for word in [
-            "--insecure",
-            "disable-verif",
-            "disable_verif",
-            "no-verif",
-            "no_verif",
-            "skip-verif",
-            "skip_verif",
-            "atecc608_emulator",
-            "countersign_testing",
-        ] {
+        // Its messages, the names of its options, and of its functions: it is not stripped.
+        let mut program = fs::read(program(name)).expect("it is built");
+        program.make_ascii_lowercase();
+        for known in ["signature-missing", "countersign_trust_store", option] {
+            assert!(has(&program, known), "{name}: {known}");
+        }
+        for word in &switches {
+            let as_variable = word.replace('-', "_");
             assert!(!has(&program, word), "{name}: {word}");
+            assert!(!has(&program, &as_variable), "{name}: {as_variable}");
+        }
+        for of_tests in ["atecc608_emulator", "countersign_testing"] {
+            assert!(!has(&program, of_tests), "{name}: {of_tests}");
         }
     }
 }

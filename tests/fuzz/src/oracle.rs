@@ -24,7 +24,8 @@ const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
 /// subjectAltName, basicConstraints, extKeyUsage. Our own and others never are.
 const MAY_BE_CRITICAL: &[u8] = &[15, 17, 19, 37];
 
-/// Ed25519 and P-384 by ring, P-256 by the crate of that name: the verifier has each from another.
+/// Ed25519 and P-384 by ring, P-256 by ring and by the crate of that name: the verifier has each from one other, or its reading from
+/// one of the two and its arithmetic from the other.
 const ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     webpki::ring::ED25519,
     webpki::ring::ECDSA_P384_SHA384,
@@ -42,6 +43,7 @@ impl SignatureVerificationAlgorithm for EcdsaP256 {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
+        webpki::ring::ECDSA_P256_SHA256.verify_signature(public_key, message, signature)?;
         let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| InvalidSignature)?;
         let signature = Signature::from_der(signature).map_err(|_| InvalidSignature)?;
         key.verify(message, &signature)
@@ -118,13 +120,18 @@ pub fn assert_signature(leaf: &Fields, entry: &SignerEntry, statement: &[u8]) {
         Algorithm::Ed25519 => UnparsedPublicKey::new(&ring::signature::ED25519, key)
             .verify(&message, signature)
             .expect("ring accepts the signature"),
-        _ => VerifyingKey::from_sec1_bytes(key)
-            .expect("a point")
-            .verify(
-                &message,
-                &Signature::from_slice(signature).expect("r and s"),
-            )
-            .expect("p256 accepts the signature"),
+        _ => {
+            UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_FIXED, key)
+                .verify(&message, signature)
+                .expect("ring accepts the signature");
+            VerifyingKey::from_sec1_bytes(key)
+                .expect("a point")
+                .verify(
+                    &message,
+                    &Signature::from_slice(signature).expect("r and s"),
+                )
+                .expect("p256 accepts the signature");
+        }
     }
 }
 
