@@ -9,7 +9,7 @@ use crate::grants::Granted;
 use crate::host::Session;
 use crate::http::{Http, Outgoing};
 use crate::limits::Limiter;
-use crate::wasi::{self, Outputs, Preopen, Wasi};
+use crate::wasi::{self, Outputs, Preopen, Quotas, Wasi};
 
 /// What one start of one component needs in its store.
 ///
@@ -19,6 +19,7 @@ pub struct GuestContext {
     pub(crate) table: ResourceTable,
     pub(crate) http: Http,
     pub(crate) preopens: Vec<Preopen>,
+    pub(crate) quotas: Quotas,
     pub(crate) outputs: Outputs,
     pub(crate) limiter: Limiter,
     pub(crate) session: Option<Session>,
@@ -39,6 +40,7 @@ impl GuestContext {
                 .iter()
                 .map(Preopen::new)
                 .collect::<Result<_, _>>()?,
+            quotas: Quotas::default(),
             limiter: Limiter::new(granted.limits(), &granted.usage),
             session,
             granted: Arc::clone(granted),

@@ -18,6 +18,7 @@ use crate::imports::{Import, ImportKind};
 use crate::limits::Limits;
 use crate::lookup::Lookups;
 use crate::usage::Usage;
+use crate::wasi::Quota;
 use crate::wasi::names::{self, Wasi};
 
 /// What the operator of this host allows a component at most, and what is behind it.
@@ -136,7 +137,28 @@ impl Ceiling {
             guest,
             access,
             dir: Arc::new(dir),
+            quota: None,
         });
+        Ok(self)
+    }
+
+    /// Bounds what the directory with this guest path may hold, in bytes: its files in blocks of 4 KiB, a block for each folder and
+    /// link, and whatever was there before. A write beyond it fails as on a full disk; the file system's own bounds hold beside it.
+    ///
+    /// The bound is one for all guests under this ceiling. Nothing is moved or linked between a directory that has one and another, as
+    /// between file systems. What lies in more than 64 folders in each other cannot be measured, and counts as full.
+    ///
+    /// # Errors
+    /// [`LoadError::GrantInvalid`] if no directory was given for this path.
+    pub fn directory_quota(mut self, guest: &str, bytes: u64) -> Result<Self, LoadError> {
+        let mut directories = self.directories.iter_mut();
+        let Some(directory) = directories.find(|directory| directory.guest == guest) else {
+            return Err(LoadError::GrantInvalid {
+                grant: guest.to_owned(),
+                reason: "a bound was given, and no directory".to_owned(),
+            });
+        };
+        directory.quota = Some(Quota::new(Arc::clone(&directory.dir), bytes));
         Ok(self)
     }
 
@@ -248,11 +270,16 @@ pub(crate) struct Directory {
     pub(crate) guest: String,
     pub(crate) access: Access,
     pub(crate) dir: Arc<Dir>,
+    pub(crate) quota: Option<Quota>,
 }
 
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{:?}", self.guest, self.access)
+        write!(f, "{}:{:?}", self.guest, self.access)?;
+        match &self.quota {
+            Some(quota) => write!(f, " of {} bytes", quota.most()),
+            None => Ok(()),
+        }
     }
 }
 

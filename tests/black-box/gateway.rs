@@ -22,6 +22,8 @@ mod cuts;
 mod downloads;
 #[path = "gateway/faults.rs"]
 mod faults;
+#[path = "gateway/folders.rs"]
+mod folders;
 #[path = "gateway/keys.rs"]
 mod keys;
 #[path = "gateway/kills.rs"]

@@ -86,6 +86,18 @@ fn knock() {
     assert_eq!((ran.status, ran.stdout.as_str()), (0, denied), "{ran:?}");
 }
 
+/// The ways in which it fills a folder are those of the tests of the gateway.
+#[test]
+fn hoard() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lent = format!("{}::/data:rw=64KiB", folder.path().display());
+    let ran = HOST
+        .sign("hoard")
+        .run(&["--dir", &lent, "--", "stream", "files"]);
+    let full = "stream: 65536, insufficient-space\nfiles: 16, insufficient-space\n";
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, full), "{ran:?}");
+}
+
 /// What it stays in is the bench of deadlines; without a key that is lent it does not start.
 #[test]
 fn dwell() {

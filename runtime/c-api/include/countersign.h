@@ -181,6 +181,11 @@ countersign_error *countersign_ceiling_output_lines(countersign_ceiling *ceiling
  */
 countersign_error *countersign_ceiling_directory(countersign_ceiling *ceiling, const char *host, const char *guest,
                                                  bool writable);
+/*
+ * Bounds what the folder with this guest path may hold, in bytes: files in blocks of 4 KiB, a block for each folder and link, and what
+ * was there before. A write beyond it fails as on a full disk.
+ */
+countersign_error *countersign_ceiling_directory_quota(countersign_ceiling *ceiling, const char *guest, uint64_t bytes);
 /* Allows sockets to these peers, spelled as in the statement, e.g. "tcp:192.0.2.7:502". */
 countersign_error *countersign_ceiling_sockets(countersign_ceiling *ceiling, const char *const *peers, size_t count);
 /* Allows the date. */

@@ -166,6 +166,17 @@ pub(crate) extern "C" fn countersign_ceiling_directory(
 }
 
 #[unsafe(no_mangle)]
+pub(crate) extern "C" fn countersign_ceiling_directory_quota(
+    ceiling: Option<&Ceiling>,
+    guest: Text,
+    bytes: u64,
+) -> Option<Box<Error>> {
+    allow(ceiling, |allowed| {
+        Ok(allowed.directory_quota(guest.read("guest")?, bytes)?)
+    })
+}
+
+#[unsafe(no_mangle)]
 pub(crate) extern "C" fn countersign_ceiling_sockets(
     ceiling: Option<&Ceiling>,
     peers: Texts,

@@ -74,8 +74,8 @@ pub(crate) struct Run {
     /// The signed component, as `countersign sign` wrote it
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Allow a folder: HOST::GUEST is read-only, HOST::GUEST:rw may be written
-    #[arg(long = "dir", value_name = "HOST::GUEST[:rw]", value_parser = directory)]
+    /// Allow a folder: HOST::GUEST is read-only, HOST::GUEST:rw may be written, HOST::GUEST:rw=64MiB until it holds that much
+    #[arg(long = "dir", value_name = "HOST::GUEST[:rw[=BYTES]]", value_parser = directory)]
     pub(crate) directories: Vec<Directory>,
     /// Allow an environment variable, with this value
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
@@ -159,6 +159,8 @@ pub(crate) struct Directory {
     pub(crate) host: PathBuf,
     pub(crate) guest: String,
     pub(crate) writable: bool,
+    /// The most that it may hold, in bytes, if that is bounded.
+    pub(crate) most: Option<u64>,
 }
 
 /// Something about one of the device's keys.
@@ -188,9 +190,13 @@ where
 fn directory(text: &str) -> Result<Directory, String> {
     let example = "write HOST::GUEST or HOST::GUEST:rw, as in ./pictures::/work:rw";
     let (host, rest) = text.split_once("::").ok_or(example)?;
+    let (rest, most) = match rest.split_once(":rw=") {
+        Some((guest, most)) => (format!("{guest}:rw"), Some(quantity::size(most)?)),
+        None => (rest.to_owned(), None),
+    };
     let (guest, writable) = match rest.strip_suffix(":rw") {
         Some(guest) => (guest, true),
-        None => (rest.strip_suffix(":ro").unwrap_or(rest), false),
+        None => (rest.strip_suffix(":ro").unwrap_or(&rest), false),
     };
     if host.is_empty() || guest.is_empty() {
         return Err(example.to_owned());
@@ -209,6 +215,7 @@ fn directory(text: &str) -> Result<Directory, String> {
         host: PathBuf::from(host),
         guest: guest.to_owned(),
         writable,
+        most,
     })
 }
 
@@ -240,7 +247,17 @@ mod tests {
             parsed("/x:y::/b:rw"),
             Ok(("/x:y".into(), "/b".into(), true))
         );
+        let most = |text| directory(text).map(|d| (d.guest, d.writable, d.most));
+        assert_eq!(most("a::/b:rw"), Ok(("/b".into(), true, None)));
+        assert_eq!(
+            most("a::/b:rw=1KiB"),
+            Ok(("/b".into(), true, Some(1 << 10)))
+        );
         for bad in [
+            "a::/b:rw=",
+            "a::/b:rw=much",
+            "a::/b:ro=1KiB",
+            "a::/b:rw=1KiB:rw=1KiB",
             "",
             "a",
             "a:/b",

@@ -45,6 +45,11 @@ pub(crate) fn ceiling(run: &Run, taken: Taken, statement: &Statement) -> anyhow:
         ceiling = ceiling
             .directory(&directory.host, &directory.guest, access)
             .context("--dir")?;
+        if let Some(most) = directory.most {
+            ceiling = ceiling
+                .directory_quota(&directory.guest, most)
+                .context("--dir")?;
+        }
     }
     if asked.sockets.is_some() || !run.sockets.is_empty() {
         ceiling = ceiling.sockets(run.sockets.iter().cloned());

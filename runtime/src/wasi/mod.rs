@@ -2,9 +2,11 @@
 //!
 //! Which interface needs which grant is decided in `names` and `grants`; here they are linked and filled.
 
+mod files;
 pub(crate) mod names;
 mod output;
 mod preopens;
+mod quota;
 mod sockets;
 
 use std::time::Duration;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtxView};
 use wasmtime_wasi::clocks::{HostWallClock, WasiClocks, WasiClocksCtxView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtxView};
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::p2::bindings::{
     cli, clocks, filesystem, io, random, sockets as socket_bindings,
 };
@@ -26,8 +28,10 @@ use crate::grants::{Granted, Input};
 use crate::http;
 use crate::limits::{ByteBudget, MAX_RANDOM_BYTES};
 
+pub(crate) use files::Quotas;
 pub(crate) use output::{LogBytesExhausted, Outputs};
 pub(crate) use preopens::Preopen;
+pub(crate) use quota::Quota;
 
 /// Adds to `linker` every interface that this library defines for a guest with these grants.
 pub(crate) fn link<T: HasGuestContext>(
@@ -56,7 +60,7 @@ pub(crate) fn link<T: HasGuestContext>(
     cli::terminal_stdout::add_to_linker::<T, WasiCli>(l, cli_view)?;
     cli::terminal_stderr::add_to_linker::<T, WasiCli>(l, cli_view)?;
 
-    filesystem::types::add_to_linker::<T, WasiFilesystem>(l, filesystem_view)?;
+    filesystem::types::add_to_linker::<T, files::Files>(l, files_view)?;
     filesystem::preopens::add_to_linker::<T, preopens::Preopens>(l, preopens::view)?;
 
     if granted.sockets.is_some() {
@@ -166,10 +170,18 @@ fn clocks_view<T: HasGuestContext>(host: &mut T) -> WasiClocksCtxView<'_> {
     WasiClocksCtxView { ctx, table }
 }
 
-fn filesystem_view<T: HasGuestContext>(host: &mut T) -> WasiFilesystemCtxView<'_> {
-    let (wasi, table) = wasi(host);
-    let ctx = wasi.filesystem();
-    WasiFilesystemCtxView { ctx, table }
+fn files_view<T: HasGuestContext>(host: &mut T) -> files::View<'_> {
+    let GuestContext {
+        wasi,
+        table,
+        granted,
+        outputs,
+        quotas,
+        ..
+    } = host.guest_context();
+    let ctx = wasi.filled(granted, outputs).filesystem();
+    let wasi = WasiFilesystemCtxView { ctx, table };
+    files::View { wasi, quotas }
 }
 
 fn sockets_view<T: HasGuestContext>(host: &mut T) -> WasiSocketsCtxView<'_> {

@@ -8,6 +8,8 @@ use wasmtime_wasi::filesystem::{Descriptor, Dir};
 use wasmtime_wasi::p2::bindings::filesystem::preopens::Host;
 use wasmtime_wasi::{FsPerms, OpenMode};
 
+use super::files::Quotas;
+use super::quota::Quota;
 use crate::context::{GuestContext, HasGuestContext};
 use crate::error::LoadError;
 use crate::grants::{Access, Directory};
@@ -16,6 +18,7 @@ use crate::grants::{Access, Directory};
 pub(crate) struct Preopen {
     dir: Dir,
     guest: String,
+    quota: Option<Quota>,
 }
 
 impl Preopen {
@@ -37,6 +40,7 @@ impl Preopen {
         Ok(Self {
             dir,
             guest: directory.guest.clone(),
+            quota: directory.quota.clone(),
         })
     }
 }
@@ -51,13 +55,21 @@ impl HasData for Preopens {
 pub(super) struct View<'a> {
     preopens: &'a [Preopen],
     table: &'a mut ResourceTable,
+    quotas: &'a mut Quotas,
 }
 
 pub(super) fn view<T: HasGuestContext>(host: &mut T) -> View<'_> {
     let GuestContext {
-        preopens, table, ..
+        preopens,
+        table,
+        quotas,
+        ..
     } = host.guest_context();
-    View { preopens, table }
+    View {
+        preopens,
+        table,
+        quotas,
+    }
 }
 
 impl Host for View<'_> {
@@ -66,6 +78,9 @@ impl Host for View<'_> {
             .iter()
             .map(|preopen| {
                 let descriptor = self.table.push(Descriptor::Dir(preopen.dir.clone()))?;
+                if let Some(quota) = &preopen.quota {
+                    self.quotas.insert(&descriptor, quota.clone());
+                }
                 Ok((descriptor, preopen.guest.clone()))
             })
             .collect()

@@ -112,6 +112,7 @@ static void nulls(void) {
     MISUSED(countersign_ceiling_output_capture(NULL, 1, NULL));
     MISUSED(countersign_ceiling_output_lines(NULL, 1, NULL, NULL));
     MISUSED(countersign_ceiling_directory(NULL, NULL, NULL, false));
+    MISUSED(countersign_ceiling_directory_quota(NULL, NULL, 0));
     MISUSED(countersign_ceiling_sockets(NULL, NULL, 0));
     MISUSED(countersign_ceiling_wall_clock(NULL));
     MISUSED(countersign_ceiling_memory(NULL, 0));
@@ -272,6 +273,9 @@ static void ceilings(countersign_ceiling *ceiling, const char *folder) {
     MISUSED(countersign_ceiling_directory(ceiling, NULL, "/data", false));
     DONE(countersign_ceiling_directory(ceiling, folder, "/data", true));
     REFUSED(countersign_ceiling_directory(ceiling, folder, "/data", true), "grant-invalid");
+    REFUSED(countersign_ceiling_directory_quota(ceiling, "/other", 1 << 20), "grant-invalid");
+    MISUSED(countersign_ceiling_directory_quota(ceiling, NULL, 1 << 20));
+    DONE(countersign_ceiling_directory_quota(ceiling, "/data", 1 << 20));
     DONE(countersign_ceiling_sockets(ceiling, NULL, 0));
     DONE(countersign_ceiling_wall_clock(ceiling));
     DONE(countersign_ceiling_memory(ceiling, 1 << 20));

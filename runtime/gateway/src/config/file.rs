@@ -443,6 +443,8 @@ pub(crate) struct DirectoryPart {
     /// Whether it may write there.
     #[serde(default)]
     pub(crate) writable: bool,
+    /// The most that a folder which may be written holds, such as "64MiB"; as much as its file system has room for if not given.
+    pub(crate) most: Option<Size>,
 }
 
 /// How much a component may use at most.
@@ -464,8 +466,8 @@ pub(super) struct LimitsPart {
 }
 
 /// A size in bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Size(pub(super) u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -40,6 +40,10 @@ pub(super) fn grants(
             let message = format!("the component's path {guest:?} must start with /");
             return Err(Wrong::at(span, message));
         }
+        if directory.most.is_some() && !directory.writable {
+            let message = "most: nothing is written to a folder that is not `writable`".to_owned();
+            return Err(Wrong::at(span, message));
+        }
         if !guests.insert(directory.guest.clone()) {
             let guest = &directory.guest;
             return Err(Wrong::at(

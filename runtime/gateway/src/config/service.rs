@@ -165,6 +165,9 @@ impl Service {
                 Access::Read
             };
             ceiling = ceiling.directory(&directory.host, &directory.guest, access)?;
+            if let Some(most) = directory.most {
+                ceiling = ceiling.directory_quota(&directory.guest, most.0)?;
+            }
         }
         if let Some(sockets) = &self.grants.sockets {
             ceiling = ceiling.sockets(sockets.iter().cloned());

@@ -18,7 +18,7 @@ const GOOD: &str = r#"
 
         [service.grants]
         env = { LANG = "C" }
-        directories = [{ host = "data", guest = "/data", writable = true }]
+        directories = [{ host = "data", guest = "/data", writable = true, most = "1MiB" }]
 
         [service.limits]
         memory = "64MiB"

@@ -1,0 +1,486 @@
+//! `wasi:filesystem/types` of a guest: Wasmtime's, behind the count of what lent folders may hold.
+//!
+//! Whatever makes a folder hold more is counted first: a file that grows, and each new name. A descriptor belongs to the folder
+//! through which it was opened. From one folder to another that is counted apart nothing is moved or linked, as between file
+//! systems: a file would grow through one and be found in the other.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::io::Errno;
+use wasmtime::component::{HasData, Resource};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    Advice, Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry,
+    DirectoryEntryStream, ErrorCode, Filesize, Host, HostDescriptor, HostDirectoryEntryStream,
+    MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, FsError, FsResult, OutputStream, Pollable, StreamError,
+    StreamResult,
+};
+
+use super::quota::{self, Held, Quota};
+
+/// The most that Wasmtime takes of one write to a file, in bytes (64 KiB).
+const CHUNK: u64 = 64 << 10;
+
+/// Which of a guest's descriptors belong to folders that are counted.
+#[derive(Default)]
+pub(crate) struct Quotas(HashMap<u32, Quota>);
+
+impl Quotas {
+    pub(super) fn insert(&mut self, descriptor: &Resource<Descriptor>, quota: Quota) {
+        self.0.insert(descriptor.rep(), quota);
+    }
+
+    fn of(&self, descriptor: &Resource<Descriptor>) -> Option<Quota> {
+        self.0.get(&descriptor.rep()).cloned()
+    }
+}
+
+/// Selects what `wasi:filesystem/types` needs of a host's state.
+pub(super) struct Files;
+
+impl HasData for Files {
+    type Data<'a> = View<'a>;
+}
+
+pub(super) struct View<'a> {
+    pub(super) wasi: WasiFilesystemCtxView<'a>,
+    pub(super) quotas: &'a mut Quotas,
+}
+
+impl View<'_> {
+    /// The file behind a descriptor, and who counts what is written to it.
+    fn counted(&self, descriptor: &Resource<Descriptor>) -> FsResult<Option<(Arc<File>, Quota)>> {
+        let Some(quota) = self.quotas.of(descriptor) else {
+            return Ok(None);
+        };
+        match self.wasi.table.get(descriptor)? {
+            Descriptor::File(file) => Ok(Some((Arc::clone(&file.file), quota))),
+            // Which is refused by whoever is asked next.
+            Descriptor::Dir(_) => Ok(None),
+        }
+    }
+
+    /// Whether two descriptors are counted together, or neither is.
+    fn together(&self, one: &Resource<Descriptor>, other: &Resource<Descriptor>) -> FsResult<()> {
+        match (self.quotas.of(one), self.quotas.of(other)) {
+            (None, None) => Ok(()),
+            (Some(one), Some(other)) if one.is(&other) => Ok(()),
+            _ => Err(ErrorCode::CrossDevice.into()),
+        }
+    }
+
+    /// Puts the count before a stream that writes to a file from `at` on, or to its end.
+    fn meter(
+        &mut self,
+        stream: Resource<DynOutputStream>,
+        counted: Option<(Arc<File>, Quota)>,
+        at: Option<u64>,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        let Some((file, quota)) = counted else {
+            return Ok(stream);
+        };
+        let inner = self.wasi.table.delete(stream)?;
+        let metered: DynOutputStream = Box::new(Metered {
+            inner,
+            file,
+            quota,
+            at,
+            held: None,
+            permitted: false,
+            ended: false,
+        });
+        Ok(self.wasi.table.push(metered)?)
+    }
+}
+
+/// Counts a new name in a folder.
+async fn name(quota: Option<Quota>) -> FsResult<Option<Held>> {
+    match quota {
+        None => Ok(None),
+        Some(quota) => quota.reserve(quota::BLOCK).await.map(Some).ok_or_else(full),
+    }
+}
+
+/// Counts what a file grows by that is to have bytes up to `end`.
+async fn grow(counted: Option<(Arc<File>, Quota)>, end: u64) -> FsResult<Option<Held>> {
+    let Some((file, quota)) = counted else {
+        return Ok(None);
+    };
+    let growth = quota::growth(&file, end)?;
+    quota.reserve(growth).await.map(Some).ok_or_else(full)
+}
+
+fn full() -> FsError {
+    ErrorCode::InsufficientSpace.into()
+}
+
+impl Host for View<'_> {
+    fn convert_error_code(&mut self, error: FsError) -> wasmtime::Result<ErrorCode> {
+        self.wasi.convert_error_code(error)
+    }
+
+    fn filesystem_error_code(
+        &mut self,
+        error: Resource<wasmtime::Error>,
+    ) -> wasmtime::Result<Option<ErrorCode>> {
+        self.wasi.filesystem_error_code(error)
+    }
+}
+
+impl HostDescriptor for View<'_> {
+    async fn advise(
+        &mut self,
+        file: Resource<Descriptor>,
+        offset: Filesize,
+        length: Filesize,
+        advice: Advice,
+    ) -> FsResult<()> {
+        self.wasi.advise(file, offset, length, advice).await
+    }
+
+    async fn sync_data(&mut self, file: Resource<Descriptor>) -> FsResult<()> {
+        self.wasi.sync_data(file).await
+    }
+
+    async fn get_flags(&mut self, file: Resource<Descriptor>) -> FsResult<DescriptorFlags> {
+        self.wasi.get_flags(file).await
+    }
+
+    async fn get_type(&mut self, file: Resource<Descriptor>) -> FsResult<DescriptorType> {
+        self.wasi.get_type(file).await
+    }
+
+    async fn set_size(&mut self, file: Resource<Descriptor>, size: Filesize) -> FsResult<()> {
+        let _held = grow(self.counted(&file)?, size).await?;
+        self.wasi.set_size(file, size).await
+    }
+
+    async fn set_times(
+        &mut self,
+        file: Resource<Descriptor>,
+        accessed: NewTimestamp,
+        modified: NewTimestamp,
+    ) -> FsResult<()> {
+        self.wasi.set_times(file, accessed, modified).await
+    }
+
+    async fn read(
+        &mut self,
+        file: Resource<Descriptor>,
+        length: Filesize,
+        offset: Filesize,
+    ) -> FsResult<(Vec<u8>, bool)> {
+        self.wasi.read(file, length, offset).await
+    }
+
+    async fn write(
+        &mut self,
+        file: Resource<Descriptor>,
+        bytes: Vec<u8>,
+        offset: Filesize,
+    ) -> FsResult<Filesize> {
+        let _held = grow(self.counted(&file)?, end(offset, bytes.len())).await?;
+        self.wasi.write(file, bytes, offset).await
+    }
+
+    async fn read_directory(
+        &mut self,
+        folder: Resource<Descriptor>,
+    ) -> FsResult<Resource<DirectoryEntryStream>> {
+        self.wasi.read_directory(folder).await
+    }
+
+    async fn sync(&mut self, file: Resource<Descriptor>) -> FsResult<()> {
+        self.wasi.sync(file).await
+    }
+
+    async fn create_directory_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        path: String,
+    ) -> FsResult<()> {
+        let _held = name(self.quotas.of(&folder)).await?;
+        self.wasi.create_directory_at(folder, path).await
+    }
+
+    async fn stat(&mut self, file: Resource<Descriptor>) -> FsResult<DescriptorStat> {
+        self.wasi.stat(file).await
+    }
+
+    async fn stat_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        how: PathFlags,
+        path: String,
+    ) -> FsResult<DescriptorStat> {
+        self.wasi.stat_at(folder, how, path).await
+    }
+
+    async fn set_times_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        how: PathFlags,
+        path: String,
+        accessed: NewTimestamp,
+        modified: NewTimestamp,
+    ) -> FsResult<()> {
+        self.wasi
+            .set_times_at(folder, how, path, accessed, modified)
+            .await
+    }
+
+    async fn link_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        how: PathFlags,
+        path: String,
+        to: Resource<Descriptor>,
+        new: String,
+    ) -> FsResult<()> {
+        self.together(&folder, &to)?;
+        let _held = name(self.quotas.of(&to)).await?;
+        self.wasi.link_at(folder, how, path, to, new).await
+    }
+
+    async fn open_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        how: PathFlags,
+        path: String,
+        open: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> FsResult<Resource<Descriptor>> {
+        let quota = self.quotas.of(&folder);
+        let _held = match open.contains(OpenFlags::CREATE) {
+            true => name(quota.clone()).await?,
+            false => None,
+        };
+        let opened = self.wasi.open_at(folder, how, path, open, flags).await?;
+        if let Some(quota) = quota {
+            if let Descriptor::File(file) = self.wasi.table.get(&opened)? {
+                quota.watch(&file.file);
+            }
+            self.quotas.insert(&opened, quota);
+        }
+        Ok(opened)
+    }
+
+    fn drop(&mut self, descriptor: Resource<Descriptor>) -> wasmtime::Result<()> {
+        self.quotas.0.remove(&descriptor.rep());
+        HostDescriptor::drop(&mut self.wasi, descriptor)
+    }
+
+    async fn readlink_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        path: String,
+    ) -> FsResult<String> {
+        self.wasi.readlink_at(folder, path).await
+    }
+
+    async fn remove_directory_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        path: String,
+    ) -> FsResult<()> {
+        self.wasi.remove_directory_at(folder, path).await
+    }
+
+    async fn rename_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        path: String,
+        to: Resource<Descriptor>,
+        new: String,
+    ) -> FsResult<()> {
+        self.together(&folder, &to)?;
+        self.wasi.rename_at(folder, path, to, new).await
+    }
+
+    async fn symlink_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        target: String,
+        path: String,
+    ) -> FsResult<()> {
+        let _held = name(self.quotas.of(&folder)).await?;
+        self.wasi.symlink_at(folder, target, path).await
+    }
+
+    async fn unlink_file_at(&mut self, folder: Resource<Descriptor>, path: String) -> FsResult<()> {
+        self.wasi.unlink_file_at(folder, path).await
+    }
+
+    fn read_via_stream(
+        &mut self,
+        file: Resource<Descriptor>,
+        offset: Filesize,
+    ) -> FsResult<Resource<DynInputStream>> {
+        self.wasi.read_via_stream(file, offset)
+    }
+
+    fn write_via_stream(
+        &mut self,
+        file: Resource<Descriptor>,
+        offset: Filesize,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        let counted = self.counted(&file)?;
+        let stream = self.wasi.write_via_stream(file, offset)?;
+        self.meter(stream, counted, Some(offset))
+    }
+
+    fn append_via_stream(
+        &mut self,
+        file: Resource<Descriptor>,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        let counted = self.counted(&file)?;
+        let stream = self.wasi.append_via_stream(file)?;
+        self.meter(stream, counted, None)
+    }
+
+    async fn is_same_object(
+        &mut self,
+        one: Resource<Descriptor>,
+        other: Resource<Descriptor>,
+    ) -> wasmtime::Result<bool> {
+        self.wasi.is_same_object(one, other).await
+    }
+
+    async fn metadata_hash(&mut self, file: Resource<Descriptor>) -> FsResult<MetadataHashValue> {
+        self.wasi.metadata_hash(file).await
+    }
+
+    async fn metadata_hash_at(
+        &mut self,
+        folder: Resource<Descriptor>,
+        how: PathFlags,
+        path: String,
+    ) -> FsResult<MetadataHashValue> {
+        self.wasi.metadata_hash_at(folder, how, path).await
+    }
+}
+
+impl HostDirectoryEntryStream for View<'_> {
+    async fn read_directory_entry(
+        &mut self,
+        stream: Resource<DirectoryEntryStream>,
+    ) -> FsResult<Option<DirectoryEntry>> {
+        self.wasi.read_directory_entry(stream).await
+    }
+
+    fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
+        HostDirectoryEntryStream::drop(&mut self.wasi, stream)
+    }
+}
+
+/// Where so many bytes end that are written at an offset.
+fn end(offset: u64, length: usize) -> u64 {
+    offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX))
+}
+
+/// A stream that writes to a file, behind the count. What is over it fails as a full disk does.
+struct Metered {
+    inner: DynOutputStream,
+    file: Arc<File>,
+    quota: Quota,
+    /// Where the next byte goes; at the file's end if there is none.
+    at: Option<u64>,
+    /// Counted for what was written last, which may be on its way.
+    held: Option<Held>,
+    /// Whether the guest was told that it may write, or would be.
+    permitted: bool,
+    ended: bool,
+}
+
+impl Metered {
+    /// Where the file ends when these bytes are in it.
+    fn end(&self, bytes: &Bytes) -> io::Result<u64> {
+        let at = match self.at {
+            Some(at) => at,
+            None => self.file.metadata()?.len(),
+        };
+        Ok(end(at, bytes.len()))
+    }
+
+    fn growth(&self, bytes: &Bytes) -> io::Result<u64> {
+        quota::growth(&self.file, self.end(bytes)?)
+    }
+
+    /// Takes note of what is counted and about to be written.
+    fn counted(&mut self, held: Option<Held>, bytes: &Bytes) -> StreamResult<()> {
+        let Some(held) = held else {
+            self.ended = true;
+            let full = io::Error::from(Errno::NOSPC);
+            return Err(StreamError::LastOperationFailed(full.into()));
+        };
+        self.held = Some(held);
+        self.permitted = false;
+        self.at = self.at.map(|at| end(at, bytes.len()));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Pollable for Metered {
+    async fn ready(&mut self) {
+        if !self.permitted && !self.quota.has(CHUNK) {
+            self.quota.measure().await;
+            self.permitted = true;
+        }
+        self.inner.ready().await;
+    }
+}
+
+#[async_trait]
+impl OutputStream for Metered {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if self.ended {
+            return Err(StreamError::Closed);
+        }
+        let growth = self.growth(&bytes).map_err(failed)?;
+        let held = self.quota.take(growth);
+        self.counted(held, &bytes)?;
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.inner.flush()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        if self.ended {
+            return Err(StreamError::Closed);
+        }
+        let takes = self.inner.check_write()?;
+        self.permitted |= self.quota.has(CHUNK);
+        // Who is told to wait has the folder measured.
+        Ok(if self.permitted { takes } else { 0 })
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if self.ended {
+            return Err(StreamError::Closed);
+        }
+        self.inner.ready().await;
+        let growth = self.growth(&bytes).map_err(failed)?;
+        let held = self.quota.reserve(growth).await;
+        self.counted(held, &bytes)?;
+        self.inner.blocking_write_and_flush(bytes).await
+    }
+
+    async fn cancel(&mut self) {
+        self.inner.cancel().await;
+    }
+}
+
+fn failed(error: io::Error) -> StreamError {
+    StreamError::LastOperationFailed(error.into())
+}
