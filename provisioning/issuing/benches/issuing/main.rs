@@ -165,7 +165,7 @@ fn parts(report: &mut Report, requests: &[Vec<u8>]) {
     for (name, took) in [
         ("a request read, possession verified", verifying),
         ("a certificate made, judged, signed, verified", signing),
-        ("a signature by the same key, verified as devices do", bare),
+        ("a signature by the same key, verified", bare),
     ] {
         table.row(&[name.to_owned(), micros(took)]);
     }

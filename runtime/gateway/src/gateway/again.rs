@@ -88,7 +88,10 @@ impl Gateway {
             return;
         }
         if !forbidden && self.lacking.services.is_empty() && self.config.lacks != Lacks::Bundle {
-            self.lacking.times = 0;
+            // What is on its way may lack the same again.
+            if self.queue.is_empty() && self.loading.is_empty() {
+                self.lacking.times = 0;
+            }
             return;
         }
         if !self.lacking.is_due() {
