@@ -393,7 +393,7 @@ struct Metered {
     quota: Quota,
     /// Where the next byte goes; at the file's end if there is none.
     at: Option<u64>,
-    /// Counted for what was written last, which may be on its way.
+    /// Counted for what was written last, while that is on its way.
     held: Option<Held>,
     /// Whether the guest was told that it may write, or would be.
     permitted: bool,
@@ -431,11 +431,12 @@ impl Metered {
 #[async_trait]
 impl Pollable for Metered {
     async fn ready(&mut self) {
+        self.inner.ready().await;
+        self.held = None;
         if !self.permitted && !self.quota.has(CHUNK) {
             self.quota.measure().await;
             self.permitted = true;
         }
-        self.inner.ready().await;
     }
 }
 
@@ -460,6 +461,9 @@ impl OutputStream for Metered {
             return Err(StreamError::Closed);
         }
         let takes = self.inner.check_write()?;
+        if takes > 0 {
+            self.held = None;
+        }
         self.permitted |= self.quota.has(CHUNK);
         // Who is told to wait has the folder measured.
         Ok(if self.permitted { takes } else { 0 })
@@ -470,10 +474,13 @@ impl OutputStream for Metered {
             return Err(StreamError::Closed);
         }
         self.inner.ready().await;
+        self.held = None;
         let growth = self.growth(&bytes).map_err(failed)?;
         let held = self.quota.reserve(growth).await;
         self.counted(held, &bytes)?;
-        self.inner.blocking_write_and_flush(bytes).await
+        let written = self.inner.blocking_write_and_flush(bytes).await;
+        self.held = None;
+        written
     }
 
     async fn cancel(&mut self) {

@@ -170,18 +170,23 @@ impl Fields {
             validity,
             subject,
             key,
-            extensions,
+            extensions @ ..,
         ] = signed.inside()
         else {
-            panic!("the signed part has eight fields: no unique identifiers")
+            panic!("the signed part has seven fields and extensions")
+        };
+        // One that signed beside those who are trusted may have none; what is trusted is asked for what it must say.
+        let extensions = match extensions {
+            [] => Vec::new(),
+            [all] if all.tag == 0xa3 => {
+                all.inside()[0].inside().iter().map(Extension::of).collect()
+            }
+            _ => panic!("behind the key there are extensions alone: no unique identifiers"),
         };
         let [from, until] = validity.inside() else {
             panic!("the validity has two times")
         };
-        assert_eq!(
-            (version.tag, serial.tag, extensions.tag),
-            (0xa0, 0x02, 0xa3)
-        );
+        assert_eq!((version.tag, serial.tag), (0xa0, 0x02));
         Self {
             version: version.content(),
             serial: serial.content(),
@@ -190,11 +195,7 @@ impl Fields {
             subject: subject.encode(),
             times: [from, until].map(time),
             key: key.encode(),
-            extensions: extensions.inside()[0]
-                .inside()
-                .iter()
-                .map(Extension::of)
-                .collect(),
+            extensions,
         }
     }
 
