@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
+use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -59,6 +60,9 @@ pub(super) fn run() -> Result<Counts> {
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.args(crate::programs::TPM);
     command.env("PATH", crate::setup::path_with_python()?);
+    // The longest tests wait for other processes, most of their time.
+    let processors = available_parallelism().context("the number of processors is not known")?;
+    command.env("RUST_TEST_THREADS", (2 * processors.get()).to_string());
     let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child: Child = started.with_context(|| format!("cannot start {}", shown(&command)))?;
     let output = child.stdout.take().context("cargo test has no output")?;
