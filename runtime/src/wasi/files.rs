@@ -95,6 +95,7 @@ impl View<'_> {
             at,
             held: None,
             permitted: false,
+            measured: 0,
             ended: false,
         });
         Ok(self.wasi.table.push(metered)?)
@@ -105,7 +106,10 @@ impl View<'_> {
 async fn name(quota: Option<Quota>) -> FsResult<Option<Held>> {
     match quota {
         None => Ok(None),
-        Some(quota) => quota.reserve(quota::BLOCK).await.map(Some).ok_or_else(full),
+        Some(quota) => {
+            let held = quota.reserve(|| Ok(quota::BLOCK)).await?;
+            held.map(Some).ok_or_else(full)
+        }
     }
 }
 
@@ -114,8 +118,8 @@ async fn grow(counted: Option<(Arc<File>, Quota)>, end: u64) -> FsResult<Option<
     let Some((file, quota)) = counted else {
         return Ok(None);
     };
-    let growth = quota::growth(&file, end)?;
-    quota.reserve(growth).await.map(Some).ok_or_else(full)
+    let held = quota.reserve(|| quota::growth(&file, end)).await?;
+    held.map(Some).ok_or_else(full)
 }
 
 fn full() -> FsError {
@@ -187,7 +191,11 @@ impl HostDescriptor for View<'_> {
         bytes: Vec<u8>,
         offset: Filesize,
     ) -> FsResult<Filesize> {
-        let _held = grow(self.counted(&file)?, end(offset, bytes.len())).await?;
+        let counted = match bytes.is_empty() {
+            true => None,
+            false => self.counted(&file)?,
+        };
+        let _held = grow(counted, end(offset, bytes.len())).await?;
         self.wasi.write(file, bytes, offset).await
     }
 
@@ -247,6 +255,7 @@ impl HostDescriptor for View<'_> {
     ) -> FsResult<()> {
         self.together(&folder, &to)?;
         let _held = name(self.quotas.of(&to)).await?;
+        let _moving = self.quotas.of(&to).map(|quota| quota.moving());
         self.wasi.link_at(folder, how, path, to, new).await
     }
 
@@ -259,11 +268,22 @@ impl HostDescriptor for View<'_> {
         flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
         let quota = self.quotas.of(&folder);
-        let _held = match open.contains(OpenFlags::CREATE) {
-            true => name(quota.clone()).await?,
-            false => None,
+        let mut open = open;
+        let mut counted = Ok(None);
+        if open.contains(OpenFlags::CREATE) {
+            counted = name(quota.clone()).await;
+            if counted.is_err() && !open.contains(OpenFlags::EXCLUSIVE) {
+                // What is there already needs no room to be opened.
+                open &= !OpenFlags::CREATE;
+            } else {
+                counted = Ok(counted?);
+            }
+        }
+        let is_full = counted.is_err();
+        let opened = match self.wasi.open_at(folder, how, path, open, flags).await {
+            Err(_) if is_full => return Err(full()),
+            opened => opened?,
         };
-        let opened = self.wasi.open_at(folder, how, path, open, flags).await?;
         if let Some(quota) = quota {
             if let Descriptor::File(file) = self.wasi.table.get(&opened)? {
                 quota.watch(&file.file);
@@ -302,6 +322,7 @@ impl HostDescriptor for View<'_> {
         new: String,
     ) -> FsResult<()> {
         self.together(&folder, &to)?;
+        let _moving = self.quotas.of(&to).map(|quota| quota.moving());
         self.wasi.rename_at(folder, path, to, new).await
     }
 
@@ -397,23 +418,12 @@ struct Metered {
     held: Option<Held>,
     /// Whether the guest was told that it may write, or would be.
     permitted: bool,
+    /// How often the folder had been measured when something was written last.
+    measured: u64,
     ended: bool,
 }
 
 impl Metered {
-    /// Where the file ends when these bytes are in it.
-    fn end(&self, bytes: &Bytes) -> io::Result<u64> {
-        let at = match self.at {
-            Some(at) => at,
-            None => self.file.metadata()?.len(),
-        };
-        Ok(end(at, bytes.len()))
-    }
-
-    fn growth(&self, bytes: &Bytes) -> io::Result<u64> {
-        quota::growth(&self.file, self.end(bytes)?)
-    }
-
     /// Takes note of what is counted and about to be written.
     fn counted(&mut self, held: Option<Held>, bytes: &Bytes) -> StreamResult<()> {
         let Some(held) = held else {
@@ -423,6 +433,7 @@ impl Metered {
         };
         self.held = Some(held);
         self.permitted = false;
+        self.measured = self.quota.measured();
         self.at = self.at.map(|at| end(at, bytes.len()));
         Ok(())
     }
@@ -435,8 +446,8 @@ impl Pollable for Metered {
         self.held = None;
         if !self.permitted && !self.quota.has(CHUNK) {
             self.quota.measure().await;
-            self.permitted = true;
         }
+        self.permitted = true;
     }
 }
 
@@ -446,7 +457,7 @@ impl OutputStream for Metered {
         if self.ended {
             return Err(StreamError::Closed);
         }
-        let growth = self.growth(&bytes).map_err(failed)?;
+        let growth = growth(&self.file, self.at, bytes.len()).map_err(failed)?;
         let held = self.quota.take(growth);
         self.counted(held, &bytes)?;
         self.inner.write(bytes)
@@ -464,7 +475,8 @@ impl OutputStream for Metered {
         if takes > 0 {
             self.held = None;
         }
-        self.permitted |= self.quota.has(CHUNK);
+        // Measured for somebody who gave up waiting, too.
+        self.permitted |= self.quota.has(CHUNK) || self.quota.measured() > self.measured;
         // Who is told to wait has the folder measured.
         Ok(if self.permitted { takes } else { 0 })
     }
@@ -475,9 +487,10 @@ impl OutputStream for Metered {
         }
         self.inner.ready().await;
         self.held = None;
-        let growth = self.growth(&bytes).map_err(failed)?;
-        let held = self.quota.reserve(growth).await;
-        self.counted(held, &bytes)?;
+        let length = bytes.len();
+        let (file, at) = (Arc::clone(&self.file), self.at);
+        let held = self.quota.reserve(|| growth(&file, at, length)).await;
+        self.counted(held.map_err(failed)?, &bytes)?;
         let written = self.inner.blocking_write_and_flush(bytes).await;
         self.held = None;
         written
@@ -485,6 +498,14 @@ impl OutputStream for Metered {
 
     async fn cancel(&mut self) {
         self.inner.cancel().await;
+    }
+}
+
+/// What bytes take at a place, or at the end of a file. Others may be on their way to the same end: each of them is counted whole.
+fn growth(file: &File, at: Option<u64>, length: usize) -> io::Result<u64> {
+    match at {
+        Some(at) => quota::growth(file, end(at, length)),
+        None => Ok(quota::blocks(end(0, length))),
     }
 }
 

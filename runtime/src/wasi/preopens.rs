@@ -40,7 +40,10 @@ impl Preopen {
         Ok(Self {
             dir,
             guest: directory.guest.clone(),
-            quota: directory.quota.clone(),
+            quota: match directory.access {
+                Access::Read => None,
+                Access::ReadWrite => directory.quota.clone(),
+            },
         })
     }
 }
