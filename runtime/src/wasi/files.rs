@@ -88,6 +88,7 @@ impl View<'_> {
             return Ok(stream);
         };
         let inner = self.wasi.table.delete(stream)?;
+        let measured = quota.measured();
         let metered: DynOutputStream = Box::new(Metered {
             inner,
             file,
@@ -95,7 +96,7 @@ impl View<'_> {
             at,
             held: None,
             permitted: false,
-            measured: 0,
+            measured,
             ended: false,
         });
         Ok(self.wasi.table.push(metered)?)
@@ -268,22 +269,24 @@ impl HostDescriptor for View<'_> {
         flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
         let quota = self.quotas.of(&folder);
-        let mut open = open;
-        let mut counted = Ok(None);
-        if open.contains(OpenFlags::CREATE) {
-            counted = name(quota.clone()).await;
-            if counted.is_err() && !open.contains(OpenFlags::EXCLUSIVE) {
-                // What is there already needs no room to be opened.
-                open &= !OpenFlags::CREATE;
-            } else {
-                counted = Ok(counted?);
-            }
-        }
-        let is_full = counted.is_err();
-        let opened = match self.wasi.open_at(folder, how, path, open, flags).await {
-            Err(_) if is_full => return Err(full()),
-            opened => opened?,
+        let held = match open.contains(OpenFlags::CREATE) {
+            true => name(quota.clone()).await,
+            false => Ok(None),
         };
+        let (open, is_full) = match &held {
+            // What is there already needs no room to be opened.
+            Err(_) if !open.contains(OpenFlags::EXCLUSIVE) => (open & !OpenFlags::CREATE, true),
+            _ => (open, false),
+        };
+        let _held = match is_full {
+            true => None,
+            false => held?,
+        };
+        let opened = self.wasi.open_at(folder, how, path, open, flags).await;
+        let opened = opened.map_err(|error| match error.downcast_ref() {
+            Some(ErrorCode::NoEntry) if is_full => full(),
+            _ => error,
+        })?;
         if let Some(quota) = quota {
             if let Descriptor::File(file) = self.wasi.table.get(&opened)? {
                 quota.watch(&file.file);
@@ -418,7 +421,7 @@ struct Metered {
     held: Option<Held>,
     /// Whether the guest was told that it may write, or would be.
     permitted: bool,
-    /// How often the folder had been measured when something was written last.
+    /// How often the folder had been measured when something was written last, or the stream was made.
     measured: u64,
     ended: bool,
 }

@@ -60,7 +60,7 @@ impl Drop for Moving {
     }
 }
 
-/// Bytes that were counted and may not have been written yet. Dropped, they have been, or will never be.
+/// Bytes that were counted and may not have been written yet. Dropped, they have been, but where a guest was stopped meanwhile.
 pub(super) struct Held {
     quota: Quota,
     bytes: u64,
@@ -272,6 +272,12 @@ mod tests {
 
     use super::*;
 
+    /// A bound of so many blocks.
+    fn of(folder: &tempfile::TempDir, blocks: u64) -> Quota {
+        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("ours");
+        Quota::new(Arc::new(dir), blocks * BLOCK)
+    }
+
     async fn reserve(quota: &Quota, bytes: u64) -> Option<Held> {
         quota.reserve(|| Ok(bytes)).await.expect("known")
     }
@@ -280,8 +286,7 @@ mod tests {
     async fn te29_what_is_moved_while_it_is_measured_lowers_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
-        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("ours");
-        let quota = Quota::new(Arc::new(dir), 10 * BLOCK);
+        let quota = of(&folder, 10);
         std::fs::write(path("file"), vec![1; 40_000]).expect("ours");
         quota.measure().await;
         assert!(!quota.has(1));
@@ -298,8 +303,7 @@ mod tests {
     #[tokio::test]
     async fn te29_a_folder_is_measured_by_one_at_a_time_and_to_the_end() {
         let folder = tempfile::tempdir().expect("a folder");
-        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("ours");
-        let quota = Quota::new(Arc::new(dir), 10 * BLOCK);
+        let quota = of(&folder, 10);
         // One measures already, many ask and give up at once, and one waits.
         let turn = Arc::clone(&quota.0.measuring).lock_owned().await;
         for _ in 0..1_000 {
@@ -323,8 +327,7 @@ mod tests {
     async fn te29_the_count_is_never_below_what_is_there() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
-        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("ours");
-        let quota = Quota::new(Arc::new(dir), 10 * BLOCK);
+        let quota = of(&folder, 10);
         // Nothing is known at first.
         assert!(quota.take(1).is_none() && !quota.has(0));
         std::fs::create_dir_all(path("a/b")).expect("ours");
@@ -356,8 +359,7 @@ mod tests {
     #[tokio::test]
     async fn te29_what_cannot_be_measured_is_full() {
         let folder = tempfile::tempdir().expect("a folder");
-        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("ours");
-        let quota = Quota::new(Arc::new(dir), 1_000 * BLOCK);
+        let quota = of(&folder, 1_000);
         assert!(reserve(&quota, 1).await.is_some());
         let mut deep = folder.path().to_owned();
         for _ in 0..DEEPEST {
