@@ -5,6 +5,7 @@
 
 mod counting;
 mod deny;
+mod failures;
 
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +20,7 @@ use crate::setup::{self, Need};
 use crate::soak::fuzz;
 use crate::{check, guests, kryoptic};
 use counting::Counts;
+use failures::Failures;
 
 /// How long each fuzz target runs here; `cargo xtask soak fuzz` runs them for longer.
 const FUZZ_SECONDS: u64 = 8;
@@ -83,6 +85,7 @@ pub(crate) fn all() -> Result<()> {
 struct Suite {
     steps: Vec<(&'static str, Duration, Result<()>)>,
     counts: Counts,
+    failures: Failures,
 }
 
 impl Suite {
@@ -107,16 +110,16 @@ impl Suite {
 
     /// Unit tests, black-box tests and documentation tests.
     fn tests(&mut self) {
-        let mut counts = Counts::default();
+        let (mut counts, mut failures) = (Counts::default(), Failures::default());
         self.step("tests", || {
-            counts = counting::run()?;
+            (counts, failures) = counting::run()?;
             ensure!(counts.failed == 0, "{} tests failed", counts.failed);
             Ok(())
         });
-        self.counts = counts;
+        (self.counts, self.failures) = (counts, failures);
     }
 
-    /// Lists the steps and ends with the line that counts the tests.
+    /// Lists the steps and what failed, and ends with the line that counts the tests.
     fn finish(mut self) -> Result<()> {
         println!("\n");
         let total: Duration = self.steps.iter().map(|(_, took, _)| *took).sum();
@@ -129,6 +132,7 @@ impl Suite {
             }
         }
         println!("in {}", minutes(total));
+        self.failures.print();
         for failure in &failed_steps {
             println!("\nFAILED  {failure}");
         }

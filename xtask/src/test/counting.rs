@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::failures::Failures;
 use crate::process::{cargo, shown};
 
 /// How many tests there were.
@@ -53,9 +54,9 @@ impl Counts {
     }
 }
 
-/// Runs every test of the workspace, documentation tests included. Test failures are counted and are no error of
+/// Runs every test of the workspace, documentation tests included. Tests that fail are counted and kept, and are no error of
 /// this function's; a test program that ends in another way is.
-pub(super) fn run() -> Result<Counts> {
+pub(super) fn run() -> Result<(Counts, Failures)> {
     let mut command = cargo();
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.args(crate::programs::TPM);
@@ -66,18 +67,19 @@ pub(super) fn run() -> Result<Counts> {
     let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child: Child = started.with_context(|| format!("cannot start {}", shown(&command)))?;
     let output = child.stdout.take().context("cargo test has no output")?;
-    let mut counts = Counts::default();
+    let (mut counts, mut failures) = (Counts::default(), Failures::default());
     for line in BufReader::new(output).lines() {
         let line = line?;
         println!("{line}");
         counts.add(line.trim());
+        failures.add(&line);
     }
     let status = child.wait()?;
     ensure!(counts.passed + counts.failed > 0, "no test ran");
     if !status.success() && counts.failed == 0 {
         bail!("cargo test ended with {status}, although no test failed");
     }
-    Ok(counts)
+    Ok((counts, failures))
 }
 
 #[cfg(test)]
