@@ -1,6 +1,8 @@
 //! The walk through docs/factory.md: its commands, as they stand there but for the port, in one folder and one shell.
 
-use crate::walk::{Walk, commands, free_port};
+use countersign_testing::free_port;
+
+use crate::walk::{Walk, commands};
 
 const PAGE: &str = include_str!("../../docs/factory.md");
 

@@ -62,7 +62,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use countersign_testing::TestPki;
+use countersign_testing::{TestPki, write_program};
 use countersign_trust_store::{AnchorSource, Code};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -513,11 +513,8 @@ fn tc40_th05_nothing_runs_without_a_root_under_a_development_root_or_without_its
     let bench = Bench::new();
     bench.sign("greeter", "hello", 1);
     bench.configure(&[("greeter", ONCE)]);
-    fs::copy(
-        program("countersign-gateway"),
-        bench.path("countersign-gateway"),
-    )
-    .expect("a copy");
+    let unfilled = fs::read(program("countersign-gateway")).expect("a built program");
+    write_program(&bench.path("countersign-gateway"), &unfilled);
     let ran = bench.ran("run", &[]);
     assert_eq!(ran.status, i32::from(Code::NoRoot.exit_status()), "{ran:?}");
 

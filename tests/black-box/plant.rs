@@ -1,10 +1,11 @@
 //! The walk through docs/gateway.md: from an empty machine to a plant, with the device's keys in a TPM, its updates and a
 //! signer who is revoked. Its commands, as they stand there but for the ports.
 
+use countersign_testing::free_port;
 use countersign_testing::swtpm::Swtpm;
 
 use crate::components::guest;
-use crate::walk::{Walk, commands, free_port};
+use crate::walk::{Walk, commands};
 
 const PAGE: &str = include_str!("../../docs/gateway.md");
 

@@ -86,9 +86,3 @@ impl Walk {
         }
     }
 }
-
-/// A port that nothing listens on.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}

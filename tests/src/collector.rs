@@ -33,13 +33,14 @@ pub fn collector() -> (String, Receiver<(String, String)>) {
             if stream.read_exact(&mut body).is_err() {
                 continue;
             }
-            let _ = stream.get_mut().write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-            );
+            // Before it is answered: who has sent all and has ended finds all of it told.
             let body = String::from_utf8(body).expect("JSON");
             if told.send((head, body)).is_err() {
                 return;
             }
+            let _ = stream.get_mut().write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+            );
         }
     });
     (format!("http://{address}"), bodies)

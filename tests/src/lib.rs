@@ -33,6 +33,7 @@ pub mod memory;
 mod open;
 mod parts;
 mod pki;
+mod ports;
 pub mod postgres;
 mod random;
 pub mod swtpm;
@@ -48,6 +49,7 @@ pub use issuer_key::IssuerKey;
 pub use open::{OpenCertificate, OpenList, OpenPki, Sealed};
 pub use parts::{CertificateParts, CrlParts, TimeField};
 pub use pki::{TestPki, throwaway_key};
+pub use ports::free_port;
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 

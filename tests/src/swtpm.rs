@@ -8,23 +8,17 @@
 //! ```
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign_keys::Tcti;
 use tempfile::TempDir;
 
-/// Where the search for free ports begins: below the ports that systems give out on their own.
-const FIRST_PORT: u16 = 21_000;
-
-/// One past the last.
-const LAST_PORT: u16 = 31_000;
+use crate::ports::free_ports;
 
 /// How long a start may take.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(120);
 
 /// A running software TPM, which ends when this is dropped. What it keeps ends with it.
 pub struct Swtpm {
@@ -159,23 +153,13 @@ pub fn tcti_of(port: u16) -> Tcti {
         .expect("a way to a TPM")
 }
 
-/// Two free ports, one after the other, that no other thread of this process gets too: the lower one.
+/// Two free ports, one after the other, that no other test gets too: the lower one.
 ///
 /// # Panics
 /// If there are none.
 #[must_use]
 pub fn free_pair() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let of_process = u16::try_from(std::process::id() % 4_000).expect("below 4,000") * 2;
-    for _ in 0..LAST_PORT - FIRST_PORT {
-        let step = NEXT.fetch_add(2, Ordering::Relaxed);
-        let port = FIRST_PORT + of_process.wrapping_add(step) % (LAST_PORT - FIRST_PORT);
-        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if free(port) && free(port + 1) {
-            return port;
-        }
-    }
-    panic!("no two free ports between {FIRST_PORT} and {LAST_PORT}");
+    free_ports(2)
 }
 
 fn spawn(folder: &TempDir, port: u16) -> Child {

@@ -481,7 +481,7 @@ mod tests {
             drop(asking.candidate("pump", "digest"));
             told.send(()).expect("somebody waits");
         });
-        let in_time = asked.recv_timeout(std::time::Duration::from_secs(10));
+        let in_time = asked.recv_timeout(std::time::Duration::from_secs(60));
         drop(hashing);
         thread.join().expect("no panic");
         in_time.expect("nobody waited");

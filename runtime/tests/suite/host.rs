@@ -53,8 +53,9 @@ async fn te33_a_host_call_that_waits_has_the_guests_deadline() {
     .await
     .unwrap_err();
     assert_eq!(ended.code(), Code::LimitTime, "{ended}");
+    // Less than it has where nobody says.
     assert!(
-        started.elapsed() < Duration::from_secs(5),
+        started.elapsed() < Duration::from_secs(25),
         "{:?}",
         started.elapsed()
     );

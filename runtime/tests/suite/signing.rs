@@ -425,14 +425,23 @@ async fn te27_a_million_calls_in_a_loop_are_a_minutes_worth() {
     // Half a signature comes in each second.
     let refilled = u32::try_from(started.elapsed().as_secs()).unwrap() / 2 + 1;
     assert!((30..=30 + refilled).contains(&signed), "{signed}");
-    let Err(SignError::QuotaExceeded(wait)) = guest.sign(b"m").await else {
-        panic!("it had all its signatures");
-    };
+    // One may have come in since.
+    let emptied = Instant::now();
+    let mut refused = None;
+    for _ in 0..10 {
+        if let Err(SignError::QuotaExceeded(wait)) = guest.sign(b"m").await {
+            refused = Some(wait);
+            break;
+        }
+    }
+    let wait = refused.expect("it had all its signatures");
     assert!((1..=2_001).contains(&wait), "{wait} ms");
 
     // The quota is the component's: neither another store, nor another start, nor another instance brings new ones.
     let mut again = Guest(plant.bench.start(greedy(30)).await.unwrap());
-    assert!(again.flood(1_000).await <= 2);
+    let signed = again.flood(1_000).await;
+    let refilled = u32::try_from(emptied.elapsed().as_secs()).unwrap() / 2 + 1;
+    assert!(signed <= refilled, "{signed}");
     // Another component has its own.
     let mut modest = plant.guest("test:modest", &device).await;
     modest.sign(b"m").await.unwrap();

@@ -139,8 +139,8 @@ impl Bench {
             if let Some(line) = lines.get(typed)
                 && shown.ends_with(prompt.as_bytes())
             {
-                // The prompt is printed just before the echo is switched off.
-                std::thread::sleep(Duration::from_millis(300));
+                // The prompt is printed just before the echo is switched off, which nobody sees from here.
+                std::thread::sleep(Duration::from_secs(1));
                 writeln!(keyboard, "{line}").expect("the program reads");
                 typed += 1;
             }

@@ -301,9 +301,7 @@ impl Registry {
 
     /// The same with more of a configuration: under `http`, and beside it.
     fn start_with(folder: &Path, http: &str, more: &str) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = free.local_addr().expect("bound");
-        drop(free);
+        let address = crate::http::free();
         let config = folder.join("registry.yml");
         let root = folder.join("registry");
         fs::write(

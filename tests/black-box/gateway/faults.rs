@@ -195,7 +195,7 @@ fn th04_nothing_that_is_remembered_is_left_out_for_a_disk_that_failed_at_a_start
 
 #[test]
 fn th04_td10_the_way_back_from_a_bundle_that_a_disk_does_not_allow_is_gone_once_it_does() {
-    let plant = Plant::within("4s", "");
+    let plant = Plant::within("10s", "");
     let bench = &plant.bench;
     let disk = Disk::new(bench.path("state/bundles"), bench.folder.path());
     let mut command = bench.command("run");
@@ -292,7 +292,7 @@ fn th15_without_room_for_records_signing_stops_what_runs_goes_on_and_with_room_a
 }
 
 /// Within what time a gateway tells: it looks every ten seconds whether its disk is full.
-const TOLD: Duration = Duration::from_secs(30);
+const TOLD: Duration = Duration::from_secs(60);
 
 /// More calls of one kind than any deed takes.
 const MANY: u64 = 40;

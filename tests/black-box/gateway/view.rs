@@ -1,17 +1,17 @@
 //! What an operator sees of a running gateway, and what the gateway has taken from itself.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 use super::*;
+use crate::http::free;
 
 impl Bench {
     /// Has the status page served at a free port of the loopback.
     pub(super) fn serve_status(&self) -> SocketAddr {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = free.local_addr().expect("bound");
+        let address = free();
         let text = fs::read_to_string(self.path("gateway.toml")).expect("a configuration");
         self.configure_with(&format!("[status]\nlisten = \"{address}\"\n{text}"));
         address

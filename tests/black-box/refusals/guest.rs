@@ -23,11 +23,17 @@ fn bench() -> &'static Bench {
 
 /// The guest, signed as its component.toml says.
 fn signed(name: &str) -> PathBuf {
+    signed_with(name, |_| {})
+}
+
+/// The same with something else in what is said about it.
+fn signed_with(name: &str, change: impl FnOnce(&mut Manifest)) -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../guest-examples")
         .join(name)
         .join("component.toml");
-    let manifest = Manifest::load(&manifest).expect("the example's manifest");
+    let mut manifest = Manifest::load(&manifest).expect("the example's manifest");
+    change(&mut manifest);
     let path = bench().fresh("wasm");
     std::fs::write(&path, bench().pki.sign(&guest(name), &manifest)).expect("our own folder");
     path
@@ -190,27 +196,37 @@ fn json_is_one_line_for_each_event() {
     );
 }
 
+/// Whether a process is told of SIGINT and SIGTERM, and not ended by them (proc(5)).
+fn hears_signals(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let both = (1 << 1) | (1 << 14);
+    caught.is_some_and(|caught| caught & both == both)
+}
+
 #[test]
 fn interrupted_by_the_operator() {
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
         let log = bench().fresh("jsonl");
         let mut host = Command::new(&bench().host)
-            .arg(signed("endless-loop"))
+            .arg(signed_with("endless-loop", |manifest| {
+                manifest.limits.run_milliseconds = Some(60_000);
+            }))
             .arg("--audit")
             .arg(&log)
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("starts");
-        // Once it is accepted, it is about to run; the statement gives it a second.
-        while !log.is_file() || records(&log).is_empty() {
+        // Once it is accepted, it is about to run; and then the host hears signals.
+        while !log.is_file() || records(&log).is_empty() || !hears_signals(host.id()) {
             assert!(
                 host.try_wait().expect("our child").is_none(),
                 "ended by itself"
             );
             std::thread::sleep(Duration::from_millis(10));
         }
-        std::thread::sleep(Duration::from_millis(300));
         let kill = format!("kill -{signal} {}", host.id());
         assert!(
             Command::new("sh")

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,6 +13,7 @@ use countersign_keys::{Algorithm, SigningKey};
 use countersign_provisioning::{
     CaName, Intermediate, Issuer, Reason, Revocation, RevocationList, Root, Serial, Validity,
 };
+use countersign_testing::free_port;
 use countersign_trust_store::{Certificate, UnixTime, pem};
 use serde_json::Value;
 
@@ -81,14 +81,6 @@ pub(crate) fn now() -> u64 {
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
         .as_secs()
-}
-
-/// A port that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a port")
-        .port()
 }
 
 pub(crate) fn program() -> Command {

@@ -44,7 +44,7 @@ pub(crate) fn revoke(bench: &Bench, serial: &str, reason: &str) {
 
 /// The issuer's first list is signed beside the first requests: until it is there, nothing is believed.
 pub(crate) fn in_time(mut ask: impl FnMut() -> (u16, Value)) -> Value {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(120);
     loop {
         let (status, answer) = ask();
         if status == 200 {

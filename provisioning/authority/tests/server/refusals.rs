@@ -297,7 +297,7 @@ fn tg11_large_and_slow_requests_end_and_others_are_served_meanwhile() {
 #[test]
 fn tg27_who_asks_too_often_waits_and_health_answers() {
     let bench = Bench::new();
-    bench.configure(|text| text.replace("requests_per_minute = 600", "requests_per_minute = 20"));
+    bench.configure(|text| text.replace("requests_per_minute = 600", "requests_per_minute = 1"));
     let _server = bench.serve();
     let asked: Vec<u16> = (0..6).map(|_| bench.curl("/", &[]).0).collect();
     assert_eq!(asked.first(), Some(&200));
@@ -611,7 +611,7 @@ fn tg25_revoked_and_foreign_client_certificates_are_refused() {
     )
     .expect("written");
     let own = ["--cert", "press-1.pem", "--key", "press-1.key"];
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     // The issuer's first list is signed beside the first requests.
     loop {
         let (status, _) = bench.json("/api/v1/devices/press-1", &own);

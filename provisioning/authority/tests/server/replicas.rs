@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use countersign_audit_log::{Checkpoint, LogFolder, LogVerifier, Origin, verify};
 use countersign_keys::PublicKey;
+use countersign_testing::free_port;
 use countersign_testing::postgres::Postgres;
 use countersign_trust_store::Crl;
 use serde_json::Value;
 
-use crate::bench::{Bench, Ran, free_port};
+use crate::bench::{Bench, Ran};
 
 /// Devices, and clients that enrol them at the same time.
 const DEVICES: usize = 48;

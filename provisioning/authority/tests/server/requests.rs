@@ -189,7 +189,7 @@ fn a_request_that_is_under_way_is_answered_though_the_authority_is_told_to_stop(
 
     server.terminate();
     // Nobody else is let in any more.
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(("127.0.0.1", bench.port())).is_ok() {
         assert!(Instant::now() < deadline, "it goes on listening");
         std::thread::sleep(Duration::from_millis(20));
@@ -306,7 +306,7 @@ fn tg21_tg23_a_wrong_clock_issues_nothing_and_a_list_of_many_is_revoked_all_the_
     let health = || bench.json("/health", &[]);
     let started = Instant::now();
     while health().0 == 200 {
-        assert!(started.elapsed() < Duration::from_secs(20), "not noticed");
+        assert!(started.elapsed() < Duration::from_secs(120), "not noticed");
         std::thread::sleep(Duration::from_millis(100));
     }
     let (status, refused) = bench.json("/api/v1/devices/provision", &ask);
@@ -371,7 +371,7 @@ fn tg21_tg23_a_wrong_clock_issues_nothing_and_a_list_of_many_is_revoked_all_the_
             assert!(text.contains("cessation of operation") && text.contains("key compromise"));
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{text}");
+        assert!(started.elapsed() < Duration::from_secs(120), "{text}");
         std::thread::sleep(Duration::from_millis(100));
     }
     let (status, made) = bench.json("/api/v1/devices/provision", &ask);

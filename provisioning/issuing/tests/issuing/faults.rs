@@ -9,25 +9,12 @@ use std::time::Duration;
 use countersign_issuing::{Ask, Clock, Error, Issuing};
 use countersign_keys::{Error as KeyError, PublicKey, Signer, SigningKey};
 use countersign_provisioning::{Profile, Reason};
-use countersign_registry::{Certificate, Refusal, Registry, Reservation};
+use countersign_registry::{Refusal, Registry, Reservation};
 use countersign_testing::postgres::Postgres;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::house::{self, House, ask, key, now};
-
-/// Asks until the place is free, which takes a moment.
-async fn issue_soon(issuing: &Issuing, asked: Ask) -> Certificate {
-    for _ in 0..300 {
-        match issuing.issue(asked.clone()).await {
-            Ok(certificate) => return certificate,
-            Err(Error::Refused(Refusal::InProgress { .. }) | Error::Unavailable { .. }) => {}
-            Err(other) => panic!("{other}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("its place was never free again");
-}
+use crate::house::{self, House, ask, issue_soon, key, now};
 
 /// Passes on what goes to PostgreSQL and back; once armed, the answer to the next COMMIT never comes.
 struct Between {

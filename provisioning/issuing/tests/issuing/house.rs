@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_backend_file::{FileKey, SystemRandom};
-use countersign_issuing::{Ask, Authority, Clock, Contents, Issuing, Proof};
+use countersign_issuing::{Ask, Authority, Clock, Contents, Error, Issuing, Proof};
 use countersign_keys::{Algorithm, SigningKey};
 use countersign_provisioning::{CaName, Issuer, Profile, Root, Validity};
-use countersign_registry::{Device, Registry};
+use countersign_registry::{Certificate, Device, Refusal, Registry};
 use countersign_signer::request::{RequestFields, Subject, certification_request};
 use countersign_testing::postgres::Postgres;
 use countersign_trust_store::UnixTime;
@@ -122,6 +123,19 @@ pub(crate) async fn approve(registry: &Registry, count: u32) {
         .register(&devices, now())
         .await
         .expect("registered");
+}
+
+/// Asks until the place is free, which takes a moment, and until the registry answers.
+pub(crate) async fn issue_soon(issuing: &Issuing, asked: Ask) -> Certificate {
+    for _ in 0..1_200 {
+        match issuing.issue(asked.clone()).await {
+            Ok(certificate) => return certificate,
+            Err(Error::Refused(Refusal::InProgress { .. }) | Error::Unavailable { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("its place was never free again");
 }
 
 pub(crate) fn name(number: u32) -> String {

@@ -585,7 +585,7 @@ pub(crate) async fn tg24_an_export_is_of_one_moment(database: Database) {
             lines.push(line.to_owned());
             if line.contains("\"kind\":\"device\"") {
                 begin.send(()).expect("it runs");
-                wait.recv_timeout(std::time::Duration::from_secs(30))
+                wait.recv_timeout(std::time::Duration::from_secs(120))
                     .expect("done");
             }
             Ok(())

@@ -15,6 +15,9 @@ use sqlx::Connection;
 /// A time in 2026.
 pub(crate) const NOW: u64 = 1_790_000_000;
 
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A database that goes with its test.
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -48,7 +51,7 @@ impl Database {
 
     /// Opens it; one that was just closed once more, since a program that another test starts at that moment has its lock until it begins.
     pub(crate) async fn open(&self) -> Registry {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         loop {
             match Registry::open(&self.url).await {
                 Err(Error::Locked { .. }) if Instant::now() < until => {
@@ -156,20 +159,46 @@ pub(crate) async fn reserve(
     what: &Reservation,
     now: u64,
 ) -> Result<Reserved, Refusal> {
-    let mut outcomes = registry
-        .reserve(std::slice::from_ref(what), now)
-        .await
-        .expect("available");
+    let until = Instant::now() + PATIENCE;
+    let mut outcomes = loop {
+        match registry.reserve(std::slice::from_ref(what), now).await {
+            Err(error) if is_crowded(&error) && Instant::now() < until => {}
+            outcomes => break outcomes.expect("available"),
+        }
+    };
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)
+}
+
+/// Commits one that was reserved.
+pub(crate) async fn commit(registry: &Registry, what: &Reservation, now: u64) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match registry.commit(&[made(what)], now).await {
+            Err(error) if is_crowded(&error) && Instant::now() < until => {}
+            outcome => {
+                outcome.expect("committed");
+                return;
+            }
+        }
+    }
+}
+
+/// Whether all connections were in others' hands for longer than is waited: nothing was begun, and it may be tried again. Where a
+/// hundred ask at once it depends on the machine how long that takes.
+fn is_crowded(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unavailable {
+            source: sqlx::Error::PoolTimedOut,
+            ..
+        }
+    )
 }
 
 /// Reserves and commits one.
 pub(crate) async fn issue(registry: &Registry, what: &Reservation, now: u64) {
     let outcome = reserve(registry, what, now).await;
     assert!(matches!(outcome, Ok(Reserved::New)), "{outcome:?}");
-    registry
-        .commit(&[made(what)], now)
-        .await
-        .expect("committed");
+    commit(registry, what, now).await;
 }

@@ -3,7 +3,9 @@
 use countersign_provisioning::{Profile, Reason};
 use countersign_registry::{CertificateState, Device, Error, Refusal, Reservation, Reserved};
 
-use crate::database::{Database, NOW, approve, asking, id, issue, made, request, reserve, serial};
+use crate::database::{
+    Database, NOW, approve, asking, commit, id, issue, made, request, reserve, serial,
+};
 
 pub(crate) async fn tg02_one_serial_is_recorded_once(database: Database) {
     let registry = database.open().await;
@@ -80,10 +82,7 @@ pub(crate) async fn tg05_a_hundred_at_once_have_one_place(database: Database) {
             let what = asking("a", number);
             let outcome = reserve(&registry, &what, NOW).await;
             if outcome.is_ok() {
-                registry
-                    .commit(&[made(&what)], NOW)
-                    .await
-                    .expect("committed");
+                commit(&registry, &what, NOW).await;
             }
             outcome
         }));

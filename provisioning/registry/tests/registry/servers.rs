@@ -31,11 +31,14 @@ fn end(database: &Database, which: &str) -> String {
 const BATCH: usize = 8;
 const BATCHES: usize = 160;
 
+/// Certificates after which the tables are looked at first; then whenever there are twice as many.
+const FIRST_LOOK: usize = 256;
+
 const HOLDS_LOCKS: &str = "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
 
 /// Whether it leads, asked until it is told.
 async fn leads(registry: &Registry, lead: Lead) -> bool {
-    for _ in 0..100 {
+    for _ in 0..1200 {
         if let Ok(leads) = registry.leads(lead).await {
             return leads;
         }
@@ -152,6 +155,21 @@ fn tg24_two_that_believe_to_lead_give_places_in_turn() {
     });
 }
 
+/// Waits until the tables were looked at so often. It is done beside what is written, and how much is written meanwhile depends
+/// on the machine.
+async fn until_looked_at(url: &str, looks: u32) {
+    let until = std::time::Instant::now() + Duration::from_secs(120);
+    let looked = "SELECT analyze_count FROM pg_stat_user_tables WHERE relname = 'certificates'";
+    loop {
+        let count = Postgres::shared().sql(url, looked);
+        if count.trim().parse::<u32>().expect("a count") >= looks {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{count} of {looks}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[test]
 fn a_registry_that_grows_from_nothing_reads_no_more_for_each_certificate() {
     // The tests' server looks at no table by itself.
@@ -162,6 +180,7 @@ fn a_registry_that_grows_from_nothing_reads_no_more_for_each_certificate() {
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         approve(&registry, &names).await;
+        let (mut next, mut looks) = (FIRST_LOOK, 0);
         for (number, batch) in names.chunks(BATCH).enumerate() {
             let asked: Vec<Reservation> = (0..)
                 .zip(batch)
@@ -175,11 +194,16 @@ fn a_registry_that_grows_from_nothing_reads_no_more_for_each_certificate() {
             assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
             let made: Vec<_> = asked.iter().map(made).collect();
             registry.commit(&made, NOW).await.expect("committed");
+            let written = (number + 1) * BATCH;
+            if written >= next {
+                (next, looks) = (2 * written, looks + 1);
+                until_looked_at(&database.url, looks).await;
+            }
         }
         registry.close().await;
         // A connection adds its counts when it ends, or has been idle for some seconds.
         let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        let until = std::time::Instant::now() + Duration::from_secs(20);
+        let until = std::time::Instant::now() + Duration::from_secs(60);
         while Postgres::shared().sql(&database.url, others).trim() != "0"
             && std::time::Instant::now() < until
         {

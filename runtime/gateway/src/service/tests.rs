@@ -8,6 +8,19 @@ use crate::lists::Given;
 
 static WALL: AtomicU64 = AtomicU64::new(0);
 
+/// Far longer than anything takes here: what is not done by then, hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until a run that was told to end is gone.
+async fn until_gone(run: &tokio::task::AbortHandle) {
+    let gone = async {
+        while !run.is_finished() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("it ends");
+}
+
 /// A service under supervision that runs nothing yet.
 struct Place {
     supervision: Supervision,
@@ -113,10 +126,7 @@ async fn td15_who_stops_a_service_does_not_wait_for_the_health_of_its_next() {
     let (next, mut became) = place.next();
     let _ = place.commands.send(Command::StopAtOnce);
     let asked = std::future::pending();
-    let fit = tokio::time::timeout(
-        Duration::from_secs(20),
-        place.supervision.fit_by(next, asked),
-    );
+    let fit = tokio::time::timeout(PATIENCE, place.supervision.fit_by(next, asked));
     let fit = fit.await.expect("heard at once");
     assert!(matches!(fit, Fit::Told(Some(Command::StopAtOnce))));
     assert!(matches!(became.try_recv(), Ok(Err(_))));
@@ -147,7 +157,7 @@ async fn td15_who_is_told_to_stop_while_it_is_asked_for_its_health_does_not_begi
             drop(place.commands);
         }
         let began = place.supervision.begin_by(std::future::pending());
-        let began = tokio::time::timeout(Duration::from_secs(20), began).await;
+        let began = tokio::time::timeout(PATIENCE, began).await;
         assert!(began.expect("heard at once").is_none());
     }
 }
@@ -172,11 +182,10 @@ async fn td15_who_is_at_work_and_does_not_say_whether_it_is_healthy_is_told_to_s
         let _ = commands.send(Command::StopAtOnce);
     });
     let event = place.supervision.attend(at_work, ask);
-    let event = tokio::time::timeout(Duration::from_secs(20), event).await;
+    let event = tokio::time::timeout(PATIENCE, event).await;
     assert!(matches!(event, Ok(Event::Stop)));
     told.await.expect("no panic");
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(watched.is_finished());
+    until_gone(&watched).await;
 }
 
 /// Says when it is dropped.
@@ -226,7 +235,7 @@ async fn th10_who_is_told_something_gives_his_question_up_and_asks_again() {
         let _ = commands.send(Command::StopAtOnce);
     });
     let event = place.supervision.attend(at_work, ask);
-    let event = tokio::time::timeout(Duration::from_secs(20), event).await;
+    let event = tokio::time::timeout(PATIENCE, event).await;
     assert!(matches!(event, Ok(Event::Stop)));
     told.await.expect("no panic");
 }
@@ -270,7 +279,7 @@ async fn td10_no_version_is_raised_before_what_was_exchanged_has_finished_what_i
         let _ = commands.send(Command::StopAtOnce);
     });
     let event = place.supervision.attend(at_work, ask);
-    let event = tokio::time::timeout(Duration::from_secs(20), event).await;
+    let event = tokio::time::timeout(PATIENCE, event).await;
     assert!(matches!(event, Ok(Event::Stop)));
     told.await.expect("no panic");
 }
@@ -289,7 +298,7 @@ async fn td18_what_was_withdrawn_before_its_start_does_not_start() {
         _ => false,
     };
     let refused = place.status.wait_for(is_refused);
-    let refused = tokio::time::timeout(Duration::from_secs(20), refused).await;
+    let refused = tokio::time::timeout(PATIENCE, refused).await;
     let starts = refused.expect("in time").expect("it is there").starts;
     assert_eq!(starts, 0);
     drop(place.commands);
@@ -309,18 +318,23 @@ async fn td15_what_hands_its_place_over_is_among_those_that_are_leaving_before_t
     host.leaving.end(|one| one.facts.component == "test:door");
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(!watched.is_finished() && place.supervision.leaving.is_some());
-    // A list names a signer of the old one.
-    host.leaving.end(|one| one.facts.component == "test:pump");
-    let gone = tokio::time::timeout(Duration::from_secs(20), seen_off).await;
+    // A list names a signer of the old one, which may be among them a moment later than this thread gets here.
+    let gone = async {
+        while !seen_off.is_finished() {
+            host.leaving.end(|one| one.facts.component == "test:pump");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        seen_off.await
+    };
+    let gone = tokio::time::timeout(PATIENCE, gone).await;
     gone.expect("at once").expect("no panic");
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(watched.is_finished());
+    until_gone(&watched).await;
     // Where nobody speaks against it, it goes when the next has its place.
     let run = tokio::spawn(std::future::pending::<Ended>());
     let at_work = AtWork::Running(work::Run::of(run));
     let seen_off = tokio::spawn(place.supervision.see_off(at_work, true));
     let next = place.supervision.leaving.take().expect("it waits");
     next.send(()).expect("it waits");
-    let gone = tokio::time::timeout(Duration::from_secs(20), seen_off).await;
+    let gone = tokio::time::timeout(PATIENCE, seen_off).await;
     gone.expect("in time").expect("no panic");
 }

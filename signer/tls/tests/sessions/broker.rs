@@ -1,16 +1,16 @@
 //! Debian's Mosquitto, started for one test.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use countersign_keys::Algorithm;
-use countersign_testing::TestPki;
+use countersign_testing::{TestPki, free_port};
 
 /// How long a broker may take to start; it takes some hundredths of a second.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(120);
 
 /// A broker that asks every client for a certificate of this PKI. It ends when it is dropped.
 pub(crate) struct Broker {
@@ -32,7 +32,7 @@ impl Broker {
         fs::write(path("lists.pem"), pem("X509 CRL", lists)).expect("a file");
         // Each device may write below its own name, which is its certificate's, and nowhere else.
         fs::write(path("acl"), "pattern readwrite devices/%u/#\n").expect("a file");
-        let address = free_address();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let configuration = format!(
             "listener {port} 127.0.0.1\n\
              cafile {root}\ncertfile {own}\nkeyfile {key}\ncrlfile {lists}\n\
@@ -119,12 +119,6 @@ fn mosquitto() -> &'static Path {
     } else {
         Path::new("mosquitto")
     }
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
 }
 
 fn to_pem(label: &str, der: &[u8]) -> String {

@@ -26,7 +26,7 @@ use crate::broker::{self, Broker};
 use crate::pki::{certify, list, roots};
 
 /// How long an answer of the broker may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Session {
     stream: StreamOwned<ClientConnection, TcpStream>,
