@@ -465,6 +465,8 @@ impl Supervision {
         let event = loop {
             let is_to_be_asked = !self.proved && !is_fit && !asked.is_under_way();
             tokio::select! {
+                // What has ended is not healthy, where both are seen at once.
+                biased;
                 ended = at_work.ended() => return Event::Ended(ended),
                 () = &mut healthy, if is_to_be_asked => asked = ask(self),
                 answer = asked.answer() => {

@@ -152,7 +152,7 @@ impl State {
             .write(true)
             .open(&path)
             .with_context(|| format!("{} cannot be opened", path.display()))?;
-        match lock.try_lock() {
+        match countersign_audit_log::lock_in_time(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(
                 "another countersign-gateway runs on {}; stop it first, or give this one a folder of its own",

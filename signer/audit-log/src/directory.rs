@@ -60,8 +60,7 @@ pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 
 const LOCK: &str = ".lock";
 
-/// How often, and with what pauses, the lock is tried: a program that the last writer was just starting holds it for a
-/// moment, until that program runs.
+/// How often, and with what pauses, a lock is tried.
 const LOCK_ATTEMPTS: u32 = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -289,14 +288,26 @@ fn lock(path: &Path) -> Result<File, Error> {
         .write(true)
         .open(&at)
         .map_err(failed)?;
-    for _ in 0..LOCK_ATTEMPTS {
+    match lock_in_time(&file) {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Locks a file for this process, within half a second: a program that its last holder was just starting holds the lock for a moment,
+/// until that program runs.
+///
+/// # Errors
+/// [`TryLockError::WouldBlock`] if another has it for longer; [`TryLockError::Error`] if the system cannot lock it.
+pub fn lock_in_time(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_ATTEMPTS {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            ended => return ended,
         }
     }
-    Err(Error::Locked {
-        path: path.to_owned(),
-    })
+    file.try_lock()
 }

@@ -74,7 +74,7 @@ pub use appender::{Appender, EntryRefused, Growth};
 pub use bundle::MAX_ENTRY_BYTES;
 pub use checkpoint::{Checkpoint, CheckpointInvalid, MAX_ENTRIES, MAX_NOTE_BYTES, TreeHead};
 pub use countersign_format::Digest;
-pub use directory::{Error, LogDirectory, LogView, MAX_BATCH_BYTES, Recovery};
+pub use directory::{Error, LogDirectory, LogView, MAX_BATCH_BYTES, Recovery, lock_in_time};
 pub use finding::{Finding, VerifyError};
 pub use folder::LogFolder;
 pub use key::{LogKey, LogVerifier, Origin, OriginInvalid, VerifierKeyInvalid};

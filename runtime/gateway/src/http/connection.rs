@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::answer;
+use super::lingering::{Unread, linger};
 use super::listener::Scope;
 use super::paced::Paced;
 use super::tls::{self, Met, Protection};
@@ -55,7 +56,7 @@ pub(super) async fn serve(
 }
 
 async fn requests<S>(
-    stream: S,
+    mut stream: S,
     scheme: Scheme,
     scope: Arc<Scope>,
     mut closing: watch::Receiver<Option<Instant>>,
@@ -64,7 +65,9 @@ async fn requests<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let head = scope.settings.head;
+    let unread = Unread::default();
     let service = service_fn(|request: Request<Incoming>| {
+        let request = request.map(|body| unread.watch(body));
         let serving = scope.routes.find(request.uri(), request.headers());
         async move {
             Ok::<_, Infallible>(match serving {
@@ -73,41 +76,98 @@ async fn requests<S>(
             })
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .max_headers(HEADERS)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = closing.changed() => {}
-        _ = rules.changed() => {}
+    let is_cut = {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head)
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(&mut stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            _ = closing.changed() => None,
+            _ = rules.changed() => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                // What ends it early is the other side's fault or its address's end.
+                timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        match ended {
+            Ok(()) => unread.is_some(),
+            // hyper has answered a head that it could not read, of which more may come. Any other error has cut an answer, which
+            // must not look as if it had ended.
+            Err(error) => error.is_parse(),
+        }
+    };
+    // An address that closes waits for nobody who does not take his answer.
+    if is_cut && closing.borrow().is_none() {
+        tokio::select! {
+            () = linger(stream) => {}
+            _ = closing.changed() => {}
+        }
     }
-    connection.as_mut().graceful_shutdown();
-    // What ends it early is the other side's fault or its address's end.
-    let _ = timeout(LAST_ANSWER, connection).await;
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::config::HttpServer;
 
-    #[tokio::test]
-    async fn what_came_under_other_rules_goes_when_it_has_its_answer() {
-        let before = Protection::in_words("a revoked authority");
-        let settings = HttpServer {
+    fn settings() -> HttpServer {
+        HttpServer {
             requests: 1,
             connections: 1,
             connections_per_address: 1,
             head: Duration::from_secs(60),
             pause: Duration::from_secs(60),
-        };
-        let scope = Arc::new(Scope::new(settings, before.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_while_sending_has_the_answer_and_its_end() {
+        let address = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let to = address.local_addr().expect("it is bound");
+        let scope = Arc::new(Scope::new(settings(), Protection::in_words("nothing")));
+        let (_open, closing) = watch::channel(None);
+        // A body that nobody reads, and a head that is too long.
+        let much = "x".repeat(300_000);
+        for (head, status) in [
+            (format!("Content-Length: {}\r\n\r\n", much.len()), "404"),
+            ("Long: ".to_owned(), "431"),
+        ] {
+            let asked = async {
+                let mut client = TcpStream::connect(to).await.expect("it listens");
+                let request = format!("POST / HTTP/1.1\r\nHost: plant\r\n{head}{much}");
+                client.write_all(request.as_bytes()).await.expect("taken");
+                let mut answer = String::new();
+                let ended = client.read_to_string(&mut answer).await;
+                ended.expect("its end, and no reset");
+                assert!(
+                    answer.starts_with(&format!("HTTP/1.1 {status}")),
+                    "{answer}"
+                );
+            };
+            let served = async {
+                let (stream, _) = address.accept().await.expect("a connection");
+                let (scope, rules) = (Arc::clone(&scope), scope.protection());
+                requests(stream, Scheme::Http, scope, closing.clone(), rules).await;
+            };
+            tokio::join!(asked, served);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_under_other_rules_goes_when_it_has_its_answer() {
+        let before = Protection::in_words("a revoked authority");
+        let scope = Arc::new(Scope::new(settings(), before.clone()));
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let (_open, closing) = watch::channel(None);
         let rules = scope.protection();

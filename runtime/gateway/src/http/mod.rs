@@ -8,6 +8,7 @@ mod answer;
 mod authorities;
 mod connection;
 pub(crate) mod figures;
+mod lingering;
 mod listener;
 mod paced;
 mod routes;
@@ -283,7 +284,7 @@ mod tests {
     /// With a key that takes its time.
     fn tls(folder: &Path) -> Tls {
         let program = folder.join("hangs");
-        std::fs::write(&program, "exec sleep 4").expect("ours");
+        std::fs::write(&program, "exec sleep 8").expect("ours");
         let uri = format!("exec:sh {}", program.display());
         let source = KeySource {
             name: "tls".to_owned(),
@@ -315,7 +316,7 @@ mod tests {
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
         // And it is given up.
-        let error = tokio::time::timeout(Duration::from_secs(3), renewed).await;
+        let error = tokio::time::timeout(Duration::from_secs(6), renewed).await;
         let error = error.expect("in time").expect_err("no key");
         let why = format!("{error:#}");
         assert!(
@@ -331,9 +332,7 @@ mod tests {
     async fn tf05_who_goes_back_to_a_key_that_does_not_answer_shows_nothing_in_the_clear() {
         let server = server(Opening::within(Duration::from_secs(1)));
         let settings = server.settings;
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = free.local_addr().expect("it is bound");
-        drop(free);
+        let address = SocketAddr::from(([127, 0, 0, 1], countersign_testing::free_port()));
         let plain = Listeners::from([(address, None)]);
         server.renew(&plain).await.expect("no key");
         let listener = Listener::open(address, Protection::none(), settings).expect("free");

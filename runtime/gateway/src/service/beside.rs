@@ -98,6 +98,8 @@ impl Supervision {
             .send_modify(|status| status.starts = status.starts.saturating_add(1));
         let (began, must) = (Instant::now(), next.service.restart.healthy_after);
         let both = tokio::select! {
+            // What has ended is not healthy, where both are seen at once.
+            biased;
             ended = new.ended() => Both::NewEnded(ended),
             ended = old.ended() => Both::OldEnded(ended),
             () = sleep(must) => Both::Healthy,
