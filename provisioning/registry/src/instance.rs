@@ -11,7 +11,7 @@ use std::time::Duration;
 use countersign_provisioning::Serial;
 use sqlx::AnyConnection;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Connection, Row};
+use sqlx::{Any, AnyPool, Connection, Executor as _, Row};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -85,10 +85,15 @@ impl Instance {
 
     pub(crate) async fn close(&self) {
         if let Some(session) = &self.session
-            && let Some(connection) = session.lock().await.connection.take()
+            && let Some(mut connection) = session.lock().await.connection.take()
         {
-            // What is locked ends with the connection in any case.
-            let _ = connection.close().await;
+            // What is locked ends with the connection in any case, some time after it is closed here. Whoever opens the registry next
+            // need not wait for that.
+            let _ = timeout(ANSWER, async {
+                let _ = connection.execute("SELECT pg_advisory_unlock_all()").await;
+                connection.close().await
+            })
+            .await;
         }
     }
 
