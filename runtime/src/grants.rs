@@ -145,11 +145,12 @@ impl Ceiling {
     /// Bounds what the directory with this guest path may hold, in bytes: its files in blocks of 4 KiB, a block for each folder and
     /// link, and whatever was there before. A write beyond it fails as on a full disk; the file system's own bounds hold beside it.
     ///
-    /// The bound is one for all guests under this ceiling. Nothing is moved or linked between a directory that has one and another, as
-    /// between file systems. What lies in more than 64 folders in each other cannot be measured, and counts as full.
+    /// A directory has one count for all guests of this process that are lent it with a bound, each of which is held to its own.
+    /// Nothing is moved or linked between a directory that has one and another, as between file systems. What lies in more than 64 folders
+    /// in each other cannot be measured, and counts as full.
     ///
     /// # Errors
-    /// [`LoadError::GrantInvalid`] if no directory was given for this path.
+    /// [`LoadError::GrantInvalid`] if no directory was given for this path, or the system does not say which it is.
     pub fn directory_quota(mut self, guest: &str, bytes: u64) -> Result<Self, LoadError> {
         let mut directories = self.directories.iter_mut();
         let Some(directory) = directories.find(|directory| directory.guest == guest) else {
@@ -158,7 +159,11 @@ impl Ceiling {
                 reason: "a bound was given, and no directory".to_owned(),
             });
         };
-        directory.quota = Some(Quota::new(Arc::clone(&directory.dir), bytes));
+        let quota = Quota::new(&directory.dir, bytes).map_err(|error| LoadError::GrantInvalid {
+            grant: guest.to_owned(),
+            reason: format!("it cannot be counted: {error}"),
+        })?;
+        directory.quota = Some(quota);
         Ok(self)
     }
 

@@ -91,11 +91,23 @@ fn knock() {
 fn hoard() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let lent = format!("{}::/data:rw=64KiB", folder.path().display());
-    let ran = HOST
-        .sign("hoard")
-        .run(&["--dir", &lent, "--", "stream", "files"]);
-    let full = "stream: 65536, insufficient-space\nfiles: 16, insufficient-space\n";
+    let ran = HOST.sign("hoard").run(&[
+        "--dir", &lent, "--", "stream", "files", "streams", "streams",
+    ]);
+    let full = "stream: 65536, insufficient-space\nfiles: 16, insufficient-space\n\
+                streams: 1024, insufficient-memory\nstreams: 1024, insufficient-memory\n";
     assert_eq!((ran.status, ran.stdout.as_str()), (0, full), "{ran:?}");
+    // More than a stream permits is not kept until the disk has it, whether the folder is counted or not.
+    for bound in ["", "=1MiB"] {
+        let lent = format!("{}::/data:rw{bound}", folder.path().display());
+        let ran = HOST.sign("hoard").run(&["--dir", &lent, "--", "torrent"]);
+        assert_eq!(
+            ran.status,
+            i32::from(Code::Trapped.exit_status()),
+            "{ran:?}"
+        );
+        assert!(ran.stderr.contains("permitted"), "{ran:?}");
+    }
 }
 
 /// What it stays in is the bench of deadlines; without a key that is lent it does not start.

@@ -1,5 +1,6 @@
 //! Fills the first folder that it is lent, in each of the ways that its arguments name, until that is refused; says how far it came
-//! and why no further, and removes what it made. `across` moves and links a file into the second folder.
+//! and why no further, and removes what it made. `across` moves and links a file into the second folder; `torrent` writes
+//! more at once than a stream permits, and so is the last that it does.
 
 use std::io::Write;
 
@@ -40,6 +41,10 @@ impl Guest for Hoard {
                 "files" => names(|name| open(folder, name).map(drop)),
                 "hard" => hard(folder),
                 "size" => one(folder, |file, end| file.set_size(end + PIECE)),
+                "renamed" => renamed(folder),
+                "scattered" => scattered(folder),
+                "streams" => streams(folder),
+                "torrent" => through(folder, |file| file.write_via_stream(0), torrent),
                 "unnamed" => unnamed(folder),
                 "write" => one(folder, |file, end| file.write(&piece(), end).map(drop)),
                 "stream" => through(folder, |file| file.write_via_stream(0), blocking),
@@ -140,6 +145,78 @@ fn waiting(stream: &OutputStream) -> Result<(), StreamError> {
     }
     stream.write(&piece())?;
     stream.flush()
+}
+
+/// A file that fills what two folders leave, and why another does not get from one of them into the other then.
+fn scattered(folder: &Descriptor) -> (u64, ErrorCode) {
+    const FOLDERS: [&str; 2] = ["a", "b"];
+    const HERE: &str = "a/here";
+    let made = || {
+        for name in FOLDERS {
+            folder.create_directory_at(name)?;
+        }
+        open(folder, HERE)
+    };
+    let outcome = match made() {
+        Ok(_) => {
+            let (came, _) = one(folder, |file, end| file.write(&piece(), end).map(drop));
+            match folder.rename_at(HERE, folder, "b/there") {
+                Ok(()) => (0, ErrorCode::Exist),
+                Err(error) => (came, error),
+            }
+        }
+        Err(error) => (0, error),
+    };
+    let _ = folder.unlink_file_at(HERE);
+    for name in FOLDERS {
+        let _ = folder.remove_directory_at(name);
+    }
+    outcome
+}
+
+/// Streams to one file: how many.
+fn streams(folder: &Descriptor) -> (u64, ErrorCode) {
+    let file = match open(folder, FILE) {
+        Ok(file) => file,
+        Err(error) => return (0, error),
+    };
+    let mut streams = Vec::new();
+    loop {
+        match file.write_via_stream(0) {
+            Ok(stream) => streams.push(stream),
+            Err(error) => return (u64::try_from(streams.len()).unwrap_or(u64::MAX), error),
+        }
+    }
+}
+
+/// More at once than any stream permits.
+fn torrent(stream: &OutputStream) -> Result<(), StreamError> {
+    let permitted = usize::try_from(stream.check_write()?).unwrap_or_default();
+    stream.write(&vec![b'h'; permitted + 1])
+}
+
+/// One file that fills the folder, is moved to and fro there, and is opened and written once more: how many bytes it holds.
+fn renamed(folder: &Descriptor) -> (u64, ErrorCode) {
+    let write = |file: &Descriptor, end| file.write(&piece(), end).map(drop);
+    let (came, _) = one(folder, write);
+    let moved = || {
+        for _ in 0..1_000 {
+            folder.rename_at(FILE, folder, "0")?;
+            folder.rename_at("0", folder, FILE)?;
+        }
+        // With Wasmtime, whoever may make a file may write to it.
+        let made = OpenFlags::CREATE;
+        let file = folder.open_at(PathFlags::empty(), FILE, made, DescriptorFlags::READ)?;
+        write(&file, 0)?;
+        Ok(file)
+    };
+    match moved() {
+        Ok(file) => match write(&file, came) {
+            Ok(()) => (came + PIECE, ErrorCode::Exist),
+            Err(error) => (came, error),
+        },
+        Err(error) => (0, error),
+    }
 }
 
 /// Files without a name: how many bytes the first holds, and why there is no second.

@@ -24,22 +24,37 @@ use wasmtime_wasi::p2::{
     StreamResult,
 };
 
-use super::quota::{self, Held, Quota};
+use super::quota::{self, Held, Moving, Quota};
 
 /// The most that Wasmtime takes of one write to a file, in bytes (64 KiB).
 const CHUNK: u64 = 64 << 10;
 
-/// Which of a guest's descriptors belong to folders that are counted.
+/// The most streams to files that a guest may have at the same time. Each may hold [`CHUNK`] until the disk has it.
+const STREAMS: usize = 1_024;
+
+/// Which of a guest's descriptors belong to folders that are counted, and its streams to files.
 #[derive(Default)]
-pub(crate) struct Quotas(HashMap<u32, Quota>);
+pub(crate) struct Quotas {
+    counted: HashMap<u32, Quota>,
+    /// Each stream has one of these.
+    streams: Arc<()>,
+}
 
 impl Quotas {
     pub(super) fn insert(&mut self, descriptor: &Resource<Descriptor>, quota: Quota) {
-        self.0.insert(descriptor.rep(), quota);
+        self.counted.insert(descriptor.rep(), quota);
     }
 
     fn of(&self, descriptor: &Resource<Descriptor>) -> Option<Quota> {
-        self.0.get(&descriptor.rep()).cloned()
+        self.counted.get(&descriptor.rep()).cloned()
+    }
+
+    /// What a new stream has, if there may be another.
+    fn stream(&self) -> FsResult<Arc<()>> {
+        match Arc::strong_count(&self.streams) > STREAMS {
+            true => Err(ErrorCode::InsufficientMemory.into()),
+            false => Ok(Arc::clone(&self.streams)),
+        }
     }
 }
 
@@ -77,17 +92,21 @@ impl View<'_> {
         }
     }
 
-    /// Puts the count before a stream that writes to a file from `at` on, or to its end.
+    /// Puts the permit and the count before a stream that writes to a file from `at` on, or to its end.
     fn meter(
         &mut self,
         stream: Resource<DynOutputStream>,
+        one: Arc<()>,
         counted: Option<(Arc<File>, Quota)>,
         at: Option<u64>,
     ) -> FsResult<Resource<DynOutputStream>> {
+        let inner: DynOutputStream = Box::new(Permitted {
+            inner: self.wasi.table.delete(stream)?,
+            _one: one,
+        });
         let Some((file, quota)) = counted else {
-            return Ok(stream);
+            return Ok(self.wasi.table.push(inner)?);
         };
-        let inner = self.wasi.table.delete(stream)?;
         let measured = quota.measured();
         let metered: DynOutputStream = Box::new(Metered {
             inner,
@@ -112,6 +131,19 @@ async fn name(quota: Option<Quota>) -> FsResult<Option<Held>> {
             held.map(Some).ok_or_else(full)
         }
     }
+}
+
+/// Waits until a name may be moved or added in a folder.
+async fn moving(quota: Option<Quota>) -> Option<Moving> {
+    match quota {
+        None => None,
+        Some(quota) => Some(quota.moving().await),
+    }
+}
+
+/// The folder that a path leads through last, as it is spelled.
+fn parent(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(parent, _)| parent)
 }
 
 /// Counts what a file grows by that is to have bytes up to `end`.
@@ -256,7 +288,7 @@ impl HostDescriptor for View<'_> {
     ) -> FsResult<()> {
         self.together(&folder, &to)?;
         let _held = name(self.quotas.of(&to)).await?;
-        let _moving = self.quotas.of(&to).map(|quota| quota.moving());
+        let _moving = moving(self.quotas.of(&to)).await;
         self.wasi.link_at(folder, how, path, to, new).await
     }
 
@@ -266,16 +298,23 @@ impl HostDescriptor for View<'_> {
         how: PathFlags,
         path: String,
         open: OpenFlags,
-        flags: DescriptorFlags,
+        mut flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
         let quota = self.quotas.of(&folder);
-        let held = match open.contains(OpenFlags::CREATE) {
+        // A folder is not made so, which Wasmtime says.
+        let makes = open.contains(OpenFlags::CREATE) && !open.contains(OpenFlags::DIRECTORY);
+        let held = match makes {
             true => name(quota.clone()).await,
             false => Ok(None),
         };
         let (open, is_full) = match &held {
-            // What is there already needs no room to be opened.
-            Err(_) if !open.contains(OpenFlags::EXCLUSIVE) => (open & !OpenFlags::CREATE, true),
+            // What is there already needs no room to be opened, and is opened as Wasmtime opens what may be made.
+            Err(_) if !open.contains(OpenFlags::EXCLUSIVE) => {
+                if !flags.contains(DescriptorFlags::WRITE) {
+                    flags |= DescriptorFlags::READ | DescriptorFlags::WRITE;
+                }
+                (open & !OpenFlags::CREATE, true)
+            }
             _ => (open, false),
         };
         let _held = match is_full {
@@ -288,16 +327,17 @@ impl HostDescriptor for View<'_> {
             _ => error,
         })?;
         if let Some(quota) = quota {
-            if let Descriptor::File(file) = self.wasi.table.get(&opened)? {
-                quota.watch(&file.file);
-            }
+            quota.watch(match self.wasi.table.get(&opened)? {
+                Descriptor::File(file) => &file.file,
+                Descriptor::Dir(folder) => &folder.dir,
+            });
             self.quotas.insert(&opened, quota);
         }
         Ok(opened)
     }
 
     fn drop(&mut self, descriptor: Resource<Descriptor>) -> wasmtime::Result<()> {
-        self.quotas.0.remove(&descriptor.rep());
+        self.quotas.counted.remove(&descriptor.rep());
         HostDescriptor::drop(&mut self.wasi, descriptor)
     }
 
@@ -325,7 +365,13 @@ impl HostDescriptor for View<'_> {
         new: String,
     ) -> FsResult<()> {
         self.together(&folder, &to)?;
-        let _moving = self.quotas.of(&to).map(|quota| quota.moving());
+        let quota = self.quotas.of(&to);
+        // Where a name leaves its folder, another grows, and few file systems have one shrink.
+        let _held = match folder.rep() == to.rep() && parent(&path) == parent(&new) {
+            true => None,
+            false => name(quota.clone()).await?,
+        };
+        let _moving = moving(quota).await;
         self.wasi.rename_at(folder, path, to, new).await
     }
 
@@ -356,18 +402,18 @@ impl HostDescriptor for View<'_> {
         file: Resource<Descriptor>,
         offset: Filesize,
     ) -> FsResult<Resource<DynOutputStream>> {
-        let counted = self.counted(&file)?;
+        let (one, counted) = (self.quotas.stream()?, self.counted(&file)?);
         let stream = self.wasi.write_via_stream(file, offset)?;
-        self.meter(stream, counted, Some(offset))
+        self.meter(stream, one, counted, Some(offset))
     }
 
     fn append_via_stream(
         &mut self,
         file: Resource<Descriptor>,
     ) -> FsResult<Resource<DynOutputStream>> {
-        let counted = self.counted(&file)?;
+        let (one, counted) = (self.quotas.stream()?, self.counted(&file)?);
         let stream = self.wasi.append_via_stream(file)?;
-        self.meter(stream, counted, None)
+        self.meter(stream, one, counted, None)
     }
 
     async fn is_same_object(
@@ -408,6 +454,48 @@ impl HostDirectoryEntryStream for View<'_> {
 /// Where so many bytes end that are written at an offset.
 fn end(offset: u64, length: usize) -> u64 {
     offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX))
+}
+
+/// A stream that writes to a file, and takes no more at once than it ever permits: Wasmtime's keeps in memory whatever it is given
+/// until the disk has it, and a guest may have many.
+struct Permitted {
+    inner: DynOutputStream,
+    /// Of [`Quotas::streams`].
+    _one: Arc<()>,
+}
+
+#[async_trait]
+impl Pollable for Permitted {
+    async fn ready(&mut self) {
+        self.inner.ready().await;
+    }
+}
+
+#[async_trait]
+impl OutputStream for Permitted {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        // wasi:io/streams: what is longer than check-write said traps.
+        if end(0, bytes.len()) > CHUNK {
+            return Err(StreamError::trap("more is written than was permitted"));
+        }
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.inner.flush()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.inner.check_write()
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.inner.blocking_write_and_flush(bytes).await
+    }
+
+    async fn cancel(&mut self) {
+        self.inner.cancel().await;
+    }
 }
 
 /// A stream that writes to a file, behind the count. What is over it fails as a full disk does.

@@ -44,6 +44,9 @@ fn te29_a_component_that_fills_its_folder_stops_at_its_bound_in_whichever_way() 
         // Beside the file itself.
         ("hard", free - 1, full),
         ("unnamed", free * BLOCK, full),
+        ("renamed", free * BLOCK, full),
+        // Beside two folders and a file.
+        ("scattered", (free - 3) * BLOCK, full),
         ("across", 0, "cross-device"),
         // And once more, since it has removed what it made.
         ("stream", free * BLOCK, full),
