@@ -1,7 +1,7 @@
 //! Which build this is: native code is loaded by the very build that it was compiled for, and by no other.
 //!
-//! The versions of every library stand in the lock file, Wasmtime's and its compiler's among them; two builds of the same
-//! lock file, version and compiler name themselves alike, so that code which was compiled at a desk finds its device.
+//! The versions of every library stand in the lock file, Wasmtime's and its compiler's among them; what a component is made into
+//! before it is compiled stands in one file of ours. Two builds of the same lock file, version, compiler and of that file name themselves alike, so that code which was compiled at a desk finds its device.
 
 use std::env;
 use std::fs;
@@ -9,12 +9,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What changes a component before it is compiled.
+const PIECES: &str = "src/code/pieces.rs";
+
 fn main() {
     let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let lock = folder
         .ancestors()
         .map(|folder| folder.join("Cargo.lock"))
         .find(|lock| lock.is_file());
+    let pieces = folder.join(PIECES);
+    println!("cargo:rerun-if-changed={}", pieces.display());
+    let pieces = digest(&fs::read_to_string(pieces).expect("a file of this package"));
     let (wasmtime, libraries) = match &lock {
         Some(lock) => {
             println!("cargo:rerun-if-changed={}", lock.display());
@@ -30,7 +36,9 @@ fn main() {
         .map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned())
         .unwrap_or_default();
     let own = env::var("CARGO_PKG_VERSION").unwrap_or_default();
-    let id = format!("countersign {own}; wasmtime {wasmtime}; libraries {libraries}; {rustc}");
+    let id = format!(
+        "countersign {own}; wasmtime {wasmtime}; libraries {libraries}; pieces {pieces}; {rustc}"
+    );
     // What Wasmtime writes into compiled code is at most 255 bytes.
     let id: String = id.chars().filter(char::is_ascii).take(255).collect();
     println!("cargo:rustc-env=COUNTERSIGN_RUNTIME_BUILD={id}");
@@ -47,7 +55,11 @@ fn of_lock(lock: &Path) -> (String, String) {
         .and_then(|package| package.split("\nversion = \"").nth(1))
         .and_then(|rest| rest.split('"').next())
         .unwrap_or("unknown");
+    (version.to_owned(), digest(&text))
+}
+
+fn digest(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    (version.to_owned(), format!("{:016x}", hasher.finish()))
+    format!("{:016x}", hasher.finish())
 }

@@ -154,7 +154,7 @@ fn imports_of(component: &[u8]) -> Result<Vec<Import>, LoadError> {
     feature = "compiler",
     expect(
         clippy::disallowed_methods,
-        reason = "the one place that compiles: the argument is the buffer that was verified, never text or a file"
+        reason = "the one place that compiles: what it is given is made of the buffer that was verified, never text or a file"
     )
 )]
 pub(crate) fn compile(
@@ -166,12 +166,12 @@ pub(crate) fn compile(
     permit(&imports)?;
     #[cfg(feature = "compiler")]
     {
+        let invalid = |reason: String| LoadError::ComponentInvalid { reason };
+        let component =
+            unharmed(|| code::in_pieces(component))?.map_err(|error| invalid(error.to_string()))?;
         // Its first bytes were read as a component's, so that this is no text.
-        let code = unharmed(|| engine.precompile_component(component))?.map_err(|error| {
-            LoadError::ComponentInvalid {
-                reason: format!("{error:#}"),
-            }
-        })?;
+        let code = unharmed(|| engine.precompile_component(&component))?
+            .map_err(|error| invalid(format!("{error:#}")))?;
         Ok((imports, code))
     }
     #[cfg(not(feature = "compiler"))]
@@ -217,6 +217,16 @@ fn instate(engine: &Engine, mut code: Code) -> wasmtime::Result<Component> {
         // A system without /proc, or one where no file of that kind may be executed.
         Component::deserialize(engine, code.bytes()?).map_err(|error| failed.unwrap_or(error))
     }
+}
+
+/// A module as it was made for a component, to be looked at by itself.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests of what is made of a module"
+)]
+pub(crate) fn core_module(engine: &Engine, module: &[u8]) -> wasmtime::Module {
+    wasmtime::Module::from_binary(engine, module).expect("a module")
 }
 
 /// Does what reads a component's code. Whoever may sign can still hold a component that a parser or the compiler stumbles

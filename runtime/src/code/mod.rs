@@ -13,6 +13,8 @@ mod cache;
 mod child;
 mod memory;
 pub(crate) mod pages;
+#[cfg(feature = "compiler")]
+mod pieces;
 mod processor;
 mod reading;
 mod seal;
@@ -37,6 +39,8 @@ pub use binding::build_id;
 pub(crate) use binding::{Roots, target};
 pub use cache::{CacheError, CodeCache};
 pub use child::{CompileLimits, GivenUp};
+#[cfg(feature = "compiler")]
+pub(crate) use pieces::in_pieces;
 pub use vouched::CodeTarget;
 pub(crate) use vouched::{fits, make, take, target_of};
 

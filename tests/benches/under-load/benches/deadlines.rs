@@ -1,4 +1,4 @@
-//! How long after its deadline a guest still runs: guests that compute, fill and grow memory, wait in the host, call it,
+//! How long after its deadline a guest still runs: guests that compute, fill, copy and grow memory, wait in the host, call it,
 //! sleep, ask for random bytes, read a file, wait for a peer or an answer, and sign. Each beside a timer of Tokio alone that was
 //! set to the same time. The last four are the guest `dwell`, which `COUNTERSIGN_BENCH_DWELL` names.
 //!
@@ -32,19 +32,27 @@ const LARGE: u64 = 256 << 20;
 const GUESTS: &[(&str, u64, &str)] = &[
     ("computes", SMALL, "(loop $on (br $on))"),
     (
-        "fills 32 MiB of its memory",
+        "fills 255 MiB of its memory",
         LARGE,
-        "(drop (memory.grow (i32.const 512)))
+        "(drop (memory.grow (i32.const 4079)))
          (loop $on
-            (memory.fill (i32.const 0) (i32.const 7) (i32.const 33554432))
+            (memory.fill (i32.const 0) (i32.const 7) (i32.const 267386880))
             (br $on))",
     ),
     (
-        "copies 16 MiB of its memory",
+        "copies 127 MiB of its memory",
         LARGE,
-        "(drop (memory.grow (i32.const 512)))
+        "(drop (memory.grow (i32.const 4079)))
          (loop $on
-            (memory.copy (i32.const 0) (i32.const 16777216) (i32.const 16777216))
+            (memory.copy (i32.const 0) (i32.const 133693440) (i32.const 133169152))
+            (br $on))",
+    ),
+    (
+        "copies 16 MiB of its data",
+        LARGE,
+        "(drop (memory.grow (i32.const 4079)))
+         (loop $on
+            (memory.init $data (i32.const 0) (i32.const 0) (i32.const 16777216))
             (br $on))",
     ),
     (
@@ -201,6 +209,10 @@ fn dwell(
 }
 
 fn load(pki: &TestPki, runtime: &Runtime, memory: u64, body: &str) -> ReadyGuest<GuestContext> {
+    let data = match body.contains("$data") {
+        true => format!("(data $data \"{}\")", "d".repeat(16 << 20)),
+        false => String::new(),
+    };
     let component = format!(
         r#"(component
     (import "wait" (func $wait))
@@ -226,6 +238,7 @@ fn load(pki: &TestPki, runtime: &Runtime, memory: u64, body: &str) -> ReadyGuest
         (import "h" "subscribe" (func $subscribe (param i64) (result i32)))
         (import "h" "random" (func $random (result i64)))
         (memory 1)
+        {data}
         (func (export "run") (result i32) {body} (i32.const 0)))
     (core instance $i (instantiate $m (with "h" (instance
         (export "wait" (func $wait)) (export "nothing" (func $nothing)) (export "block" (func $block))
