@@ -2,12 +2,12 @@
 //!
 //! Every figure stands beside its counterpart of the same run. A figure over its bound fails the command.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run, say, target};
+use crate::released::{self, Released};
 use crate::setup::{self, Need};
 use crate::tools;
 use crate::{demo, guests};
@@ -45,56 +45,13 @@ const STARTS: &str = "countersign-cold-start";
 /// The package of benches of what runs for long.
 const UNDER_LOAD: &str = "countersign-under-load";
 
-/// A program as it is released.
-pub(crate) struct Released {
-    program: &'static str,
-    compiler: bool,
-    profile: &'static str,
-}
-
-/// A host for boxes that have no room for a compiler.
-const SMALL: Released = Released {
-    program: "countersign-run",
-    compiler: false,
-    profile: "small",
-};
-
-const HOST: Released = Released::whole("countersign-run");
-const GATEWAY: Released = Released::whole("countersign-gateway");
-pub(crate) const SMALL_GATEWAY: Released = Released {
-    compiler: false,
-    ..GATEWAY
-};
-
 /// What is printed of sizes, and the most bytes that a program may have (5 MB).
 const SIZES: &[(Released, Option<u64>)] = &[
-    (SMALL, Some(5_000_000)),
-    (HOST, None),
-    (SMALL_GATEWAY, None),
-    (GATEWAY, None),
+    (released::SMALL_HOST, Some(5_000_000)),
+    (released::HOST, None),
+    (released::SMALL_GATEWAY, None),
+    (released::GATEWAY, None),
 ];
-
-impl Released {
-    const fn whole(program: &'static str) -> Self {
-        Self {
-            program,
-            compiler: true,
-            profile: "release",
-        }
-    }
-
-    /// Builds it: where it is.
-    pub(crate) fn build(&self) -> Result<PathBuf> {
-        let mut build = cargo();
-        build.args(["build", "--locked", "--profile", self.profile]);
-        build.args(["--package", self.program]);
-        if !self.compiler {
-            build.arg("--no-default-features");
-        }
-        run(&mut build)?;
-        Ok(target().join(self.profile).join(self.program))
-    }
-}
 
 /// The names, for the help.
 pub(crate) fn help() -> String {
@@ -174,7 +131,7 @@ fn warm_start() -> Result<()> {
     setup::ensure(&[Need::Python])?;
     let component = demo::fetch_resvg(target().join("bench"))?;
     let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
-    let (small, host) = (SMALL.build()?, HOST.build()?);
+    let (small, host) = (released::SMALL_HOST.build()?, released::HOST.build()?);
     let mut bench = of_package(STARTS, "warm_start");
     bench.env("COUNTERSIGN_BENCH_SMALL", small);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", component);
@@ -189,16 +146,10 @@ fn sizes() -> Result<()> {
     println!("\n| program | bytes | at most |\n|---|---|---|");
     for (released, most) in SIZES {
         let bytes = std::fs::metadata(released.build()?)?.len();
-        let program = released.program;
-        let without = if released.compiler {
-            ""
-        } else {
-            ", without a compiler"
-        };
         let bound = most.map_or_else(|| "none".to_owned(), |most| most.to_string());
-        println!("| {program}{without} | {bytes} | {bound} |");
+        println!("| {released} | {bytes} | {bound} |");
         if most.is_some_and(|most| bytes > most) {
-            over.push(program);
+            over.push(released.to_string());
         }
     }
     if !over.is_empty() {
@@ -231,7 +182,7 @@ fn http() -> Result<()> {
     guests::build_named(&["hello-http"])?;
     let wasmtime = tools::released("wasmtime", "wasmtime-cli", WASMTIME)?;
     let mut bench = of_package(UNDER_LOAD, "http");
-    bench.env("COUNTERSIGN_BENCH_GATEWAY", GATEWAY.build()?);
+    bench.env("COUNTERSIGN_BENCH_GATEWAY", released::GATEWAY.build()?);
     bench.env("COUNTERSIGN_BENCH_WASMTIME", wasmtime);
     bench.env("COUNTERSIGN_BENCH_COMPONENT", guests::wasm("hello-http"));
     run(&mut bench)
@@ -240,6 +191,6 @@ fn http() -> Result<()> {
 /// The gateway as released, with services that do nothing.
 fn idle() -> Result<()> {
     let mut bench = of_package(UNDER_LOAD, "idle");
-    bench.env("COUNTERSIGN_BENCH_GATEWAY", GATEWAY.build()?);
+    bench.env("COUNTERSIGN_BENCH_GATEWAY", released::GATEWAY.build()?);
     run(&mut bench)
 }

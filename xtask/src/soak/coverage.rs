@@ -2,14 +2,13 @@
 //!
 //! Code that no test runs is shown by it; code that is run may still be unchecked, which mutants show.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::process::{capture, root, run, target};
-use crate::setup::{self, Need};
-use crate::tools;
+use crate::process::{root, run, target};
+use crate::{llvm, tools};
 
 /// The version of cargo-llvm-cov that is installed where there is none.
 const VERSION: &str = "0.9.1";
@@ -48,24 +47,16 @@ pub(crate) fn play(words: &[&str]) -> Result<()> {
         .arg(folder.join("summary.json")))
 }
 
-/// The variables in which cargo-llvm-cov looks for LLVM's tools, and the tools.
-const LLVM_TOOLS: [(&str, &str); 2] =
-    [("LLVM_COV", "llvm-cov"), ("LLVM_PROFDATA", "llvm-profdata")];
-
-/// LLVM's tools, where cargo-llvm-cov does not find them by itself: they are named in the environment already, belong
-/// to the toolchain as rustup's component `llvm-tools`, or are Debian's.
+/// LLVM's tools in the variables in which cargo-llvm-cov looks for them, unless they are named there already.
 fn llvm() -> Result<Vec<(&'static str, PathBuf)>> {
-    let named = LLVM_TOOLS
+    if llvm::TOOLS
         .iter()
-        .all(|(name, _)| std::env::var_os(name).is_some());
-    let libraries = capture(Command::new("rustc").args(["--print", "target-libdir"]))?;
-    let component = Path::new(libraries.trim()).with_file_name("bin/llvm-profdata");
-    if named || component.exists() {
+        .all(|(name, _)| std::env::var_os(name).is_some())
+    {
         return Ok(Vec::new());
     }
-    setup::ensure(&[Need::LlvmTools])?;
-    let debian = Path::new(setup::LLVM);
-    Ok(LLVM_TOOLS
-        .map(|(name, tool)| (name, debian.join(tool)))
+    let folder = llvm::folder()?;
+    Ok(llvm::TOOLS
+        .map(|(name, tool)| (name, folder.join(tool)))
         .into())
 }

@@ -4,10 +4,10 @@
 
 use anyhow::{Result, ensure};
 
-use crate::bench::SMALL_GATEWAY;
 use crate::guests;
 use crate::process::{cargo, run};
 use crate::programs::{self, Selection, TPM};
+use crate::released::SMALL_GATEWAY;
 
 pub(super) fn play(words: &[&str]) -> Result<()> {
     ensure!(words.is_empty(), "nothing follows");
