@@ -117,6 +117,7 @@ async fn requests<S>(
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
+    use tokio::time::sleep;
 
     use super::*;
     use crate::config::HttpServer;
@@ -154,6 +155,11 @@ mod tests {
                     answer.starts_with(&format!("HTTP/1.1 {status}")),
                     "{answer}"
                 );
+                // Whoever goes on sending meanwhile is not reset for it.
+                for _ in 0..20 {
+                    client.write_all(&[b'x'; 1_000]).await.expect("taken");
+                    sleep(Duration::from_millis(5)).await;
+                }
             };
             let served = async {
                 let (stream, _) = address.accept().await.expect("a connection");

@@ -176,10 +176,14 @@ fn te01_operations_in_pieces_do_what_whole_ones_do() {
         BYTES,
         u32::MAX,
     ];
-    let mut memory = pattern(BYTES, 0);
+    let mut memory = Vec::new();
     let (mut did, mut trapped) = (0, 0);
     for name in ["fill", "copy", "init", "short", "gone"] {
         for to in places {
+            // What was filled or copied may be alike everywhere.
+            memory = pattern(BYTES, to);
+            let store = &mut running.store;
+            running.memory.data_mut(store).copy_from_slice(&memory);
             for from in places {
                 for length in lengths {
                     let arguments = (to, from, length);
