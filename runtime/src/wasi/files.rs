@@ -155,6 +155,15 @@ async fn grow(counted: Option<(Arc<File>, Quota)>, end: u64) -> FsResult<Option<
     held.map(Some).ok_or_else(full)
 }
 
+/// Does what was counted.
+async fn counting<T>(held: Option<Held>, does: impl Future<Output = T>) -> T {
+    let done = does.await;
+    if let Some(held) = held {
+        held.written();
+    }
+    done
+}
+
 fn full() -> FsError {
     ErrorCode::InsufficientSpace.into()
 }
@@ -196,8 +205,8 @@ impl HostDescriptor for View<'_> {
     }
 
     async fn set_size(&mut self, file: Resource<Descriptor>, size: Filesize) -> FsResult<()> {
-        let _held = grow(self.counted(&file)?, size).await?;
-        self.wasi.set_size(file, size).await
+        let held = grow(self.counted(&file)?, size).await?;
+        counting(held, self.wasi.set_size(file, size)).await
     }
 
     async fn set_times(
@@ -228,8 +237,8 @@ impl HostDescriptor for View<'_> {
             true => None,
             false => self.counted(&file)?,
         };
-        let _held = grow(counted, end(offset, bytes.len())).await?;
-        self.wasi.write(file, bytes, offset).await
+        let held = grow(counted, end(offset, bytes.len())).await?;
+        counting(held, self.wasi.write(file, bytes, offset)).await
     }
 
     async fn read_directory(
@@ -248,8 +257,8 @@ impl HostDescriptor for View<'_> {
         folder: Resource<Descriptor>,
         path: String,
     ) -> FsResult<()> {
-        let _held = name(self.quotas.of(&folder)).await?;
-        self.wasi.create_directory_at(folder, path).await
+        let held = name(self.quotas.of(&folder)).await?;
+        counting(held, self.wasi.create_directory_at(folder, path)).await
     }
 
     async fn stat(&mut self, file: Resource<Descriptor>) -> FsResult<DescriptorStat> {
@@ -287,9 +296,9 @@ impl HostDescriptor for View<'_> {
         new: String,
     ) -> FsResult<()> {
         self.together(&folder, &to)?;
-        let _held = name(self.quotas.of(&to)).await?;
+        let held = name(self.quotas.of(&to)).await?;
         let _moving = moving(self.quotas.of(&to)).await;
-        self.wasi.link_at(folder, how, path, to, new).await
+        counting(held, self.wasi.link_at(folder, how, path, to, new)).await
     }
 
     async fn open_at(
@@ -317,11 +326,11 @@ impl HostDescriptor for View<'_> {
             }
             _ => (open, false),
         };
-        let _held = match is_full {
+        let held = match is_full {
             true => None,
             false => held?,
         };
-        let opened = self.wasi.open_at(folder, how, path, open, flags).await;
+        let opened = counting(held, self.wasi.open_at(folder, how, path, open, flags)).await;
         let opened = opened.map_err(|error| match error.downcast_ref() {
             Some(ErrorCode::NoEntry) if is_full => full(),
             _ => error,
@@ -367,12 +376,12 @@ impl HostDescriptor for View<'_> {
         self.together(&folder, &to)?;
         let quota = self.quotas.of(&to);
         // Where a name leaves its folder, another grows, and few file systems have one shrink.
-        let _held = match folder.rep() == to.rep() && parent(&path) == parent(&new) {
+        let held = match folder.rep() == to.rep() && parent(&path) == parent(&new) {
             true => None,
             false => name(quota.clone()).await?,
         };
         let _moving = moving(quota).await;
-        self.wasi.rename_at(folder, path, to, new).await
+        counting(held, self.wasi.rename_at(folder, path, to, new)).await
     }
 
     async fn symlink_at(
@@ -381,8 +390,8 @@ impl HostDescriptor for View<'_> {
         target: String,
         path: String,
     ) -> FsResult<()> {
-        let _held = name(self.quotas.of(&folder)).await?;
-        self.wasi.symlink_at(folder, target, path).await
+        let held = name(self.quotas.of(&folder)).await?;
+        counting(held, self.wasi.symlink_at(folder, target, path)).await
     }
 
     async fn unlink_file_at(&mut self, folder: Resource<Descriptor>, path: String) -> FsResult<()> {
@@ -515,6 +524,13 @@ struct Metered {
 }
 
 impl Metered {
+    /// What was counted for the last write is written.
+    fn written(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.written();
+        }
+    }
+
     /// Takes note of what is counted and about to be written.
     fn counted(&mut self, held: Option<Held>, bytes: &Bytes) -> StreamResult<()> {
         let Some(held) = held else {
@@ -534,7 +550,7 @@ impl Metered {
 impl Pollable for Metered {
     async fn ready(&mut self) {
         self.inner.ready().await;
-        self.held = None;
+        self.written();
         if !self.permitted && !self.quota.has(CHUNK) {
             self.quota.measure().await;
         }
@@ -564,7 +580,7 @@ impl OutputStream for Metered {
         }
         let takes = self.inner.check_write()?;
         if takes > 0 {
-            self.held = None;
+            self.written();
         }
         // Measured for somebody who gave up waiting, too.
         self.permitted |= self.quota.has(CHUNK) || self.quota.measured() > self.measured;
@@ -577,13 +593,13 @@ impl OutputStream for Metered {
             return Err(StreamError::Closed);
         }
         self.inner.ready().await;
-        self.held = None;
+        self.written();
         let length = bytes.len();
         let (file, at) = (Arc::clone(&self.file), self.at);
         let held = self.quota.reserve(|| growth(&file, at, length)).await;
         self.counted(held.map_err(failed)?, &bytes)?;
         let written = self.inner.blocking_write_and_flush(bytes).await;
-        self.held = None;
+        self.written();
         written
     }
 

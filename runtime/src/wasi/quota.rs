@@ -5,12 +5,15 @@
 //!
 //! A folder has one count, however often and under whichever bounds it was lent. One that lies in another is counted apart.
 //!
-//! Left open: what a guest had begun to write when it was stopped, and what others take from a file between the count and the write.
+//! What a guest had begun to write when it was stopped is written all the same, some time; so it counts for a minute as if it still were.
+//!
+//! Left open: what others take from a file between the count and the write.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use cap_std::fs::{Dir, Metadata, MetadataExt as _, ReadDir};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
@@ -20,6 +23,9 @@ pub(crate) const BLOCK: u64 = 4 << 10;
 
 /// What the system counts blocks in, in bytes, whatever the file system's own are (stat(2)).
 const SECTOR: u64 = 512;
+
+/// How long it counts what a guest had begun to write when it was stopped.
+const LEFT: Duration = Duration::from_secs(60);
 
 /// How deep folders may lie in each other to be measured. Each level takes a descriptor meanwhile.
 const DEEPEST: usize = 64;
@@ -57,6 +63,8 @@ struct Count {
     counted: u64,
     /// What of it may not have been written yet.
     pending: u64,
+    /// What of that nobody waits for any more, and since when: the oldest first.
+    left: VecDeque<(Instant, u64)>,
     /// Files and folders that are open. One that has no name here any more is found here alone.
     open: Vec<Weak<File>>,
     /// How often the folder was measured.
@@ -66,16 +74,41 @@ struct Count {
 /// A name that is moved or added. Dropped, it has been.
 pub(super) struct Moving(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>);
 
-/// Bytes that were counted and may not have been written yet. Dropped, they have been, but where a guest was stopped meanwhile.
+/// Bytes that were counted and may not have been written yet.
 pub(super) struct Held {
     quota: Quota,
     bytes: u64,
+    is_written: bool,
+}
+
+impl Held {
+    /// Says that they are, or never will be.
+    pub(super) fn written(mut self) {
+        self.is_written = true;
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut count = self.quota.lock();
-        count.pending = count.pending.saturating_sub(self.bytes);
+        if self.is_written {
+            count.pending = count.pending.saturating_sub(self.bytes);
+        } else if self.bytes > 0 {
+            // Whoever waited for it is gone.
+            count.left.push_back((Instant::now(), self.bytes));
+        }
+    }
+}
+
+impl Count {
+    /// What was left long ago is written, and found where it is.
+    fn forget(&mut self) {
+        while let Some(&(since, bytes)) = self.left.front()
+            && since.elapsed() >= LEFT
+        {
+            self.left.pop_front();
+            self.pending = self.pending.saturating_sub(bytes);
+        }
     }
 }
 
@@ -131,7 +164,11 @@ impl Quota {
         count.pending = count.pending.saturating_add(bytes);
         drop(count);
         let quota = self.clone();
-        Some(Held { quota, bytes })
+        Some(Held {
+            quota,
+            bytes,
+            is_written: false,
+        })
     }
 
     /// The same, where the folder may be measured for it; `bytes` is asked again then.
@@ -189,7 +226,8 @@ impl Quota {
         let _still = self.folder.names.blocking_write();
         loop {
             let (most, counted, pending) = {
-                let count = self.lock();
+                let mut count = self.lock();
+                count.forget();
                 (count.most, count.counted, count.pending)
             };
             let is_there = self.is_there(most).unwrap_or(most);
@@ -392,19 +430,22 @@ mod tests {
         // What is measured while it is on its way counts all the same.
         quota.measure().await;
         assert!(!quota.has(1));
-        drop(held);
+        held.written();
         assert!(!quota.has(1));
         // What was removed is found when room is asked for.
         std::fs::remove_file(path("a/b/file")).expect("ours");
         let held = reserve(&quota, 7 * BLOCK).await.expect("there is room");
-        drop(held);
+        held.written();
         // A file that has lost its name, and is held open.
         let file = Arc::new(File::create(path("open")).expect("ours"));
         file.set_len(3 * BLOCK).expect("ours");
         quota.watch(&file);
         std::fs::remove_file(path("open")).expect("ours");
         assert!(reserve(&quota, 5 * BLOCK).await.is_none());
-        assert!(reserve(&quota, 4 * BLOCK).await.is_some());
+        reserve(&quota, 4 * BLOCK)
+            .await
+            .expect("there is room")
+            .written();
         drop(file);
         assert!(reserve(&quota, 7 * BLOCK).await.is_some());
     }
@@ -432,7 +473,10 @@ mod tests {
         let (small, large) = (of(&folder, 2), of(&folder, 10));
         assert!(small.is(&large) && (small.most(), large.most()) == (2 * BLOCK, 10 * BLOCK));
         assert!(!small.is(&of(&tempfile::tempdir().expect("a folder"), 2)));
-        drop(reserve(&small, 2 * BLOCK).await.expect("there is room"));
+        reserve(&small, 2 * BLOCK)
+            .await
+            .expect("there is room")
+            .written();
         assert!(!small.has(1) && large.has(8 * BLOCK) && !large.has(8 * BLOCK + 1));
         // Where one is full the folder is measured for both, and for the other to its end.
         std::fs::write(folder.path().join("file"), vec![1; 40_000]).expect("ours");
@@ -444,6 +488,25 @@ mod tests {
         larger.measure().await;
         assert!(larger.has(10 * BLOCK) && !larger.has(10 * BLOCK + 1) && !large.has(1));
         assert!(of(&folder, 30).has(20 * BLOCK) && larger.has(10 * BLOCK));
+    }
+
+    #[tokio::test]
+    async fn te29_what_was_begun_by_who_was_stopped_counts_as_on_its_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let quota = of(&folder, 10);
+        drop(reserve(&quota, 4 * BLOCK).await.expect("there is room"));
+        reserve(&quota, 3 * BLOCK)
+            .await
+            .expect("there is room")
+            .written();
+        quota.measure().await;
+        assert!(quota.has(6 * BLOCK) && !quota.has(6 * BLOCK + 1));
+        // A minute later it is there, or never will be.
+        for left in &mut quota.lock().left {
+            left.0 = left.0.checked_sub(LEFT).expect("the machine runs longer");
+        }
+        quota.measure().await;
+        assert!(quota.has(10 * BLOCK));
     }
 
     #[tokio::test]
