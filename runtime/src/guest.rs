@@ -26,6 +26,9 @@ use crate::wasi::LogBytesExhausted;
 const MAX_FRAMES: usize = 16;
 const MAX_TEXT: usize = 200;
 
+/// From how much memory on a guest's is given back by another thread, in bytes (16 MiB): the system takes some milliseconds for it.
+const MUCH: u64 = 16 << 20;
+
 /// What a closure for [`RunningGuest::call`] returns: `Box::pin(async move { … })`.
 pub type CallFuture<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
 
@@ -173,7 +176,11 @@ impl<T: HasGuestContext> ReadyGuest<T> {
                     shared: self.shared,
                 })
             }
-            Err(ended) => Err(ended.explain(&limits, &mut store)),
+            Err(ended) => {
+                let ended = ended.explain(&limits, &mut store);
+                let_go(store);
+                Err(ended)
+            }
         }
     }
 
@@ -283,7 +290,11 @@ impl<T: HasGuestContext> RunningGuest<T> {
                 self.store = Some(store);
                 Ok(result)
             }
-            Err(ended) => Err(ended.explain(&self.limits, &mut store)),
+            Err(ended) => {
+                let ended = ended.explain(&self.limits, &mut store);
+                let_go(store);
+                Err(ended)
+            }
         }
     }
 
@@ -328,6 +339,16 @@ impl<T: 'static> std::fmt::Debug for RunningGuest<T> {
         f.debug_struct("RunningGuest")
             .field("stopped", &self.store.is_none())
             .finish_non_exhaustive()
+    }
+}
+
+/// Drops what a guest leaves that did not end well. Where that is much, it takes the system longer than a guest may be late, and who waits
+/// for its end, or shares its thread, does not wait for that.
+fn let_go<T: HasGuestContext>(mut store: Store<T>) {
+    let is_much = store.data_mut().guest_context().limiter.memory() > MUCH;
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) if is_much => drop(runtime.spawn_blocking(move || drop(store))),
+        _ => drop(store),
     }
 }
 

@@ -179,6 +179,11 @@ impl Limiter {
         self.own.is_some()
     }
 
+    /// Bytes of its memories.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.total
+    }
+
     /// The limit that refused the guest something, if one did. A guest may live on after a refusal (`memory.grow`
     /// returns -1), so this explains a trap and is none by itself.
     pub(crate) fn refused(&self) -> Option<LimitKind> {
