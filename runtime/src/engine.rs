@@ -95,6 +95,9 @@ const MEMORY_GUARD: u64 = 64 << 10;
 /// The same where the processor looks after bounds (32 MiB): as far as compiled code adds to an address without a look.
 const WHOLE_GUARD: u64 = 32 << 20;
 
+/// Below this a memory's image is made however little data is in it, in bytes (16 MiB).
+pub(crate) const SMALL_IMAGE: u64 = 16 << 20;
+
 /// Stack that a guest may use, in bytes (512 KiB). A guest that recurses further traps.
 pub(crate) const GUEST_STACK: usize = 512 << 10;
 
@@ -166,6 +169,9 @@ pub(crate) fn harden(mut config: Config) -> Config {
     config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
     // Bounds checks rest on these.
     config.signals_based_traps(true);
+    // What is laid out of a module's data before it starts is copied by nobody then: `code::pieces` goes by it.
+    config.memory_init_cow(true);
+    config.memory_guaranteed_dense_image_size(SMALL_IMAGE);
     config
 }
 

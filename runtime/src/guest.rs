@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::{
     ComponentNamedList, Instance, InstancePre, Lift, Lower, ResourceTableError, TypedFunc,
@@ -28,6 +29,9 @@ const MAX_TEXT: usize = 200;
 
 /// From how much memory on a guest's is given back by another thread, in bytes (16 MiB): the system takes some milliseconds for it.
 const MUCH: u64 = 16 << 20;
+
+/// The most that is left to other threads before more is given back at once, in bytes (512 MiB).
+const MOST_ON_ITS_WAY: u64 = 512 << 20;
 
 /// What a closure for [`RunningGuest::call`] returns: `Box::pin(async move { … })`.
 pub type CallFuture<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
@@ -343,12 +347,32 @@ impl<T: 'static> std::fmt::Debug for RunningGuest<T> {
 }
 
 /// Drops what a guest leaves that did not end well. Where that is much, it takes the system longer than a guest may be late, and who waits
-/// for its end, or shares its thread, does not wait for that.
+/// for its end, or shares its thread, does not wait for that; unless much is on its way already, or memories are laid out in advance, of
+/// which the next guest may need this one.
 fn let_go<T: HasGuestContext>(mut store: Store<T>) {
-    let is_much = store.data_mut().guest_context().limiter.memory() > MUCH;
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) if is_much => drop(runtime.spawn_blocking(move || drop(store))),
-        _ => drop(store),
+    /// What is on its way, in bytes.
+    static ON_ITS_WAY: AtomicU64 = AtomicU64::new(0);
+
+    let context = store.data_mut().guest_context();
+    // What it said belongs before its end.
+    context.outputs.end_lines();
+    let bytes = context.limiter.memory();
+    let is_pooled = store.engine().pooling_allocator_metrics().is_some();
+    if bytes <= MUCH || is_pooled {
+        return;
+    }
+    if ON_ITS_WAY.fetch_add(bytes, Ordering::Relaxed) > MOST_ON_ITS_WAY {
+        ON_ITS_WAY.fetch_sub(bytes, Ordering::Relaxed);
+        return;
+    }
+    let back = std::thread::Builder::new().name("countersign-gives-back".to_owned());
+    let spawned = back.spawn(move || {
+        drop(store);
+        ON_ITS_WAY.fetch_sub(bytes, Ordering::Relaxed);
+    });
+    if spawned.is_err() {
+        // Then it was dropped here.
+        ON_ITS_WAY.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

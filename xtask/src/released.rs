@@ -107,8 +107,17 @@ impl Released {
             }
             build.arg("--target-dir").arg(&folder);
             // Those of the environment stay; a folder's name may have spaces in it.
-            let named = std::env::var("RUSTFLAGS").unwrap_or_default();
-            let flags: Vec<&str> = named.split_whitespace().chain([flag.as_str()]).collect();
+            let named = match std::env::var("CARGO_ENCODED_RUSTFLAGS") {
+                Ok(encoded) => encoded,
+                Err(_) => std::env::var("RUSTFLAGS")
+                    .unwrap_or_default()
+                    .replace(' ', "\x1f"),
+            };
+            let flags: Vec<&str> = named
+                .split('\x1f')
+                .filter(|flag| !flag.is_empty())
+                .chain([flag.as_str()])
+                .collect();
             build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
             run(&mut build)?;
             Ok::<_, anyhow::Error>(folder.join(&triple).join("release").join(self.program))

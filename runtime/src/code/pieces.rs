@@ -24,6 +24,8 @@ use wasmparser::{
     FunctionBody, Operator, Parser, Payload, TypeRef,
 };
 
+use crate::engine::SMALL_IMAGE;
+
 /// The most that one operation covers: bytes of a memory (1 MiB), elements of a table.
 const BYTES: i32 = 1 << 20;
 const ELEMENTS: i32 = 1 << 14;
@@ -31,8 +33,8 @@ const ELEMENTS: i32 = 1 << 14;
 /// The most data that a module may have put into memory in one step when it starts, in bytes (16 MiB).
 const LONGEST_DATA: u64 = 16 << 20;
 
-/// Below this a memory's image is made however little is in it, in bytes (16 MiB).
-const SMALL_IMAGE: u64 = 16 << 20;
+/// The most elements of all segments of a module that are there when it starts: each instance has them apart from its tables.
+const MOST_ELEMENTS: u32 = 1 << 16;
 
 /// A page of a memory, in bytes (64 KiB).
 const PAGE: u64 = 64 << 10;
@@ -83,6 +85,8 @@ pub(crate) enum PiecesError {
          data at a constant place, or have it copy them with memory.init"
     )]
     LongData(u64),
+    #[error("a module has more than {MOST_ELEMENTS} elements in segments for table.init")]
+    ManyElements,
     #[error("a part of it ends beyond it")]
     Beyond,
 }
@@ -274,6 +278,13 @@ impl<'a> Module<'a> {
                             ElementKind::Passive => count,
                             ElementKind::Active { .. } | ElementKind::Declared => 0,
                         });
+                    }
+                    let all = read
+                        .elements
+                        .iter()
+                        .fold(0_u32, |all, of| all.saturating_add(*of));
+                    if all > MOST_ELEMENTS {
+                        return Err(PiecesError::ManyElements);
                     }
                 }
                 Payload::DataSection(segments) => {

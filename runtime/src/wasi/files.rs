@@ -578,10 +578,11 @@ impl OutputStream for Metered {
         if self.ended {
             return Err(StreamError::Closed);
         }
-        let takes = self.inner.check_write()?;
-        if takes > 0 {
+        let takes = self.inner.check_write();
+        if !matches!(takes, Ok(0)) {
             self.written();
         }
+        let takes = takes?;
         // Measured for somebody who gave up waiting, too.
         self.permitted |= self.quota.has(CHUNK) || self.quota.measured() > self.measured;
         // Who is told to wait has the folder measured.
@@ -605,6 +606,7 @@ impl OutputStream for Metered {
 
     async fn cancel(&mut self) {
         self.inner.cancel().await;
+        self.written();
     }
 }
 

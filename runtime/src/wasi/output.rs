@@ -68,6 +68,15 @@ impl Outputs {
         }
     }
 
+    /// Passes on the lines that a guest began which has ended.
+    pub(crate) fn end_lines(&self) {
+        for one in [&self.0.stdout, &self.0.stderr] {
+            if let Some(lines) = &one.lines {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).end();
+            }
+        }
+    }
+
     /// Waits until everything that the guest wrote has left this process. The worker dies with the store, and a guest
     /// need not flush before it ends.
     pub(crate) async fn drain(&self) {
@@ -276,6 +285,13 @@ impl Lines {
         }
     }
 
+    /// The last line, where it was not ended.
+    fn end(&mut self) {
+        if !self.begun.is_empty() {
+            self.pass_on();
+        }
+    }
+
     fn pass_on(&mut self) {
         self.sink.line(&std::mem::take(&mut self.begun));
     }
@@ -284,9 +300,7 @@ impl Lines {
 /// The last line of a guest that ended without ending it.
 impl Drop for Lines {
     fn drop(&mut self) {
-        if !self.begun.is_empty() {
-            self.pass_on();
-        }
+        self.end();
     }
 }
 

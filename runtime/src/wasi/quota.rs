@@ -7,7 +7,8 @@
 //!
 //! What a guest had begun to write when it was stopped is written all the same, some time; so it counts for a minute as if it still were.
 //!
-//! Left open: what others take from a file between the count and the write.
+//! Left open: what others take from a file between the count and the write, and a name that is still moved when the guest was stopped
+//! that moves it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
@@ -212,18 +213,18 @@ impl Quota {
         if self.measured() > arrived.saturating_add(1) {
             return;
         }
+        let still = Arc::clone(&self.folder.names).write_owned().await;
         let quota = self.clone();
         let measuring = tokio::task::spawn_blocking(move || {
             quota.look();
-            drop(turn);
+            drop((still, turn));
         });
         // It ends by itself, and is the same for whoever comes next.
         let _ = measuring.await;
     }
 
-    /// Looks how much is there. What cannot be measured is full.
+    /// Looks how much is there, while no name is moved. What cannot be measured is full.
     fn look(&self) {
-        let _still = self.folder.names.blocking_write();
         loop {
             let (most, counted, pending) = {
                 let mut count = self.lock();

@@ -90,18 +90,19 @@ async fn requests<S>(
             _ = rules.changed() => None,
         };
         let ended = match ended {
-            Some(ended) => ended,
+            Some(ended) => Ok(ended),
             None => {
                 connection.as_mut().graceful_shutdown();
                 // What ends it early is the other side's fault or its address's end.
-                timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+                timeout(LAST_ANSWER, connection).await
             }
         };
         match ended {
-            Ok(()) => unread.is_some(),
+            Ok(Ok(())) => unread.is_some(),
             // hyper has answered a head that it could not read, of which more may come. Any other error has cut an answer, which
             // must not look as if it had ended.
-            Err(error) => error.is_parse(),
+            Ok(Err(error)) => error.is_parse(),
+            Err(_) => false,
         }
     };
     // An address that closes waits for nobody who does not take his answer.

@@ -400,6 +400,21 @@ fn te01_much_data_is_laid_out_before_or_refused() {
 }
 
 #[test]
+fn te04_what_tables_are_filled_from_has_a_bound() {
+    let with = |elements: u32| {
+        let items = "$f ".repeat(elements as usize);
+        let text =
+            format!("(component (core module (func $f) (elem func {items}) (elem func $f)))");
+        in_pieces(&wat::parse_str(text).expect("a component")).map(|_| ())
+    };
+    assert!(with(MOST_ELEMENTS - 1).is_ok());
+    assert!(matches!(
+        with(MOST_ELEMENTS),
+        Err(PiecesError::ManyElements)
+    ));
+}
+
+#[test]
 fn te01_a_whole_operation_does_not_look_in_between() {
     // What the pieces are for: if this fails, they are not needed any more.
     let engine = engine_of_ours();
