@@ -111,12 +111,14 @@ impl Failure {
     }
 
     /// A session or an object is not there any more: somebody else, who uses the TPM without a resource manager too, made room for
-    /// their own.
+    /// their own. Where that has the same handle by now, the TPM only says that the authorization is wrong (TPM_RC_BAD_AUTH, which it does
+    /// not count).
     pub(crate) fn is_of_others(&self) -> bool {
         matches!(
             self.kind(),
             Some(
-                Kind::ReferenceH0
+                Kind::BadAuth
+                    | Kind::ReferenceH0
                     | Kind::ReferenceH1
                     | Kind::ReferenceS0
                     | Kind::ReferenceS1
