@@ -134,7 +134,8 @@ fn te07_a_body_is_read_as_far_as_it_may_reach_and_no_further() {
     sign(&bench, "hello", "hello-http", 1, &[]);
     configure(
         &bench,
-        "pause = \"1s\"",
+        // Longer than a busy machine takes for what does not stall.
+        "pause = \"10s\"",
         &[("hello", address, "body = \"64KiB\"")],
     );
     let _gateway = bench.start();
