@@ -79,9 +79,8 @@ fn tg02_tg05_a_hundred_enrolments_at_once_give_one_certificate() {
             has_one_token || given.len() == 1,
             "round {round}: another token got it too"
         );
-        // Where the machine has much else to do, the registry may have no connection left in time: then nothing was done.
         for (status, answer) in answers.iter().filter(|(status, _)| *status != 201) {
-            assert!([409, 503].contains(status), "round {round}: {answer}");
+            assert_eq!(*status, 409, "round {round}: {answer}");
         }
         let (status, device) =
             bench.json(&format!("/api/v1/devices/{name}"), &["--header", &reader]);
