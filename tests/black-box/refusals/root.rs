@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use countersign_testing::{TestPki, TestPkiBuilder};
+use countersign_testing::{TestPki, TestPkiBuilder, write_program};
 use countersign_trust_store::Code;
 
 use super::bench::{Bench, hello};
@@ -46,7 +46,7 @@ fn ta28_a_damaged_root_is_refused_and_is_no_panic() {
     for at in [at - 60, at + 100, at + 100_000] {
         let mut bad = good.clone();
         bad[at] ^= 1;
-        std::fs::write(&bench.host, &bad).expect("our own file");
+        write_program(&bench.host, &bad);
         let record = bench.run_refuses(&path, &[], Code::RootUnusable);
         assert!(
             record["reason"]
