@@ -64,7 +64,9 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
     let identity = TlsIdentity::new(Arc::new(tls_key), &tls_chain)
         .with_context(|| format!("{} cannot be this server's", config.tls.chain.display()))?;
 
-    let registry = Registry::open(&config.registry.database).await?;
+    let registry = Registry::open(&config.registry.database)
+        .await?
+        .waiting(Duration::from_secs(config.limits.request_seconds));
     let metrics = Arc::new(Metrics::default());
     let issuer_desk = Issuer::start(
         &config,

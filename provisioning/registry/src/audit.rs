@@ -63,7 +63,7 @@ impl Registry {
         )
         .bind(int(from))
         .bind(int(most))
-        .fetch_all(self.readers())
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         rows.iter()
             .map(|row| {
@@ -85,7 +85,7 @@ impl Registry {
             Kind::PostgreSql => "SELECT leaf FROM audit WHERE position($1 in leaf) > 0",
         })
         .bind(bytes)
-        .fetch_all(self.readers())
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
@@ -99,7 +99,7 @@ impl Registry {
             "SELECT (SELECT coalesce(max(place) + 1, 0) FROM audit WHERE place IS NOT NULL), \
              (SELECT count(*) FROM audit WHERE place IS NULL)",
         )
-        .fetch_one(self.readers())
+        .fetch_one(&mut *self.reader().await?)
         .await?;
         Ok((uint(row.try_get(0)?), uint(row.try_get(1)?)))
     }

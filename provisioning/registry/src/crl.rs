@@ -90,7 +90,7 @@ impl Registry {
             "SELECT signed_number, der, next_update FROM lists WHERE issuer = $1 AND der IS NOT NULL",
         )
         .bind(issuer.as_slice())
-        .fetch_optional(self.readers())
+        .fetch_optional(&mut *self.reader().await?)
         .await?;
         row.map(|row| {
             Ok(StoredCrl {
@@ -115,7 +115,7 @@ impl Registry {
         )
         .bind(issuer.as_slice())
         .bind(int(now))
-        .fetch_all(self.readers())
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         rows.iter()
             .map(|row| {

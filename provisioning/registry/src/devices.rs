@@ -48,7 +48,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn orders(&self) -> Result<Vec<Order>, Error> {
-        orders(&mut *self.readers().acquire().await?).await
+        orders(&mut *self.reader().await?).await
     }
 
     /// Records devices. Those that are there already, by identity or by hardware, are left as they are; they come back.
@@ -195,7 +195,7 @@ impl Registry {
         let statement = format!("SELECT {DEVICE} FROM devices WHERE device = $1");
         let row = sqlx::query(&statement)
             .bind(id.as_str())
-            .fetch_optional(self.readers())
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         row.as_ref().map(device).transpose()
     }
@@ -208,7 +208,7 @@ impl Registry {
         let statement = format!("SELECT {DEVICE} FROM devices WHERE hardware_hash = $1");
         let row = sqlx::query(&statement)
             .bind(hash.as_slice())
-            .fetch_optional(self.readers())
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         row.as_ref().map(device).transpose()
     }

@@ -43,7 +43,7 @@ impl Registry {
         let statement = format!("SELECT {CERTIFICATE} FROM certificates WHERE serial = $1");
         let row = sqlx::query(&statement)
             .bind(serial.as_bytes())
-            .fetch_optional(self.readers())
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         row.as_ref().map(sql::certificate).transpose()
     }
@@ -63,7 +63,7 @@ impl Registry {
         let row = sqlx::query(&statement)
             .bind(device.as_str())
             .bind(profile.as_str())
-            .fetch_optional(self.readers())
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         row.as_ref().map(sql::certificate).transpose()
     }
@@ -81,7 +81,7 @@ impl Registry {
         .bind(certificate.profile.as_str())
         .bind(certificate.serial.as_bytes())
         .bind(int(certificate.reserved_at))
-        .fetch_one(self.readers())
+        .fetch_one(&mut *self.reader().await?)
         .await?;
         Ok(row.try_get::<Option<i64>, _>(0)?.map(uint))
     }
@@ -96,7 +96,7 @@ impl Registry {
         );
         let rows = sqlx::query(&statement)
             .bind(device.as_str())
-            .fetch_all(self.readers())
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         rows.iter().map(sql::certificate).collect()
     }
@@ -108,7 +108,7 @@ impl Registry {
     pub async fn device_by_key(&self, key: &[u8; 32]) -> Result<Option<DeviceIdentity>, Error> {
         let row = sqlx::query("SELECT device FROM device_keys WHERE key_hash = $1")
             .bind(key.as_slice())
-            .fetch_optional(self.readers())
+            .fetch_optional(&mut *self.reader().await?)
             .await?;
         row.map(|row| {
             row.try_get::<String, _>(0)?
@@ -129,7 +129,7 @@ impl Registry {
         after: Option<&str>,
         most: u64,
     ) -> Result<Page<Device>, Error> {
-        devices(&mut *self.readers().acquire().await?, family, after, most).await
+        devices(&mut *self.reader().await?, family, after, most).await
     }
 
     /// Current certificates whose last second is at or before `until`, the first to end first: at most `most`.
@@ -143,7 +143,7 @@ impl Registry {
         let rows = sqlx::query(&statement)
             .bind(int(until))
             .bind(int(most.clamp(1, MAX_PAGE)))
-            .fetch_all(self.readers())
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         rows.iter().map(sql::certificate).collect()
     }
@@ -154,7 +154,7 @@ impl Registry {
     /// [`Error::Unavailable`].
     pub async fn last_written(&self) -> Result<Option<u64>, Error> {
         let row = sqlx::query("SELECT max(reserved_at) FROM certificates")
-            .fetch_one(self.readers())
+            .fetch_one(&mut *self.reader().await?)
             .await?;
         Ok(row.try_get::<Option<i64>, _>(0)?.map(uint))
     }
@@ -169,7 +169,7 @@ impl Registry {
             return Ok(None);
         }
         let row = sqlx::query("SELECT extract(epoch FROM clock_timestamp())::bigint")
-            .fetch_one(self.readers())
+            .fetch_one(&mut *self.reader().await?)
             .await?;
         Ok(Some(uint(row.try_get(0)?)))
     }
@@ -191,7 +191,9 @@ impl Registry {
     async fn by_state(&self, table: &str) -> Result<Vec<(String, u64)>, Error> {
         let statement =
             format!("SELECT state, count(*) FROM {table} GROUP BY state ORDER BY state");
-        let rows = sqlx::query(&statement).fetch_all(self.readers()).await?;
+        let rows = sqlx::query(&statement)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
         rows.iter()
             .map(|row| Ok((row.try_get(0)?, uint(row.try_get(1)?))))
             .collect()

@@ -7,8 +7,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::{AnyPool, Executor};
+use sqlx::Executor as _;
 
+use crate::connections::{Connections, TURN};
 use crate::location::Kind;
 
 /// Certificates after which the tables are looked at first. The worst plan reads so many rows for each of a batch.
@@ -36,7 +37,7 @@ impl Default for Growth {
 
 impl Growth {
     /// Has the tables looked at, beside everything else, when there are twice as many rows as the last time.
-    pub(crate) fn by(&self, more: u64, kind: Kind, connections: &AnyPool) {
+    pub(crate) fn by(&self, more: u64, kind: Kind, connections: &Connections) {
         let before = self.rows.fetch_add(more, Ordering::Relaxed);
         let rows = before.saturating_add(more);
         let due = self
@@ -48,7 +49,9 @@ impl Growth {
             let connections = connections.clone();
             tokio::spawn(async move {
                 // It makes others faster, and nothing right: where it is not done, the next one is.
-                let _ = connections.execute(LOOK).await;
+                if let Ok(mut connection) = connections.take(TURN).await {
+                    let _ = connection.execute(LOOK).await;
+                }
             });
         }
     }

@@ -9,12 +9,11 @@
 use std::time::Duration;
 
 use countersign_provisioning::Serial;
-use sqlx::AnyConnection;
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Connection, Executor as _, Row};
+use sqlx::{AnyConnection, Connection, Executor as _, Row};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::connections::{Connections, TURN};
 use crate::location::Kind;
 use crate::{Certificate, Error, Registry, sql};
 
@@ -49,7 +48,7 @@ pub(crate) struct Instance {
 /// place and its number, and has to get again whatever else was locked.
 #[derive(Debug)]
 struct Session {
-    pool: AnyPool,
+    connections: Connections,
     connection: Option<AnyConnection>,
 }
 
@@ -66,7 +65,7 @@ enum Question {
 const ANSWER: Duration = Duration::from_secs(5);
 
 impl Instance {
-    pub(crate) async fn new(kind: Kind, pool: &AnyPool) -> Result<Self, Error> {
+    pub(crate) async fn new(kind: Kind, connections: &Connections) -> Result<Self, Error> {
         let mut octets = [0_u8; 8];
         getrandom::fill(&mut octets).map_err(|error| Error::Unavailable {
             source: sqlx::Error::Io(std::io::Error::other(error.to_string())),
@@ -76,8 +75,8 @@ impl Instance {
         let session = match kind {
             Kind::Sqlite => None,
             Kind::PostgreSql => Some(Mutex::new(Session {
-                pool: pool.clone(),
-                connection: Some(connect(pool, number).await?),
+                connections: connections.clone(),
+                connection: Some(connect(connections, number).await?),
             })),
         };
         Ok(Self { number, session })
@@ -110,7 +109,7 @@ impl Instance {
             session.connection = Some(connection);
             return Ok(answer);
         }
-        let mut connection = connect(&session.pool, self.number).await?;
+        let mut connection = connect(&session.connections, self.number).await?;
         let answer = timeout(ANSWER, question.put(&mut connection))
             .await
             .map_err(|_| unavailable("it does not answer"))??;
@@ -120,9 +119,8 @@ impl Instance {
 }
 
 /// A connection that has this process's number.
-async fn connect(pool: &AnyPool, number: i64) -> Result<AnyConnection, Error> {
-    let connection: PoolConnection<Any> = pool.acquire().await?;
-    let mut connection = connection.detach();
+async fn connect(connections: &Connections, number: i64) -> Result<AnyConnection, Error> {
+    let mut connection = connections.take(TURN).await?.detach();
     if !try_lock(&mut connection, number).await? {
         return Err(unavailable(
             "it has not noticed yet that this process's earlier connection is gone",
@@ -179,7 +177,7 @@ impl Registry {
     /// [`Error::Unavailable`], [`Error::Corrupt`].
     pub async fn orphans(&self) -> Result<Vec<Certificate>, Error> {
         let rows = sqlx::query("SELECT DISTINCT owner FROM certificates WHERE state = 'reserved'")
-            .fetch_all(self.readers())
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         let mut orphans = Vec::new();
         for row in rows {
@@ -195,7 +193,7 @@ impl Registry {
             );
             let rows = sqlx::query(&statement)
                 .bind(owner)
-                .fetch_all(self.readers())
+                .fetch_all(&mut *self.reader().await?)
                 .await?;
             for row in &rows {
                 orphans.push(sql::certificate(row)?);

@@ -32,6 +32,7 @@ mod audit;
 mod behind;
 mod carry;
 mod commit;
+mod connections;
 mod crl;
 mod devices;
 mod error;

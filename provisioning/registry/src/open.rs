@@ -5,18 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyPool, Executor};
-
 use crate::Error;
+use crate::connections::{Connection, Connections, TURN};
 use crate::growth::Growth;
 use crate::instance::Instance;
 use crate::location::{Kind, Location, guard};
 use crate::schema;
 use crate::transaction::Transaction;
-
-/// How long a call waits for a connection, before it says that the registry is not available.
-const CONNECT_SECONDS: u64 = 5;
 
 /// Connections that read. SQLite has one more that writes; PostgreSQL has one more that holds locks.
 const READERS: u32 = 4;
@@ -41,13 +36,14 @@ const WRITERS_SETTINGS: &str = "SET enable_seqscan = off";
 #[derive(Clone, Debug)]
 pub struct Registry {
     inner: Arc<Inner>,
+    turn: Duration,
 }
 
 #[derive(Debug)]
 struct Inner {
     kind: Kind,
-    readers: AnyPool,
-    writers: AnyPool,
+    readers: Connections,
+    writers: Connections,
     instance: Instance,
     growth: Growth,
     /// Held for the life of the process, where one process has the database.
@@ -75,9 +71,9 @@ impl Registry {
             Kind::PostgreSql => (WRITERS, WRITERS_SETTINGS),
         };
         let url = location.driver_url();
-        let writers = pool(kind, writers, &url, more).await?;
-        schema::migrate(&mut *writers.acquire().await?, kind).await?;
-        let readers = pool(kind, READERS, &url, "").await?;
+        let writers = connections(kind, writers, &url, more).await?;
+        schema::migrate(&mut *writers.take(TURN).await?, kind).await?;
+        let readers = connections(kind, READERS, &url, "").await?;
         let instance = Instance::new(kind, &writers).await?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -88,7 +84,16 @@ impl Registry {
                 growth: Growth::default(),
                 _lock: held,
             }),
+            turn: TURN,
         })
+    }
+
+    /// The same, where a call waits so long at most while others have all connections: as long as whoever asks for it may take. A
+    /// database that does not answer is not waited for longer by that.
+    #[must_use]
+    pub const fn waiting(mut self, most: Duration) -> Self {
+        self.turn = most;
+        self
     }
 
     /// Closes every connection, after what is under way.
@@ -105,8 +110,9 @@ impl Registry {
         self.inner.kind
     }
 
-    pub(crate) fn readers(&self) -> &AnyPool {
-        &self.inner.readers
+    /// A connection that reads.
+    pub(crate) async fn reader(&self) -> Result<Connection, Error> {
+        Ok(self.inner.readers.take(self.turn).await?)
     }
 
     pub(crate) fn instance(&self) -> &Instance {
@@ -122,32 +128,28 @@ impl Registry {
 
     /// A transaction that writes.
     pub(crate) async fn write(&self) -> Result<Transaction, Error> {
-        Transaction::writing(&self.inner.writers, self.kind()).await
+        let connection = self.inner.writers.take(self.turn).await?;
+        Transaction::writing(connection, self.kind()).await
     }
 
     /// A transaction that reads, and sees one moment.
     pub(crate) async fn read(&self) -> Result<Transaction, Error> {
-        Transaction::reading(&self.inner.readers, self.kind()).await
+        Transaction::reading(self.reader().await?, self.kind()).await
     }
 }
 
-async fn pool(kind: Kind, most: u32, url: &str, more: &'static str) -> Result<AnyPool, Error> {
+async fn connections(
+    kind: Kind,
+    most: u32,
+    url: &str,
+    more: &'static str,
+) -> Result<Connections, Error> {
     let settings = match kind {
         Kind::Sqlite => PRAGMAS,
         Kind::PostgreSql => SETTINGS,
     };
-    let options = AnyPoolOptions::new()
-        .max_connections(most)
-        .acquire_timeout(Duration::from_secs(CONNECT_SECONDS))
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                for setting in settings.split(';').chain(more.split_terminator(';')) {
-                    connection.execute(setting).await?;
-                }
-                Ok(())
-            })
-        });
-    Ok(options.connect(url).await?)
+    let statements = settings.split(';').chain(more.split_terminator(';'));
+    Ok(Connections::open(most, url, statements).await?)
 }
 
 fn lock(database: &Path) -> Result<File, Error> {

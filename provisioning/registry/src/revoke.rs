@@ -92,7 +92,7 @@ impl Registry {
             .bind(certificate.device.as_str())
             .bind(certificate.key.as_slice())
             .bind(own.as_slice())
-            .fetch_all(self.readers())
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         let all = rows.iter().map(sql::certificate);
         let concerned = |other: &Certificate| {

@@ -61,7 +61,7 @@ impl TableStore for Registry {
 
     async fn tables(&self) -> Result<Vec<WrappedTable>, TokenStoreError> {
         let rows = sqlx::query("SELECT table_id, wrapped FROM token_tables ORDER BY table_id")
-            .fetch_all(self.readers())
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         let mut tables = Vec::new();
         for row in &rows {
@@ -112,7 +112,7 @@ impl TableStore for Registry {
              WHERE tables.hardware_hash = $1 AND devices.state = 'approved'",
         )
         .bind(hash.expose().as_slice())
-        .fetch_optional(self.readers())
+        .fetch_optional(&mut *self.reader().await?)
         .await?;
         let Some(row) = row else {
             return Ok(None);
@@ -148,7 +148,7 @@ impl TableStore for Registry {
 
     async fn usage(&self) -> Result<Vec<TableUsage>, TokenStoreError> {
         let rows = sqlx::query("SELECT table_id, asked FROM token_usage ORDER BY table_id")
-            .fetch_all(self.readers())
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         let mut usage = Vec::new();
         for row in &rows {

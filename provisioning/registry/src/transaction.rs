@@ -6,10 +6,10 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Executor};
+use sqlx::{AnyConnection, Executor};
 
 use crate::Error;
+use crate::connections::Connection;
 use crate::location::Kind;
 
 /// How often a batch is tried that met another one in PostgreSQL: each waited for what the other had.
@@ -42,25 +42,25 @@ fn is_collision(error: &Error) -> bool {
 
 /// An open transaction. Dropped, it is rolled back with its connection.
 pub(crate) struct Transaction {
-    connection: PoolConnection<Any>,
+    connection: Connection,
     /// The connection has no transaction and may be used again.
     is_ended: bool,
 }
 
 impl Transaction {
     /// One that writes.
-    pub(crate) async fn writing(pool: &AnyPool, kind: Kind) -> Result<Self, Error> {
-        Self::begin(pool, kind.begin_writing()).await
+    pub(crate) async fn writing(on: Connection, kind: Kind) -> Result<Self, Error> {
+        Self::begin(on, kind.begin_writing()).await
     }
 
     /// One that reads, and sees to its end what was there when it read first.
-    pub(crate) async fn reading(pool: &AnyPool, kind: Kind) -> Result<Self, Error> {
-        Self::begin(pool, kind.begin_reading()).await
+    pub(crate) async fn reading(on: Connection, kind: Kind) -> Result<Self, Error> {
+        Self::begin(on, kind.begin_reading()).await
     }
 
-    async fn begin(pool: &AnyPool, statement: &'static str) -> Result<Self, Error> {
+    async fn begin(connection: Connection, statement: &'static str) -> Result<Self, Error> {
         let mut transaction = Self {
-            connection: pool.acquire().await?,
+            connection,
             is_ended: false,
         };
         transaction.connection.execute(statement).await?;

@@ -86,6 +86,7 @@ on_both! {
         #[test] fn tg32_half_a_schema_is_refused;
         #[test] fn tg32_a_migration_that_fails_leaves_nothing;
         #[test] fn several_open_one_empty_database_at_once;
+        #[test] fn whoever_asks_while_others_have_all_connections_gets_his_turn;
     }
 }
 

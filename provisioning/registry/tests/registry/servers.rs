@@ -1,15 +1,20 @@
 //! PostgreSQL alone: connections that end, processes that share a database.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use countersign_registry::{Lead, Registry, Reservation};
+use countersign_registry::{Error, Lead, Registry, Reservation};
 use countersign_testing::postgres::Postgres;
 use sqlx::Connection;
+use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 
-use crate::database::{Database, NOW, approve, asking, made, reserve};
+use crate::database::{Database, NOW, approve, asking, id, made, reserve};
 
 /// Runs on its own, on PostgreSQL.
 fn on_postgresql<F: Future<Output = ()>>(test: impl FnOnce(Database) -> F) {
@@ -35,6 +40,81 @@ const BATCHES: usize = 160;
 const FIRST_LOOK: usize = 256;
 
 const HOLDS_LOCKS: &str = "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
+
+/// Where PostgreSQL listens in its folder.
+const SOCKET: &str = ".s.PGSQL.5432";
+
+/// A server that falls silent when it is told to: whoever is or will be connected stays so, and gets no answer.
+struct Silenced {
+    url: String,
+    silent: watch::Sender<bool>,
+    _folder: TempDir,
+}
+
+impl Silenced {
+    fn before(database: &Database) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).expect("our own folder");
+        let (address, host) = database.url.split_once("?host=").expect("a folder");
+        let server = Path::new(host).join(SOCKET);
+        let silent = watch::Sender::new(false);
+        let told = silent.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (server, mut told) = (server.clone(), told.subscribe());
+                tokio::spawn(async move {
+                    let passing = async {
+                        let mut server = UnixStream::connect(server).await.expect("it listens");
+                        let _ = copy_bidirectional(&mut client, &mut server).await;
+                    };
+                    let falls_silent = async {
+                        let _ = told.wait_for(|silent| *silent).await;
+                    };
+                    tokio::select! {
+                        biased;
+                        () = falls_silent => {}
+                        () = passing => return,
+                    }
+                    std::future::pending::<()>().await;
+                    drop(client);
+                });
+            }
+        });
+        Self {
+            url: format!("{address}?host={}", folder.path().display()),
+            silent,
+            _folder: folder,
+        }
+    }
+}
+
+/// How long whoever asks a silent server waits at most: less than a request may take.
+const TOLD: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_server_that_falls_silent_is_told_of_at_once_to_all_who_wait() {
+    on_postgresql(|database| async move {
+        let server = Silenced::before(&database);
+        let registry = Registry::open(&server.url).await.expect("opens");
+        approve(&registry, &["a"]).await;
+        server.silent.send_replace(true);
+        let began = Instant::now();
+        let asking: Vec<_> = (0..40)
+            .map(|_| {
+                let registry = registry.clone();
+                tokio::spawn(async move { registry.device(&id("a")).await })
+            })
+            .collect();
+        for one in asking {
+            let outcome = one.await.expect("no panic");
+            assert!(
+                matches!(outcome, Err(Error::Unavailable { .. })),
+                "{outcome:?}"
+            );
+        }
+        assert!(began.elapsed() < TOLD, "{:?}", began.elapsed());
+    });
+}
 
 /// Whether it leads, asked until it is told.
 async fn leads(registry: &Registry, lead: Lead) -> bool {
@@ -158,14 +238,14 @@ fn tg24_two_that_believe_to_lead_give_places_in_turn() {
 /// Waits until the tables were looked at so often. It is done beside what is written, and how much is written meanwhile depends
 /// on the machine.
 async fn until_looked_at(url: &str, looks: u32) {
-    let until = std::time::Instant::now() + Duration::from_secs(120);
+    let until = Instant::now() + Duration::from_secs(120);
     let looked = "SELECT analyze_count FROM pg_stat_user_tables WHERE relname = 'certificates'";
     loop {
         let count = Postgres::shared().sql(url, looked);
         if count.trim().parse::<u32>().expect("a count") >= looks {
             return;
         }
-        assert!(std::time::Instant::now() < until, "{count} of {looks}");
+        assert!(Instant::now() < until, "{count} of {looks}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -203,9 +283,8 @@ fn a_registry_that_grows_from_nothing_reads_no_more_for_each_certificate() {
         registry.close().await;
         // A connection adds its counts when it ends, or has been idle for some seconds.
         let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        let until = std::time::Instant::now() + Duration::from_secs(60);
-        while Postgres::shared().sql(&database.url, others).trim() != "0"
-            && std::time::Instant::now() < until
+        let until = Instant::now() + Duration::from_secs(60);
+        while Postgres::shared().sql(&database.url, others).trim() != "0" && Instant::now() < until
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

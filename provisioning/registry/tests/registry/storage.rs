@@ -1,10 +1,13 @@
 //! Files, schemas, and storage that does not do what it should.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use countersign_registry::{Error, Registry, SCHEMA_VERSION};
 
-use crate::database::{Database, NOW, approve, asking};
+use crate::database::{Database, NOW, approve, asking, id};
 
 pub(crate) async fn tg32_a_newer_schema_is_refused(database: Database) {
     database.open().await.close().await;
@@ -41,6 +44,49 @@ pub(crate) async fn tg32_a_migration_that_fails_leaves_nothing(database: Databas
     // Nothing of the first attempt is in the way.
     let registry = database.open().await;
     approve(&registry, &["a"]).await;
+}
+
+/// How many may read at once, and how long they do here: longer than a database may take to answer.
+const READERS: usize = 4;
+const READING: Duration = Duration::from_secs(7);
+
+pub(crate) async fn whoever_asks_while_others_have_all_connections_gets_his_turn(
+    database: Database,
+) {
+    let registry = database.open().await;
+    approve(&registry, &["a"]).await;
+    let began = Arc::new(AtomicUsize::new(0));
+    let others: Vec<_> = (0..READERS)
+        .map(|_| {
+            let (registry, began) = (registry.clone(), Arc::clone(&began));
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || {
+                let mut is_first = true;
+                runtime.block_on(registry.export(|_| {
+                    if std::mem::take(&mut is_first) {
+                        began.fetch_add(1, Ordering::SeqCst);
+                        std::thread::sleep(READING);
+                    }
+                    Ok(())
+                }))
+            })
+        })
+        .collect();
+    while began.load(Ordering::SeqCst) < READERS {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Who has less time is told so in time.
+    let hurried = registry.clone().waiting(Duration::from_millis(100));
+    let outcome = hurried.device(&id("a")).await;
+    assert!(
+        matches!(outcome, Err(Error::Unavailable { .. })),
+        "{outcome:?}"
+    );
+    let device = registry.device(&id("a")).await;
+    assert!(device.expect("served in turn").is_some());
+    for other in others {
+        other.await.expect("no panic").expect("written");
+    }
 }
 
 pub(crate) async fn several_open_one_empty_database_at_once(database: Database) {
