@@ -142,6 +142,8 @@ pub(crate) struct Gateway {
     queue: VecDeque<(Service, By)>,
     /// What is being compiled or loaded, by service.
     loading: BTreeMap<String, Loading>,
+    /// What is to begin in a place that was free, by service.
+    beginning: BTreeMap<String, u64>,
     /// What is to take a place, by service.
     exchanging: BTreeMap<String, u64>,
     /// What was told to stop, and finishes what it has under way.
@@ -231,6 +233,7 @@ impl Gateway {
             trial: None,
             queue: VecDeque::new(),
             loading: BTreeMap::new(),
+            beginning: BTreeMap::new(),
             exchanging: BTreeMap::new(),
             parting: JoinSet::new(),
             opening: false,

@@ -99,7 +99,14 @@ pub(crate) fn text(overview: &Overview, trust: &Trust) -> String {
 
 fn services(registry: &mut Registry, overview: &Overview) {
     let states = Gauges::<OfState>::default();
-    for state in ["running", "waiting", "ended", "scheduled", "refused"] {
+    for state in [
+        "starting",
+        "running",
+        "waiting",
+        "ended",
+        "scheduled",
+        "refused",
+    ] {
         states.get_or_create(&OfState { state }).set(0);
     }
     let (healthy, starts) = (
@@ -108,6 +115,7 @@ fn services(registry: &mut Registry, overview: &Overview) {
     );
     for service in &overview.services {
         let state = match service.doing {
+            Doing::Starting => "starting",
             Doing::Running { .. } => "running",
             Doing::Waiting { .. } => "waiting",
             Doing::Ended { .. } => "ended",

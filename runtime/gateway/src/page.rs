@@ -92,6 +92,7 @@ pub(crate) fn page(overview: &Overview, trust: &Trust) -> Markup {
 
 fn card(service: &Status) -> Markup {
     let (class, state) = match &service.doing {
+        Doing::Starting => ("wait", "starts"),
         Doing::Running { healthy: true, .. } => ("good", "runs"),
         Doing::Running { healthy: false, .. } => ("wait", "runs, and has not proved healthy yet"),
         Doing::Waiting { .. } => ("wait", "ended, and will be started again"),
@@ -121,7 +122,7 @@ fn card(service: &Status) -> Markup {
                         @if let Some(ended) = ended { (row("last time, it", ended)) }
                         @if *missed > 0 { (row("missed", &missed.to_string())) }
                     },
-                    Doing::Refused(_) => {},
+                    Doing::Starting | Doing::Refused(_) => {},
                 }
                 @if let Some(newer) = &service.newer { (row("note", newer)) }
                 @if service.starts > 1 { (row("starts", &service.starts.to_string())) }

@@ -39,7 +39,7 @@ use fit::Fit;
 pub(crate) use leaving::Leaving;
 pub(crate) use log::lines;
 pub(crate) use status::{Doing, Status, refused};
-use status::{Used, running};
+use status::{Used, about_to_run, running};
 use waits::Waits;
 use work::{Asked, AtWork, Ended, Failure, probe};
 
@@ -95,7 +95,7 @@ impl Running {
         let (commands, received) = mpsc::unbounded_channel();
         let (told, status) = watch::channel(Status {
             name: service.name.clone(),
-            doing: running(false),
+            doing: about_to_run(&service.work, false),
             starts: 0,
             facts: Some(admitted.facts.clone()),
             links: Arc::clone(&admitted.links),
@@ -128,7 +128,12 @@ impl Running {
         }
     }
 
-    /// Has it run another component from now on: whether that has taken its place, once that is known.
+    /// Waits until it runs, which one with an address does once that is open, or it is known why it does not.
+    pub(crate) fn begun(&self) -> impl Future<Output = ()> + Send + use<> {
+        begun(self.status.clone())
+    }
+
+    /// Has it run another component from now on: whether that has taken its place, once that is known and it has begun there.
     pub(crate) fn exchange(
         &mut self,
         service: &Service,
@@ -144,9 +149,12 @@ impl Running {
         };
         // The task ends with this alone; then nobody answers.
         let _ = self.commands.send(Command::Exchange(Box::new(next)));
+        let status = self.status.clone();
         async move {
             let gone = || Stayed("what it was to take the place of was stopped".to_owned());
-            answer.await.unwrap_or_else(|_| Err(gone()))
+            answer.await.unwrap_or_else(|_| Err(gone()))?;
+            begun(status).await;
+            Ok(())
         }
     }
 
@@ -248,7 +256,7 @@ impl Supervision {
                 Some(_) => return,
             }
             self.told.send_modify(|status| {
-                status.doing = running(self.proved);
+                status.doing = about_to_run(&self.service.work, self.proved);
                 status.proved = self.proved;
                 status.facts = Some(self.current.facts.clone());
                 status.links = Arc::clone(&self.current.links);
@@ -449,7 +457,11 @@ impl Supervision {
             let _ = leaving.send(());
         }
         match begun {
-            Some(Ok(at_work)) => self.attend(at_work, Self::ask).await,
+            Some(Ok(at_work)) => {
+                self.told
+                    .send_modify(|status| status.doing = running(self.proved));
+                self.attend(at_work, Self::ask).await
+            }
             Some(Err(failure)) => Event::Ended(Err(failure)),
             None => Event::Stop,
         }
@@ -692,7 +704,7 @@ impl Supervision {
         self.service = service;
         // Whoever looks sees the next from now on, also while it waits until it is due.
         self.told.send_modify(|status| {
-            status.doing = running(false);
+            status.doing = about_to_run(&self.service.work, false);
             status.proved = false;
             status.newer = None;
             status.facts = Some(self.current.facts.clone());
@@ -727,6 +739,14 @@ impl Supervision {
         self.put_down(&record);
         how
     }
+}
+
+/// Waits until what is told of a service is no more that it starts.
+async fn begun(mut status: watch::Receiver<Status>) {
+    // Whoever does not look after it any more says nothing more of it.
+    let _ = status
+        .wait_for(|status| !matches!(status.doing, Doing::Starting))
+        .await;
 }
 
 /// Waits until nothing of these is under way any more, unless that is not waited for.

@@ -1,7 +1,7 @@
 //! What an operator sees of a running gateway, and what the gateway has taken from itself.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
@@ -288,18 +288,28 @@ fn whoever_watches_over_the_machine_is_told_what_is_wrong_and_strangers_nothing(
     assert_eq!(gateway.stop(), 0);
 }
 
-#[test]
-fn a_service_manager_is_told_when_it_is_ready_alive_reloading_and_stopping() {
-    let bench = Bench::new();
-    bench.sign("pump", "endless-loop", 1);
-    bench.configure(&[("pump", SOON)]);
-    let socket = UnixDatagram::bind(bench.path("notify")).expect("a socket");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    let until = |word: &str| {
+/// A service manager, to which a gateway says how it is.
+struct Manager {
+    socket: UnixDatagram,
+    address: String,
+}
+
+impl Manager {
+    fn of(bench: &Bench) -> Self {
+        let path = bench.path("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let address = path.to_str().expect("UTF-8").to_owned();
+        Self { socket, address }
+    }
+
+    /// What is said next that has a line which begins with this.
+    fn until(&self, word: &str) -> String {
         let mut seen = Vec::new();
         let mut buffer = [0; 4_096];
         loop {
-            let length = socket
+            let length = self
+                .socket
                 .recv(&mut buffer)
                 .unwrap_or_else(|_| panic!("{word}: {seen:?}"));
             let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
@@ -308,12 +318,58 @@ fn a_service_manager_is_told_when_it_is_ready_alive_reloading_and_stopping() {
             }
             seen.push(said);
         }
+    }
+}
+
+#[test]
+fn who_is_told_that_it_is_ready_or_runs_finds_its_address_open() {
+    let bench = Bench::new();
+    let (address, other) = (free(), free());
+    let taken = TcpListener::bind(other).expect("a free port");
+    for name in ["slow", "late"] {
+        crate::http::sign(&bench, name, "http-faults", 1, &[]);
+    }
+    // Half a second passes before it says that it is healthy.
+    let service = |name: &str, listen: SocketAddr| {
+        format!(
+            "[[http]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\nsigned-as = \"test:{name}\"\n\
+             listen = \"{listen}\"\nhealth = \"/slow\"\n"
+        )
     };
+    bench.configure_with(&format!(
+        "[gateway]\nstate = \"state\"\nlists = [\"crls.pem\"]\n{}{}",
+        service("slow", address),
+        service("late", other)
+    ));
+    let manager = Manager::of(&bench);
+    let gateway = bench.start_with(&[("NOTIFY_SOCKET", manager.address.as_str())]);
+    let told = bench.until("slow", |service| !is_on_its_way(service));
+    assert!(
+        told["state"] != "running" || TcpStream::connect(address).is_ok(),
+        "{told}"
+    );
+    manager.until("READY=1");
+    assert!(TcpStream::connect(address).is_ok(), "{}", bench.log());
+    assert_eq!(bench.service("slow")["state"], "running");
+    // One whose address is another's keeps nobody waiting, and says why.
+    let late = bench.until("late", is("waiting"));
+    let why = late["ended"].as_str().unwrap_or_default();
+    assert!(why.contains("cannot be listened on"), "{late}");
+    drop(taken);
+    bench.until("late", is("running"));
+    assert!(TcpStream::connect(other).is_ok(), "{}", bench.log());
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn a_service_manager_is_told_when_it_is_ready_alive_reloading_and_stopping() {
+    let bench = Bench::new();
+    bench.sign("pump", "endless-loop", 1);
+    bench.configure(&[("pump", SOON)]);
+    let manager = Manager::of(&bench);
+    let until = |word: &str| manager.until(word);
     let gateway = bench.start_with(&[
-        (
-            "NOTIFY_SOCKET",
-            bench.path("notify").to_str().expect("UTF-8"),
-        ),
+        ("NOTIFY_SOCKET", manager.address.as_str()),
         ("WATCHDOG_USEC", "100000"),
     ]);
     let ready = until("READY=1");

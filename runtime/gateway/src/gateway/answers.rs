@@ -56,7 +56,8 @@ pub(super) async fn until(waiting: Option<&Waiting>) {
 impl Gateway {
     /// Whether all has ended that was begun.
     fn is_settled(&self) -> bool {
-        !self.is_loading() && self.exchanging.is_empty() && self.parting.is_empty() && !self.opening
+        let have_begun = self.beginning.is_empty() && self.exchanging.is_empty();
+        !self.is_loading() && have_begun && self.parting.is_empty() && !self.opening
     }
 
     /// Whether something has still to be judged or loaded.

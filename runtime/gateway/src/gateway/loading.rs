@@ -66,6 +66,8 @@ pub(super) enum Happened {
         number: u64,
         loaded: Result<Box<Admitted>, Refusal>,
     },
+    /// A component has begun in a place that was free, or it is known why it has not.
+    Began { name: String, number: u64 },
     /// A component has taken its place, or has not.
     Exchanged {
         name: String,
@@ -244,6 +246,11 @@ impl Gateway {
                     self.was_loaded(loading, loaded).await;
                 }
             }
+            Happened::Began { name, number } => {
+                if self.beginning.get(&name) == Some(&number) {
+                    self.beginning.remove(&name);
+                }
+            }
             Happened::Exchanged {
                 name,
                 number,
@@ -325,8 +332,14 @@ impl Gateway {
         } else {
             let (host, state) = (Arc::clone(&self.host), Arc::clone(&self.state));
             let running = Running::start(service, admitted, host, state, self.kept.clone());
+            let begun = running.begun();
             self.running.insert(name.clone(), running);
-            self.done.started.push(name);
+            self.done.started.push(name.clone());
+            self.beginning.insert(name.clone(), number);
+            self.happening.spawn(async move {
+                begun.await;
+                Happened::Began { name, number }
+            });
         }
     }
 

@@ -544,6 +544,10 @@ fn of_one(status: &Status, file: &str) -> Health {
     match &status.doing {
         Doing::Running { healthy: true, .. } => Health::Proved,
         Doing::Running { .. } => Health::NotYet,
+        Doing::Starting => match status.proved {
+            true => Health::Proved,
+            false => Health::NotYet,
+        },
         _ if status.proved || status.starts == 0 => Health::Proved,
         // Nobody waits for a due time that is days ahead.
         Doing::Scheduled { ended: None, .. } => Health::Proved,
@@ -650,6 +654,8 @@ mod tests {
         };
         assert_eq!(of_one(&status(running(false), 1), "new"), Health::NotYet);
         assert_eq!(of_one(&status(running(true), 1), "new"), Health::Proved);
+        // Nor is there anything to prove before it has begun.
+        assert_eq!(of_one(&status(Doing::Starting, 0), "new"), Health::NotYet);
         assert!(matches!(
             of_one(&status(running(true), 1), "old"),
             Health::Failed(_)

@@ -7,12 +7,16 @@ use countersign_trust_store::Link;
 use serde::Serialize;
 
 use crate::admission::{Facts, Refusal};
+use crate::config::Work;
 use crate::messages::Numbers;
 
 /// What a service is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub(crate) enum Doing {
+    /// Its component is asked whether it is healthy, where it is configured to be asked, and waits for its address: nobody reaches it
+    /// there yet.
+    Starting,
     /// Its component runs.
     Running {
         /// Since when, by this machine's clock.
@@ -89,6 +93,14 @@ impl PartialEq for Used {
 }
 
 impl Eq for Used {}
+
+/// For a component that is about to begin. One without an address does so at once.
+pub(super) fn about_to_run(work: &Work, healthy: bool) -> Doing {
+    match work {
+        Work::Http(_) => Doing::Starting,
+        Work::Command | Work::Schedule(_) | Work::Messages(_) => running(healthy),
+    }
+}
 
 pub(super) fn running(healthy: bool) -> Doing {
     Doing::Running {

@@ -172,7 +172,7 @@ fn service(status: Status) -> anyhow::Result<ReceiptService> {
         name: status.name,
         state: match status.doing {
             Doing::Running { .. } => ServiceState::Running,
-            Doing::Waiting { .. } => ServiceState::Waiting,
+            Doing::Starting | Doing::Waiting { .. } => ServiceState::Waiting,
             Doing::Ended { .. } => ServiceState::Ended,
             Doing::Scheduled { .. } => ServiceState::Scheduled,
             Doing::Refused(_) => ServiceState::Refused,

@@ -14,7 +14,7 @@ pub(super) const VERSION: u64 = 1;
 pub enum ServiceState {
     /// Its component runs.
     Running,
-    /// Its component ended, and is started again.
+    /// Its component is about to start, or to start again.
     Waiting,
     /// Its component ended, and is not started again.
     Ended,
