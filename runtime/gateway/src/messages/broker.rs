@@ -1,8 +1,8 @@
 //! A connection to a broker: MQTT 5.0 (OASIS Standard), over TLS with the device's key, or plain to this machine alone.
 //!
 //! Decides that no broker is believed that the operator's roots do not vouch for, that it is tried again for as long as the
-//! component is at work, longer after each failure, and that each connection is made with the key and the certificates as they
-//! are then.
+//! component is at work, longer after each failure, that each connection is made with the key and the certificates as they
+//! are then, and that none counts as made before the broker has granted all that the component is to be handed.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use countersign_hosting::{Read, read, read_lists};
 use countersign_tls::TlsIdentity;
 use countersign_trust_store::pem;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubAck, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions, Request};
 use rumqttc::{TlsConfiguration, Transport};
 use rustls::client::WebPkiServerVerifier;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::outbox::Outbox;
 use super::{MAX_WAITING_BYTES, Numbers, as_many};
@@ -47,6 +47,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How long it may take to connect, with the signature of a slow chip.
 const CONNECTING: Duration = Duration::from_secs(30);
+
+/// How long a broker may take to grant what is subscribed to.
+const GRANTING: Duration = Duration::from_secs(30);
 
 /// The first and the longest wait after a connection failed.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -132,9 +135,14 @@ impl Connected {
         let (until, stopped) = watch::channel(());
         let (number, connection) = watch::channel(0);
         let (sender, arrived) = mpsc::channel(MAX_WAITING);
+        let filters: Vec<_> = filters
+            .iter()
+            .map(|filter| filter.as_str().to_owned())
+            .collect();
         let polling = Polling {
             name: name.to_owned(),
             broker: broker.clone(),
+            filters: filters.clone(),
             events,
             number,
             sender,
@@ -147,10 +155,7 @@ impl Connected {
             arrived,
             client,
             connection,
-            filters: filters
-                .iter()
-                .map(|filter| filter.as_str().to_owned())
-                .collect(),
+            filters,
             _until: until,
         }
     }
@@ -218,6 +223,8 @@ impl Sender {
 struct Polling {
     name: String,
     broker: Broker,
+    /// What is subscribed to in each connection.
+    filters: Vec<String>,
     events: EventLoop,
     number: watch::Sender<u64>,
     sender: mpsc::Sender<Arrived>,
@@ -289,6 +296,15 @@ impl Polling {
         }
     }
 
+    /// Says that the connection is there, with all that it is for.
+    fn connected(&self) {
+        self.numbers.connected();
+        say(
+            &self.name,
+            &format!("connected to {}:{}", self.broker.host, self.broker.port),
+        );
+    }
+
     /// One connection, from its beginning to its end: why it ended.
     async fn connection(&mut self, unsent: &mut VecDeque<Request>) -> anyhow::Error {
         match transport(&self.broker) {
@@ -298,31 +314,48 @@ impl Polling {
         // The library forgets what the broker has not acknowledged, if the broker has forgotten the session.
         unsent.extend(std::mem::take(&mut self.events.pending));
         unsent.retain(|request| matches!(request, Request::Publish(_)));
+        // Until when what was subscribed to is to be granted.
+        let mut granted_by = None;
         loop {
-            let event = match self.events.poll().await {
-                Ok(event) => event,
-                Err(error) => return anyhow!(error),
+            let late = async {
+                match granted_by {
+                    Some(by) => sleep_until(by).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                event = self.events.poll() => match event {
+                    Ok(event) => event,
+                    Err(error) => return anyhow!(error),
+                },
+                () = late => {
+                    self.events.clean();
+                    return anyhow!(
+                        "it has not answered within {} seconds what this gateway subscribes to; look at its log",
+                        GRANTING.as_secs()
+                    );
+                }
             };
             match event {
                 Event::Incoming(Packet::ConnAck(_)) => {
                     self.events.pending.append(unsent);
-                    self.numbers.connected();
-                    say(
-                        &self.name,
-                        &format!("connected to {}:{}", self.broker.host, self.broker.port),
-                    );
+                    match self.filters.is_empty() {
+                        true => self.connected(),
+                        false => granted_by = Some(tokio::time::Instant::now() + GRANTING),
+                    }
                     self.number
                         .send_modify(|number| *number = number.saturating_add(1));
                 }
                 Event::Incoming(Packet::SubAck(answer)) => {
-                    let refused = |code: &&SubscribeReasonCode| {
-                        !matches!(code, SubscribeReasonCode::Success(_))
-                    };
-                    if let Some(code) = answer.return_codes.iter().find(refused) {
+                    if let Some(refused) = refused(&self.filters, &answer) {
+                        // It is this connection that ends, and not only its use.
+                        self.events.clean();
                         return anyhow!(
-                            "it does not let this gateway subscribe to what [[on-message]] names ({code:?}); \
-                             correct its rules or topics"
+                            "it refuses to hand over {refused}: allow that in its rules, or correct the topics of [[on-message]]"
                         );
+                    }
+                    if granted_by.take().is_some() {
+                        self.connected();
                     }
                 }
                 Event::Incoming(Packet::Publish(publish)) => {
@@ -350,6 +383,27 @@ impl Polling {
             }
         }
     }
+}
+
+/// What of this a broker refused, and why; nothing where it granted all.
+fn refused(filters: &[String], answer: &SubAck) -> Option<String> {
+    let one = |(filter, code): (&String, &SubscribeReasonCode)| {
+        let why = match code {
+            SubscribeReasonCode::Success(_) => return None,
+            SubscribeReasonCode::NotAuthorized => "not authorized",
+            SubscribeReasonCode::TopicFilterInvalid => "it has no such topics",
+            SubscribeReasonCode::QuotaExceeded => "too many subscriptions",
+            SubscribeReasonCode::WildcardSubscriptionsNotSupported => "it knows no wildcards",
+            _ => "it does not say why",
+        };
+        Some(format!("{filter} ({why})"))
+    };
+    let refused: Vec<_> = filters
+        .iter()
+        .zip(&answer.return_codes)
+        .filter_map(one)
+        .collect();
+    (!refused.is_empty()).then(|| refused.join(", "))
 }
 
 /// How the next connection is made.
@@ -401,7 +455,101 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
+    use super::super::outbox::Bounds;
     use super::*;
+
+    /// Far longer than anything takes here: what is not done by then, hangs.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// The next packet, which is short: its kind and what is in it.
+    async fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).await.expect("a packet");
+        assert!(head[1] < 128, "short packets");
+        let mut body = vec![0; usize::from(head[1])];
+        stream.read_exact(&mut body).await.expect("the rest of it");
+        (head[0], body)
+    }
+
+    /// Accepts a connection as a broker does: what it subscribes to is not answered yet, and has this number.
+    async fn subscribed(listener: &TcpListener) -> (TcpStream, [u8; 2]) {
+        let accepted = timeout(PATIENCE, listener.accept()).await;
+        let (mut stream, _) = accepted.expect("in time").expect("a connection");
+        assert_eq!(packet(&mut stream).await.0, 0x10, "CONNECT");
+        let accept = [0x20, 3, 0, 0, 0];
+        stream.write_all(&accept).await.expect("it reads");
+        let (kind, body) = packet(&mut stream).await;
+        assert_eq!(kind, 0x82, "SUBSCRIBE");
+        (stream, [body[0], body[1]])
+    }
+
+    /// Answers each of two subscriptions with a code.
+    async fn answer(stream: &mut TcpStream, number: [u8; 2], codes: [u8; 2]) {
+        let answer = [0x90, 5, number[0], number[1], 0, codes[0], codes[1]];
+        stream.write_all(&answer).await.expect("it reads");
+    }
+
+    async fn until(numbers: &Numbers, is: impl Fn(&super::super::Counts) -> bool) {
+        let seen = async {
+            while !is(&numbers.now()) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, seen).await.expect("in time");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_is_there_once_the_broker_has_granted_all_that_it_is_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let broker = Broker {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().expect("bound").port(),
+            client: "gateway-7".to_owned(),
+            tls: None,
+        };
+        let filters =
+            ["ask/#", "tell"].map(|filter| super::super::Filter::parse(filter).expect("one"));
+        let numbers = Numbers::default();
+        let connected = Connected::keep_up("relay", &broker, &filters, 1 << 10, numbers.clone());
+        let (sender, sent) = (connected.sender(), numbers.clone());
+        let sending = tokio::spawn(async move {
+            let outbox = Outbox::new(&Bounds {
+                topics: Vec::new(),
+                bytes: 0,
+                per_minute: 0,
+            });
+            sender.send(&outbox, &sent).await;
+        });
+        let (mut stream, number) = subscribed(&listener).await;
+        sleep(Duration::from_millis(200)).await;
+        assert!(!numbers.now().connected, "nothing was granted yet");
+        // Granted one, refused the other.
+        answer(&mut stream, number, [1, 0x87]).await;
+        until(&numbers, |counts| counts.why.is_some()).await;
+        let counts = numbers.now();
+        let why = counts.why.expect("it was said");
+        assert!(
+            why.contains("tell (not authorized)") && why.contains("[[on-message]]"),
+            "{why}"
+        );
+        assert!(!why.contains("ask/#") && !counts.connected, "{why}");
+        // That connection has ended, and the next one asks again.
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "it is still there");
+        let (mut stream, number) = subscribed(&listener).await;
+        answer(&mut stream, number, [1, 1]).await;
+        until(&numbers, |counts| counts.connected).await;
+        assert!(numbers.now().why.is_none());
+        drop(connected);
+        timeout(PATIENCE, sending)
+            .await
+            .expect("in time")
+            .expect("no panic");
+    }
 
     #[test]
     fn te29_what_a_broker_sends_waits_in_bytes_and_not_only_in_number() {
