@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use countersign_hosting::printable;
+use countersign_hosting::{LogPlace, printable};
 use countersign_keys::KeyUri;
 use countersign_trust_store::UnixTime;
 use rustix::fs::statvfs;
@@ -126,6 +126,7 @@ fn look(path: &Path) -> Vec<Finding> {
         )),
     }
     findings.push(recorded(&config));
+    findings.extend(reserved(&config.records()));
     findings.extend(lists(&config));
     match check::verdicts(&config) {
         Ok(verdicts) => findings.extend(verdicts.into_iter().map(|verdict| {
@@ -166,6 +167,30 @@ fn recorded(config: &Config) -> Finding {
             "Do what the message says; `countersign-gateway audit verify` says more.",
         ),
     }
+}
+
+/// Whether there is room for records of anything new; nothing where no gateway has run yet.
+fn reserved(place: &LogPlace) -> Option<Finding> {
+    let free = statvfs(&place.folder).ok()?;
+    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    Some(reserved_of(place.has_reserve(), free, &place.folder))
+}
+
+fn reserved_of(is_kept: bool, free: u64, folder: &Path) -> Finding {
+    let what = "room for records";
+    if is_kept {
+        return Finding::ok(what, "some is kept free for the last of them");
+    }
+    let said = "what is kept free for the last of them is not there: without it nothing new is started, and nothing is signed";
+    if free >= ROOM {
+        let next = "There is room now, which a gateway takes when it starts, or within a minute. If it does not, its journal says why.";
+        return Finding::warn(what, said, next);
+    }
+    let next = format!(
+        "Make room on the disk of {}; a gateway that runs takes its part of it within a minute.",
+        folder.display()
+    );
+    Finding::refuse(what, said, next)
 }
 
 /// What was built in, and what was not: the packager looks whether it packs a gateway for keys in TPMs.
@@ -373,4 +398,33 @@ fn running(config: &Config) -> Vec<Finding> {
         }
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_hosting::AuditLog;
+
+    use super::*;
+
+    #[test]
+    fn th15_where_there_is_no_room_for_records_it_is_found_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = LogPlace {
+            folder: folder.path().join("audit"),
+            key: folder.path().join("audit.key"),
+        };
+        assert_eq!(reserved(&place), None, "no gateway has run");
+        drop(AuditLog::open_kept(&place).expect("opens"));
+        let found = |place| reserved(place).map(|finding| finding.weight);
+        assert_eq!(found(&place), Some(Weight::Ok));
+        // It is given when the disk is full.
+        std::fs::remove_file(folder.path().join("audit.reserve")).expect("there");
+        assert_ne!(found(&place), Some(Weight::Ok));
+        for (free, weight) in [(0, Weight::Refuse), (ROOM, Weight::Warn)] {
+            let finding = reserved_of(false, free, &place.folder);
+            assert_eq!(finding.weight, weight);
+            assert!(finding.said.contains("nothing is signed"), "{finding:?}");
+            assert!(finding.next.is_some());
+        }
+    }
 }

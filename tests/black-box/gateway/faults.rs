@@ -273,6 +273,8 @@ fn th15_without_room_for_records_signing_stops_what_runs_goes_on_and_with_room_a
     disk.order(&[Kind::Makes, Kind::Writes], Fault::Full, 1..u32::MAX);
     until(&|| bench.log().contains("> hardware-failure"));
     until(&|| bench.log().contains("there is no room for records"));
+    let found = |what: &str| bench.ran("doctor", &[]).stdout.contains(what);
+    until(&|| found("warn    room for records"));
     let stopped_at = signed();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(signed(), stopped_at);
@@ -285,6 +287,7 @@ fn th15_without_room_for_records_signing_stops_what_runs_goes_on_and_with_room_a
     assert!(struck > 0);
     until(&|| signed() > stopped_at);
     until(&|| bench.log().contains("there is room for records again"));
+    until(&|| found("ok      room for records"));
     assert_eq!(bench.service("pump")["since"], pump["since"]);
     assert_eq!(gateway.stop(), 0);
     let verified = bench.audit("verify", &[]);

@@ -49,7 +49,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn open(place: &LogPlace) -> anyhow::Result<Self> {
-        let mut reserve = Reserve::take(beside(&place.folder, ".reserve"));
+        let mut reserve = Reserve::take(place.reserve());
         let opened = match place.open() {
             // What the last writer left unfinished needs a little room.
             Err(error) if is_of_room(&error) && reserve.give() => place.open(),
@@ -195,7 +195,7 @@ fn event(name: &str, more: &[(&str, serde_json::Value)]) -> String {
     line.to_string()
 }
 
-fn beside(path: &Path, more: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, more: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(more);
     PathBuf::from(name)

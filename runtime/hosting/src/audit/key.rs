@@ -14,6 +14,9 @@ use countersign_audit_log::{LogDirectory, LogKey, LogVerifier, Origin, Recovery}
 use countersign_backend_file::{FileKey, Overwrite, SystemRandom};
 use countersign_keys::{Algorithm, SigningKey};
 
+use super::kept::beside;
+use super::reserve::is_taken;
+
 /// What the names of these logs begin with; a part of their key's digest follows.
 const ORIGIN: &str = "countersign-gateway/";
 
@@ -58,6 +61,16 @@ impl LogPlace {
     #[must_use]
     pub fn public(&self) -> PathBuf {
         self.key.with_extension("vkey")
+    }
+
+    /// Whether the room is kept free that the last records need. While it is not, nothing new is recorded.
+    #[must_use]
+    pub fn has_reserve(&self) -> bool {
+        is_taken(&self.reserve())
+    }
+
+    pub(super) fn reserve(&self) -> PathBuf {
+        beside(&self.folder, ".reserve")
     }
 
     pub(super) fn open(&self) -> anyhow::Result<(LogDirectory, Opened)> {

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How much is kept free, in bytes (2 MiB): hundreds of ends and refusals, and what a log's end of a journal writes.
@@ -12,6 +12,12 @@ pub(super) const RESERVE: usize = 2 << 20;
 
 /// How often it is tried to get the room back.
 pub(super) const AGAIN: Duration = Duration::from_secs(10);
+
+/// Whether the room is there, in this file.
+pub(super) fn is_taken(path: &Path) -> bool {
+    let length = fs::metadata(path).map(|metadata| usize::try_from(metadata.len()));
+    matches!(length, Ok(Ok(RESERVE)))
+}
 
 /// A file that holds the room.
 #[derive(Debug)]
@@ -44,10 +50,7 @@ impl Reserve {
     }
 
     fn fill(&mut self) {
-        let is_whole = |metadata: fs::Metadata| {
-            usize::try_from(metadata.len()).is_ok_and(|length| length == RESERVE)
-        };
-        if fs::metadata(&self.path).is_ok_and(is_whole) {
+        if is_taken(&self.path) {
             self.short = None;
             return;
         }
