@@ -47,6 +47,7 @@ mod limits;
 mod load;
 mod lookup;
 pub mod messaging;
+mod nesting;
 mod resident;
 mod runtime;
 mod usage;

@@ -297,3 +297,50 @@ fn ta19_precompiled_code() {
         not_a_component(precompiled);
     }
 }
+
+/// A component that is one section.
+fn of_section(id: u8, content: &[u8]) -> Vec<u8> {
+    let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+    component.push(id);
+    let mut length = content.len();
+    while length > 0x7f {
+        component.push(0x80 | u8::try_from(length & 0x7f).unwrap());
+        length >>= 7;
+    }
+    component.push(u8::try_from(length).unwrap());
+    component.extend(content);
+    component
+}
+
+/// A component with a type within a type, so deep.
+fn nested(kind: u8, depth: usize) -> Vec<u8> {
+    // Each declares one more, but for the last.
+    let types = [&[1][..], &[kind, 1, 1].repeat(depth - 1), &[kind, 0]].concat();
+    of_section(7, &types)
+}
+
+#[test]
+fn te14_types_in_types_without_end_are_refused_before_a_stack_is_full() {
+    const COMPONENT: u8 = 0x41;
+    const INSTANCE: u8 = 0x42;
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let load = |component: &[u8]| {
+        let verified = bench.verified_bytes(component, Default::default(), Default::default());
+        bench.runtime.load(verified, &Ceiling::new(), &linker)
+    };
+    for kind in [COMPONENT, INSTANCE] {
+        let fits = load(&nested(kind, 100));
+        assert!(fits.is_ok(), "{fits:?}");
+        let deep = [101, 1_000, 1_000_000].map(|depth| nested(kind, depth));
+        let inside = of_section(4, &deep[2]);
+        for component in deep.iter().chain([&inside]) {
+            match load(component) {
+                Err(LoadError::ComponentInvalid { reason }) => {
+                    assert!(reason.contains("100 deep"), "{reason}");
+                }
+                other => panic!("{}: {other:?}", component.len()),
+            }
+        }
+    }
+}
