@@ -691,12 +691,23 @@ impl Supervision {
         }
     }
 
+    /// What was only told to be healthy, because a bundle was on trial, is remembered to be before anything else takes its place: that is
+    /// what runs again if the next one fails.
+    fn remember_what_was_told(&mut self) {
+        let was_told = self.told.borrow().proved && !self.proved;
+        let is_alone = self.before.iter().all(JoinHandle::is_finished);
+        if was_told && is_alone && !self.host.hold.is_on() {
+            self.prove();
+        }
+    }
+
     fn exchange(&mut self, next: Next) {
         let Next {
             service,
             admitted,
             told,
         } = next;
+        self.remember_what_was_told();
         self.waits = Waits::new(service.restart);
         self.current = admitted;
         self.proved = false;

@@ -28,7 +28,7 @@ struct Place {
     status: watch::Receiver<Status>,
     /// A list that names the signer of all that comes.
     naming: Crl,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Place {
@@ -59,7 +59,7 @@ impl Place {
             commands,
             status,
             naming: Crl::parse(&list).expect("a list"),
-            _folder: bench.folder,
+            folder: bench.folder,
         }
     }
 
@@ -337,4 +337,39 @@ async fn td15_what_hands_its_place_over_is_among_those_that_are_leaving_before_t
     next.send(()).expect("it waits");
     let gone = tokio::time::timeout(PATIENCE, seen_off).await;
     gone.expect("in time").expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn td10_what_proved_healthy_during_a_trial_is_remembered_before_another_takes_its_place() {
+    let exchanged = |ends: bool, alone: bool| async move {
+        let mut place = Place::new();
+        let file = std::fs::read(place.folder.path().join("pump.wasm")).expect("ours");
+        let supervision = &mut place.supervision;
+        let candidate = supervision
+            .kept
+            .candidate("pump", &supervision.current.facts.file_sha256);
+        candidate.put_down(&file).expect("put down");
+        if !alone {
+            let under_way = std::future::pending::<()>();
+            supervision.before.push(tokio::spawn(under_way));
+        }
+        supervision.host.hold.begin(Vec::new());
+        supervision.prove();
+        assert!(supervision.told.borrow().proved && !supervision.proved);
+        assert!(supervision.kept.copies("pump").is_empty(), "on trial");
+        if ends {
+            supervision.host.hold.end();
+        }
+        let (next, _became) = place.next();
+        place.supervision.exchange(*next);
+        assert!(!place.supervision.told.borrow().proved);
+        place.supervision.kept.copies("pump").len()
+    };
+    assert_eq!(exchanged(true, true).await, 1);
+    assert_eq!(exchanged(false, true).await, 0, "the trial is not over");
+    assert_eq!(
+        exchanged(true, false).await,
+        0,
+        "the one before has something under way"
+    );
 }
