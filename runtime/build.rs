@@ -1,7 +1,8 @@
 //! Which build this is: native code is loaded by the very build that it was compiled for, and by no other.
 //!
 //! The versions of every library stand in the lock file, Wasmtime's and its compiler's among them; what a component is made into
-//! before it is compiled stands in one file of ours. Two builds of the same lock file, version, compiler and of that file name themselves alike, so that code which was compiled at a desk finds its device.
+//! before it is compiled stands in a few files of ours. Two builds of the same lock file, version, compiler and of those files name
+//! themselves alike, so that code which was compiled at a desk finds its device.
 
 use std::env;
 use std::fs;
@@ -10,7 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What changes a component before it is compiled.
-const PIECES: &str = "src/code/pieces.rs";
+const PIECES: [&str; 5] = [
+    "src/code/pieces.rs",
+    "src/code/pieces/long.rs",
+    "src/code/pieces/start.rs",
+    "src/code/pieces/strings.rs",
+    "src/code/pieces/strings/renumber.rs",
+];
 
 fn main() {
     let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
@@ -18,9 +25,12 @@ fn main() {
         .ancestors()
         .map(|folder| folder.join("Cargo.lock"))
         .find(|lock| lock.is_file());
-    let pieces = folder.join(PIECES);
-    println!("cargo:rerun-if-changed={}", pieces.display());
-    let pieces = digest(&fs::read_to_string(pieces).expect("a file of this package"));
+    let mut pieces = String::new();
+    for file in PIECES {
+        println!("cargo:rerun-if-changed={file}");
+        pieces += &fs::read_to_string(folder.join(file)).expect("a file of this package");
+    }
+    let pieces = digest(&pieces);
     let (wasmtime, libraries) = match &lock {
         Some(lock) => {
             println!("cargo:rerun-if-changed={}", lock.display());

@@ -32,6 +32,7 @@ const BENCHES: &[Bench] = &[
     ("guest_sign", guest_sign),
     ("instances", || under_load("instances")),
     ("deadlines", deadlines),
+    ("copies", || under_load("copies")),
     ("neighbours", || under_load("neighbours")),
     ("http", http),
     ("idle", idle),

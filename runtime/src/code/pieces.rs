@@ -1,37 +1,35 @@
-//! Long operations on memory and tables in pieces, so that a deadline ends those too.
+//! No step of a guest takes long, so that a deadline ends whatever it does.
 //!
-//! Compiled code looks whether its time is up where a function, a round of a loop or such an operation begins. A `memory.fill`, `memory.copy`,
-//! `memory.init`, `table.copy` or `table.init` is a single step from there on, however much it covers ("Limitations with malicious
-//! guests" in Wasmtime's documentation of `Config::epoch_interruption`). So each whose length may be more than a piece becomes a call
-//! of a function that is added to its module and does the same, piece by piece. Nothing else is changed. What traps does so before
-//! anything is written, as the specification has it (WebAssembly 2.0, 4.4.6 and 4.4.7); it needs room for one frame more.
+//! Compiled code looks whether its time is up where a function, a round of a loop or such an operation begins. A `memory.fill`,
+//! `memory.copy`, `memory.init`, `table.copy` or `table.init` is a single step from there on, however much it covers ("Limitations
+//! with malicious guests" in Wasmtime's documentation of `Config::epoch_interruption`). So each whose length may be more than a
+//! piece becomes a call of a function that is added to its module and does the same, piece by piece ([`long`]). What traps does so
+//! before anything is written, as the specification has it (WebAssembly 2.0, 4.4.6 and 4.4.7); it needs room for one frame more.
 //!
-//! Data that is put into memory when a module starts is one step, too, where Wasmtime does not lay it out beforehand. Of that there may not
-//! be much.
+//! What cannot be done in pieces has a bound: data that is put into memory when a module starts ([`start`]), and strings that one
+//! component hands to another inside it ([`strings`]). Nothing else is changed.
 //!
 //! What is given here was verified and held against the proposals that a guest may use: addresses have 32 bits, and a module has
 //! one memory at most. Function bodies were not validated. One that cannot be read is an error here; what is read and wrong stays
 //! wrong, and the compiler says so.
+
+mod long;
+mod start;
+mod strings;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
 use memchr::memchr_iter;
-use wasm_encoder::{BlockType, Encode as _, Function, InstructionSink};
+use wasm_encoder::{Encode as _, InstructionSink};
 use wasmparser::{
-    BinaryReader, BinaryReaderError, ConstExpr, Data, DataKind, ElementItems, ElementKind,
-    FunctionBody, Operator, Parser, Payload, TypeRef,
+    BinaryReader, BinaryReaderError, Data, DataKind, ElementItems, ElementKind, FunctionBody,
+    Operator, Parser, Payload, TypeRef,
 };
 
-use crate::engine::SMALL_IMAGE;
-
-/// The most that one operation covers: bytes of a memory (1 MiB), elements of a table.
-const BYTES: i32 = 1 << 20;
-const ELEMENTS: i32 = 1 << 14;
-
-/// The most data that a module may have put into memory in one step when it starts, in bytes (16 MiB).
-const LONGEST_DATA: u64 = 16 << 20;
+use long::{Long, TYPE};
+use start::{LONGEST_DATA, Start};
 
 /// The most elements of all segments of a module that are there when it starts: each instance has them apart from its tables.
 const MOST_ELEMENTS: u32 = 1 << 16;
@@ -63,14 +61,6 @@ const MEMORY_FILL: u32 = 11;
 const TABLE_INIT: u32 = 12;
 const TABLE_COPY: u32 = 14;
 
-/// The type of each function that is added: three numbers of 32 bits, and no result (5.3.6).
-const TYPE: [u8; 6] = [0x60, 3, 0x7f, 0x7f, 0x7f, 0];
-
-/// Its parameters: where it writes, where it reads or what it fills with, and how many bytes or elements.
-const TO: u32 = 0;
-const FROM: u32 = 1;
-const LENGTH: u32 = 2;
-
 /// Why a component cannot be brought into pieces.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PiecesError {
@@ -89,15 +79,19 @@ pub(crate) enum PiecesError {
     ManyElements,
     #[error("a part of it ends beyond it")]
     Beyond,
+    #[error("it cannot be written anew: {0}")]
+    Unwritable(String),
 }
 
-/// The component with its long operations in pieces: the same bytes, if it has none.
+/// The component with its long operations in pieces, and its strings bounded: the same bytes, if it has neither.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be read, or does more at its start than it may.
 pub(crate) fn in_pieces(component: &[u8]) -> Result<Cow<'_, [u8]>, PiecesError> {
     let changed = in_component(component, 0)?;
-    Ok(changed.map_or(Cow::Borrowed(component), Cow::Owned))
+    let changed = changed.map_or(Cow::Borrowed(component), Cow::Owned);
+    let bounded = strings::bounded(&changed)?;
+    Ok(bounded.map_or(changed, Cow::Owned))
 }
 
 fn in_component(component: &[u8], depth: usize) -> Result<Option<Vec<u8>>, PiecesError> {
@@ -397,62 +391,6 @@ impl<'a> Module<'a> {
     }
 }
 
-/// What is put into memory when a module starts.
-#[derive(Default)]
-struct Start {
-    /// The bytes of its own memory, if it has one.
-    memory: Option<u64>,
-    /// Where each segment begins and ends that is put into that memory at a place that stands in the module.
-    placed: Vec<Range<u64>>,
-    /// Whether there is one that is not.
-    is_elsewhere: bool,
-    longest: u64,
-}
-
-impl Start {
-    fn put(&mut self, offset: &ConstExpr<'_>, length: u32) {
-        let length = u64::from(length);
-        self.longest = self.longest.max(length);
-        let mut operators = offset.get_operators_reader();
-        let begins = match (operators.read(), operators.read()) {
-            (Ok(Operator::I32Const { value }), Ok(Operator::End)) => {
-                Some(u64::from(value.cast_unsigned()))
-            }
-            _ => None,
-        };
-        let placed = begins.map(|begins| begins..begins.saturating_add(length));
-        match placed.filter(|placed| self.memory.is_some_and(|memory| placed.end <= memory)) {
-            Some(placed) => self.placed.push(placed),
-            None => self.is_elsewhere = true,
-        }
-    }
-
-    /// # Errors
-    /// If there is more than may be copied in one step.
-    fn is_short(&self) -> Result<(), PiecesError> {
-        match self.longest <= LONGEST_DATA || self.is_laid_out() {
-            true => Ok(()),
-            false => Err(PiecesError::LongData(self.longest)),
-        }
-    }
-
-    /// Whether Wasmtime puts all of it into the memory's image, which a start does not copy: where it is dense or small (`try_static_init` in
-    /// its wasmtime-environ, version 48).
-    fn is_laid_out(&self) -> bool {
-        let sum: u64 = self
-            .placed
-            .iter()
-            .map(|placed| placed.end.saturating_sub(placed.start))
-            .sum();
-        let first = self.placed.iter().map(|placed| placed.start).min();
-        let last = self.placed.iter().map(|placed| placed.end).max();
-        let extent = last
-            .unwrap_or_default()
-            .saturating_sub(first.unwrap_or_default());
-        !self.is_elsewhere && (extent < sum.saturating_mul(2) || extent < SMALL_IMAGE)
-    }
-}
-
 /// Whether a body's bytes could be those of such an operation. Most have none, and need not be read.
 fn may_be_long(body: &[u8]) -> bool {
     memchr_iter(PREFIX, body).any(|at| {
@@ -481,163 +419,6 @@ impl Added {
             self.in_order.push(long);
         }
         which
-    }
-}
-
-/// An operation that is done in pieces. A segment has its length, as long as it was not dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Long {
-    MemoryCopy,
-    MemoryFill,
-    MemoryInit { segment: u32, length: u32 },
-    TableCopy { to: u32, from: u32 },
-    TableInit { to: u32, segment: u32, length: u32 },
-}
-
-/// What is read or written, and so has bounds.
-#[derive(Clone, Copy)]
-enum Within {
-    Memory,
-    Table(u32),
-    Segment(u32),
-}
-
-impl Long {
-    /// The most that it covers at once.
-    const fn piece(self) -> i32 {
-        match self {
-            Self::MemoryCopy | Self::MemoryFill | Self::MemoryInit { .. } => BYTES,
-            Self::TableCopy { .. } | Self::TableInit { .. } => ELEMENTS,
-        }
-    }
-
-    /// What it writes to, and what it reads.
-    fn within(self) -> (Within, Option<Within>) {
-        match self {
-            Self::MemoryFill => (Within::Memory, None),
-            Self::MemoryCopy => (Within::Memory, Some(Within::Memory)),
-            Self::MemoryInit { length, .. } => (Within::Memory, Some(Within::Segment(length))),
-            Self::TableCopy { to, from } => (Within::Table(to), Some(Within::Table(from))),
-            Self::TableInit { to, length, .. } => {
-                (Within::Table(to), Some(Within::Segment(length)))
-            }
-        }
-    }
-
-    /// The operation itself.
-    fn once(self, code: &mut InstructionSink<'_>) {
-        match self {
-            Self::MemoryCopy => code.memory_copy(0, 0),
-            Self::MemoryFill => code.memory_fill(0),
-            Self::MemoryInit { segment, .. } => code.memory_init(0, segment),
-            Self::TableCopy { to, from } => code.table_copy(to, from),
-            Self::TableInit { to, segment, .. } => code.table_init(to, segment),
-        };
-    }
-
-    /// What does it in pieces:
-    ///
-    /// ```text
-    /// if LENGTH > piece and all of it is in bounds {
-    ///     while LENGTH > piece { the operation, for a piece }
-    /// }
-    /// the operation, for the rest; or for all of it, which traps then
-    /// ```
-    fn function(self) -> Function {
-        let mut function = Function::new([]);
-        let code = &mut function.instructions();
-        self.is_more_than_a_piece(code);
-        code.if_(BlockType::Empty);
-        self.is_in_bounds(code);
-        code.if_(BlockType::Empty);
-        if let Self::MemoryCopy | Self::TableCopy { .. } = self {
-            // What overlaps is copied from the side on which nothing is overwritten that is still to be read.
-            code.local_get(TO).local_get(FROM).i32_le_u();
-            code.if_(BlockType::Empty);
-            self.upwards(code);
-            code.else_();
-            self.downwards(code);
-            code.end();
-        } else {
-            self.upwards(code);
-        }
-        code.end().end();
-        code.local_get(TO).local_get(FROM).local_get(LENGTH);
-        self.once(code);
-        code.end();
-        function
-    }
-
-    fn is_more_than_a_piece(self, code: &mut InstructionSink<'_>) {
-        code.local_get(LENGTH).i32_const(self.piece()).i32_gt_u();
-    }
-
-    /// Leaves on the stack whether all that is written, and all that is read, lies within its bounds.
-    fn is_in_bounds(self, code: &mut InstructionSink<'_>) {
-        let (to, from) = self.within();
-        to.holds(code, TO);
-        if let Some(from) = from {
-            from.holds(code, FROM);
-            code.i32_and();
-        }
-    }
-
-    /// Pieces from the first on, until no more than one is left.
-    fn upwards(self, code: &mut InstructionSink<'_>) {
-        code.loop_(BlockType::Empty);
-        code.local_get(TO).local_get(FROM).i32_const(self.piece());
-        self.once(code);
-        code.local_get(TO)
-            .i32_const(self.piece())
-            .i32_add()
-            .local_set(TO);
-        if self.within().1.is_some() {
-            code.local_get(FROM)
-                .i32_const(self.piece())
-                .i32_add()
-                .local_set(FROM);
-        }
-        code.local_get(LENGTH)
-            .i32_const(self.piece())
-            .i32_sub()
-            .local_set(LENGTH);
-        self.is_more_than_a_piece(code);
-        code.br_if(0).end();
-    }
-
-    /// Pieces from the last on, until no more than one is left.
-    fn downwards(self, code: &mut InstructionSink<'_>) {
-        code.loop_(BlockType::Empty);
-        code.local_get(LENGTH)
-            .i32_const(self.piece())
-            .i32_sub()
-            .local_set(LENGTH);
-        code.local_get(TO).local_get(LENGTH).i32_add();
-        code.local_get(FROM).local_get(LENGTH).i32_add();
-        code.i32_const(self.piece());
-        self.once(code);
-        self.is_more_than_a_piece(code);
-        code.br_if(0).end();
-    }
-}
-
-impl Within {
-    /// Leaves on the stack whether LENGTH from `at` on lies within it. The sum of two numbers of 32 bits is one of 33. Of a segment
-    /// that was dropped nothing is there, and the first piece traps.
-    fn holds(self, code: &mut InstructionSink<'_>, at: u32) {
-        code.local_get(at).i64_extend_i32_u();
-        code.local_get(LENGTH).i64_extend_i32_u().i64_add();
-        match self {
-            // In pages of 64 KiB.
-            Self::Memory => code
-                .memory_size(0)
-                .i64_extend_i32_u()
-                .i64_const(16)
-                .i64_shl(),
-            Self::Table(table) => code.table_size(table).i64_extend_i32_u(),
-            Self::Segment(length) => code.i64_const(i64::from(length)),
-        };
-        code.i64_le_u();
     }
 }
 

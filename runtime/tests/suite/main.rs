@@ -18,6 +18,7 @@ mod page;
 mod precompiled;
 mod reuse;
 mod signing;
+mod strings;
 mod support;
 mod values;
 mod wasi;

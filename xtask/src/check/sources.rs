@@ -47,7 +47,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
 const COMPILER_ALLOWED: &[&str] = &[
     "runtime/src/load.rs",
     "tests/benches/cold-start/benches/cold_start.rs",
-    "tests/benches/under-load/benches/instances.rs",
+    "tests/benches/under-load/benches/support/bare.rs",
 ];
 
 /// The calls that clippy.toml must name at least.

@@ -1,3 +1,4 @@
+use wasm_encoder::Function;
 use wasmtime::{Engine, Instance, Memory, Store, Trap, TypedFunc, UpdateDeadline};
 
 use super::*;
@@ -6,8 +7,8 @@ use crate::engine;
 use crate::load::core_module;
 
 /// The most bytes and elements that one operation covers.
-const PIECE: u32 = super::BYTES.cast_unsigned();
-const ROW: u32 = super::ELEMENTS.cast_unsigned();
+const PIECE: u32 = super::long::BYTES.cast_unsigned();
+const ROW: u32 = super::long::ELEMENTS.cast_unsigned();
 
 /// Pages of the memory, and its bytes.
 const PAGES: u32 = 96;
@@ -551,6 +552,90 @@ fn te01_what_is_cut_or_changed_is_no_panic() {
         for byte in 0..=u8::MAX {
             let mut changed = component.clone();
             changed[end] = byte;
+            let _ = in_pieces(&changed);
+        }
+    }
+}
+
+/// Two components inside one, of which one hands `ty` to the other.
+fn handing(ty: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (component $inner
+                (core module $m
+                    (memory (export "memory") 1)
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+                    (func (export "take") (param i32 i32)))
+                (core instance $i (instantiate $m))
+                (type $t {ty})
+                (func (param "x" $t)
+                    (canon lift (core func $i "take") (memory $i "memory") (realloc (func $i "realloc")))))
+            (instance $inner (instantiate $inner)))"#
+    );
+    wat::parse_str(text).expect("a component")
+}
+
+#[test]
+fn te01_a_string_is_found_wherever_it_is_in_a_type() {
+    let has_guard = |ty: &str| {
+        let component = handing(ty);
+        let changed = in_pieces(&component).expect("readable");
+        wasmparser::Validator::new()
+            .validate_all(&changed)
+            .expect("it is sound");
+        changed != component
+    };
+    for ty in [
+        "string",
+        "(list string)",
+        "(list (list (tuple u8 string)))",
+        r#"(list (record (field "n" u8) (field "name" string)))"#,
+        r#"(list (variant (case "none") (case "name" string)))"#,
+        "(list (option string))",
+        "(list (result string))",
+        "(list (result (error string)))",
+    ] {
+        assert!(has_guard(ty), "{ty}");
+    }
+    for ty in [
+        "(list u8)",
+        r#"(list (record (field "n" u8) (field "m" (list char))))"#,
+        r#"(list (variant (case "none") (case "some" u64)))"#,
+        r#"(list (flags "open" "hot"))"#,
+        r#"(list (enum "open" "shut"))"#,
+        "(list (result u8 (error u16)))",
+        "(list (option (tuple u8 s64)))",
+    ] {
+        assert!(!has_guard(ty), "{ty}");
+    }
+    // Types that name each other often are looked at once each.
+    let deep: String = (0..12)
+        .map(|n| format!("(type $t{} (tuple $t{n} $t{n}))", n + 1))
+        .collect();
+    let text = format!(
+        r#"(component (component
+            (core module $m (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+                (func (export "take") (param i32 i32)))
+            (core instance $i (instantiate $m))
+            (type $t0 u8)
+            {deep}
+            (type $list (list $t12))
+            (func (param "x" $list)
+                (canon lift (core func $i "take") (memory $i "memory") (realloc (func $i "realloc"))))))"#
+    );
+    let component = wat::parse_str(text).expect("a component");
+    assert!(in_pieces(&component).expect("readable") == component);
+}
+
+#[test]
+fn te01_a_cut_or_changed_component_in_components_is_no_panic() {
+    let component = handing("string");
+    for end in 0..component.len() {
+        let _ = in_pieces(&component[..end]);
+        for bit in 0..8 {
+            let mut changed = component.clone();
+            changed[end] ^= 1 << bit;
             let _ = in_pieces(&changed);
         }
     }

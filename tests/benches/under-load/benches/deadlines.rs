@@ -1,6 +1,7 @@
 //! How long after its deadline a guest still runs: guests that compute, fill, copy and grow memory, wait in the host, call it,
-//! sleep, ask for random bytes, read a file, wait for a peer or an answer, and sign. Each beside a timer of Tokio alone that was
-//! set to the same time. The last four are the guest `dwell`, which `COUNTERSIGN_BENCH_DWELL` names.
+//! sleep, ask for random bytes, hand strings from one component inside them to another, read a file, wait for a peer or an answer,
+//! and sign. Each beside a timer of Tokio alone that was set to the same time. The last four are the guest `dwell`, which
+//! `COUNTERSIGN_BENCH_DWELL` names.
 //!
 //! Time is the wall's.
 #![forbid(unsafe_code)]
@@ -83,6 +84,79 @@ const GUESTS: &[(&str, u64, &str)] = &[
     ),
 ];
 
+/// Who gets strings, for ever.
+#[derive(Clone, Copy)]
+enum Taker {
+    /// A component in the same file, which has them in this encoding.
+    Component(&'static str),
+    Host,
+}
+
+/// Strings that are handed on: their encoding, who gets them, of which characters they are, at random, so that no processor guesses
+/// right which one is next, and how many bytes of room a unit may need there.
+const STRINGS: &[(&str, &str, Taker, &str, usize)] = &[
+    (
+        "hands strings on, UTF-8",
+        "utf8",
+        Taker::Component("utf8"),
+        "aé€😀",
+        1,
+    ),
+    (
+        "hands strings on, UTF-8 as UTF-16",
+        "utf8",
+        Taker::Component("utf16"),
+        "aé€😀",
+        2,
+    ),
+    (
+        "hands strings on, UTF-8 as Latin-1",
+        "utf8",
+        Taker::Component("latin1+utf16"),
+        "aé",
+        1,
+    ),
+    (
+        "hands strings on, UTF-16",
+        "utf16",
+        Taker::Component("utf16"),
+        "aé€😀",
+        2,
+    ),
+    (
+        "hands strings on, UTF-16 as UTF-8",
+        "utf16",
+        Taker::Component("utf8"),
+        "aé€😀",
+        3,
+    ),
+    (
+        "hands strings on, UTF-16 as Latin-1",
+        "utf16",
+        Taker::Component("latin1+utf16"),
+        "aé",
+        2,
+    ),
+    (
+        "hands strings to the host, UTF-8",
+        "utf8",
+        Taker::Host,
+        "aé€😀",
+        1,
+    ),
+    (
+        "hands strings to the host, UTF-16",
+        "utf16",
+        Taker::Host,
+        "aé€😀",
+        3,
+    ),
+];
+
+/// The most room that a string may need in a component inside another, in bytes: where all are UTF-8, and where not.
+const COPIED: usize = 1 << 20;
+const ENCODED: usize = 512 << 10;
+
 /// What `dwell` does, and how it is told.
 const DWELLS: &[(&str, &str)] = &[
     ("reads a file all the time", "file"),
@@ -110,6 +184,22 @@ fn main() -> ExitCode {
         .iter()
         .map(|(what, memory, body)| (*what, load(&pki, &runtime, *memory, body)))
         .collect();
+    guests.extend(STRINGS.iter().map(|(what, encoding, taker, of, each)| {
+        let limits = limits(LARGE);
+        let most = match taker {
+            Taker::Component("utf8") if *encoding == "utf8" => COPIED,
+            Taker::Component(_) => ENCODED,
+            Taker::Host => usize::try_from(limits.hostcall_bytes).expect("64 bits"),
+        };
+        let component = handing_strings(encoding, *taker, &at_random(of, encoding, most / each));
+        let mut linker = Linker::<GuestContext>::new(runtime.engine());
+        linker
+            .root()
+            .func_wrap("take", |_, (_,): (String,)| Ok(()))
+            .expect("defined once");
+        let ceiling = Ceiling::new().interface("take").limits(limits);
+        (*what, loaded(&pki, &runtime, &component, &ceiling, &linker))
+    }));
     // It takes connections, and says nothing.
     let peer = TcpListener::bind("127.0.0.1:0").expect("a free address");
     let address = peer.local_addr().expect("it is bound");
@@ -191,8 +281,6 @@ fn dwell(
     let verified = runtime
         .verify(signed, &pki.now(), &pki.state())
         .expect("it is verified");
-    let mut limits = Limits::default();
-    limits.run = LIMIT;
     let ceiling = Ceiling::new()
         .args(["dwell".to_owned(), how.to_owned(), address.to_string()])
         .directory(folder, "/lent", Access::Read)
@@ -201,7 +289,7 @@ fn dwell(
         .http_outgoing([address.to_string()])
         .device(device.clone())
         .key("telemetry", KeyCeiling::default().per_minute(u32::MAX))
-        .limits(limits);
+        .limits(limits(Limits::default().memory_bytes));
     let linker = Linker::<GuestContext>::new(runtime.engine());
     runtime
         .load(verified, &ceiling, &linker)
@@ -247,11 +335,6 @@ fn load(pki: &TestPki, runtime: &Runtime, memory: u64, body: &str) -> ReadyGuest
     (instance $command (export "run" (func $run)))
     (export "wasi:cli/run@0.2.0" (instance $command)))"#
     );
-    let component = wat::parse_str(component).expect("a component");
-    let signed = pki.sign(&component, &pki.manifest("test:guest"));
-    let verified = runtime
-        .verify(signed, &pki.now(), &pki.state())
-        .expect("it is verified");
     let mut linker = Linker::<GuestContext>::new(runtime.engine());
     linker
         .root()
@@ -263,14 +346,114 @@ fn load(pki: &TestPki, runtime: &Runtime, memory: u64, body: &str) -> ReadyGuest
         .root()
         .func_wrap("nothing", |_, (): ()| Ok(()))
         .expect("defined once");
-    let mut limits = Limits::default();
-    limits.run = LIMIT;
-    limits.memory_bytes = memory;
     let ceiling = Ceiling::new()
         .interface("wait")
         .interface("nothing")
-        .limits(limits);
+        .limits(limits(memory));
+    loaded(pki, runtime, &component, &ceiling, &linker)
+}
+
+/// So many units of a string of these characters, in this encoding.
+fn at_random(of: &str, encoding: &str, units: usize) -> Vec<Vec<u8>> {
+    let of: Vec<_> = of.chars().collect();
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut text = Vec::new();
+    let mut had = 0;
+    loop {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let one = of[usize::try_from(random >> 33).expect("31 bits") % of.len()];
+        let (unit, bytes) = match encoding {
+            "utf16" => {
+                let units = one.encode_utf16(&mut [0; 2]).to_vec();
+                (
+                    units.len(),
+                    units.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+                )
+            }
+            _ => (one.len_utf8(), one.to_string().into_bytes()),
+        };
+        had += unit;
+        if had > units {
+            return text;
+        }
+        text.push(bytes);
+    }
+}
+
+/// A command that hands this string on, again and again. Where a component inside it gets it, its memory grows with each, so that
+/// pages are new.
+fn handing_strings(from: &str, taker: Taker, text: &[Vec<u8>]) -> String {
+    let bytes = text.concat();
+    let units = match from {
+        "utf16" => bytes.len() / 2,
+        _ => bytes.len(),
+    };
+    let pages = bytes.len() / (64 << 10) + 1;
+    let text: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let taken_by = match taker {
+        Taker::Host => String::from(r#"(import "take" (func $take (param "text" string)))"#),
+        Taker::Component(to) => format!(
+            r#"(component $taker
+                (core module $m
+                    (memory (export "memory") 1)
+                    (global $at (mut i32) (i32.const 65536))
+                    (func (export "realloc") (param $old i32) (param $had i32) (param i32) (param $size i32) (result i32)
+                        (if (local.get $had) (then (return (local.get $old))))
+                        (if (i32.eq (memory.grow (i32.const 17)) (i32.const -1))
+                            (then (global.set $at (i32.const 65536))))
+                        (global.set $at (i32.add (global.get $at) (i32.const 1114112)))
+                        (i32.sub (global.get $at) (i32.const 1114112)))
+                    (func (export "take") (param i32 i32)))
+                (core instance $i (instantiate $m))
+                (func (export "take") (param "text" string) (canon lift (core func $i "take")
+                    (memory $i "memory") (realloc (func $i "realloc")) string-encoding={to})))
+            (instance $taker (instantiate $taker))
+            (alias export $taker "take" (func $take))"#
+        ),
+    };
+    format!(
+        r#"(component
+    {taken_by}
+    (component $giver
+        (import "take" (func $take (param "text" string)))
+        (core module $libc (memory (export "memory") {pages}) (data (i32.const 0) "{text}"))
+        (core instance $libc (instantiate $libc))
+        (core func $take (canon lower (func $take) (memory $libc "memory") string-encoding={from}))
+        (core module $m
+            (import "" "take" (func $take (param i32 i32)))
+            (func (export "run") (result i32)
+                (loop $on (call $take (i32.const 0) (i32.const {units})) (br $on))
+                (unreachable)))
+        (core instance $i (instantiate $m (with "" (instance (export "take" (func $take))))))
+        (func (export "run") (result (result)) (canon lift (core func $i "run"))))
+    (instance $giver (instantiate $giver (with "take" (func $take))))
+    (instance $command (export "run" (func $giver "run")))
+    (export "wasi:cli/run@0.2.0" (instance $command)))"#
+    )
+}
+
+fn limits(memory: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.run = LIMIT;
+    limits.memory_bytes = memory;
+    limits
+}
+
+fn loaded(
+    pki: &TestPki,
+    runtime: &Runtime,
+    component: &str,
+    ceiling: &Ceiling,
+    linker: &Linker<GuestContext>,
+) -> ReadyGuest<GuestContext> {
+    let component = wat::parse_str(component).expect("a component");
+    let signed = pki.sign(&component, &pki.manifest("test:guest"));
+    let verified = runtime
+        .verify(signed, &pki.now(), &pki.state())
+        .expect("it is verified");
     runtime
-        .load(verified, &ceiling, &linker)
+        .load(verified, ceiling, linker)
         .expect("it is loaded")
 }

@@ -2,11 +2,14 @@
 //! live at the same time.
 #![forbid(unsafe_code)]
 
+#[path = "support/bare.rs"]
+mod bare;
+
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use countersign_benches::{Bound, Report, Table, compare, mib};
-use countersign_runtime::wasmtime::component::{Component, InstancePre, Linker};
+use countersign_runtime::wasmtime::component::{InstancePre, Linker};
 use countersign_runtime::wasmtime::{self, Store};
 use countersign_runtime::{Ceiling, GuestContext, Output, ReadyGuest, Runtime};
 use countersign_testing::TestPki;
@@ -229,7 +232,7 @@ impl Hosts {
         let mut linker = Linker::<Host>::new(runtime.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI is linked");
         let pre = linker
-            .instantiate_pre(&compile(runtime.engine(), &component))
+            .instantiate_pre(&bare::compile(runtime.engine(), &component))
             .expect("it is linked");
         Self { ready, pre }
     }
@@ -240,14 +243,6 @@ fn tokio() -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .expect("a runtime of Tokio")
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the counterpart: what Wasmtime does without us"
-)]
-fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> Component {
-    Component::from_binary(engine, bytes).expect("Wasmtime compiles it")
 }
 
 /// What a plain Wasmtime host holds, for a guest that writes to standard output.
