@@ -67,7 +67,7 @@ const TABLES_EACH: u32 = 4;
 const TABLES_MOST: u32 = 32;
 
 /// Core instances of one guest. They are counted, and nothing is laid out for them.
-const INSTANCES_MOST: u32 = 64;
+const INSTANCES_MOST: u32 = 128;
 
 /// The most places that one guest takes.
 pub(crate) const PLACES_MOST: u32 = {

@@ -66,7 +66,8 @@ pub async fn serve(path: &Path, clock_is_right: bool) -> anyhow::Result<()> {
 
     let registry = Registry::open(&config.registry.database)
         .await?
-        .waiting(Duration::from_secs(config.limits.request_seconds));
+        // So that a request learns of it, and is asked to come again, before its time is over.
+        .waiting(Duration::from_secs(config.limits.request_seconds / 2));
     let metrics = Arc::new(Metrics::default());
     let issuer_desk = Issuer::start(
         &config,

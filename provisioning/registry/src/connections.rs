@@ -4,9 +4,10 @@
 //! may take himself.
 
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
@@ -25,7 +26,7 @@ pub(crate) const TURN: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     pool: AnyPool,
-    /// One for each connection that there may be: whoever has his turn waits for the database alone.
+    /// One for each connection that there may be.
     turns: Arc<Semaphore>,
     /// How often one was had.
     had: Arc<AtomicU64>,
@@ -62,13 +63,19 @@ impl Connections {
 
     /// One of them, after those who asked before, for whom so long is waited at most.
     pub(crate) async fn take(&self, wait: Duration) -> Result<Connection, sqlx::Error> {
-        let mut silent = self.silent.subscribe();
-        let turn = Arc::clone(&self.turns).acquire_owned();
-        let turn = tokio::select! {
-            biased;
-            turn = timeout(wait, turn) => turn.map_err(|_| sqlx::Error::PoolTimedOut)?,
-            // It would not answer this one either.
-            _ = silent.changed() => return Err(sqlx::Error::PoolTimedOut),
+        let (asked, mut silent) = (Instant::now(), self.silent.subscribe());
+        let mut turn = pin!(timeout(wait, Arc::clone(&self.turns).acquire_owned()));
+        let turn = loop {
+            tokio::select! {
+                biased;
+                turn = &mut turn => break turn.map_err(|_| sqlx::Error::PoolTimedOut)?,
+                // Whoever came meanwhile has the next one made, which may well answer.
+                Ok(()) = silent.changed() => {
+                    if asked.elapsed() >= ANSWER {
+                        return Err(sqlx::Error::PoolTimedOut);
+                    }
+                }
+            }
         };
         let turn = turn.map_err(|_| sqlx::Error::PoolClosed)?;
         let had = self.had.load(Ordering::Relaxed);

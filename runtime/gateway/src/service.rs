@@ -517,7 +517,10 @@ impl Supervision {
             }
         };
         let hands_over = match &event {
-            Event::Exchange(next) => at_work.hands_over_to(&next.service),
+            Event::Exchange(next) => {
+                self.remember_before(&next.admitted.facts);
+                at_work.hands_over_to(&next.service)
+            }
             Event::Ended(_) | Event::Stop => false,
         };
         let seen_off = self.see_off(at_work, hands_over);
@@ -691,12 +694,13 @@ impl Supervision {
         }
     }
 
-    /// What was only told to be healthy, because a bundle was on trial, is remembered to be before anything else takes its place: that is
-    /// what runs again if the next one fails.
-    fn remember_what_was_told(&mut self) {
+    /// What was only told to be healthy, because a bundle was on trial, is remembered to be before anything newer takes its place: that
+    /// is what runs again if the next one fails.
+    fn remember_before(&mut self, next: &Facts) {
         let was_told = self.told.borrow().proved && !self.proved;
         let is_alone = self.before.iter().all(JoinHandle::is_finished);
-        if was_told && is_alone && !self.host.hold.is_on() {
+        let goes_on = next.security_version >= self.current.facts.security_version;
+        if was_told && is_alone && goes_on && !self.host.hold.is_on() {
             self.prove();
         }
     }
@@ -707,7 +711,6 @@ impl Supervision {
             admitted,
             told,
         } = next;
-        self.remember_what_was_told();
         self.waits = Waits::new(service.restart);
         self.current = admitted;
         self.proved = false;

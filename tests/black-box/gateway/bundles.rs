@@ -140,6 +140,31 @@ impl Plant {
 }
 
 #[test]
+fn td10_what_proved_healthy_while_a_bundle_was_on_trial_runs_again_where_the_next_fails() {
+    // Later than the trial begins, and before it ends.
+    let door = "[[service]]\nname = \"door\"\ncomponent = \"door.wasm\"\nsigned-as = \"test:door\"\n\
+                restart = { first = \"50ms\", most = \"200ms\", healthy-after = \"400ms\" }\n";
+    let plant = Plant::within("60s", door);
+    let bench = &plant.bench;
+    bench.sign("door", "endless-loop", 2);
+    plant.sign("pump", "endless-loop", 1);
+    plant.say(&["pump"]);
+    let bundle = plant.bundle(plant.plan(1, WHOLE));
+    let gateway = bench.start();
+    bench.until("door", healthy);
+    bench.sign("door", "endless-loop", 3);
+    assert_eq!(bench.reload().0.status, 0);
+    assert_eq!(plant.apply(&bundle).0, 0);
+    bench.until("door", |door| healthy(door) && door["version"] == "3.0.0");
+    bench.sign("door", "trap", 4);
+    assert_eq!(bench.reload().0.status, 0);
+    let door = bench.until("door", |door| door["newer"].is_string());
+    let why = door["newer"].as_str().expect("a reason");
+    assert!(why.contains("so 3.0.0 runs again"), "{why}");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
 fn te15_th12_a_bundle_brings_code_for_several_targets_and_its_own_is_used() {
     let plant = Plant::new();
     let desk = super::code::Desk::of(&plant.bench);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use countersign_runtime::Limits;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
@@ -20,6 +21,9 @@ const RUN: Duration = Duration::from_secs(30);
 /// The largest message where the operator does not say, and at most, in bytes.
 const MESSAGE: u64 = 64 << 10;
 const LARGEST_MESSAGE: u64 = 16 << 20;
+
+/// Room for a message's topic and what else is handed over with it, in bytes (128 KiB).
+const BESIDE: u64 = 128 << 10;
 
 /// Messages a minute that a component may publish where the operator does not say.
 const PER_MINUTE: u32 = 60;
@@ -222,6 +226,11 @@ impl OnMessagePart {
         };
         let mut limits = self.limits;
         limits.run.get_or_insert(Time(RUN));
+        // It publishes a message in one call.
+        let carried = bytes.saturating_add(BESIDE);
+        if carried > Limits::default().hostcall_bytes {
+            limits.hostcall.get_or_insert(Size(carried));
+        }
         let part = ServicePart::new(
             self.name,
             self.component,

@@ -213,6 +213,19 @@ fn th06_schedules_messages_and_rules_are_read_strictly() {
         (8_883, 3, 64 << 10)
     );
     messages("mqtt://127.0.0.1:1884", "", topics).expect("good");
+    // A message is handed to the host in one call.
+    for (more, least) in [
+        ("", 2 << 20),
+        ("max-message = \"4MiB\"", (4 << 20) + 65_536),
+        ("max-message = \"16MiB\"", (16 << 20) + 65_536),
+    ] {
+        let config = messages(over_tls, secure, &format!("{topics}\n{more}")).expect("good");
+        let carried = config.services[1].limits.hostcall_bytes;
+        assert!(carried >= least, "{more}: {carried}");
+    }
+    let less = format!("{topics}\nlimits = {{ hostcall = \"1MiB\" }}\nmax-message = \"4MiB\"");
+    let config = messages(over_tls, secure, &less).expect("an operator may");
+    assert_eq!(config.services[1].limits.hostcall_bytes, 1 << 20);
     for (address, broker, more, message) in [
         ("mqtt://192.0.2.1", "", topics, "on this machine"),
         ("mqtt://localhost", "", topics, "on this machine"),

@@ -146,6 +146,7 @@ impl Gateway {
                 let pending = self.queue.iter().map(|(service, _)| &service.name);
                 let pending = pending
                     .chain(self.loading.keys())
+                    .chain(self.beginning.keys())
                     .chain(self.exchanging.keys());
                 let mut value = serde_json::to_value(&self.done).unwrap_or_default();
                 let pending: Vec<_> = pending.cloned().map(Value::from).collect();

@@ -20,7 +20,7 @@ use rumqttc::{TlsConfiguration, Transport};
 use rustls::client::WebPkiServerVerifier;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 
 use super::outbox::Outbox;
 use super::{MAX_WAITING_BYTES, Numbers, as_many};
@@ -47,9 +47,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How long it may take to connect, with the signature of a slow chip.
 const CONNECTING: Duration = Duration::from_secs(30);
-
-/// How long a broker may take to grant what is subscribed to.
-const GRANTING: Duration = Duration::from_secs(30);
 
 /// The first and the longest wait after a connection failed.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -314,34 +311,19 @@ impl Polling {
         // The library forgets what the broker has not acknowledged, if the broker has forgotten the session.
         unsent.extend(std::mem::take(&mut self.events.pending));
         unsent.retain(|request| matches!(request, Request::Publish(_)));
-        // Until when what was subscribed to is to be granted.
-        let mut granted_by = None;
+        // What is subscribed to waits behind what is sent: over a slow line that may take long.
+        let mut is_granted = false;
         loop {
-            let late = async {
-                match granted_by {
-                    Some(by) => sleep_until(by).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let event = tokio::select! {
-                event = self.events.poll() => match event {
-                    Ok(event) => event,
-                    Err(error) => return anyhow!(error),
-                },
-                () = late => {
-                    self.events.clean();
-                    return anyhow!(
-                        "it has not answered within {} seconds what this gateway subscribes to; look at its log",
-                        GRANTING.as_secs()
-                    );
-                }
+            let event = match self.events.poll().await {
+                Ok(event) => event,
+                Err(error) => return anyhow!(error),
             };
             match event {
                 Event::Incoming(Packet::ConnAck(_)) => {
                     self.events.pending.append(unsent);
-                    match self.filters.is_empty() {
-                        true => self.connected(),
-                        false => granted_by = Some(tokio::time::Instant::now() + GRANTING),
+                    is_granted = self.filters.is_empty();
+                    if is_granted {
+                        self.connected();
                     }
                     self.number
                         .send_modify(|number| *number = number.saturating_add(1));
@@ -354,7 +336,7 @@ impl Polling {
                             "it refuses to hand over {refused}: allow that in its rules, or correct the topics of [[on-message]]"
                         );
                     }
-                    if granted_by.take().is_some() {
+                    if !std::mem::replace(&mut is_granted, true) {
                         self.connected();
                     }
                 }

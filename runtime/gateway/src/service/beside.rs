@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::work::{AtWork, Ended};
 use super::{Command, Event, Next, Supervision, warn};
-use crate::admission::Refusal;
+use crate::admission::{Facts, Refusal};
 use crate::config::{When, Work};
 
 /// What became of it.
@@ -120,7 +120,7 @@ impl Supervision {
             }
             Both::NewEnded(Ok(0)) if next.service.restart.when != When::Always => {
                 // It has done what it is there for.
-                self.gives_way();
+                self.gives_way(&next.admitted.facts);
                 old.stop().await;
                 self.exchange(next);
                 Step::After(After::Event(Event::Ended(Ok(0))))
@@ -154,7 +154,7 @@ impl Supervision {
                 Step::After(After::Next { at_work: new, wait })
             }
             Both::Healthy => {
-                self.gives_way();
+                self.gives_way(&next.admitted.facts);
                 old.stop().await;
                 self.exchange(next);
                 let wait = Duration::ZERO;
@@ -189,7 +189,8 @@ impl Supervision {
     }
 
     /// Records that what runs gives its place to another.
-    fn gives_way(&self) {
+    fn gives_way(&mut self, next: &Facts) {
+        self.remember_before(next);
         let accepted = self.current.ready.record();
         self.put_down(&accepted.stopped(None, "another component takes its place"));
     }

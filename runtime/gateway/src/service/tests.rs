@@ -341,7 +341,7 @@ async fn td15_what_hands_its_place_over_is_among_those_that_are_leaving_before_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn td10_what_proved_healthy_during_a_trial_is_remembered_before_another_takes_its_place() {
-    let exchanged = |ends: bool, alone: bool| async move {
+    let kept = |ends: bool, alone: bool, next: u64| async move {
         let mut place = Place::new();
         let file = std::fs::read(place.folder.path().join("pump.wasm")).expect("ours");
         let supervision = &mut place.supervision;
@@ -360,16 +360,22 @@ async fn td10_what_proved_healthy_during_a_trial_is_remembered_before_another_ta
         if ends {
             supervision.host.hold.end();
         }
-        let (next, _became) = place.next();
-        place.supervision.exchange(*next);
-        assert!(!place.supervision.told.borrow().proved);
-        place.supervision.kept.copies("pump").len()
+        let mut facts = supervision.current.facts.clone();
+        supervision.current.facts.security_version = 5;
+        facts.security_version = next;
+        supervision.remember_before(&facts);
+        assert_eq!(
+            supervision.proved,
+            supervision.kept.copies("pump").len() == 1
+        );
+        supervision.proved
     };
-    assert_eq!(exchanged(true, true).await, 1);
-    assert_eq!(exchanged(false, true).await, 0, "the trial is not over");
-    assert_eq!(
-        exchanged(true, false).await,
-        0,
+    assert!(kept(true, true, 5).await);
+    assert!(kept(true, true, 6).await);
+    assert!(!kept(true, true, 4).await, "an operator goes back");
+    assert!(!kept(false, true, 6).await, "the trial is not over");
+    assert!(
+        !kept(true, false, 6).await,
         "the one before has something under way"
     );
 }

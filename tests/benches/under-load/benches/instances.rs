@@ -9,8 +9,8 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use countersign_benches::{Bound, Report, Table, compare, mib};
+use countersign_runtime::wasmtime::Store;
 use countersign_runtime::wasmtime::component::{InstancePre, Linker};
-use countersign_runtime::wasmtime::{self, Store};
 use countersign_runtime::{Ceiling, GuestContext, Output, ReadyGuest, Runtime};
 use countersign_testing::TestPki;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
