@@ -282,6 +282,8 @@ impl Busy {
             std::thread::sleep(Duration::from_millis(500));
         }
         self.door = self.version;
+        // Before something else takes its place: what has not proved healthy yet is not gone back to.
+        self.world.until("door", self.door);
         self.version += 2;
     }
 
