@@ -7,8 +7,8 @@ use std::fmt::Display;
 use wasm_encoder::reencode::{self, Reencode, ReencodeComponent, component_utils};
 use wasm_encoder::{
     Alias, CanonicalFunctionSection, Component, ComponentAliasSection, ComponentExportSection,
-    ComponentInstanceSection, ComponentSection as _, ComponentTypeSection, ExportKind,
-    InstanceSection, ModuleArg,
+    ComponentInstanceSection, ComponentSection, ComponentTypeSection, ExportKind, InstanceSection,
+    ModuleArg,
 };
 use wasmparser::{
     BinaryReaderError, CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind,
@@ -296,37 +296,43 @@ impl Renumbered<'_> {
 
     /// A section with other numbers in it; none, if it has none of these.
     fn section(&mut self, payload: &Payload<'_>) -> Result<Option<Vec<u8>>, reencode::Error> {
-        let mut written = Vec::new();
-        match payload {
-            Payload::InstanceSection(section) => {
-                let mut anew = InstanceSection::new();
-                self.parse_instance_section(&mut anew, section.clone())?;
-                anew.append_to_component(&mut written);
-            }
-            Payload::ComponentAliasSection(section) => {
-                let mut anew = ComponentAliasSection::new();
-                self.parse_component_alias_section(&mut anew, section.clone())?;
-                anew.append_to_component(&mut written);
-            }
+        let written = match payload {
+            Payload::InstanceSection(section) => anew(InstanceSection::new(), |anew| {
+                self.parse_instance_section(anew, section.clone())
+            }),
+            Payload::ComponentAliasSection(section) => anew(ComponentAliasSection::new(), |anew| {
+                self.parse_component_alias_section(anew, section.clone())
+            }),
             Payload::ComponentInstanceSection(section) => {
-                let mut anew = ComponentInstanceSection::new();
-                self.parse_component_instance_section(&mut anew, section.clone())?;
-                anew.append_to_component(&mut written);
+                anew(ComponentInstanceSection::new(), |anew| {
+                    self.parse_component_instance_section(anew, section.clone())
+                })
             }
             Payload::ComponentExportSection(section) => {
-                let mut anew = ComponentExportSection::new();
-                self.parse_component_export_section(&mut anew, section.clone())?;
-                anew.append_to_component(&mut written);
+                anew(ComponentExportSection::new(), |anew| {
+                    self.parse_component_export_section(anew, section.clone())
+                })
             }
             Payload::ComponentTypeSection(section) if has_destructor(section.clone())? => {
-                let mut anew = ComponentTypeSection::new();
-                self.parse_component_type_section(&mut anew, section.clone())?;
-                anew.append_to_component(&mut written);
+                anew(ComponentTypeSection::new(), |anew| {
+                    self.parse_component_type_section(anew, section.clone())
+                })
             }
             _ => return Ok(None),
-        }
-        Ok(Some(written))
+        };
+        written.map(Some)
     }
+}
+
+/// A section that is filled so, as it is written.
+fn anew<S: ComponentSection>(
+    mut section: S,
+    fill: impl FnOnce(&mut S) -> Result<(), reencode::Error>,
+) -> Result<Vec<u8>, reencode::Error> {
+    fill(&mut section)?;
+    let mut written = Vec::new();
+    section.append_to_component(&mut written);
+    Ok(written)
 }
 
 impl Reencode for Renumbered<'_> {
