@@ -11,7 +11,7 @@ use wasmparser::types::TypesRef;
 use wasmparser::{Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
 use crate::engine::ALLOWED_FEATURES;
-use crate::nesting::{self, DEEPEST};
+use crate::nesting::{self, Unfit};
 
 /// Most imports that a component may have at its top level. The largest WASI world has about 40.
 pub(crate) const MAX_IMPORTS: usize = 256;
@@ -67,14 +67,14 @@ pub(crate) enum ReadError {
     Feature(wasmparser::BinaryReaderError),
     #[error("it has more than {MAX_IMPORTS} imports")]
     TooMany,
-    #[error("its types lie more than {DEEPEST} deep in each other")]
-    TooDeep,
+    #[error("{0}")]
+    Unfit(Unfit),
 }
 
 /// Reads the imports of the outermost component in `component`.
 pub(crate) fn read(component: &[u8]) -> Result<Vec<Import>, ReadError> {
-    if !nesting::is_bounded(component).map_err(ReadError::Invalid)? {
-        return Err(ReadError::TooDeep);
+    if let Some(unfit) = nesting::unfit(component).map_err(ReadError::Invalid)? {
+        return Err(ReadError::Unfit(unfit));
     }
     let names = walk(component, ALLOWED_FEATURES).map_err(|error| match error {
         // The same bytes under every proposal known to the parser: if they pass, the component is sound but uses

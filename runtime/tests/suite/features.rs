@@ -344,3 +344,222 @@ fn te14_types_in_types_without_end_are_refused_before_a_stack_is_full() {
         }
     }
 }
+
+/// A component of so many links, each holding the one before.
+fn chained(first: &str, link: &str, links: usize) -> Vec<u8> {
+    let mut text = format!("(component {}", first.replace("$new", "$n1"));
+    for number in 2..=links {
+        text += &link
+            .replace("$new", &format!("$n{number}"))
+            .replace("$old", &format!("$n{}", number - 1));
+    }
+    wat::parse_str(text + ")").unwrap()
+}
+
+#[test]
+fn te14_things_that_name_each_other_without_end_are_refused_before_a_parser_panics() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let load = |component: &[u8]| {
+        let verified = bench.verified_bytes(component, Default::default(), Default::default());
+        bench.runtime.load(verified, &Ceiling::new(), &linker)
+    };
+    let chains = [
+        (
+            "(type $new (instance))",
+            r#"(type $new (instance (export "a" (instance (type $old)))))"#,
+        ),
+        (
+            "(type $new (component))",
+            r#"(type $new (component (import "a" (component (type $old)))))"#,
+        ),
+        (
+            "(type $new (func))",
+            r#"(type $new (instance (type $o (instance)) (export "a" (instance (type $o)))))"#,
+        ),
+        (
+            "(instance $new)",
+            r#"(instance $new (export "a" (instance $old)))"#,
+        ),
+        (
+            "(component $new)",
+            r#"(component $new (export "a" (component $old)))"#,
+        ),
+        (
+            "(component $new)",
+            r#"(component $new (instance $i (instantiate $old)) (export "a" (instance $i)))"#,
+        ),
+        ("(type $new u8)", "(type $new (list $old))"),
+    ];
+    for (first, link) in chains {
+        let fits = load(&chained(first, link, 100));
+        assert!(fits.is_ok(), "{link}: {fits:?}");
+        // Not one inside the other, but beside it.
+        let endless = !link.contains("$old");
+        for links in [101, 126, 127, 128, 1_000] {
+            match load(&chained(first, link, links)) {
+                Ok(_) if endless => {}
+                Err(LoadError::ComponentInvalid { reason }) if !endless => {
+                    assert!(reason.contains("100 deep"), "{links} {link}: {reason}");
+                }
+                other => panic!("{links} {link}: {other:?}"),
+            }
+        }
+    }
+    // The last link is of another kind: a function's type around types of values, an alias, an import.
+    let list = (2..=100).map(|number| format!("(type $n{number} (list $n{}))", number - 1));
+    let lists = list.collect::<String>();
+    for (last, fits) in [
+        ("(type (tuple $n99))", true),
+        ("(type (func (param \"a\" $n99)))", true),
+        ("(type (func (param \"a\" $n100)))", false),
+        ("(type (func (result $n100)))", false),
+        ("(type (variant (case \"a\") (case \"b\" $n100)))", false),
+        ("(type (result (error $n100)))", false),
+        ("(type (instance (export \"a\" (type (eq $n99)))))", true),
+        ("(type (instance (export \"a\" (type (eq $n100)))))", false),
+        ("(export \"a\" (type $n100))", false),
+        (
+            "(instance $i (export \"a\" (type $n99))) (alias export $i \"a\" (type $t)) (type (list $t))",
+            true,
+        ),
+        (
+            "(instance $i (export \"a\" (type $n99))) (instance (export \"a\" (instance $i)))",
+            false,
+        ),
+        (
+            "(component (type $t (list $n99)) (export \"a\" (type $t)))",
+            false,
+        ),
+    ] {
+        let text = format!("(component (type $n1 u8) {lists} {last})");
+        match load(&wat::parse_str(&text).unwrap()) {
+            Ok(_) => assert!(fits, "{last}"),
+            Err(LoadError::ComponentInvalid { reason }) => {
+                assert!(!fits && reason.contains("100 deep"), "{last}: {reason}");
+            }
+            Err(other) => panic!("{last}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn te14_components_in_components_without_end_are_refused() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let within = |levels: usize| {
+        let empty = b"\0asm\x0d\0\x01\0".to_vec();
+        let component = (1..levels).fold(empty, |inner, _| of_section(4, &inner));
+        let verified = bench.verified_bytes(&component, Default::default(), Default::default());
+        bench.runtime.load(verified, &Ceiling::new(), &linker)
+    };
+    assert!(within(60).is_ok());
+    for levels in [101, 5_000] {
+        match within(levels) {
+            Err(LoadError::ComponentInvalid { reason }) => {
+                assert!(reason.contains("100 deep"), "{reason}");
+            }
+            other => panic!("{levels}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn types_that_are_used_along_a_chain_of_interfaces_are_as_deep_as_they_are() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    // Each uses one from the interface before, and has another that holds it much deeper.
+    let mut text = r#"(component (instance $i0 (export "e" (type $e)))"#.replace("$e", "0");
+    text = text.replacen("(instance", "(type (enum \"a\")) (instance", 1);
+    for number in 1..200 {
+        let before = number - 1;
+        text += &format!(
+            r#"(alias export $i{before} "e" (type $e{number}))
+               (type $r{number} (list $e{number})) (type $s{number} (option $r{number}))
+               (instance $i{number} (export "e" (type $e{number})) (export "s" (type $s{number})))"#
+        );
+    }
+    let component = wat::parse_str(text + ")").unwrap();
+    let verified = bench.verified_bytes(&component, Default::default(), Default::default());
+    let loaded = bench.runtime.load(verified, &Ceiling::new(), &linker);
+    assert!(loaded.is_ok(), "{loaded:?}");
+}
+
+#[test]
+fn te14_two_instances_of_one_type_are_refused_where_a_parser_would_panic() {
+    let bench = Bench::new();
+    let linker = Linker::<GuestContext>::new(bench.runtime.engine());
+    let load = |text: &str| {
+        let component = wat::parse_str(text).unwrap();
+        let verified = bench.verified_bytes(&component, Default::default(), Default::default());
+        bench.runtime.load(verified, &Ceiling::new(), &linker)
+    };
+    let of = |types: &str, imports: &str, instance: &str| {
+        format!(
+            r#"(component (type $r (record (field "x" u32))) (component $c {types} {imports})
+                (instance $i {instance})
+                (instance (instantiate $c (with "a" (instance $i)) (with "b" (instance $i)))))"#
+        )
+    };
+    let with_type =
+        r#"(type $T (instance (type $q (record (field "x" u32))) (export "t" (type (eq $q)))))"#;
+    let twice = r#"(import "a" (instance (type $T))) (import "b" (instance (type $T)))"#;
+    let gives_type = r#"(export "t" (type $r))"#;
+    let inside = format!(r#"{with_type} (type $U (instance (export "t" (instance (type $T)))))"#);
+    let inner = r#"(component (type $r (record (field "x" u32))) (instance $j (export "t" (type $r)))
+        (component $c INSIDE (import "a" (instance (type $U))) (import "b" (instance (type $T))))
+        (instance $i (export "t" (instance $j)))
+        (instance (instantiate $c (with "a" (instance $i)) (with "b" (instance $j)))))"#;
+    for text in [
+        of(with_type, twice, gives_type),
+        inner.replace("INSIDE", &inside),
+        // Two types of a function, said to be the same.
+        r#"(component (type $f (func)) (component $c (type $f (func))
+            (import "a" (type (eq $f))) (import "b" (type (eq $f))))
+            (instance (instantiate $c (with "a" (type $f)) (with "b" (type $f)))))"#
+            .to_owned(),
+        // Two types of instances that become one.
+        r#"(component (type $A (instance (type $q (list u8)) (export "t" (type (eq $q)))))
+            (component $c
+                (type $A1 (instance (type $q (list u8)) (export "t" (type (eq $q)))))
+                (type $A2 (instance (type $q (list u8)) (export "t" (type (eq $q)))))
+                (import "p" (type $P (eq $A1))) (import "q" (type $Q (eq $A2)))
+                (component $k (import "x" (instance (type $P))) (import "y" (instance (type $Q))))
+                (export "k" (component $k)))
+            (instance $i (instantiate $c (with "p" (type $A)) (with "q" (type $A))))
+            (type $l (list u8)) (instance $j (export "t" (type $l))) (alias export $i "k" (component $k))
+            (instance (instantiate $k (with "x" (instance $j)) (with "y" (instance $j)))))"#
+            .to_owned(),
+        // What a component that is taken has to give.
+        r#"(component
+            (component $c
+                (import "k" (component
+                    (type $T (instance (type $q (list u8)) (export "t" (type (eq $q)))))
+                    (export "a" (instance (type $T))) (export "b" (instance (type $T))))))
+            (component $k (type $l (list u8)) (instance $j (export "t" (type $l)))
+                (export "a" (instance $j)) (export "b" (instance $j)))
+            (instance (instantiate $c (with "k" (component $k)))))"#
+            .to_owned(),
+    ] {
+        match load(&text) {
+            Err(LoadError::ComponentInvalid { reason }) => {
+                assert!(reason.contains("two instances of one type"), "{reason}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    let apart = r#"(type $S (instance (type $q (record (field "x" u32))) (export "t" (type (eq $q)))))
+        (import "a" (instance (type $T))) (import "b" (instance (type $S)))"#;
+    let resource = r#"(type $T (instance (export "t" (type (sub resource)))))"#;
+    for text in [
+        // A type each, no types, a resource each, and what nobody inside gives.
+        of(with_type, apart, gives_type),
+        of("(type $T (instance))", twice, ""),
+        of(resource, twice, r#"(export "t" (type $r))"#)
+            .replace(r#"(record (field "x" u32))"#, "(resource (rep i32))"),
+        format!("(component {with_type} {twice})"),
+    ] {
+        let loaded = load(&text);
+        assert!(loaded.is_ok(), "{text}: {loaded:?}");
+    }
+}
