@@ -6,6 +6,7 @@
 mod broker;
 mod outbox;
 mod topics;
+mod unsent;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,6 +86,8 @@ pub(crate) struct Counts {
     /// Messages that nobody handled.
     pub(crate) dropped: u64,
     pub(crate) published: u64,
+    /// Of those, what the broker did not take.
+    pub(crate) refused: u64,
 }
 
 impl Numbers {
@@ -231,8 +234,7 @@ impl Worker {
         let mut wait = FIRST_WAIT;
         let mut last = String::new();
         for tried in 1..=self.messages.tries {
-            // In another connection it arrives again.
-            if !sender.is(arrived.connection) {
+            if sender.sees_again(arrived) {
                 return Ok(());
             }
             let payload = arrived.publish.payload.to_vec();

@@ -178,6 +178,7 @@ fn messages(registry: &mut Registry, overview: &Overview) {
             ("failed", counts.failed),
             ("dropped", counts.dropped),
             ("published", counts.published),
+            ("refused", counts.refused),
         ] {
             let service = service.name.clone();
             all.get_or_create(&OfMessages { service, outcome })
