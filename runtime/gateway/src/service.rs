@@ -114,6 +114,7 @@ impl Running {
             service: service.clone(),
             current: admitted,
             proved: false,
+            again: None,
             began: Instant::now(),
             probed: false,
             leaving: None,
@@ -213,6 +214,8 @@ struct Supervision {
     service: Service,
     current: Admitted,
     proved: bool,
+    /// When it is tried to be remembered that it is: only told while a bundle was on trial, or it could not be written.
+    again: Option<tokio::time::Instant>,
     /// When it was first put to work.
     began: Instant,
     /// Whether what is current said that it is healthy.
@@ -311,6 +314,8 @@ impl Supervision {
             run.record("verdict", verdict);
             drop(run);
             say(&self.service.name, &format!("its component {how}"));
+            // What it proved before it failed, while a bundle was on trial, is not remembered.
+            self.again = self.again.filter(|_| succeeded);
             if succeeded && !self.proved && self.service.restart.when != When::Always {
                 self.prove();
             }
@@ -350,7 +355,7 @@ impl Supervision {
                 };
             });
             let event = match wait {
-                None if succeeded => self.rest().await,
+                None if succeeded => self.idle(None).await,
                 wait => self.pause(wait).await,
             };
             match event {
@@ -401,7 +406,7 @@ impl Supervision {
         let due = due?;
         loop {
             let (wait, at) = match due.look(self.reading()) {
-                Look::Due => return self.pause(Some(due.jitter())).await,
+                Look::Due => return self.idle(Some(due.jitter())).await,
                 Look::Wait(wait, at) => (wait, at.map(|at| at.to_string())),
                 Look::NoDate => (
                     LOOK_EVERY,
@@ -416,7 +421,7 @@ impl Supervision {
                     missed: due.missed(),
                 };
             });
-            let event = self.pause(Some(wait.min(LOOK_EVERY))).await;
+            let event = self.idle(Some(wait.min(LOOK_EVERY))).await;
             if event.is_some() {
                 return event;
             }
@@ -641,16 +646,21 @@ impl Supervision {
         }
     }
 
-    /// Waits for ever after a run that ended well. If a bundle was on trial then, it is remembered when that has ended.
-    async fn rest(&mut self) -> Option<Event> {
-        while self.host.hold.is_on() && !self.proved {
-            let event = self.pause(Some(HELD)).await;
-            if event.is_some() {
+    /// The same after a run that ended well. If a bundle was on trial then, that is remembered when the trial has ended.
+    async fn idle(&mut self, wait: Option<Duration>) -> Option<Event> {
+        let end = wait.map(|wait| tokio::time::Instant::now() + wait);
+        loop {
+            let next = self.again.into_iter().chain(end).min();
+            let left = next.map(|next| next.saturating_duration_since(tokio::time::Instant::now()));
+            let event = self.pause(left).await;
+            if let Some(Event::Exchange(next)) = &event {
+                self.remember_before(&next.admitted.facts);
+            }
+            if event.is_some() || next == end {
                 return event;
             }
             self.prove();
         }
-        self.pause(None).await
     }
 
     /// Has it remembered that the component is healthy; while a bundle is on trial, only told.
@@ -662,10 +672,12 @@ impl Supervision {
                     *healthy = true;
                 }
             });
+            self.again = Some(tokio::time::Instant::now() + HELD);
             return;
         }
+        self.again = None;
         // Asked after the hold, which ends later: what came with a bundle that failed is told to go, and may not have heard it.
-        if self.current.is_refused() {
+        if self.current.is_refused() || self.is_forbidden(&self.current).is_some() {
             return;
         }
         let remembered = tokio::task::block_in_place(|| {
@@ -687,17 +699,20 @@ impl Supervision {
                 });
             }
             // It goes on running, and the version before it stays admissible until this is mended.
-            Err(error) => complain(
-                &self.service.name,
-                &format!("that it is healthy could not be remembered: {error:#}"),
-            ),
+            Err(error) => {
+                self.again = Some(tokio::time::Instant::now() + RETRY);
+                complain(
+                    &self.service.name,
+                    &format!("that it is healthy could not be remembered: {error:#}"),
+                );
+            }
         }
     }
 
     /// What was only told to be healthy, because a bundle was on trial, is remembered to be before anything newer takes its place: that
     /// is what runs again if the next one fails.
     fn remember_before(&mut self, next: &Facts) {
-        let was_told = self.told.borrow().proved && !self.proved;
+        let was_told = self.again.is_some();
         let is_alone = self.before.iter().all(JoinHandle::is_finished);
         let goes_on = next.security_version >= self.current.facts.security_version;
         if was_told && is_alone && goes_on && !self.host.hold.is_on() {
@@ -714,6 +729,7 @@ impl Supervision {
         self.waits = Waits::new(service.restart);
         self.current = admitted;
         self.proved = false;
+        self.again = None;
         self.probed = false;
         self.service = service;
         // Whoever looks sees the next from now on, also while it waits until it is due.

@@ -165,6 +165,44 @@ fn td10_what_proved_healthy_while_a_bundle_was_on_trial_runs_again_where_the_nex
 }
 
 #[test]
+fn td10_what_ran_well_while_a_bundle_was_on_trial_is_remembered_before_it_is_due_again() {
+    // Due once while the trial is on, and long after it once more.
+    let report = "[[schedule]]\nname = \"report\"\ncomponent = \"report.wasm\"\nsigned-as = \"test:report\"\n\
+                  every = \"25s\"\njitter = \"1ms\"\n";
+    let plant = Plant::within("60s", report);
+    let bench = &plant.bench;
+    bench.sign("report", "hello", 2);
+    plant.sign("pump", "endless-loop", 1);
+    plant.say(&["pump"]);
+    let services = plant.stick("services.toml");
+    let slow = fs::read_to_string(&services).expect("our own folder");
+    let slow = slow.replace(SOON, "restart = { healthy-after = \"28s\" }");
+    fs::write(&services, slow).expect("our own folder");
+    let bundle = plant.bundle(plant.plan(1, WHOLE));
+    let gateway = bench.start();
+    let remembered = || {
+        let trust = bench.ran("trust", &["--json"]);
+        let trust: Value = serde_json::from_str(&trust.stdout).expect("JSON");
+        let versions = trust["remembered"]["versions"].as_array();
+        versions.is_some_and(|versions| {
+            versions
+                .iter()
+                .any(|one| one["component"] == "test:report" && one["security-version"] == 2)
+        })
+    };
+    assert_eq!(plant.apply(&bundle).0, 0);
+    bench.until("report", |report| report["starts"] == 1);
+    let began = Instant::now();
+    while !remembered() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let report = bench.service("report");
+    assert_eq!(report["starts"], 1, "{report}");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
 fn te15_th12_a_bundle_brings_code_for_several_targets_and_its_own_is_used() {
     let plant = Plant::new();
     let desk = super::code::Desk::of(&plant.bench);

@@ -49,6 +49,7 @@ impl Place {
             service: bench.service,
             current,
             proved: false,
+            again: None,
             began: Instant::now(),
             probed: false,
             leaving: None,
