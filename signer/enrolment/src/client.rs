@@ -241,7 +241,8 @@ impl Client {
                 status: number,
                 said,
             },
-            429 | 500..=599 => EnrolError::Busy {
+            // RFC 9110 §15.5.9: after 408 the same request may be made again.
+            408 | 429 | 500..=599 => EnrolError::Busy {
                 status: number,
                 after,
                 said,

@@ -265,6 +265,7 @@ fn an_authority_that_has_not_decided_is_asked_again_when_it_says() {
             1 => answer("202 Accepted", &["Retry-After: 77"], b""),
             2 => answer("503 Service Unavailable", &[], b"busy"),
             3 => answer("429 Too Many Requests", &["Retry-After: 9"], b""),
+            4 => answer("408 Request Timeout", &[], b""),
             _ => issue(request),
         }
     });
@@ -272,8 +273,8 @@ fn an_authority_that_has_not_decided_is_asked_again_when_it_says() {
     let mut wait = Paused::default();
     first(&server, &authority, &key, 1000, &mut wait).unwrap();
     let seconds: Vec<u64> = wait.0.iter().map(Duration::as_secs).collect();
-    // As asked; by ourselves, doubled once; as asked.
-    assert_eq!(seconds, [77, 2, 9]);
+    // As asked; by ourselves, doubled once; as asked; doubled thrice.
+    assert_eq!(seconds, [77, 2, 9, 8]);
     let seen = server.seen();
     assert!(
         seen[1..].iter().all(|request| request.body == seen[1].body),
