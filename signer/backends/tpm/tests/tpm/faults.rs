@@ -40,7 +40,7 @@ impl Bench {
         let proxy = Proxy::before(&tpm);
         let store = with_deadline(proxy.tcti(), milliseconds);
         // Where many begin at once, the first may not be done by the deadline that the faults are to meet.
-        let key = eventually(|| {
+        let key = eventually("a new TPM", || {
             let key = store.open(&uri("key"))?;
             key.sign(b"first")?;
             Ok(key)
@@ -293,7 +293,8 @@ fn tf05_no_answer_ends_at_the_deadline_and_the_store_goes_on() {
             let took = asked.elapsed();
             assert!(took >= Duration::from_secs(4) && took < SLACK, "{took:?}");
             bench.proxy.calm();
-            eventually(|| bench.key.sign(b"afterwards").map(drop));
+            let after = format!("{fault:?}");
+            eventually(&after, || bench.key.sign(b"afterwards").map(drop));
         }
     }
 }
@@ -312,12 +313,12 @@ fn tf05_a_tpm_that_never_answers_again_costs_a_bounded_number_of_threads() {
 }
 
 /// Repeats for as long as a machine under load may need: one try can take all of a store's own time to answer.
-fn eventually<T>(mut work: impl FnMut() -> Result<T, Error>) -> T {
+fn eventually<T>(after: &str, mut work: impl FnMut() -> Result<T, Error>) -> T {
     let until = Instant::now() + 4 * SLACK;
     loop {
         match work() {
             Ok(done) => return done,
-            Err(error) => assert!(Instant::now() < until, "{error:?}"),
+            Err(error) => assert!(Instant::now() < until, "{after}: {error:?}"),
         }
     }
 }
@@ -821,7 +822,7 @@ fn every_fault_in(operation: &str) {
 
 fn the_store_goes_on(store: &TpmProvider, direct: &TpmProvider, operation: &str, what: &str) {
     let works = |key: &KeyUri| {
-        eventually(|| store.open(key)?.sign(b"afterwards").map(drop));
+        eventually(what, || store.open(key)?.sign(b"afterwards").map(drop));
     };
     works(&uri("key"));
     if operation == "generate" {

@@ -67,6 +67,10 @@ struct Shared {
     /// How many plans there were.
     plans: AtomicUsize,
     upstream: u16,
+    /// swtpm serves one connection of each kind at a time and lets one more wait. What comes beyond that the system drops, to be
+    /// tried again ever more seldom: so they take turns here.
+    commands: Mutex<()>,
+    controls: Mutex<()>,
 }
 
 impl Proxy {
@@ -79,6 +83,8 @@ impl Proxy {
             clients: AtomicUsize::new(0),
             plans: AtomicUsize::new(0),
             upstream: tpm.port(),
+            commands: Mutex::default(),
+            controls: Mutex::default(),
         });
         let (port, commands, control) = listen();
         accept(&shared, commands, |shared, client| {
@@ -161,6 +167,7 @@ fn accept(
 }
 
 fn relay_control(shared: &Shared, mut client: TcpStream) {
+    let _turn = shared.controls.lock().expect("no thread died");
     let Ok(mut tpm) = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.upstream + 1)) else {
         return;
     };
@@ -214,6 +221,12 @@ fn relay_commands(shared: &Shared, mut client: TcpStream) {
         if client.write_all(&answer).is_err() || !goes_on {
             return;
         }
+        // The client waits for what the answer promises, and a driver would give up in the end.
+        if answer.len() < 6
+            || usize::try_from(number(&answer, 2)).is_ok_and(|size| size > answer.len())
+        {
+            return hang(shared, &client);
+        }
     }
 }
 
@@ -265,6 +278,7 @@ fn flip(bytes: &mut [u8], bit: usize) {
 
 /// Sends a command to the TPM itself; swtpm ends the connection after each.
 fn ask(shared: &Shared, command: &[u8]) -> Option<Vec<u8>> {
+    let _turn = shared.commands.lock().expect("no thread died");
     let mut tpm = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.upstream)).ok()?;
     let _ = tpm.set_nodelay(true);
     // A command whose size was flipped is one that the TPM waits for without end.
