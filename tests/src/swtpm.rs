@@ -162,10 +162,18 @@ pub fn free_pair() -> u16 {
     free_ports(2)
 }
 
+/// Lets go of what the test has open, and becomes the program. The TPM library's connections are inherited by whatever is started
+/// meanwhile, and a swtpm whose control channel another one holds open answers nobody until that one ends.
+const ALONE: &str = r#"for fd in /proc/$$/fd/*; do
+    fd=${fd##*/}
+    if [ "$fd" -gt 2 ]; then eval "exec $fd>&-"; fi
+done
+exec "$0" "$@""#;
+
 fn spawn(folder: &TempDir, port: u16) -> Child {
     let log = fs::File::create(folder.path().join("log")).expect("a log file");
-    Command::new("swtpm")
-        .args(["socket", "--tpm2", "--tpmstate"])
+    Command::new("bash")
+        .args(["-c", ALONE, "swtpm", "socket", "--tpm2", "--tpmstate"])
         .arg(format!("dir={}", folder.path().display()))
         .arg("--server")
         .arg(format!(
