@@ -47,8 +47,8 @@ pub struct Limits {
     pub cpu: Duration,
     /// Resource handles that live at the same time. Default 10,000.
     pub handles: u64,
-    /// Bytes that one host call may carry from the guest to the host. Default 2 MiB: a body of HTTP takes 1 MiB at once, and strings
-    /// are read in one step, for which a deadline waits.
+    /// Bytes that one host call may carry from the guest to the host. Default 1,088 KiB: what WASI's own interfaces
+    /// take at once, 1 MiB of a body of HTTP or 16 datagrams of UDP. Strings are read in one step, for which a deadline waits.
     pub hostcall_bytes: u64,
     /// Bytes that the guest may write to standard output and standard error together. Default 64 MiB. What is
     /// discarded does not count.
@@ -63,7 +63,7 @@ impl Default for Limits {
             run: Duration::from_secs(60),
             cpu: Duration::from_secs(60),
             handles: 10_000,
-            hostcall_bytes: 2 << 20,
+            hostcall_bytes: (1 << 20) + (64 << 10),
             log_bytes: 64 << 20,
         }
     }

@@ -201,7 +201,7 @@ countersign_error *countersign_ceiling_written(countersign_ceiling *ceiling, uin
 
 /* Handles that live at the same time. Default 10,000. */
 countersign_error *countersign_ceiling_handles(countersign_ceiling *ceiling, uint64_t most);
-/* Bytes in one call of the guest to its host. Default 2 MiB: a deadline waits while its strings are read. */
+/* Bytes in one call of the guest to its host. Default 1,088 KiB: a deadline waits while its strings are read. */
 countersign_error *countersign_ceiling_call_bytes(countersign_ceiling *ceiling, uint64_t most);
 /* Elements of all tables together. Default 262,144. */
 countersign_error *countersign_ceiling_table_elements(countersign_ceiling *ceiling, uint64_t most);

@@ -461,7 +461,7 @@ pub(super) struct LimitsPart {
     pub(super) cpu: Option<Time>,
     /// Resource handles that live at the same time.
     pub(super) handles: Option<u64>,
-    /// What one call may carry from it to the host, such as "16MiB"; "2MiB", or what a message may have, if not given. A deadline waits
+    /// What one call may carry from it to the host, such as "16MiB"; "1088KiB", or what a message may have, if not given. A deadline waits
     /// while strings are read.
     pub(super) hostcall: Option<Size>,
 }

@@ -215,7 +215,7 @@ fn th06_schedules_messages_and_rules_are_read_strictly() {
     messages("mqtt://127.0.0.1:1884", "", topics).expect("good");
     // A message is handed to the host in one call.
     for (more, least) in [
-        ("", 2 << 20),
+        ("", (1 << 20) + 65_536),
         ("max-message = \"4MiB\"", (4 << 20) + 65_536),
         ("max-message = \"16MiB\"", (16 << 20) + 65_536),
     ] {
