@@ -17,9 +17,10 @@ use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
     Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Key, Work, is_missing};
+use crate::finding::Finding;
 
 /// What of landlock is used: everything up to the control of devices (Linux 6.10). An older kernel takes what it knows.
 const LANDLOCK: ABI = ABI::V5;
@@ -48,7 +49,7 @@ const PROGRAMS: &[&str] = &["/bin", "/lib", "/lib64", "/usr"];
 const KEY_DEVICES: &[&str] = &["i2c-", "tpm", "tpmrm"];
 
 /// How far a process is confined.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Confinement {
     pub(crate) files: Extent,
     pub(crate) calls: Extent,
@@ -67,7 +68,7 @@ pub(crate) struct Confinement {
 }
 
 /// How much of a wall there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Extent {
     /// All of it.
@@ -142,6 +143,34 @@ fn confine_to(named: &Named) -> anyhow::Result<Confinement> {
 }
 
 impl Confinement {
+    /// How each wall is, and what it has beside that it does not need.
+    pub(crate) fn findings(&self, what: &str) -> Vec<Finding> {
+        let wall = |(extent, name): (Extent, &str)| {
+            let said = format!("{name}: {extent}");
+            match extent {
+                Extent::Whole => Finding::ok(what, said),
+                Extent::Part | Extent::None => Finding::warn(
+                    what,
+                    said,
+                    "Boot a kernel with landlock (6.10 or newer) and seccomp; until then the unit's walls are all there are.",
+                ),
+            }
+        };
+        let walls = [
+            (self.files, "the file system"),
+            (self.calls, "system calls"),
+        ];
+        let mut findings: Vec<_> = walls.into_iter().map(wall).collect();
+        if self.capabilities {
+            findings.push(Finding::warn(
+                what,
+                "it has capabilities that it does not need",
+                "Take them from it: CapabilityBoundingSet= in its unit.",
+            ));
+        }
+        findings
+    }
+
     /// A path that a configuration names and this process cannot reach any more.
     pub(crate) fn beyond(&self, config: &Config) -> anyhow::Result<Option<PathBuf>> {
         if self.files == Extent::None {
@@ -371,6 +400,33 @@ mod tests {
             }
         });
         confined.join().expect("as it must be");
+    }
+
+    #[test]
+    fn th19_more_rights_than_it_needs_are_said_at_its_start() {
+        let confined = |files, calls, capabilities| Confinement {
+            files,
+            calls,
+            root: false,
+            capabilities,
+            readable: Vec::new(),
+            writable: Vec::new(),
+            runnable: Vec::new(),
+        };
+        let doubts = |confinement: Confinement| -> Vec<String> {
+            let findings = confinement.findings("this program");
+            let doubtful = findings.into_iter().filter(|one| one.next.is_some());
+            doubtful.map(|finding| finding.said).collect()
+        };
+        assert!(doubts(confined(Extent::Whole, Extent::Whole, false)).is_empty());
+        assert_eq!(
+            doubts(confined(Extent::Part, Extent::None, true)),
+            [
+                "the file system: confined as far as this kernel can",
+                "system calls: not confined, because this kernel cannot",
+                "it has capabilities that it does not need"
+            ]
+        );
     }
 
     #[test]

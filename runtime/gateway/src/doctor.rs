@@ -11,12 +11,13 @@ use countersign_hosting::{LogPlace, printable};
 use countersign_keys::KeyUri;
 use countersign_trust_store::UnixTime;
 use rustix::fs::statvfs;
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
 use crate::admission::Facts;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::confine::Confinement;
 use crate::control::{self, Question};
 use crate::finding::{Finding, Weight};
 use crate::gateway::{NotStarted, roots};
@@ -361,33 +362,12 @@ fn running(config: &Config) -> Vec<Finding> {
             return vec![Finding::warn(what, format!("{error:#}"), next)];
         }
     };
-    let confinement = |key: &str| answer.pointer(&format!("/confinement/{key}"));
-    let mut findings = Vec::new();
-    for (key, name) in [("files", "the file system"), ("calls", "system calls")] {
-        let extent = confinement(key).and_then(Value::as_str).unwrap_or_default();
-        let said = format!("{name}: confined {extent}");
-        findings.push(if extent == "whole" {
-            Finding::ok(what, said)
-        } else {
-            let next = "Boot a kernel with landlock (6.10 or newer) and seccomp; until then the unit's walls are all there are.";
-            Finding::warn(what, said, next)
-        });
-    }
-    for (key, said, next) in [
-        (
-            "root",
-            "it runs as root",
-            "Give it a user of its own, as the unit of its package does.",
-        ),
-        (
-            "capabilities",
-            "it has capabilities that it does not need",
-            "Take them from it: CapabilityBoundingSet= in its unit.",
-        ),
-    ] {
-        if confinement(key).and_then(Value::as_bool) == Some(true) {
-            findings.push(Finding::warn(what, said, next));
-        }
+    let mut findings = match answer.get("confinement").map(Confinement::deserialize) {
+        Some(Ok(confinement)) => confinement.findings(what),
+        _ => Vec::new(),
+    };
+    if answer.pointer("/confinement/root").and_then(Value::as_bool) == Some(true) {
+        findings.push(Finding::root(what));
     }
     let services = answer.get("services").and_then(Value::as_array);
     for service in services.into_iter().flatten() {

@@ -45,6 +45,15 @@ impl Finding {
         }
     }
 
+    /// Of a gateway that runs as root.
+    pub(crate) fn root(what: &str) -> Self {
+        Self::warn(
+            what,
+            "it runs as root, whose mistakes nobody stops",
+            "Give it a user of its own, as the unit of its package does.",
+        )
+    }
+
     pub(crate) fn refuse(what: &str, said: impl Into<String>, next: impl Into<String>) -> Self {
         Self {
             weight: Weight::Refuse,

@@ -55,6 +55,7 @@ use clap::{CommandFactory as _, Parser as _};
 use args::{Audit, Cli, Verb};
 use config::Config;
 use control::Question;
+use finding::Weight;
 use gateway::{Gateway, NotStarted};
 use say::{complain, warn};
 use state::Made;
@@ -88,9 +89,14 @@ fn main() {
 fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
     match verb {
         Verb::Init { state, counter } => {
-            let made = match state::create(&state, counter.as_ref())? {
-                Made::New => "was made",
-                Made::Bound => "is bound to the counter now, which [gateway] counter must name",
+            let made = match (state::create(&state, counter.as_ref())?, counter) {
+                (Made::New, None) => "was made",
+                (Made::New, Some(_)) => {
+                    "was made, bound to the counter, which [gateway] counter must name"
+                }
+                (Made::Bound, _) => {
+                    "is bound to the counter now, which [gateway] counter must name"
+                }
             };
             overview::out(&format!(
                 "{} {made}. Keep it with this machine: a gateway whose memory is lost forgets which versions must not come back.",
@@ -105,7 +111,11 @@ fn carry_out(verb: Verb) -> Result<u8, NotStarted> {
             let doubts = own::demand(&path, &config)?;
             // Before there is another thread, and before anything of a stranger's is read.
             let confinement = confine::confine(&config)?;
-            for doubt in doubts {
+            let walls = confinement.findings("this program");
+            let doubtful = walls
+                .into_iter()
+                .filter(|finding| finding.weight != Weight::Ok);
+            for doubt in doubts.into_iter().chain(doubtful) {
                 let next = doubt.next.unwrap_or_default();
                 warn("", &format!("{}: {}; next: {next}", doubt.what, doubt.said));
             }

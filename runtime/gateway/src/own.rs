@@ -79,11 +79,7 @@ pub(crate) fn look(path: &Path, config: &Config) -> anyhow::Result<Vec<Finding>>
     }
     findings.extend(above(&[&program, &config.folder, &config.state]));
     findings.push(if ours == 0 {
-        Finding::warn(
-            "user",
-            "it runs as root, whose mistakes nobody stops",
-            "Give it a user of its own, as the unit of its package does.",
-        )
+        Finding::root("user")
     } else {
         Finding::ok("user", format!("it runs as user {ours}"))
     });
