@@ -97,6 +97,7 @@ impl Record {
                     .collect(),
                 development: anchors.iter().any(|anchor| anchor.is_development()),
                 admitted_at: None,
+                judged_at_floor: None,
             },
         }
     }
@@ -204,6 +205,9 @@ struct Body {
     /// When it was admitted on this machine, where that counts because its certificates or lists are not current any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     admitted_at: Option<String>,
+    /// As of when it was judged, where this machine's clock was not plausible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged_at_floor: Option<String>,
 }
 
 /// Code that came with a component, and who vouches for it.
@@ -296,6 +300,7 @@ impl Body {
             anchors,
             development: verified.uses_development_root(),
             admitted_at: verified.admitted_at().map(|at| at.to_string()),
+            judged_at_floor: verified.judged_at_floor().map(|at| at.to_string()),
         }
     }
 }

@@ -217,6 +217,14 @@ impl VerifiedComponent {
         chains.filter_map(VerifiedChain::admitted_at).min()
     }
 
+    /// The time as of which its certificates count, where this machine's clock was not plausible: what expired since then is not
+    /// noticed.
+    #[must_use]
+    pub fn judged_at_floor(&self) -> Option<UnixTime> {
+        let chains = self.signers.iter().map(|signer| &signer.chain);
+        chains.filter_map(VerifiedChain::judged_at_floor).min()
+    }
+
     /// Whether one of the roots is for development only.
     #[must_use]
     pub fn uses_development_root(&self) -> bool {

@@ -85,6 +85,9 @@ pub(crate) struct Facts {
     /// When it was admitted, where it runs because of that: its certificates or their lists are not current any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admitted_at: Option<String>,
+    /// As of when it was judged, where this machine's clock was not plausible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) judged_at_floor: Option<String>,
     /// The code that came with it.
     #[serde(flatten)]
     pub(crate) vouched: Option<Vouched>,
@@ -705,6 +708,10 @@ fn facts(component: &VerifiedComponent, code: Option<&VerifiedPrecompiled>, file
             .unwrap_or_default(),
         admitted_at: all()
             .filter_map(VerifiedChain::admitted_at)
+            .min()
+            .map(|at| at.to_string()),
+        judged_at_floor: all()
+            .filter_map(VerifiedChain::judged_at_floor)
             .min()
             .map(|at| at.to_string()),
         vouched: code.map(|code| Vouched {

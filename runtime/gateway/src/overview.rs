@@ -38,17 +38,28 @@ pub(crate) fn print_check(verdicts: &[Verdict], json: bool) {
                 out(&format!("  why:  {}", printable(&refused.why)));
                 out(&format!("  next: {}", refused.next));
             }
-            (Some(facts), None) => out(&format!(
-                "{}: {} {}, signed by {}, until {}",
-                verdict.name,
-                facts.component,
-                printable(&facts.version),
-                printable(&facts.signers.join(" and ")),
-                facts.valid_until
-            )),
+            (Some(facts), None) => {
+                out(&format!(
+                    "{}: {} {}, signed by {}, until {}",
+                    verdict.name,
+                    facts.component,
+                    printable(&facts.version),
+                    printable(&facts.signers.join(" and ")),
+                    facts.valid_until
+                ));
+                if let Some(at) = &facts.judged_at_floor {
+                    out(&judged_at_floor(at));
+                }
+            }
             (None, None) => {}
         }
     }
+}
+
+fn judged_at_floor(at: &str) -> String {
+    format!(
+        "  note: this machine's clock is not plausible, so it was judged as of {at}: what expired since then is not noticed"
+    )
 }
 
 /// Prints what a running gateway answered to `status`.
@@ -102,6 +113,9 @@ pub(crate) fn print(answer: &Value, json: bool) {
                 out(&format!(
                     "  note: it runs because it was admitted on {at}; its certificates or their lists are not current any more"
                 ));
+            }
+            if let Some(at) = of(service, "judged-at-floor") {
+                out(&judged_at_floor(&at));
             }
         }
         for (key, word) in [

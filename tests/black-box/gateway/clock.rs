@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 
 use countersign_trust_store::Code;
+use serde_json::Value;
 
 use super::code::Desk;
 use super::kills::put;
@@ -48,6 +49,13 @@ impl Bench {
     }
 }
 
+/// The record of the last acceptance.
+fn accepted(bench: &Bench) -> Value {
+    let mut records = bench.records().into_iter();
+    let accepted = records.rfind(|record| record["event"] == "accepted");
+    accepted.expect("one")
+}
+
 #[test]
 fn td03_td04_td05_th22_an_admitted_component_starts_under_any_clock_and_no_other_does() {
     let bench = Bench::new();
@@ -87,13 +95,10 @@ fn td03_td04_td05_th22_an_admitted_component_starts_under_any_clock_and_no_other
     );
     let log = bench.log();
     assert!(log.contains("pump: test:pump 1.0.0, signed by"), "{log}");
-    let records = bench.records();
-    let accepted = records
-        .iter()
-        .rfind(|record| record["event"] == "accepted")
-        .expect("one");
-    assert!(accepted["admitted_at"].is_string(), "{accepted}");
-    assert!(accepted["code_admitted_at"].is_string(), "{accepted}");
+    let last = accepted(&bench);
+    assert!(last["admitted_at"].is_string(), "{last}");
+    assert!(last["code_admitted_at"].is_string(), "{last}");
+    assert!(last["judged_at_floor"].is_null(), "{last}");
 
     // The clock leaps back and ahead while it runs: nothing stops, and nothing is poisoned.
     for clock in ["@1970-01-02 00:00:00", "@2200-01-01 00:00:00"] {
@@ -114,7 +119,11 @@ fn td03_td04_td05_th22_an_admitted_component_starts_under_any_clock_and_no_other
     // 1970 at start; and a newer list stops what was admitted, whatever the clock shows.
     bench.set_clock("@1970-01-02 00:00:00");
     let gateway = bench.start_by_clock();
-    bench.until("pump", healthy);
+    let pump = bench.until("pump", healthy);
+    assert!(pump["judged-at-floor"].is_string(), "{pump}");
+    let shown = bench.ran("status", &[]).stdout;
+    assert!(shown.contains("clock is not plausible"), "{shown}");
+    assert!(accepted(&bench)["judged_at_floor"].is_string());
     assert_eq!(gateway.stop(), 0);
     fs::write(bench.path("newer.crl"), bench.pki.crl_against_device(1_000))
         .expect("our own folder");

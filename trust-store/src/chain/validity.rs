@@ -30,6 +30,11 @@ impl<'a> Judging<'a> {
             ..Self::new(then, chain, anchor)
         }
     }
+
+    /// Whether this machine's clock is not plausible.
+    pub(super) fn is_at_floor(&self) -> bool {
+        !self.admitted && self.now.basis() == TimeBasis::Floor
+    }
 }
 
 impl ChainVerifier<'_> {

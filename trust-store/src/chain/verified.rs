@@ -31,6 +31,7 @@ pub struct VerifiedChain {
     links: Vec<Link>,
     valid_until: UnixTime,
     admitted_at: Option<UnixTime>,
+    judged_at_floor: Option<UnixTime>,
 }
 
 impl VerifiedChain {
@@ -113,6 +114,12 @@ impl VerifiedChain {
     pub const fn admitted_at(&self) -> Option<UnixTime> {
         self.admitted_at
     }
+
+    /// The time as of which it was judged, where this machine's clock was not plausible: what expired since then is not noticed.
+    #[must_use]
+    pub const fn judged_at_floor(&self) -> Option<UnixTime> {
+        self.judged_at_floor
+    }
 }
 
 impl ChainVerifier<'_> {
@@ -156,6 +163,7 @@ impl ChainVerifier<'_> {
                 .min()
                 .unwrap_or(UnixTime::from_secs(0)),
             admitted_at: judging.admitted.then_some(judging.at),
+            judged_at_floor: judging.is_at_floor().then_some(judging.at),
             leaf: leaf.clone(),
         })
     }

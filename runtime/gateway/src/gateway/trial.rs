@@ -542,6 +542,8 @@ fn of_one(status: &Status, file: &str) -> Health {
         return Health::Failed(why.unwrap_or_else(|| "another runs".to_owned()));
     }
     match &status.doing {
+        // Also where that came before its first start.
+        Doing::Refused(refusal) => Health::Failed(refusal.why.clone()),
         Doing::Running { healthy: true, .. } => Health::Proved,
         Doing::Running { .. } => Health::NotYet,
         Doing::Starting => match status.proved {
@@ -561,7 +563,6 @@ fn of_one(status: &Status, file: &str) -> Health {
         | Doing::Scheduled {
             ended: Some(ended), ..
         } => Health::Failed(format!("its component {ended} before it proved healthy")),
-        Doing::Refused(refusal) => Health::Failed(refusal.why.clone()),
     }
 }
 
@@ -607,6 +608,7 @@ mod tests {
             signers: Vec::new(),
             valid_until: String::new(),
             admitted_at: None,
+            judged_at_floor: None,
             vouched: None,
         };
         Status {
@@ -670,5 +672,13 @@ mod tests {
             Health::Failed(_)
         ));
         assert_eq!(of_one(&status(waiting(true), 1), "new"), Health::NotYet);
+        // Revoked between its admission and its start, or after it ran.
+        for starts in [0, 1] {
+            let revoked = Doing::Refused(Refusal::withdrawn("report"));
+            assert!(matches!(
+                of_one(&status(revoked, starts), "new"),
+                Health::Failed(_)
+            ));
+        }
     }
 }

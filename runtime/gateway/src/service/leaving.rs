@@ -89,6 +89,7 @@ mod tests {
             signers: Vec::new(),
             valid_until: String::new(),
             admitted_at: None,
+            judged_at_floor: None,
             vouched: None,
         }
     }
