@@ -1,8 +1,7 @@
 //! Which build this is: native code is loaded by the very build that it was compiled for, and by no other.
 //!
-//! The versions of every library stand in the lock file, Wasmtime's and its compiler's among them; what a component is made into
-//! before it is compiled stands in a few files of ours. Two builds of the same lock file, version, compiler and of those files name
-//! themselves alike, so that code which was compiled at a desk finds its device.
+//! The versions of every library stand in the lock file, Wasmtime's and its compiler's among them. Two builds of the same lock file,
+//! version, compiler and sources of this package name themselves alike, so that code which was compiled at a desk finds its device.
 
 use std::env;
 use std::fs;
@@ -10,27 +9,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What changes a component before it is compiled.
-const PIECES: [&str; 5] = [
-    "src/code/pieces.rs",
-    "src/code/pieces/long.rs",
-    "src/code/pieces/start.rs",
-    "src/code/pieces/strings.rs",
-    "src/code/pieces/strings/renumber.rs",
-];
-
 fn main() {
     let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let lock = folder
         .ancestors()
         .map(|folder| folder.join("Cargo.lock"))
         .find(|lock| lock.is_file());
-    let mut pieces = String::new();
-    for file in PIECES {
-        println!("cargo:rerun-if-changed={file}");
-        pieces += &fs::read_to_string(folder.join(file)).expect("a file of this package");
-    }
-    let pieces = digest(&pieces);
+    println!("cargo:rerun-if-changed=src");
+    let sources = digest(&all(&folder.join("src")));
     let (wasmtime, libraries) = match &lock {
         Some(lock) => {
             println!("cargo:rerun-if-changed={}", lock.display());
@@ -47,13 +33,27 @@ fn main() {
         .unwrap_or_default();
     let own = env::var("CARGO_PKG_VERSION").unwrap_or_default();
     let id = format!(
-        "countersign {own}; wasmtime {wasmtime}; libraries {libraries}; pieces {pieces}; {rustc}"
+        "countersign {own}; wasmtime {wasmtime}; libraries {libraries}; sources {sources}; {rustc}"
     );
     // What Wasmtime writes into compiled code is at most 255 bytes.
     let id: String = id.chars().filter(char::is_ascii).take(255).collect();
     println!("cargo:rustc-env=COUNTERSIGN_RUNTIME_BUILD={id}");
     let target = env::var("TARGET").unwrap_or_default();
     println!("cargo:rustc-env=COUNTERSIGN_RUNTIME_TARGET={target}");
+}
+
+/// The files of a folder and of those inside it, one after the other, by their names.
+fn all(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).expect("a folder of this package");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("a file of this package").path())
+        .collect();
+    paths.sort();
+    let text = |path: &PathBuf| match path.is_dir() {
+        true => all(path),
+        false => fs::read_to_string(path).expect("a file of this package"),
+    };
+    paths.iter().map(text).collect()
 }
 
 /// Wasmtime's version, and a digest of all of it.
