@@ -78,12 +78,25 @@ enum Bad {
     Writes,
 }
 
-const NEIGHBOURS: &[(&str, Bad)] = &[
-    ("allocates", Bad::Runs(ALLOCATES)),
-    ("recurses", Bad::Runs(RECURSES)),
-    ("opens handles", Bad::Runs(HANDLES)),
-    ("floods the log", Bad::Writes),
-    ("floods the signer", Bad::Signs),
+/// What the good guest does.
+#[derive(Clone, Copy)]
+enum Good {
+    Computes,
+    /// One message, with the same key.
+    Signs,
+}
+
+const NEIGHBOURS: &[(&str, Good, Bad)] = &[
+    ("allocates", Good::Computes, Bad::Runs(ALLOCATES)),
+    ("recurses", Good::Computes, Bad::Runs(RECURSES)),
+    ("opens handles", Good::Computes, Bad::Runs(HANDLES)),
+    ("floods the log", Good::Computes, Bad::Writes),
+    ("floods the signer", Good::Computes, Bad::Signs),
+    (
+        "floods the signer of a guest that signs",
+        Good::Signs,
+        Bad::Signs,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -96,8 +109,8 @@ fn main() -> ExitCode {
     tokio.block_on(async {
         let plant = Plant::new();
         let mut table = Table::new(&["a neighbour that", "p99", "p99 alone", "ratio", "at most", "what it did"]);
-        for (what, bad) in NEIGHBOURS {
-            plant.measure(what, bad, &mut table).await;
+        for (what, good, bad) in NEIGHBOURS {
+            plant.measure(what, *good, bad, &mut table).await;
         }
         let about = format!(
             "A small guest, called {CALLS} times in each of {TURNS} turns, beside a bad neighbour and alone (wall-clock time)."
@@ -137,17 +150,24 @@ impl Plant {
         }
     }
 
-    async fn measure(&self, what: &str, bad: &Bad, table: &mut Table) {
+    async fn measure(&self, what: &str, does: Good, bad: &Bad, table: &mut Table) {
         let neighbour = self.neighbour(bad);
-        let mut good = start(&self.load("test:good", GOOD, Ceiling::new())).await;
+        let good = match does {
+            Good::Computes => self.load("test:good", GOOD, Ceiling::new()),
+            Good::Signs => {
+                let ceiling = self.with_key(Ceiling::new());
+                self.load("test:signs", SIGNER, ceiling)
+            }
+        };
+        let mut good = start(&good).await;
         let (mut beside, mut alone) = (Vec::new(), Vec::new());
         let mut done = 0;
         for _ in 0..TURNS {
-            alone.push(p99(&mut good).await);
+            alone.push(p99(&mut good, does).await);
             let stop = Arc::new(AtomicBool::new(false));
             let at_work = tokio::spawn(pester(neighbour.clone(), *bad, Arc::clone(&stop)));
             tokio::time::sleep(Duration::from_millis(50)).await;
-            beside.push(p99(&mut good).await);
+            beside.push(p99(&mut good, does).await);
             stop.store(true, Ordering::Relaxed);
             done += at_work.await.expect("it does not panic");
         }
@@ -172,10 +192,9 @@ impl Plant {
         let sink = LineSink::new(move |_| {
             lines.fetch_add(1, Ordering::Relaxed);
         });
-        let ceiling = Ceiling::new()
+        let ceiling = self
+            .with_key(Ceiling::new())
             .stdout(Output::Lines(sink))
-            .device(self.device.clone())
-            .key(KEY, KeyCeiling::default().per_minute(60_000))
             .limits(limits);
         let component = match bad {
             Bad::Runs(component) => (*component).to_owned(),
@@ -185,12 +204,18 @@ impl Plant {
         self.load("test:bad", &component, ceiling)
     }
 
+    fn with_key(&self, ceiling: Ceiling) -> Ceiling {
+        ceiling
+            .device(self.device.clone())
+            .key(KEY, KeyCeiling::default().per_minute(60_000))
+    }
+
     fn load(&self, name: &str, component: &str, ceiling: Ceiling) -> ReadyGuest<GuestContext> {
         let component = wat::parse_str(component).expect("a component");
         let mut manifest = self.pki.manifest(name);
         let mut grants = Grants::default();
         grants.stdio.stdout = true;
-        if name == "test:bad" {
+        if name != "test:good" {
             grants.keys = vec![KeyGrant {
                 name: KEY.to_owned(),
                 contexts: vec!["reading/v1".to_owned()],
@@ -228,18 +253,33 @@ async fn start(ready: &ReadyGuest<GuestContext>) -> RunningGuest<GuestContext> {
 }
 
 /// The time that 99 of 100 calls stay below.
-async fn p99(good: &mut RunningGuest<GuestContext>) -> Duration {
+async fn p99(good: &mut RunningGuest<GuestContext>, does: Good) -> Duration {
     let mut times = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let started = Instant::now();
-        good.call_export::<(), ()>(None, "run", ())
-            .await
-            .expect("it runs");
+        match does {
+            Good::Computes => good
+                .call_export::<(), ()>(None, "run", ())
+                .await
+                .expect("it runs"),
+            Good::Signs => {
+                let (signed,) = good
+                    .call_export::<_, (u32,)>(None, "flood", signs(1))
+                    .await
+                    .expect("it signs");
+                assert_eq!(signed, 1, "it has signed");
+            }
+        }
         times.push(started.elapsed());
     }
     times.sort_unstable();
     times[CALLS * 99 / 100]
+}
+
+/// What a guest is told that signs so many messages.
+fn signs(messages: u32) -> (String, String, u32) {
+    (KEY.to_owned(), "reading/v1".to_owned(), messages)
 }
 
 /// A bad neighbour at work until it is told to stop: started anew whenever it was ended. Returns how often it was called.
@@ -253,8 +293,11 @@ async fn pester(ready: ReadyGuest<GuestContext>, bad: Bad, stop: Arc<AtomicBool>
             match bad {
                 Bad::Runs(_) => drop(guest.call_export::<(), ()>(None, "run", ()).await),
                 Bad::Signs => {
-                    let params = (KEY.to_owned(), "reading/v1".to_owned(), 10_u32);
-                    drop(guest.call_export::<_, (u32,)>(None, "flood", params).await);
+                    drop(
+                        guest
+                            .call_export::<_, (u32,)>(None, "flood", signs(10))
+                            .await,
+                    );
                 }
                 Bad::Writes => {
                     let run = Some("wasi:cli/run@0.2.0");
