@@ -255,7 +255,7 @@ codes! {
     // 118: traps.
     BundleUnhealthy, "bundle-unhealthy", 118,
         "What a bundle brought did not prove healthy, and what ran before runs again.",
-        "Read the message and the log of the service that it names, and make a new bundle with a higher number.";
+        "Read the message and the log of the service that it names, and make a new bundle; its number may be used again.";
     Trapped, "trapped", 118,
         "The guest stopped by an error of its own.",
         "Correct the guest; the message says where it stopped.";
