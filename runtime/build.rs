@@ -42,16 +42,21 @@ fn main() {
     println!("cargo:rustc-env=COUNTERSIGN_RUNTIME_TARGET={target}");
 }
 
-/// The files of a folder and of those inside it, one after the other, by their names.
+/// The sources in a folder and in those inside it, one after the other, by their names. What an editor leaves beside them is none.
 fn all(folder: &Path) -> String {
     let entries = fs::read_dir(folder).expect("a folder of this package");
     let mut paths: Vec<_> = entries
         .map(|entry| entry.expect("a file of this package").path())
         .collect();
     paths.sort();
+    let is_source = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.ends_with(b".rs") && !name.starts_with(b".")
+    };
     let text = |path: &PathBuf| match path.is_dir() {
         true => all(path),
-        false => fs::read_to_string(path).expect("a file of this package"),
+        false if is_source(path) => fs::read_to_string(path).expect("a file of this package"),
+        false => String::new(),
     };
     paths.iter().map(text).collect()
 }

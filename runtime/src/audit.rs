@@ -218,6 +218,9 @@ pub(crate) struct Vouched {
     /// When the code was admitted on this machine, where that counts because its certificates or lists are not current any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     code_admitted_at: Option<String>,
+    /// As of when the code was judged, where this machine's clock was not plausible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code_judged_at_floor: Option<String>,
 }
 
 impl Vouched {
@@ -227,6 +230,7 @@ impl Vouched {
             code_sha256: code.statement().code_digest().to_string(),
             code_signer: signer(code.chain()),
             code_admitted_at: admitted_at.map(|at| at.to_string()),
+            code_judged_at_floor: (code.chain().judged_at_floor()).map(|at| at.to_string()),
         }
     }
 }

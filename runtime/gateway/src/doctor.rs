@@ -364,7 +364,11 @@ fn running(config: &Config) -> Vec<Finding> {
     };
     let mut findings = match answer.get("confinement").map(Confinement::deserialize) {
         Some(Ok(confinement)) => confinement.findings(what),
-        _ => Vec::new(),
+        _ => vec![Finding::warn(
+            what,
+            "it does not say how far it is confined",
+            "Restart it, so that it and this program are of one version.",
+        )],
     };
     if answer.pointer("/confinement/root").and_then(Value::as_bool) == Some(true) {
         findings.push(Finding::root(what));

@@ -58,7 +58,7 @@ pub(crate) fn print_check(verdicts: &[Verdict], json: bool) {
 
 fn judged_at_floor(at: &str) -> String {
     format!(
-        "  note: this machine's clock is not plausible, so it was judged as of {at}: what expired since then is not noticed"
+        "  note: this machine's clock was not plausible, so it was judged as of {at}: what had expired since then was not noticed"
     )
 }
 

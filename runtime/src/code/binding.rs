@@ -6,7 +6,7 @@ use countersign_format::Digest;
 use countersign_trust_store::Anchors;
 use wasmtime::Engine;
 
-/// Names this build: its version, Wasmtime's, digests of the lock file and of what components are made into, the compiler that built it.
+/// Names this build: its version, Wasmtime's, digests of the lock file and of this package's sources, the compiler that built it.
 ///
 /// Two builds of the same sources by the same compiler have the same name, with a compiler for components or without.
 #[must_use]

@@ -423,7 +423,7 @@ impl Gateway {
                 Health::Proved => {}
                 Health::NotYet => not_yet = not_yet.or(Some(name)),
                 Health::Failed(why) => return Health::Failed(format!("{name}: {why}")),
-                refused @ Health::Refused(_) => return refused,
+                Health::Refused(refusal) => return Health::Refused(refusal.of_service(name)),
             }
         }
         let Some(name) = not_yet else {
@@ -543,7 +543,7 @@ fn of_one(status: &Status, file: &str) -> Health {
     }
     match &status.doing {
         // Also where that came before its first start.
-        Doing::Refused(refusal) => Health::Failed(refusal.why.clone()),
+        Doing::Refused(refusal) => Health::Refused(refusal.clone()),
         Doing::Running { healthy: true, .. } => Health::Proved,
         Doing::Running { .. } => Health::NotYet,
         Doing::Starting => match status.proved {
@@ -677,7 +677,7 @@ mod tests {
             let revoked = Doing::Refused(Refusal::withdrawn("report"));
             assert!(matches!(
                 of_one(&status(revoked, starts), "new"),
-                Health::Failed(_)
+                Health::Refused(_)
             ));
         }
     }
