@@ -49,10 +49,12 @@ impl Bench {
     }
 }
 
-/// The record of the last acceptance.
+/// The record of the pump's last acceptance.
 fn accepted(bench: &Bench) -> Value {
     let mut records = bench.records().into_iter();
-    let accepted = records.rfind(|record| record["event"] == "accepted");
+    let accepted = records.rfind(|record| {
+        record["event"] == "accepted" && record["component"]["name"] == "test:pump"
+    });
     accepted.expect("one")
 }
 
