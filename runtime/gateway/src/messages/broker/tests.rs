@@ -138,7 +138,7 @@ async fn sends(stream: &TcpStream, within: Duration) -> bool {
     timeout(within, stream.peek(&mut [0])).await.is_ok()
 }
 
-/// Asserts that it sends nothing for now.
+/// Asserts that it sends nothing within a third of a second.
 async fn is_silent(stream: &TcpStream) {
     let sent = sends(stream, Duration::from_millis(300)).await;
     assert!(!sent, "it sent something");
